@@ -1,0 +1,216 @@
+"""Which pixels of a warped picture can be trusted: masks with 1 = trust, 0 = distrust."""
+
+from __future__ import annotations
+
+import math
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import PictureError, SettingsError
+from .settings import OcclusionSettings
+from .warp import came_from_inside, check_flow, describe, warp
+
+
+def reliable_mask(
+    backward: Tensor,
+    forward: Tensor | None,
+    *,
+    frame: Tensor,
+    previous: Tensor,
+    settings: OcclusionSettings,
+) -> Tensor:
+    """How far each pixel of the current frame can be trusted to have been seen in the previous one.
+
+    A pixel is trusted when every check that the settings switch on trusts it; trust then fades towards
+    distrusted pixels, inwards only.
+
+    Args:
+        backward: (B, 2, H, W), flow from the current frame to the previous one, in pixels.
+        forward: (B, 2, H, W), flow from the previous frame to the current one. None is allowed when
+            ``settings.check_consistency`` is off.
+        frame: (B, 3, H, W), the current frame in 0..1.
+        previous: (B, 3, H, W), the previous frame in 0..1.
+        settings: which checks to make, and their constants.
+
+    Returns:
+        (B, 1, H, W) in 0..1, 1 = trust.
+
+    Raises:
+        PictureError: the shapes do not fit, or the forward flow is missing.
+        SettingsError: the threshold or the softness is negative.
+    """
+    _check_pictures(frame, previous)
+    check_flow(backward, like=frame, name="backward flow")
+    masks = [torch.ones_like(frame[:, :1])]
+    if settings.check_consistency:
+        masks.append(flows_agree(backward, _required(forward)))
+    if settings.check_boundaries:
+        masks.append(off_motion_boundaries(backward))
+    if settings.check_brightness:
+        warped = warp(previous, backward, mode="bilinear")
+        masks.append(same_brightness(frame, warped, threshold=settings.brightness_threshold))
+    if settings.check_leaving:
+        masks.append(came_from_inside(backward))
+    mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
+    return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
+
+
+def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
+    """Forward-backward check of Sundaram et al. 2010.
+
+    With w the backward flow at x and w' the forward flow at x + w, a pixel is trusted where
+    ``|w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5``.
+
+    Args:
+        backward: (B, 2, H, W) in pixels.
+        forward: (B, 2, H, W) in pixels.
+
+    Returns:
+        (B, 1, H, W), 0 or 1.
+
+    Raises:
+        PictureError: the flows have the wrong or different shapes.
+    """
+    check_flow(backward, name="backward flow")
+    check_flow(forward, like=backward, name="forward flow")
+    returned = warp(forward, backward, mode="bilinear")
+    tolerance = 0.01 * (_energy(backward) + _energy(returned)) + 0.5
+    return (_energy(backward + returned) < tolerance).to(backward.dtype)
+
+
+def off_motion_boundaries(flow: Tensor) -> Tensor:
+    """Trust pixels where the flow is smooth (Sundaram et al. 2010; constants of Ruder et al. 2016).
+
+    A motion boundary is where ``|grad u|^2 + |grad v|^2 > 0.01 |w|^2 + 0.002``, by central
+    differences in pixels per pixel.
+
+    Args:
+        flow: (B, 2, H, W) in pixels.
+
+    Returns:
+        (B, 1, H, W), 0 or 1.
+
+    Raises:
+        PictureError: the flow has the wrong shape or type.
+    """
+    check_flow(flow)
+    padded = F.pad(flow, (1, 1, 1, 1), mode="replicate")
+    dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    return (_energy(dx) + _energy(dy) <= 0.01 * _energy(flow) + 0.002).to(flow.dtype)
+
+
+def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
+    """Trust pixels whose grey value is that of the warped previous frame.
+
+    Trusted specks smaller than a square of 0.003 sqrt(H W), at least 3 pixels, are taken for coincidences and
+    dropped (morphological opening). Nothing compensates for a change of light: a flash or a cut distrusts the
+    whole frame, and the dream starts anew there.
+
+    Args:
+        frame: (B, 3, H, W) in 0..1.
+        warped: (B, 3, H, W), the previous frame warped into this one.
+        threshold: largest difference that is trusted, in levels of 255.
+
+    Returns:
+        (B, 1, H, W), 0 or 1.
+
+    Raises:
+        PictureError: the pictures are not RGB or differ in shape.
+        SettingsError: the threshold is negative.
+    """
+    _check_pictures(frame, warped)
+    if not threshold >= 0:
+        raise SettingsError(f"expected brightness_threshold of at least 0 levels, got {threshold}")
+    difference = (_grey(frame) - _grey(warped)).abs()
+    trusted = (difference <= threshold / 255).to(frame.dtype)
+    size = _opening_size(frame)
+    return kornia.morphology.opening(trusted, trusted.new_ones(size, size))
+
+
+def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
+    """Let trust fade towards distrusted pixels, never the reverse.
+
+    The mask is eroded by the radius, then averaged over the same square: a reliable pixel may lose
+    weight near an unreliable one, and no pixel ever gains any.
+
+    Args:
+        mask: (B, 1, H, W) in 0..1, 1 = trust.
+        radius: pixels over which trust is lost on either side of the slope's middle; beyond 2 * radius pixels
+            from a distrusted one it is whole.
+
+    Returns:
+        (B, 1, H, W), nowhere more than the mask.
+
+    Raises:
+        PictureError: the mask is not (B, 1, H, W) in floating point.
+        SettingsError: the radius is negative.
+    """
+    if mask.ndim != 4 or mask.shape[1] != 1 or not mask.is_floating_point():
+        raise PictureError(f"expected mask as floating point (B, 1, H, W), got {describe(mask)}")
+    if radius < 0:
+        raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
+    if radius == 0:
+        return mask
+    softened = mask
+    # Rows, then columns: square windows are separable, and large ones would be slow in one go.
+    for pool in (_lowest, _mean):
+        softened = pool(pool(softened, (1, radius)), (radius, 1))
+    return torch.minimum(softened, mask)
+
+
+def _lowest(mask: Tensor, radius: tuple[int, int]) -> Tensor:
+    return -F.max_pool2d(-mask, _window(radius), stride=1, padding=radius)
+
+
+def _mean(mask: Tensor, radius: tuple[int, int]) -> Tensor:
+    return F.avg_pool2d(mask, _window(radius), stride=1, padding=radius, count_include_pad=False)
+
+
+def _window(radius: tuple[int, int]) -> tuple[int, int]:
+    return 2 * radius[0] + 1, 2 * radius[1] + 1
+
+
+def _energy(vectors: Tensor) -> Tensor:
+    """Squared length of each vector: (B, 2, H, W) -> (B, 1, H, W)."""
+    return vectors.square().sum(dim=1, keepdim=True)
+
+
+def _grey(picture: Tensor) -> Tensor:
+    return kornia.color.rgb_to_grayscale(picture)
+
+
+def _side(picture: Tensor) -> float:
+    """Side of the square with the picture's area, in pixels."""
+    return math.sqrt(picture.shape[-2] * picture.shape[-1])
+
+
+def _opening_size(picture: Tensor) -> int:
+    return max(3, int(0.003 * _side(picture))) | 1  # odd, so that the square has a centre
+
+
+def _softening_radius(picture: Tensor, softness: float) -> int:
+    if not softness >= 0:
+        raise SettingsError(f"expected mask_softness of at least 0, got {softness}")
+    return round(softness * _side(picture))
+
+
+def _required(forward: Tensor | None) -> Tensor:
+    if forward is None:
+        raise PictureError(
+            "expected a forward flow for the consistency check, got None: "
+            "estimate it too, or turn check_consistency off"
+        )
+    return forward
+
+
+def _check_pictures(frame: Tensor, previous: Tensor) -> None:
+    if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+        raise PictureError(f"expected frame as floating point (B, 3, H, W), got {describe(frame)}")
+    if previous.shape != frame.shape:
+        raise PictureError(
+            f"expected the previous frame in the frame's shape {tuple(frame.shape)}, got {describe(previous)}"
+        )
