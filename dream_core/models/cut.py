@@ -1,0 +1,97 @@
+"""Cut a network behind the deepest layer wanted, and leave out of the rest what a dream does not need."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Literal, cast
+
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.fx.experimental.optimization import fuse
+from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
+
+Pooling = Literal["max", "avg"]
+
+
+def layer_nodes(network: nn.Module) -> dict[str, str]:
+    """Every name by which a layer can be wanted, in order of depth, and the node that computes it.
+
+    The names are those of torchvision's feature extraction. A module that holds others, such as "layer3",
+    means its last operation. It is resolved here because the feature extractor gives each operation to only
+    one of the names that ask for it. Layers that do nothing (`nn.Identity`) are left out.
+    """
+    tracer = NodePathTracer()
+    tracer.trace(network)
+    modules = dict(network.named_modules())
+    nodes: dict[str, str] = {}
+    for node, name in tracer.node_to_qualname.items():
+        if node.op in {"placeholder", "get_attr", "output"} or isinstance(modules.get(name), nn.Identity):
+            continue
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            prefix = ".".join(parts[:depth])
+            nodes.pop(prefix, None)  # a module comes where its last operation comes
+            nodes[prefix] = name
+    return nodes
+
+
+def cut(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "max") -> fx.GraphModule:
+    """The part of a network that computes some nodes, ready to be dreamed on.
+
+    BatchNorm is folded into the convolution before it where nobody wants that convolution's own output, and
+    nothing is computed in place, so that every layer's activation is what that layer computed.
+
+    Args:
+        network: in evaluation mode; it is left as it is, and shares its weights with the result.
+        nodes: names of nodes, from the values of `layer_nodes`.
+        pooling: "avg" averages wherever the network takes the maximum, over the same windows.
+
+    Returns:
+        A module from the network's input to a dict from node to activation.
+    """
+    extractor = create_feature_extractor(network, list(nodes), suppress_diff_warning=True).eval()
+    folded = cast(fx.GraphModule, fuse(extractor, inplace=True, no_trace=True))
+    _compute_out_of_place(folded)
+    if pooling == "avg":
+        _average_instead(folded)
+    folded.graph.lint()
+    folded.recompile()
+    return folded.eval()
+
+
+def _compute_out_of_place(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        if node.target is operator.iadd:
+            node.target = operator.add
+        if node.kwargs.get("inplace"):
+            node.update_kwarg("inplace", False)
+        called = _called(module, node)
+        if isinstance(called, nn.ReLU) and called.inplace:
+            module.set_submodule(node.target, nn.ReLU())
+
+
+def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _average_instead(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        called = _called(module, node)
+        if isinstance(called, nn.MaxPool2d):
+            module.set_submodule(node.target, _average_pool(called))
+        elif node.op == "call_function" and node.target is F.max_pool2d:
+            arguments = node.normalized_arguments(module, normalize_to_only_use_kwargs=True).kwargs
+            kept = {name: arguments[name] for name in AVERAGE_ARGUMENTS if name in arguments}
+            node.args, node.kwargs = (), {**kept, "count_include_pad": False}
+            node.target = F.avg_pool2d
+
+
+AVERAGE_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "ceil_mode")
+
+
+def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
+    # The padding is left out of the average, or borders would fade to black.
+    return nn.AvgPool2d(
+        pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode, count_include_pad=False
+    )

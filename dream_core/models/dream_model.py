@@ -1,0 +1,327 @@
+"""A network that dreams: from a picture to the activations of its layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torchvision.transforms.v2 import functional as transforms
+
+from dream_core.errors import PictureError, SettingsError, WeightsError
+from dream_core.models.cut import Pooling, cut, layer_nodes
+from dream_core.models.labels import imagenet_labels, read_labels
+from dream_core.models.preprocessing import Preprocessing
+from dream_core.models.registry import MODELS, ModelSpec
+from dream_core.models.weights import Progress, State, load_strictly, locate, read_state_dict
+from dream_core.settings import ModelSettings
+
+
+class DreamModel(nn.Module):
+    """A network with its preprocessing, cut behind whichever layers are wanted.
+
+    The whole network is kept in float32; each cut is made from it once and computes in `dtype`.
+
+    Args:
+        network: the whole network, its weights loaded.
+        spec: what is particular to it.
+        preprocessing: replaces that of `spec`.
+        pooling: "avg" averages wherever the network takes the maximum.
+        dtype: of the arithmetic and of the activations.
+        labels: one name per class, where known.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: ModelSpec,
+        *,
+        preprocessing: Preprocessing | None = None,
+        pooling: Pooling = "max",
+        dtype: torch.dtype = torch.float32,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.spec = spec
+        self.preprocessing = preprocessing or spec.preprocessing
+        self.pooling: Pooling = pooling
+        self.dtype = dtype
+        self.labels = tuple(labels) if labels is not None else None
+        self._nodes = layer_nodes(network)
+        self._extractors: dict[tuple[str, ...], fx.GraphModule] = {}
+        self._smallest_sides: dict[tuple[str, ...], int] = {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DreamModel:
+        # `.to(device)` comes through here; cuts in another dtype hold weights of their own on the old device.
+        self._extractors.clear()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.network.parameters()).device
+
+    @property
+    def default_layer(self) -> str:
+        """The layer to dream on when none is named."""
+        return self.spec.layer
+
+    def layers(self) -> dict[str, int]:
+        """The layers, in order of depth, and how many channels each has.
+
+        A layer is listed by the name people know where there is one, such as VGG's conv4_3 for "features.21".
+        The network's own name for it means the same everywhere.
+        """
+        names: dict[str, list[str]] = {}
+        for alias, own in self.spec.aliases.items():
+            if own in self._nodes:
+                names.setdefault(self._nodes[own], []).append(alias)
+        modules = dict(self.network.named_modules())
+        for name, node in self._nodes.items():
+            if name in modules and not any(known in self.spec.aliases for known in names.get(node, [])):
+                names.setdefault(node, []).append(name)
+        channels = self._channels
+        return {
+            name: channels[node]
+            for node in dict.fromkeys(self._nodes.values())
+            if node in channels
+            for name in names.get(node, [])
+        }
+
+    def channels(self, layer: str) -> int:
+        """The number of channels of one layer.
+
+        Raises:
+            SettingsError: there is no such layer.
+        """
+        return self._channels[self._node(layer)]
+
+    @cached_property
+    def _channels(self) -> dict[str, int]:
+        nodes = dict.fromkeys(self._nodes.values())
+        size = self.spec.size
+        activations = cut(self._skeleton, nodes)(torch.empty(1, 3, size, size, device="meta"))
+        return {node: activations[node].shape[1] for node in nodes if _is_map(activations[node])}
+
+    @cached_property
+    def _skeleton(self) -> nn.Module:
+        """The network without its numbers: shapes follow from it without computing."""
+        empty: dict[int, Tensor] = {id(buffer): buffer.to("meta") for buffer in self.network.buffers()}
+        empty |= {
+            id(parameter): nn.Parameter(parameter.to("meta"), requires_grad=False)
+            for parameter in self.network.parameters()
+        }
+        return copy.deepcopy(self.network, empty)  # a copy takes what the memo already holds
+
+    def _node(self, layer: str) -> str:
+        own = self.spec.aliases.get(layer, layer)
+        own = own if own in self._nodes else self._spellings.get(_spelling(layer), layer)
+        if own not in self._nodes:
+            raise SettingsError(self._unknown(layer))
+        return self._nodes[own]
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        own = {_spelling(name): name for name in reversed(self._nodes)}
+        return own | {_spelling(alias): name for alias, name in self.spec.aliases.items()}
+
+    def _unknown(self, layer: str) -> str:
+        if layer in dict(self.network.named_modules()):
+            return (
+                f"the weights of {self.spec.name} at hand lack layer {layer}; --print-layers lists the others"
+            )
+        close = get_close_matches(layer, [*self.spec.aliases, *self._nodes], n=4)
+        hint = f"; close: {', '.join(close)}" if close else ""
+        return f"{self.spec.name} has no layer {layer!r}{hint}; --print-layers lists them"
+
+    def extractor(self, layers: Sequence[str]) -> fx.GraphModule:
+        """The network cut behind the deepest of some layers; made once for each choice of layers.
+
+        Returns:
+            A module from the network's input, in `dtype`, to a dict of activations under the nodes' names.
+
+        Raises:
+            SettingsError: there is no such layer.
+        """
+        nodes = self._sorted_nodes(layers)
+        if nodes not in self._extractors:
+            extractor = cut(self.network, nodes, pooling=self.pooling)
+            if self.dtype != torch.float32:
+                extractor = copy.deepcopy(extractor).to(self.dtype)
+            self._extractors[nodes] = extractor
+        return self._extractors[nodes]
+
+    def _sorted_nodes(self, layers: Sequence[str]) -> tuple[str, ...]:
+        if not layers:
+            raise SettingsError("layers should name at least one layer, instead got none")
+        return tuple(sorted({self._node(layer) for layer in layers}))
+
+    def activations(self, picture: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """The activations of some layers, each under the name it was asked by.
+
+        A picture too small for the network is first extended by repeating its border.
+
+        Args:
+            picture: (B,3,H,W), RGB in 0..1.
+            layers: names of layers; `/`, `.` and `_` are the same in them.
+
+        Returns:
+            (B,C,h,w) each, in `dtype`; layers behind the last map, such as classifiers, have h = w = 1.
+
+        Raises:
+            SettingsError: there is no such layer.
+            PictureError: the picture is no (B,3,H,W).
+        """
+        if picture.ndim != 4 or picture.shape[1] != 3:
+            raise PictureError(f"picture should be (B,3,H,W), instead got {tuple(picture.shape)}")
+        x = self.preprocessing(_at_least(picture, self.smallest_side(layers)))
+        x = x.to(self.dtype, memory_format=torch.channels_last)
+        found = self.extractor(layers)(x)
+        return {layer: _as_map(found[self._node(layer)]) for layer in layers}
+
+    def smallest_side(self, layers: Sequence[str]) -> int:
+        """The shortest side, in pixels, of a picture from which all these layers can be computed.
+
+        Raises:
+            SettingsError: there is no such layer.
+        """
+        nodes = self._sorted_nodes(layers)
+        if nodes not in self._smallest_sides:
+            self._smallest_sides[nodes] = _smallest_side(cut(self._skeleton, nodes), self.spec.size)
+        return self._smallest_sides[nodes]
+
+    def classify(self, picture: Tensor, count: int = 5) -> list[tuple[str, float]]:
+        """The likeliest classes of a picture, best first, with their probabilities.
+
+        The picture's shortest side is scaled to the size the network was trained on, and the middle of the
+        rest is taken.
+
+        Args:
+            picture: (1,3,H,W), RGB in 0..1.
+            count: how many classes.
+
+        Returns:
+            (label, probability), or (index, probability) where the classes have no known names.
+
+        Raises:
+            WeightsError: the weight file has no classifier.
+            PictureError: the picture is no (1,3,H,W).
+        """
+        if picture.shape[0] != 1:
+            raise PictureError(f"picture should be (1,3,H,W), instead got {tuple(picture.shape)}")
+        classifier = self.spec.classifier
+        try:
+            self._node(classifier)
+        except SettingsError as error:
+            raise WeightsError(
+                f"{self.spec.name} cannot classify: its weight file has no {classifier}; "
+                "take a file that has, or another --model"
+            ) from error
+        with torch.no_grad():
+            middle = transforms.center_crop(
+                transforms.resize(picture, [self.spec.size], antialias=True), [self.spec.size]
+            )
+            scores = self.activations(middle, [classifier])[classifier].flatten().float()
+        best = scores.softmax(0).topk(min(count, scores.numel()))
+        return [(self._label(int(i)), float(p)) for p, i in zip(best.values, best.indices, strict=True)]
+
+    def _label(self, index: int) -> str:
+        return self.labels[index] if self.labels and index < len(self.labels) else str(index)
+
+
+def _spelling(name: str) -> str:
+    return name.replace("/", "_").replace(".", "_").lower()
+
+
+def _is_map(value: Any) -> bool:
+    """Whether an operation gives activations, and not a size, say."""
+    return isinstance(value, Tensor) and value.ndim in (2, 4)
+
+
+def _as_map(activation: Tensor) -> Tensor:
+    return activation if activation.ndim == 4 else activation.flatten(1)[:, :, None, None]
+
+
+def _at_least(picture: Tensor, side: int) -> Tensor:
+    height, width = picture.shape[-2:]
+    down, right = max(side - height, 0), max(side - width, 0)
+    if not (down or right):
+        return picture
+    # (left, right, top, bottom)
+    return F.pad(picture, (right // 2, right - right // 2, down // 2, down - down // 2), mode="replicate")
+
+
+def _smallest_side(skeleton: nn.Module, upper: int) -> int:
+    """Halve the interval in which the smallest side lies; every larger one works too."""
+    low, high = 1, upper
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _runs(skeleton, middle) else (middle + 1, high)
+    return low
+
+
+def _runs(skeleton: nn.Module, side: int) -> bool:
+    try:
+        activations: dict[str, Any] = skeleton(torch.empty(1, 3, side, side, device="meta"))
+    except RuntimeError:  # a kernel or a window larger than its padded input
+        return False
+    return all(activation.numel() > 0 for activation in activations.values())
+
+
+def load_model(
+    settings: ModelSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+) -> DreamModel:
+    """Build the network that the settings name, find or download its weights, and load them.
+
+    Raises:
+        SettingsError: no such model, or an unreadable label file.
+        WeightsError: the weights are missing or wrong.
+    """
+    if settings.model not in MODELS:
+        raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {settings.model!r}")
+    spec = MODELS[settings.model]
+    path = locate(spec.source, file=settings.model_file, folders=settings.model_dirs, progress=progress)
+    network = spec.build()
+    state = spec.keys(read_state_dict(path))
+    _drop_missing_classifier(network, state, spec)
+    load_strictly(network, state, path=path)
+    model = DreamModel(
+        network,
+        spec,
+        preprocessing=_preprocessing(settings, spec),
+        pooling=settings.pooling,
+        dtype=dtype,
+        labels=_labels(settings, spec),
+    )
+    return model.to(device)
+
+
+def _drop_missing_classifier(network: nn.Module, state: State, spec: ModelSpec) -> None:
+    """Do without the classifier where a file has none, as ProGamerGov's GoogLeNets."""
+    layer = spec.classifier
+    if isinstance(getattr(network, layer, None), nn.Linear) and f"{layer}.weight" not in state:
+        setattr(network, layer, nn.Identity())
+
+
+def _preprocessing(settings: ModelSettings, spec: ModelSpec) -> Preprocessing:
+    if settings.model_mean is None:
+        return spec.preprocessing
+    return replace(spec.preprocessing, mean=settings.model_mean)
+
+
+def _labels(settings: ModelSettings, spec: ModelSpec) -> tuple[str, ...] | None:
+    if settings.label_file is not None:
+        return read_labels(settings.label_file)
+    return imagenet_labels() if spec.imagenet else None

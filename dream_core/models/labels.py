@@ -1,0 +1,88 @@
+"""Class names, and the channels that words mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from torchvision.models import GoogLeNet_Weights
+
+from dream_core.errors import SettingsError
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The names of ImageNet's 1000 classes, in order."""
+    return tuple(GoogLeNet_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read a label file: UTF-8, one class per line, in order.
+
+    Raises:
+        SettingsError: the file cannot be read, is no text or names nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"cannot read the label file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the label file {path} should be UTF-8 text, one class per line") from error
+    labels = tuple(line.strip() for line in text.rstrip().splitlines())
+    if not labels:
+        raise SettingsError(f"the label file {path} should name one class per line, instead it is empty")
+    return labels
+
+
+def channel_indices(
+    words: Sequence[str], labels: Sequence[str] | None, *, layer: str, channels: int
+) -> list[int]:
+    """The channels of a layer that indices and label words mean, in the order asked for, each once.
+
+    A word means every class whose label contains it as a word of its own or, where there is none, as a part
+    of a word: "cat" means "Persian cat" and not "catamaran". Upper and lower case are the same.
+
+    Args:
+        words: indices, such as "97", or words, such as "drake".
+        labels: one per class, or None where the network's classes have no known names.
+        layer: the layer's name, for error messages.
+        channels: the layer's number of channels.
+
+    Raises:
+        SettingsError: an index is out of range, no label contains a word, or the layer's channels are not
+            the classes that the labels name.
+    """
+    found = [index for word in words for index in _channels_of(word, labels, layer, channels)]
+    return list(dict.fromkeys(found))
+
+
+def _channels_of(word: str, labels: Sequence[str] | None, layer: str, channels: int) -> list[int]:
+    if not re.fullmatch(r"[+-]?\d+", word):
+        return _labelled(word, _labels_of(layer, labels, channels, word))
+    if not 0 <= int(word) < channels:
+        raise SettingsError(f"layer {layer} has channels 0 to {channels - 1}, instead got {word}")
+    return [int(word)]
+
+
+def _labels_of(layer: str, labels: Sequence[str] | None, channels: int, word: str) -> Sequence[str]:
+    if labels is None:
+        raise SettingsError(f"channel {word!r} is a word, but the classes have no names: give a --label-file")
+    if len(labels) != channels:
+        raise SettingsError(
+            f"channel {word!r} is a word, but layer {layer} has {channels} channels and there are "
+            f"{len(labels)} labels: give indices, or dream on the layer of classes"
+        )
+    return labels
+
+
+def _labelled(word: str, labels: Sequence[str]) -> list[int]:
+    alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+    matches = [i for i, label in enumerate(labels) if alone.search(label)]
+    matches = matches or [i for i, label in enumerate(labels) if word.lower() in label.lower()]
+    if matches:
+        return matches
+    vocabulary = {part.lower(): part for label in labels for part in (label, *re.findall(r"\w+", label))}
+    close = [vocabulary[match] for match in get_close_matches(word.lower(), vocabulary)]
+    hint = f"; close: {', '.join(close)}" if close else ""
+    raise SettingsError(f"no label contains {word!r}{hint}")

@@ -1,0 +1,245 @@
+"""Weight files of any network: find them, download them, read them, load them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+from urllib.request import Request, urlopen
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from dream_core.errors import WeightsError
+
+State: TypeAlias = dict[str, Tensor]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all (0 where the server does not say)."""
+
+CHUNK = 1 << 20
+TIMEOUT = 30.0
+MISMATCHES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """Where a network's weights come from.
+
+    Args:
+        filename: the name under which they are looked for and saved. The same name with the suffix
+            .safetensors is accepted too.
+        url: where to download them, or None where no download exists.
+        digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
+            a SHA-1 over the file's size and content. None leaves a download unchecked.
+        mebibytes: size of the file to three decimals, or None where unknown.
+    """
+
+    filename: str
+    url: str | None = None
+    digest: str | None = None
+    mebibytes: float | None = None
+
+
+def cache_dir() -> Path:
+    """The folder into which weights are downloaded: torch's own, so that they are shared with torchvision."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
+    """The folders in which weights are looked for: those given, $DEEPDREAM_MODELS, then the cache."""
+    from_environment = os.environ.get("DEEPDREAM_MODELS", "").split(os.pathsep)
+    return [*map(Path, folders), *(Path(folder) for folder in from_environment if folder), cache_dir()]
+
+
+def locate(
+    source: WeightSource,
+    *,
+    file: Path | None = None,
+    folders: Sequence[Path] = (),
+    download_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The path of a weight file: the one given, one in a model folder, or a download.
+
+    Args:
+        source: what to look for.
+        file: take this file and look nowhere else.
+        folders: searched first; see `search_folders`.
+        download_dir: where a download goes; by default into `cache_dir()`.
+        progress: told how the download goes.
+
+    Raises:
+        WeightsError: the given file does not exist, or nothing was found and the download failed.
+    """
+    if file is not None:
+        return _existing(Path(file), source)
+    searched = search_folders(folders)
+    for folder in searched:
+        for name in (source.filename, str(Path(source.filename).with_suffix(".safetensors"))):
+            if (folder / name).is_file():
+                return folder / name
+    target = (download_dir or cache_dir()) / source.filename
+    try:
+        return download(source, target, progress=progress)
+    except WeightsError as error:
+        looked = ", ".join(map(str, searched))
+        raise WeightsError(f"{source.filename} was not found in {looked}; {error}") from error
+
+
+def _existing(file: Path, source: WeightSource) -> Path:
+    if file.is_file():
+        return file
+    where = f"; the original is at {source.url}" if source.url else ""
+    raise WeightsError(f"the weight file {file} does not exist{where}")
+
+
+def download(source: WeightSource, target: Path, *, progress: Progress | None = None) -> Path:
+    """Download to `target`, which appears, or is replaced, only when size and digest are right.
+
+    Raises:
+        WeightsError: there is nothing to download from, the download failed, or it is not the right file.
+    """
+    by_hand = "get the file by hand and name it (--model-file, or --flow-file for optical flow)"
+    if source.url is None:
+        raise WeightsError(f"no download is known for it: {by_hand}")
+    # Beside the target, since only within one file system is a rename atomic.
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as sink:
+            _fetch(source, sink, progress)
+        _verify(partial, source)
+        partial.replace(target)
+    except (OSError, ValueError) as error:  # urllib's errors are OSErrors; a malformed URL is a ValueError
+        raise WeightsError(f"downloading {source.url} failed ({error}): {by_hand}") from error
+    except WeightsError as error:
+        raise WeightsError(f"downloading {source.url} failed ({error}): try again, or {by_hand}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _fetch(source: WeightSource, sink: BinaryIO, progress: Progress | None) -> None:
+    request = Request(source.url or "", headers={"User-Agent": "deepdream-video"})
+    with urlopen(request, timeout=TIMEOUT) as response:
+        total = int(response.headers.get("Content-Length") or 0)
+        if total:
+            _check_size(total, source)
+        done = 0
+        while chunk := response.read(CHUNK):
+            sink.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+    if total and done != total:
+        raise WeightsError(f"expected {total} bytes, got {done}")
+
+
+def _check_size(size: int, source: WeightSource) -> None:
+    expected = source.mebibytes
+    if expected is not None and abs(size / 2**20 - expected) > 0.01:
+        raise WeightsError(f"expected {expected} MiB, got {size / 2**20:.3f} MiB")
+
+
+def _verify(path: Path, source: WeightSource) -> None:
+    _check_size(path.stat().st_size, source)
+    if source.digest is None:
+        return
+    kind, _, expected = source.digest.partition(":")
+    actual = file_digest(path, kind)
+    if not actual.startswith(expected):
+        raise WeightsError(f"expected a file of {kind} {expected}, got {actual[: max(len(expected), 8)]}")
+
+
+def file_digest(path: Path, kind: str) -> str:
+    """The hexadecimal digest of a file: kind "sha256", or "git" for its git blob id."""
+    if kind == "sha256":
+        digest = hashlib.sha256()
+    elif kind == "git":
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    else:
+        raise ValueError(f"digest should be of kind sha256 or git, instead got {kind!r}")
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_state_dict(path: Path) -> State:
+    """Read named tensors, on the CPU, from .safetensors or from what `torch.save` wrote.
+
+    A state dict inside a checkpoint, under "state_dict", is unwrapped, and so is the prefix "module." that
+    `nn.DataParallel` adds. Pickled code is never run.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    # A damaged file makes the readers raise nearly anything: struct, zip, pickle and index errors among them.
+    except Exception as error:
+        raise WeightsError(f"cannot read weights from {path}: {_diagnosis(path, error)}") from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not (isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())):
+        raise WeightsError(
+            f"{path} should hold a state dict (names and tensors), instead got {_kind(loaded)}"
+        )
+    return _without_data_parallel(dict(loaded))
+
+
+def _diagnosis(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error)
+    with path.open("rb") as file:
+        start = file.read(256).lstrip()
+    if start.startswith(b"<"):
+        return "it is a web page; download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer; download the file itself"
+    if "GLOBAL" in str(error) or "Unsupported class" in str(error):
+        return "it holds pickled objects, which could run code; save the network's state_dict() instead"
+    return f"it is damaged, cut short or no weight file ({type(error).__name__}); download it again"
+
+
+def _kind(loaded: object) -> str:
+    if isinstance(loaded, Mapping):
+        return f"a dictionary of {', '.join(map(repr, list(loaded)[:MISMATCHES_SHOWN])) or 'nothing'}"
+    return type(loaded).__name__
+
+
+def _without_data_parallel(state: State) -> State:
+    if all(name.startswith("module.") for name in state):
+        return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> None:
+    """Load a state dict into a module of exactly its names and shapes.
+
+    Raises:
+        WeightsError: they differ; the message names the file and the first differences.
+    """
+    expected = module.state_dict()
+    # Counters of BatchNorm's training, which old files lack.
+    missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
+    differences = [f"{name} is missing" for name in missing]
+    differences += [
+        f"{name} should be {tuple(expected[name].shape)}, instead got {tuple(tensor.shape)}"
+        for name, tensor in state.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    differences += [f"{name} is unknown" for name in state if name not in expected]
+    if differences:
+        shown = "; ".join(differences[:MISMATCHES_SHOWN])
+        more = len(differences) - MISMATCHES_SHOWN
+        rest = f"; and {more} more" if more > 0 else ""
+        raise WeightsError(f"{path} does not fit {type(module).__name__}: {shown}{rest}")
+    module.load_state_dict(dict(state), strict=False)
