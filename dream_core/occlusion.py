@@ -139,8 +139,8 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
 
     Args:
         mask: (B, 1, H, W) in 0..1, 1 = trust.
-        radius: pixels over which trust is lost on either side of the slope's middle; beyond 2 * radius pixels
-            from a distrusted one it is whole.
+        radius: half the width of the slope in pixels: 2 * radius + 1 pixels away from a distrusted one, trust
+            is whole again.
 
     Returns:
         (B, 1, H, W), nowhere more than the mask.
@@ -155,23 +155,19 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
         return mask
-    softened = mask
     # Rows, then columns: square windows are separable, and large ones would be slow in one go.
-    for pool in (_lowest, _mean):
-        softened = pool(pool(softened, (1, radius)), (radius, 1))
+    rows, columns = (1, 2 * radius + 1), (2 * radius + 1, 1)
+    softened = _mean(_mean(_lowest(_lowest(mask, rows), columns), rows), columns)
     return torch.minimum(softened, mask)
 
 
-def _lowest(mask: Tensor, radius: tuple[int, int]) -> Tensor:
-    return -F.max_pool2d(-mask, _window(radius), stride=1, padding=radius)
+def _lowest(mask: Tensor, window: tuple[int, int]) -> Tensor:
+    return kornia.morphology.erosion(mask, mask.new_ones(window))
 
 
-def _mean(mask: Tensor, radius: tuple[int, int]) -> Tensor:
-    return F.avg_pool2d(mask, _window(radius), stride=1, padding=radius, count_include_pad=False)
-
-
-def _window(radius: tuple[int, int]) -> tuple[int, int]:
-    return 2 * radius[0] + 1, 2 * radius[1] + 1
+def _mean(mask: Tensor, window: tuple[int, int]) -> Tensor:
+    padding = (window[0] // 2, window[1] // 2)
+    return F.avg_pool2d(mask, window, stride=1, padding=padding, count_include_pad=False)
 
 
 def _energy(vectors: Tensor) -> Tensor:
@@ -195,7 +191,7 @@ def _opening_size(picture: Tensor) -> int:
 def _softening_radius(picture: Tensor, softness: float) -> int:
     if not softness >= 0:
         raise SettingsError(f"expected mask_softness of at least 0, got {softness}")
-    return round(softness * _side(picture))
+    return math.ceil(softness * _side(picture) / 2)  # the slope is two radii wide
 
 
 def _required(forward: Tensor | None) -> Tensor:
