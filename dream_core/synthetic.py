@@ -20,6 +20,7 @@ from .errors import SettingsError
 from .warp import came_from_inside
 
 _WAVES = 24
+_CONTRAST = 0.65
 # Pixels: long enough to resample well, short enough for flow estimators to hold on to.
 _WAVELENGTHS = (10.0, 80.0)
 
@@ -243,10 +244,12 @@ def _texture(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor
     shortest, longest = _WAVELENGTHS
     frequency = (longest / shortest) ** -wavelength / shortest
     frequencies = torch.polar(frequency, 2 * math.pi * direction)
-    colours = torch.randn(_WAVES, 3, generator=generator, dtype=torch.float64)
+    # As in natural pictures, long waves are stronger than short ones, and colour varies less than brightness.
+    brightness = torch.randn(_WAVES, 1, generator=generator, dtype=torch.float64)
+    hue = torch.randn(_WAVES, 3, generator=generator, dtype=torch.float64)
+    amplitude = (shortest * frequency).rsqrt().unsqueeze(1)
+    colours = amplitude * (brightness + 0.5 * hue) * (_CONTRAST / math.sqrt(_WAVES))
     tint = torch.randn(3, generator=generator, dtype=torch.float64)
-    # So small that most values stay where the squashing is nearly straight, and the texture therefore smooth.
-    colours = colours * (1.2 / math.sqrt(_WAVES))
     return torch.view_as_real(frequencies).T.contiguous(), 2 * math.pi * phase, colours, tint
 
 
