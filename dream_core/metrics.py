@@ -1,5 +1,8 @@
 """How good a dreamed clip is, in numbers.
 
+Masks for these figures come from the checks of the flow (`reliable_mask` of the forward flow with
+``check_brightness`` off): a mask that leaves out what changed in brightness hides the error to be measured.
+
 Every function takes its clips, flows and masks as iterables of single frames (C, H, W), so that a tensor
 (T, C, H, W) serves as well as a generator; a generator is read frame by frame, in constant memory.
 """
