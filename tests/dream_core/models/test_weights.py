@@ -1,0 +1,267 @@
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from dream_core.errors import WeightsError
+from dream_core.models.weights import (
+    WeightSource,
+    cache_dir,
+    download,
+    file_digest,
+    load_strictly,
+    locate,
+    read_state_dict,
+    search_folders,
+)
+
+CONTENT = bytes(range(256)) * 12000  # about 3 MB: several chunks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+GIT = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/missing.pth":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if self.path != "/unsized.pth":
+            self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:-5] if self.path == "/truncated.pth" else CONTENT)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("DEEPDREAM_MODELS", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def source(server: str, name: str = "net.pth", **kwargs) -> WeightSource:
+    return WeightSource("net.pth", f"{server}/{name}", **kwargs)
+
+
+@pytest.mark.parametrize("digest", [f"sha256:{SHA256[:8]}", f"git:{GIT}", None])
+@pytest.mark.parametrize("name", ["net.pth", "unsized.pth"])
+def test_a_download_lands_whole_and_reports_progress(
+    server: str, tmp_path: Path, digest: str | None, name: str
+) -> None:
+    reports: list[tuple[int, int]] = []
+    target = tmp_path / "new" / "net.pth"
+    size = len(CONTENT) / 2**20
+    path = download(
+        source(server, name, digest=digest, mebibytes=round(size, 3)),
+        target,
+        progress=lambda *report: reports.append(report),
+    )
+    assert path == target
+    assert path.read_bytes() == CONTENT
+    assert reports[-1] == (len(CONTENT), 0 if name == "unsized.pth" else len(CONTENT))
+    assert [done for done, _ in reports] == sorted({done for done, _ in reports})
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("net.pth", {"digest": "sha256:00000000"}, f"expected a file of sha256 00000000, got {SHA256[:8]}"),
+        ("net.pth", {"digest": "git:" + "0" * 40}, f"expected a file of git 0+, got {GIT}"),
+        ("net.pth", {"mebibytes": 5.0}, r"expected 5.0 MiB, got 2.930 MiB"),
+        ("unsized.pth", {"mebibytes": 5.0}, r"expected 5.0 MiB, got 2.930 MiB"),
+        ("truncated.pth", {}, f"expected {len(CONTENT)} bytes, got {len(CONTENT) - 5}"),
+        ("missing.pth", {}, "404"),
+    ],
+)
+def test_a_wrong_download_replaces_nothing(
+    server: str, tmp_path: Path, name: str, options: dict, message: str
+) -> None:
+    target = tmp_path / "net.pth"
+    target.write_bytes(b"what was there")
+    with pytest.raises(WeightsError, match=message) as caught:
+        download(source(server, name, **options), target)
+    assert f"{server}/{name}" in str(caught.value)
+    assert "--model-file" in str(caught.value)
+    assert target.read_bytes() == b"what was there"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_interrupted_download_leaves_nothing(server: str, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(source(server), tmp_path / "net.pth", progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_offline_says_what_was_sought_where_and_what_to_do(tmp_path: Path, cache: Path) -> None:
+    # Port 9 (discard) refuses: nobody listens there.
+    offline = WeightSource("net.pth", "http://127.0.0.1:9/net.pth")
+    with pytest.raises(WeightsError) as caught:
+        locate(offline, folders=[tmp_path / "models"])
+    message = str(caught.value)
+    assert message.startswith(f"net.pth was not found in {tmp_path / 'models'}, {cache}; downloading ")
+    assert "http://127.0.0.1:9/net.pth failed (" in message
+    assert message.endswith(
+        "get the file by hand and name it (--model-file, or --flow-file for optical flow)"
+    )
+
+
+def test_without_a_url_it_says_so() -> None:
+    with pytest.raises(
+        WeightsError, match=r"net.pth was not found in .*; no download is known for it: get the"
+    ):
+        locate(WeightSource("net.pth"))
+
+
+def test_a_malformed_url_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"downloading nowhere failed \(unknown url type: 'nowhere'\)"):
+        download(WeightSource("net.pth", "nowhere"), tmp_path / "net.pth")
+
+
+def test_git_digest_is_gits(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"hello\n")
+    assert file_digest(path, "git") == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+    with pytest.raises(ValueError, match="should be of kind sha256 or git, instead got 'md5'"):
+        file_digest(path, "md5")
+
+
+def test_the_given_file_is_taken_before_all(tmp_path: Path) -> None:
+    given, folder = tmp_path / "other.pth", tmp_path / "models"
+    folder.mkdir()
+    for path in (given, folder / "net.pth"):
+        path.touch()
+    assert locate(WeightSource("net.pth"), file=given, folders=[folder]) == given
+
+
+def test_a_given_file_that_is_not_there(tmp_path: Path) -> None:
+    message = r"the weight file .*gone.pth does not exist; the original is at http://host/net.pth"
+    with pytest.raises(WeightsError, match=message):
+        locate(WeightSource("net.pth", "http://host/net.pth"), file=tmp_path / "gone.pth")
+
+
+def test_folders_are_searched_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, server: str
+) -> None:
+    monkeypatch.setenv("DEEPDREAM_MODELS", f"{tmp_path / 'b'}{os.pathsep}{tmp_path / 'c'}")
+    folders = search_folders([tmp_path / "a"])
+    assert folders == [tmp_path / "a", tmp_path / "b", tmp_path / "c", cache]
+    assert folders[-1] == cache_dir()
+    # Last to first: each new file is found before the ones there already.
+    assert locate(source(server), folders=[tmp_path / "a"]) == cache / "net.pth"
+    for folder in reversed(folders[:-1]):
+        for name in ("net.safetensors", "net.pth"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+            assert locate(WeightSource("net.pth"), folders=[tmp_path / "a"]) == folder / name
+
+
+@pytest.fixture
+def state() -> dict[str, torch.Tensor]:
+    return {"weight": torch.rand(2, 3), "bias": torch.rand(2)}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "zip", "legacy", "checkpoint", "parallel"])
+def test_state_dicts_of_every_form(tmp_path: Path, state: dict[str, torch.Tensor], form: str) -> None:
+    path = tmp_path / ("net.safetensors" if form == "safetensors" else "net.pth")
+    if form == "safetensors":
+        save_file(state, path)
+    elif form == "checkpoint":
+        torch.save({"epoch": 3, "state_dict": state}, path)
+    elif form == "parallel":
+        torch.save({f"module.{name}": tensor for name, tensor in state.items()}, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    loaded = read_state_dict(path)
+    assert list(loaded) in (["weight", "bias"], ["bias", "weight"])
+    torch.testing.assert_close(loaded, state)
+
+
+def truncated(path: Path, state: dict[str, torch.Tensor], *, legacy: bool = False) -> None:
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.pth", lambda p, s: p.write_text("\n<!DOCTYPE html><p>Sign in"), "it is a web page"),
+        ("a.safetensors", lambda p, s: p.write_text("<!DOCTYPE html><p>Sign in"), "it is a web page"),
+        ("a.pth", lambda p, s: p.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS pointer"),
+        ("a.pth", lambda p, s: torch.save(nn.Linear(3, 2), p), "pickled objects, which could run code"),
+        ("a.pth", truncated, "damaged, cut short or no weight file"),
+        ("a.pth", lambda p, s: truncated(p, s, legacy=True), "damaged, cut short or no weight file"),
+        ("a.pth", lambda p, s: p.touch(), "damaged, cut short or no weight file"),
+        ("a.safetensors", lambda p, s: p.write_bytes(b"\x08"), "damaged, cut short or no weight file"),
+        ("a.pth", lambda p, s: None, "No such file"),
+    ],
+)
+def test_unreadable_files_are_named_and_diagnosed(tmp_path: Path, state, name, write, message) -> None:
+    write(tmp_path / name, state)
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_state_dict(tmp_path / name)
+    assert str(caught.value).startswith(f"cannot read weights from {tmp_path / name}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ({"epoch": 3, "model": [1, 2]}, "a dictionary of 'epoch', 'model'"),
+        ({}, "a dictionary of nothing"),
+        (torch.rand(2), "Tensor"),
+    ],
+)
+def test_other_contents_are_named(tmp_path: Path, content: object, kind: str) -> None:
+    torch.save(content, tmp_path / "net.pth")
+    message = rf"net.pth should hold a state dict \(names and tensors\), instead got {kind}$"
+    with pytest.raises(WeightsError, match=message):
+        read_state_dict(tmp_path / "net.pth")
+
+
+def test_loading_sets_every_weight(state: dict[str, torch.Tensor]) -> None:
+    module = nn.Linear(3, 2)
+    load_strictly(module, state, path=Path("net.pth"))
+    torch.testing.assert_close(dict(module.state_dict()), state)
+
+
+def test_old_files_may_lack_batchnorms_counter() -> None:
+    module = nn.BatchNorm2d(4)
+    old = {n: torch.rand_like(t) for n, t in module.state_dict().items() if n != "num_batches_tracked"}
+    load_strictly(module, old, path=Path("net.pth"))
+    torch.testing.assert_close(module.running_var, old["running_var"])
+
+
+def test_the_first_differences_are_named_and_nothing_is_loaded() -> None:
+    module = nn.Linear(3, 2)
+    before = module.weight.clone()
+    wrong = {"weight": torch.rand(2, 4), "a": torch.rand(1), "b": torch.rand(1)}
+    with pytest.raises(WeightsError) as caught:
+        load_strictly(module, wrong, path=Path("net.pth"))
+    assert str(caught.value) == (
+        "net.pth does not fit Linear: bias is missing; weight should be (2, 3), instead got (2, 4); "
+        "a is unknown; and 1 more"
+    )
+    torch.testing.assert_close(module.weight, before)
