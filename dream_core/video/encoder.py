@@ -1,0 +1,284 @@
+"""Pictures into a video file or GIF that can be played while it grows."""
+
+from __future__ import annotations
+
+import warnings
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn
+
+import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import VideoError
+from ..settings import OutputSettings
+from .gif import Palette
+from .pixels import BT709, colour_tags, frame_from_picture
+from .reader import Sound
+from .sound import SoundCopy
+
+_MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
+_MATROSKA_SUFFIXES = (".mkv", ".webm")
+_VARIABLE_RATE = 0x400  # AVFMT_VARIABLE_FPS
+_CENTISECOND = Fraction(1, 100)
+_KEYFRAME_DISTANCE = 250
+
+_CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
+_QSCALE_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
+_LAMBDA = 118  # FF_QP2LAMBDA
+_QUIET = {"libx265": {"x265-params": "log-level=error"}}
+
+
+class Encoder:
+    """Encodes pictures, copies sound, and writes both into one container."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: tuple[int, int],
+        fps: Fraction,
+        time_base: Fraction,
+        settings: OutputSettings,
+        sound: Sound | None = None,
+    ) -> None:
+        """Open the file and the encoder. Where the pixel format asks for even sides, an odd one grows by
+        repeating its last pixels, so that nothing of the dream is lost.
+
+        Raises:
+            VideoError: container, codec, pixel format, quality and size do not go together.
+        """
+        self._path = path
+        self._is_gif = path.suffix.lower() == ".gif"
+        codec = _codec("gif" if self._is_gif else settings.codec)
+        self._pixel_format = "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
+        self._padding = _padding(self._pixel_format, *size)
+        self._container = _open_container(path, options=_muxer_options(path, fps=fps, settings=settings))
+        self._sound: SoundCopy | None = None
+        try:
+            self._open_streams(codec, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
+        except BaseException:
+            self._release()
+            raise
+        self._gif_step = settings.frame_duration if self._is_gif else None
+        self._written = 0
+        self._stamp: int | None = None
+        self._end = 0.0
+        self._durations: dict[int, int] = {}
+
+    def _open_streams(
+        self,
+        codec: av.Codec,
+        *,
+        size: tuple[int, int],
+        fps: Fraction,
+        time_base: Fraction,
+        settings: OutputSettings,
+        sound: Sound | None,
+    ) -> None:
+        height, width = size[0] + self._padding[3], size[1] + self._padding[1]
+        self._time_base = _CENTISECOND if self._is_gif else _time_base(self._container, codec, fps, time_base)
+        self._stream = _add_stream(
+            self._container, codec, (height, width), fps=fps, time_base=self._time_base, settings=settings
+        )
+        if sound is not None and settings.sound:
+            self._sound = _copy_sound(sound, self._container)
+        try:
+            self._container.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{codec.name} cannot encode {width}x{height} {self._pixel_format} into {self._path.suffix} "
+                f"({_reason(error)}): choose another codec, pixel format or size"
+            ) from error
+        self._palette = (
+            Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
+        )
+
+    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
+        """Encode one picture (3, H, W), shown for `duration` seconds from `time` on.
+
+        Raises:
+            VideoError: the file cannot be written.
+        """
+        if self._gif_step is not None:
+            time, duration = self._written * self._gif_step / 1000, self._gif_step / 1000
+        frame = frame_from_picture(self._padded(picture), pixel_format=self._pixel_format)
+        frame.pts, frame.time_base = self._next_stamp(time), self._time_base
+        self._durations[frame.pts] = max(1, round(Fraction(duration) / self._time_base))
+        self._end = time + duration
+        self._written += 1
+        try:
+            self._encode(frame)
+        except av.FFmpegError as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Encode what is still under way and finish the file.
+
+        Raises:
+            VideoError: the file cannot be written.
+        """
+        try:
+            self._encode(None)
+            if self._sound is not None:
+                self._sound.copy_until(self._end)
+        except av.FFmpegError as error:
+            self._fail(error)
+        finally:
+            self._release()
+
+    def _next_stamp(self, time: float) -> int:
+        stamp = round(Fraction(time) / self._time_base)
+        if self._stamp is not None:
+            # Browsers show a GIF's frame of less than two hundredths for ten.
+            stamp = max(stamp, self._stamp + (2 if self._is_gif else 1))
+        self._stamp = stamp
+        return stamp
+
+    def _padded(self, picture: Tensor) -> Tensor:
+        return F.pad(picture[None], self._padding, mode="replicate")[0] if any(self._padding) else picture
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        for reduced in self._palette.reduce(frame) if self._palette else [frame] if frame else []:
+            self._mux(self._stream.encode(reduced))
+        if frame is None:
+            self._mux(self._stream.encode(None))
+
+    def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if packet.pts is not None and packet.time_base == self._time_base:
+                packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._sound is not None and packet.dts is not None:
+                self._sound.copy_until(float(packet.dts * packet.time_base))
+            self._container.mux_one(packet)
+
+    def _release(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+        self._container.close()
+
+    def _fail(self, error: av.FFmpegError) -> NoReturn:
+        raise VideoError(f"{self._path} cannot be written ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _codec(name: str) -> av.Codec:
+    try:
+        codec = av.Codec(name, "w")
+    except ValueError as error:  # PyAV's UnknownCodecError is one
+        raise VideoError(
+            f"codec {name} is not an encoder of this ffmpeg: expected one such as libx264, libx265, "
+            "libvpx-vp9, libsvtav1, ffv1 or prores_ks"
+        ) from error
+    if codec.type != "video":
+        raise VideoError(f"codec {name} encodes {codec.type}: expected a video encoder such as libx264")
+    return codec
+
+
+def _checked_pixel_format(codec: av.Codec, name: str) -> str:
+    valid = [pixel_format.name for pixel_format in codec.video_formats or []]
+    if valid and name not in valid:
+        raise VideoError(f"pixel format {name} is none that {codec.name} takes: expected {', '.join(valid)}")
+    try:
+        av.VideoFormat(name)
+    except ValueError as error:
+        raise VideoError(f"pixel format {name} is unknown to ffmpeg: expected one such as yuv420p") from error
+    return name
+
+
+def _padding(pixel_format: str, height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom, up to whole chroma samples."""
+    target = av.VideoFormat(pixel_format)
+    across, down = 8 // target.chroma_width(8), 8 // target.chroma_height(8)
+    return 0, -width % across, 0, -height % down
+
+
+def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> dict[str, str]:
+    flush = {"flush_packets": "1"}
+    if path.suffix.lower() in _MP4_SUFFIXES:
+        # Fragments while it grows, an ordinary file once closed. Without delay_moov there is no edit list,
+        # and the reordered frames begin late.
+        return {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov", **flush}
+    if path.suffix.lower() in _MATROSKA_SUFFIXES and settings.update_interval:
+        return {"cluster_time_limit": str(max(1, round(1000 * settings.update_interval / fps))), **flush}
+    return flush
+
+
+def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
+    try:
+        return av.open(str(path), "w", options=options)
+    except ValueError as error:
+        raise VideoError(
+            f"{path.suffix} is no video format that ffmpeg writes: expected .mp4, .mov, .mkv, .webm, .avi or "
+            ".gif, a picture such as .png, or a folder"
+        ) from error
+    except OSError as error:
+        raise VideoError(f"{path} cannot be written ({_reason(error)}): check the folder") from error
+
+
+def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
+    # AVI counts frames, MPEG-1 and -2 know a few rates only, MPEG-4 has 16 bits for the unit.
+    counts_frames = not int(container.format.flags) & _VARIABLE_RATE
+    if counts_frames or codec.frame_rates or (codec.name == "mpeg4" and time_base.denominator > 65535):
+        return 1 / fps.limit_denominator(1001)
+    return time_base
+
+
+def _add_stream(
+    container: OutputContainer,
+    codec: av.Codec,
+    size: tuple[int, int],
+    *,
+    fps: Fraction,
+    time_base: Fraction,
+    settings: OutputSettings,
+) -> VideoStream:
+    try:
+        stream = container.add_stream(codec.name, rate=fps.limit_denominator(1001))
+    except ValueError as error:
+        raise VideoError(
+            f"{container.format.name} files hold no {codec.name}: expected codec "
+            f"{container.default_video_codec}, or another suffix"
+        ) from error
+    assert isinstance(stream, VideoStream)
+    context = stream.codec_context
+    context.height, context.width = size
+    context.time_base = time_base
+    if codec.name == "gif":
+        context.pix_fmt = "pal8"
+        return stream
+    context.pix_fmt = settings.pixel_format
+    context.options = _quality_options(codec.name, settings.quality)
+    context.gop_size = min(settings.update_interval or _KEYFRAME_DISTANCE, _KEYFRAME_DISTANCE)
+    context.color_primaries = context.color_trc = BT709
+    context.colorspace, context.color_range = colour_tags(settings.pixel_format)
+    if codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # the tag Apple's players insist on
+    return stream
+
+
+def _quality_options(codec: str, quality: int) -> dict[str, str]:
+    if codec in _CRF_ENCODERS:
+        return {"crf": str(quality), **_QUIET.get(codec, {})}
+    if codec.endswith("_nvenc"):
+        return {"rc": "vbr", "cq": str(quality)}
+    if codec in _QSCALE_ENCODERS:
+        scale = min(31, 1 + round(quality * 30 / 51))
+        return {"flags": "+qscale", "global_quality": str(scale * _LAMBDA)}
+    return {}
+
+
+def _copy_sound(sound: Sound, container: OutputContainer) -> SoundCopy | None:
+    if container.default_audio_codec == "none":
+        return None
+    try:
+        return SoundCopy(sound, container)
+    except (av.FFmpegError, ValueError) as error:
+        warnings.warn(f"the sound of {sound.path} cannot be carried over ({_reason(error)})", stacklevel=2)
+        return None

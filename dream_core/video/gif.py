@@ -1,0 +1,38 @@
+"""A palette of its own for every frame of a GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+
+
+class Palette:
+    """Reduces frames to the 256 colours that suit each best, dithered (ffmpeg's palettegen, paletteuse)."""
+
+    def __init__(self, *, width: int, height: int, time_base: Fraction) -> None:
+        """Prepare for rgb24 frames of this size."""
+        self._graph = graph = Graph()
+        source = graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base
+        )
+        split, sink = graph.add("split"), graph.add("buffersink")
+        generate = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+        use = graph.add("paletteuse", "new=1")
+        source.link_to(split)
+        split.link_to(generate, 0, 0)
+        split.link_to(use, 1, 0)
+        generate.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+
+    def reduce(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
+        """The frames that are ready after this one, as pal8; None asks for the rest."""
+        self._graph.vpush(frame)
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (av.BlockingIOError, av.EOFError):
+                return

@@ -1,0 +1,72 @@
+"""The material of a dream, frame by frame, as picture files in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.utils import flow_to_image
+
+from ..errors import VideoError
+from .images import save_picture
+
+
+class KeepFolder:
+    """A folder that receives frames/frame_000000.png, dreams/, flow/ and mask/. Nothing is ever deleted."""
+
+    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Use this folder, which may exist already; files in it are replaced only with `overwrite`.
+
+        Raises:
+            VideoError: the path is a file.
+        """
+        self.path = Path(path)
+        self._overwrite = overwrite
+        if self.path.exists() and not self.path.is_dir():
+            raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
+
+    def save(
+        self,
+        index: int,
+        *,
+        frame: Tensor | None = None,
+        dream: Tensor | None = None,
+        flow: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
+        """Keep what belongs to frame `index`, each with or without a batch dimension of 1.
+
+        Frame and dream are (3, H, W) and the mask is (1, H, W), values in 0..1. The flow, (2, H, W) in
+        pixels, becomes the usual colour wheel: hue is direction, saturation is length.
+
+        Raises:
+            VideoError: a file exists already and may not be overwritten, or cannot be written.
+        """
+        colours = None if flow is None else _flow_picture(flow)
+        for folder, name, picture in (
+            ("frames", "frame", frame),
+            ("dreams", "dream", dream),
+            ("flow", "flow", colours),
+            ("mask", "mask", mask),
+        ):
+            if picture is not None:
+                save_picture(
+                    picture.reshape(picture.shape[-3:]), self._file(folder, f"{name}_{index:06d}.png")
+                )
+
+    def _file(self, folder: str, name: str) -> Path:
+        path = self.path / folder / name
+        if path.exists() and not self._overwrite:
+            raise VideoError(
+                f"{path} exists already: choose another folder to keep things in, or allow overwriting"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise VideoError(f"{path.parent} cannot be made ({error.strerror}): check the path") from error
+        return path
+
+
+def _flow_picture(flow: Tensor) -> Tensor:
+    colours: Tensor = flow_to_image(flow.detach().float().reshape(flow.shape[-3:]))
+    return colours.float() / 255

@@ -1,0 +1,140 @@
+"""Decoded video frames to pictures and back, without losing levels, colour or orientation."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# swscale's fast defaults are off by several levels: SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP,
+# SWS_ACCURATE_RND. As a number, because older PyAV does not name them all.
+_EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
+
+BT709 = 1
+"""The number of BT.709 in ffmpeg's lists of primaries, transfer curves and matrices alike."""
+LIMITED_RANGE, FULL_RANGE = 1, 2
+_UNSPECIFIED = 0
+
+# swscale's matrices for AVCOL_SPC_BT709, FCC, BT470BG, SMPTE170M, SMPTE240M, BT2020_NCL and BT2020_CL
+_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT601 = 5
+
+
+def fit(height: int, width: int, *, longest: int) -> tuple[int, int]:
+    """Height and width with the longest side at `longest` and the same proportions; 0 keeps the size."""
+    if longest == 0:
+        return height, width
+    scale = longest / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A (3, H, W) picture at another size, (3, h, w): bicubic, free of aliasing when it shrinks."""
+    if picture.shape[-2:] == size:
+        return picture
+    resized = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)
+    return resized[0].clamp(0, 1)  # bicubic overshoots
+
+
+def picture_from_frame(frame: av.VideoFrame) -> Tensor:
+    """A decoded frame of any pixel format as a picture (3, H, W), RGB float32 in 0..1.
+
+    More than 8 bits are kept; transparent pixels lie over black. A frame that does not name its colour
+    matrix is read as BT.709 from 720 lines on and as BT.601 below, as players do.
+    """
+    deep, alpha = _is_deep(frame.format), _has_alpha(frame.format)
+    target = ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
+    colour_range = FULL_RANGE if _is_full_range(frame.format) else frame.color_range
+    # Old PyAV converts wrongly when source and target carry the same tags, hence the unspecified targets.
+    array = frame.reformat(
+        format=target,
+        src_colorspace=_matrix(frame),
+        dst_colorspace=_UNSPECIFIED,
+        src_color_range=colour_range,
+        dst_color_range=_UNSPECIFIED,
+        interpolation=_EXACT,
+    ).to_ndarray()
+    white = _white(deep=deep, limited=not _is_rgb(frame.format) and colour_range != FULL_RANGE)
+    colours = torch.from_numpy(array[..., :3].astype(np.float32)).permute(2, 0, 1) / white  # HWC -> CHW
+    if alpha:
+        colours *= torch.from_numpy(array[..., 3].astype(np.float32)) / (65535 if deep else 255)
+    return colours.clamp(0, 1).contiguous()
+
+
+def frame_from_picture(picture: Tensor, *, pixel_format: str) -> av.VideoFrame:
+    """A picture (3, H, W) in 0..1 as a frame to encode, rounded to its levels; YUV is BT.709, limited range
+    (the yuvj formats: full range)."""
+    target = av.VideoFormat(pixel_format)
+    deep = _is_deep(target)
+    white = _white(deep=deep, limited=not _is_rgb(target) and not _is_full_range(target))
+    levels = picture.detach().clamp(0, 1).mul(white).round().permute(1, 2, 0)  # CHW -> HWC
+    array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if deep else np.uint8))
+    frame = av.VideoFrame.from_ndarray(array, format="rgb48le" if deep else "rgb24")
+    if _is_rgb(target):
+        return frame.reformat(format=pixel_format, interpolation=_EXACT)
+    return frame.reformat(
+        format=pixel_format,
+        src_colorspace=_UNSPECIFIED,
+        dst_colorspace=BT709,
+        src_color_range=_UNSPECIFIED,
+        dst_color_range=FULL_RANGE if _is_full_range(target) else LIMITED_RANGE,
+        interpolation=_EXACT,
+    )
+
+
+def turn_upright(picture: Tensor, frame: av.VideoFrame) -> Tensor:
+    """A (3, H, W) picture turned and mirrored as the frame's display matrix asks, by right angles."""
+    side_data: Mapping[str, Any] = frame.side_data  # PyAV's stub calls it a dict of other keys
+    if "DISPLAYMATRIX" not in side_data:
+        return picture
+    matrix = bytes(side_data["DISPLAYMATRIX"])
+    # x' = a x + c y and y' = b x + d y
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix[:36])
+    if abs(b) > abs(a):
+        picture, a, d = picture.transpose(-2, -1), c, b
+    mirrored = [dim for dim, sign in ((-1, a), (-2, d)) if sign < 0]
+    return picture.flip(mirrored).contiguous()
+
+
+def colour_tags(pixel_format: str) -> tuple[int, int]:
+    """The colour matrix and range, by ffmpeg's numbers, of the frames that `frame_from_picture` makes."""
+    target = av.VideoFormat(pixel_format)
+    if _is_rgb(target):
+        return 0, FULL_RANGE
+    return BT709, FULL_RANGE if _is_full_range(target) else LIMITED_RANGE
+
+
+def _white(*, deep: bool, limited: bool) -> int:
+    # Between limited range and 16 bits swscale shifts instead of scaling: white is 255 << 8 there.
+    return 255 if not deep else 65280 if limited else 65535
+
+
+def _matrix(frame: av.VideoFrame) -> int:
+    return _MATRICES.get(frame.colorspace, BT709 if frame.height >= 720 else _BT601)
+
+
+def _is_deep(pixel_format: av.VideoFormat) -> bool:
+    return any(component.bits > 8 for component in pixel_format.components)
+
+
+def _has_alpha(pixel_format: av.VideoFormat) -> bool:
+    return pixel_format.has_palette or any(component.is_alpha for component in pixel_format.components)
+
+
+def _is_rgb(pixel_format: av.VideoFormat) -> bool:
+    # A grey picture has no colour matrix either, and swscale reads it as full range.
+    return (
+        pixel_format.is_rgb
+        or pixel_format.has_palette
+        or pixel_format.name.startswith(("gray", "ya", "mono"))
+    )
+
+
+def _is_full_range(pixel_format: av.VideoFormat) -> bool:
+    return pixel_format.name.startswith("yuvj")

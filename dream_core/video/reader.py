@@ -1,0 +1,388 @@
+"""A clip as a stream of pictures: video files, GIFs, folders of pictures and single pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, dropwhile, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import torch
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from torch import Tensor
+
+from ..errors import SettingsError, VideoError
+from ..settings import InputSettings
+from .images import is_picture, list_pictures, load_picture
+from .pixels import fit, picture_from_frame, resize, turn_upright
+
+_ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
+_MICROSECOND = Fraction(1, 1_000_000)
+_MISSING_END = 0.5
+"""A clip that ends earlier than announced by less than these seconds is whole."""
+_ROUNDING = Fraction(1, 1000)
+"""Frames this many seconds before the start count as at the start: people type 0.033 for 1/30."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a clip."""
+
+    picture: Tensor
+    """(3, H, W) RGB float32 in 0..1, at the dream's size."""
+    time: float
+    """Seconds from the first frame of the clip that was read."""
+    duration: float
+    """Seconds until the next frame."""
+    index: int
+    """0, 1, 2, ..."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Where a clip's sound is."""
+
+    path: Path
+    """The file that holds it."""
+    start: float
+    """The moment, in the file's own seconds, that goes with the clip's first frame."""
+
+
+# A frame before it is loaded, with its time in the file: nothing but the current frame becomes a tensor.
+_Timed = tuple[Any, Fraction]
+
+
+class Clip:
+    """The frames of an input, one after the other, in bounded memory. Iterate once, close at the end."""
+
+    def __init__(
+        self,
+        frames: Iterable[_Timed],
+        *,
+        load: Callable[[Any], Tensor],
+        size: tuple[int, int],
+        fps: Fraction,
+        time_base: Fraction,
+        frame_count: int | None,
+        limit: int | None,
+        sound: Sound | None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.size = size
+        """Height and width of the pictures."""
+        self.fps = fps
+        """Average frame rate."""
+        self.time_base = time_base
+        """The unit, in seconds, in which the input counts time."""
+        self.frame_count = frame_count
+        """Number of frames to come: the best estimate, or None where the file does not tell."""
+        self.sound = sound
+        """The input's sound, or None."""
+        self._close = close
+        self._frames: Iterator[Frame] = islice(_with_durations(frames, load=load, fps=fps), limit)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether the input has sound."""
+        return self.sound is not None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Close the file. Closing twice does no harm."""
+        self._frames = iter(())
+        self._close()
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
+    """Open a video of any container ffmpeg reads, a GIF, a folder of pictures or a single picture.
+
+    Timestamps, rotation and pixel proportions of the file are honoured; 10-bit video keeps its bits;
+    transparent pixels lie over black. Pictures come with the longest side at `settings.size`. The pictures of
+    a folder are taken in natural order, all at the size of the first one. What a damaged file still holds is
+    delivered, with a warning that says what is missing.
+
+    Raises:
+        SettingsError: size, start, frames or fps is out of its range.
+        VideoError: nothing can be read: the file is missing, holds no video or no frame that can be decoded,
+            the folder is empty, or the start lies behind the end.
+    """
+    _check(settings)
+    path = Path(path)
+    if not path.exists():
+        raise VideoError(f"{path} does not exist: expected a video, a picture or a folder of pictures")
+    if path.is_dir():
+        return _open_pictures(list_pictures(path), settings=settings)
+    if is_picture(path):
+        return _open_pictures([path], settings=settings)
+    return _open_video(path, settings=settings)
+
+
+def _check(settings: InputSettings) -> None:
+    if settings.size < 0:
+        raise SettingsError(f"size should be 0 (the input's own) or more pixels, instead got {settings.size}")
+    if not 0 <= settings.start < float("inf"):
+        raise SettingsError(f"start should be 0 or more seconds, instead got {settings.start}")
+    if settings.frames is not None and settings.frames < 1:
+        raise SettingsError(f"frames should be 1 or more, instead got {settings.frames}")
+    if not 0 < settings.fps < float("inf"):
+        raise SettingsError(f"fps should be more than 0, instead got {settings.fps}")
+
+
+def _with_durations(
+    frames: Iterable[_Timed], *, load: Callable[[Any], Tensor], fps: Fraction
+) -> Iterator[Frame]:
+    remaining = iter(frames)
+    current = next(remaining, None)
+    first = None if current is None else current[1]
+    index = 0
+    while current is not None and first is not None:
+        following = next(remaining, None)
+        raw, time = current
+        duration = 1 / fps if following is None else following[1] - time
+        yield Frame(load(raw), float(time - first), float(duration), index)
+        current, index = following, index + 1
+
+
+def _limited(frame_count: int | None, limit: int | None) -> int | None:
+    return limit if frame_count is None else min(frame_count, limit or frame_count)
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def _open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
+    fps = Fraction(settings.fps).limit_denominator(1001)
+    skipped = -int(-(Fraction(settings.start) * fps - Fraction(1, 1000)) // 1)
+    chosen = paths[max(0, skipped) :]
+    if not chosen:
+        raise VideoError(
+            f"start is {settings.start:g} s, but {len(paths)} pictures at {float(fps):g} frames per second "
+            f"last {float(len(paths) / fps):g} s: choose an earlier start"
+        )
+    own_size = tuple(load_picture(chosen[0]).shape[-2:])
+    size = fit(*own_size, longest=settings.size)
+    return Clip(
+        ((path, index / fps) for index, path in enumerate(chosen)),
+        load=_picture_loader(own_size, size, first=chosen[0]),
+        size=size,
+        fps=fps,
+        time_base=1 / fps,
+        frame_count=_limited(len(chosen), settings.frames),
+        limit=settings.frames,
+        sound=None,
+    )
+
+
+def _picture_loader(
+    own_size: tuple[int, ...], size: tuple[int, int], *, first: Path
+) -> Callable[[Path], Tensor]:
+    warned = False
+
+    def load(path: Path) -> Tensor:
+        nonlocal warned
+        picture = load_picture(path)
+        if tuple(picture.shape[-2:]) != own_size and not warned:
+            warned = True
+            height, width = picture.shape[-2:]
+            warnings.warn(
+                f"{path.name} is {width}x{height} but {first.name} is {own_size[1]}x{own_size[0]}: "
+                "pictures of another size are stretched to that of the first",
+                stacklevel=2,
+            )
+        return resize(picture, size)
+
+    return load
+
+
+# --- video --------------------------------------------------------------------------------------------------
+
+
+def _open_video(path: Path, *, settings: InputSettings) -> Clip:
+    container = _open_container(path)
+    try:
+        return _video_clip(container, path, settings=settings)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _open_container(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path), "r")
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(
+            f"{path} cannot be read as a video ({reason}): it is damaged, incomplete or of another kind"
+        ) from error
+
+
+def _video_clip(container: InputContainer, path: Path, *, settings: InputSettings) -> Clip:
+    stream = _video_stream(container, path)
+    fps = Fraction(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
+    frames = _frames_from(container, stream, start=Fraction(settings.start), fps=fps, path=path)
+    first = next(frames, None)
+    if first is None:
+        raise VideoError(_why_nothing(container, stream, path, start=settings.start))
+    size = fit(*_upright_size(first[0], stream), longest=settings.size)
+    return Clip(
+        chain([first], frames),
+        load=lambda frame: resize(turn_upright(picture_from_frame(frame), frame), size),
+        size=size,
+        fps=fps,
+        time_base=Fraction(stream.time_base or 1 / fps),
+        frame_count=_limited(_count(container, stream, fps, start=settings.start), settings.frames),
+        limit=settings.frames,
+        sound=Sound(path, float(first[1])) if container.streams.audio else None,
+        close=container.close,
+    )
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    stream = container.streams.best("video")
+    # The cover of a music file is a video stream of one picture.
+    if not isinstance(stream, VideoStream) or int(stream.disposition) & _ATTACHED_PICTURE:
+        raise VideoError(f"{path} holds no video stream: expected a video, a picture or a folder of pictures")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _upright_size(frame: av.VideoFrame, stream: VideoStream) -> tuple[int, int]:
+    pixel_aspect = stream.sample_aspect_ratio or 1
+    picture = torch.empty(1, frame.height, max(1, round(frame.width * pixel_aspect)))
+    height, width = turn_upright(picture, frame).shape[-2:]
+    return height, width
+
+
+def _frames_from(
+    container: InputContainer, stream: VideoStream, *, start: Fraction, fps: Fraction, path: Path
+) -> Iterator[_Timed]:
+    origin = (stream.start_time or 0) * _time_base(stream)
+    begin = origin + start
+    if start:
+        _seek(container, stream, begin)
+    frames = _decode(container, stream, fps=fps, path=path)
+    first = next(frames, None)
+    if first is None:
+        return iter(())
+    if start and first[1] > begin + 1 / fps:  # a wrong index: read from the beginning
+        _seek(container, stream, origin)
+        frames = _decode(container, stream, fps=fps, path=path)
+    else:
+        frames = chain([first], frames)
+    return dropwhile(lambda timed: timed[1] < begin - _ROUNDING, frames)
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    return Fraction(stream.time_base or _MICROSECOND)
+
+
+def _seek(container: InputContainer, stream: VideoStream, time: Fraction) -> None:
+    # Where seeking is impossible, reading goes on from the beginning.
+    with suppress(av.FFmpegError):
+        container.seek(int(time / _time_base(stream)), stream=stream)
+
+
+def _decode(container: InputContainer, stream: VideoStream, *, fps: Fraction, path: Path) -> Iterator[_Timed]:
+    """Frames with their times in the file, forced to increase; damage is skipped and told at the end."""
+    damage = _Damage()
+    time: Fraction | None = None
+    for packet in damage.watch(container):
+        if packet.stream_index != stream.index:
+            continue
+        for frame in damage.decode(packet):
+            stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0)
+            if time is not None and (stamp is None or stamp <= time):
+                stamp = time + 1 / fps
+            time = stamp or Fraction(0)
+            yield frame, time
+    if time is not None:
+        damage.warn(container, path)
+
+
+class _Damage:
+    """What of a file could not be read."""
+
+    def __init__(self) -> None:
+        self._errors = 0
+        self._reached = Fraction(0)
+
+    def watch(self, container: InputContainer) -> Iterator[Any]:
+        """All packets up to the end, or to where the file breaks off."""
+        packets = container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError:
+                self._errors += 1
+                return
+            if packet.pts is not None:
+                self._reached = max(self._reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            yield packet
+
+    def decode(self, packet: Any) -> list[av.VideoFrame]:
+        """The frames of a packet; none where it is damaged."""
+        try:
+            return list(packet.decode())
+        except av.FFmpegError:
+            self._errors += 1
+            return []
+
+    def warn(self, container: InputContainer, path: Path) -> None:
+        """Say what was lost, if anything."""
+        end = ((container.start_time or 0) + (container.duration or 0)) * _MICROSECOND
+        if self._reached < end - _MISSING_END:
+            warnings.warn(
+                f"{path} breaks off at {float(self._reached):.1f} s of {float(end):.1f} s; "
+                "what could be decoded was used",
+                stacklevel=2,
+            )
+        elif self._errors:
+            warnings.warn(
+                f"{path} is damaged in {self._errors} places; what could be decoded was used", stacklevel=2
+            )
+
+
+def _count(container: InputContainer, stream: VideoStream, fps: Fraction, *, start: float) -> int | None:
+    total = stream.frames or _estimated_count(container, stream, fps)
+    return None if total is None else max(1, total - round(start * fps))
+
+
+def _estimated_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:
+    seconds = _seconds(container, stream)
+    return None if seconds is None else round(seconds * fps)
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    if stream.duration:
+        return stream.duration * _time_base(stream)
+    return container.duration * _MICROSECOND if container.duration else None
+
+
+def _why_nothing(container: InputContainer, stream: VideoStream, path: Path, *, start: float) -> str:
+    seconds = _seconds(container, stream)
+    if start > 0:
+        length = "" if seconds is None else f", which lasts {float(seconds):.1f} s"
+        return f"start is {start:g} s, but no frame follows there in {path}{length}: choose an earlier start"
+    return f"no frame of {path} can be decoded: the file is damaged or incomplete"

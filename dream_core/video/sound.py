@@ -1,0 +1,106 @@
+"""The sound of a clip, carried over into the output."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+
+from .reader import Sound
+
+
+class SoundCopy:
+    """Packets of sound for an output, on demand, so that they interleave with the pictures.
+
+    The packets are copied as they are where the output's container takes their codec, and encoded anew with
+    the container's own codec where it does not.
+    """
+
+    def __init__(self, sound: Sound, output: OutputContainer) -> None:
+        """Add a sound stream to the output; before its encoding starts."""
+        self._output = output
+        self._source = av.open(str(sound.path), "r")
+        stream = self._source.streams.best("audio")
+        assert isinstance(stream, AudioStream)
+        if sound.start > 0:
+            self._source.seek(int(sound.start * 1_000_000))
+        self._packets = _sheltered(_packets(self._source, stream, output, start=Fraction(sound.start)), sound)
+        self._next: av.Packet[Any] | None = None
+        self._started = False
+
+    def copy_until(self, seconds: float) -> None:
+        """Pass on what begins before this moment, in seconds from the output's first frame."""
+        if not self._started:
+            self._started, self._next = True, next(self._packets, None)
+        while self._next is not None and _time(self._next) < seconds:
+            self._output.mux_one(self._next)
+            self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+_ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own ones for these are experimental
+
+
+def _packets(
+    source: InputContainer, stream: AudioStream, output: OutputContainer, *, start: Fraction
+) -> Iterator[av.Packet[Any]]:
+    try:
+        target = output.add_stream_from_template(stream)
+    except ValueError:
+        return _encoded(source, stream, _add_encoder(stream, output), start=start)
+    return _copied(source, stream, target, start=start)
+
+
+def _add_encoder(stream: AudioStream, output: OutputContainer) -> AudioStream:
+    name = _ENCODERS.get(output.default_audio_codec, output.default_audio_codec)
+    rates = av.Codec(name, "w").audio_rates
+    rate = stream.rate if not rates or stream.rate in rates else max(rates)
+    target = output.add_stream(name, rate=rate)
+    assert isinstance(target, AudioStream)
+    target.codec_context.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+    return target
+
+
+def _copied(
+    source: InputContainer, stream: AudioStream, target: AudioStream, *, start: Fraction
+) -> Iterator[av.Packet[Any]]:
+    for packet in source.demux(stream):
+        if packet.pts is None or packet.dts is None:
+            continue
+        offset = round(start / packet.time_base)
+        packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+        if packet.pts >= -(packet.duration or 0) / 2:
+            packet.stream = target
+            yield packet
+
+
+def _encoded(
+    source: InputContainer, stream: AudioStream, target: AudioStream, *, start: Fraction
+) -> Iterator[av.Packet[Any]]:
+    for frame in source.decode(stream):
+        if frame.pts is None or frame.time_base is None:
+            continue
+        frame.pts -= round(start / frame.time_base)
+        if frame.pts * frame.time_base >= -Fraction(frame.samples, 2 * frame.sample_rate):
+            yield from target.encode(frame)
+    yield from target.encode(None)
+
+
+def _time(packet: av.Packet[Any]) -> float:
+    return float((packet.pts or 0) * packet.time_base)
+
+
+def _sheltered(packets: Iterator[av.Packet[Any]], sound: Sound) -> Iterator[av.Packet[Any]]:
+    # Damaged sound must not cost the picture.
+    try:
+        yield from packets
+    except av.FFmpegError as error:
+        warnings.warn(f"the sound of {sound.path} breaks off ({error}); the picture goes on", stacklevel=2)

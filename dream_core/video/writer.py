@@ -1,0 +1,285 @@
+"""The output of a dream: a video, a GIF, a folder of pictures or one picture, whole under its final name."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from fractions import Fraction
+from itertools import chain, count
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from torch import Tensor
+
+from ..errors import SettingsError, VideoError
+from ..settings import OutputSettings
+from .encoder import Encoder
+from .images import is_picture, save_picture
+from .reader import Sound
+
+
+class Output:
+    """Receives the pictures of a dream. Made by `open_output`.
+
+    While it grows, the output lies at `growing_path`, where a video can be played already. `finish` gives it
+    its final name; `discard` removes it. As a context manager it finishes at the end and on ctrl-C, so
+    that what is done is kept; after any other error the part stays at `growing_path`, and a warning says so.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        growing_path: Path,
+        sink: _Sink,
+        *,
+        size: tuple[int, int],
+        fps: Fraction,
+        settings: OutputSettings,
+    ) -> None:
+        self.path = path
+        """The final name."""
+        self.growing_path = growing_path
+        """Where the output lies until it is whole."""
+        self.written = 0
+        """Number of pictures written so far."""
+        self._sink = sink
+        self._size = size
+        self._settings = settings
+        self._fps = fps
+        self._open = True
+        self._next_time = 0.0
+
+    def write(self, picture: Tensor, *, time: float | None = None, duration: float | None = None) -> None:
+        """Write one picture, (3, H, W) or (1, 3, H, W), RGB in 0..1, rounded to the output's levels.
+
+        `time` is in seconds from the output's first frame and `duration` until the next one; by default
+        frames follow each other at the output's frame rate.
+
+        Raises:
+            VideoError: the picture has another size than was announced, the output is closed, or the file
+                cannot be written.
+        """
+        if not self._open:
+            raise VideoError(f"{self.path} is closed: no picture can be added")
+        picture = _checked(picture, self._size)
+        duration = float(1 / self._fps) if duration is None else duration
+        time = self._next_time if time is None else time
+        self._sink.write(picture, time=time, duration=duration)
+        self.written += 1
+        self._next_time = time + duration
+
+    def close(self) -> None:
+        """Complete what is written and leave it at `growing_path`. Closing twice does no harm."""
+        if self._open:
+            self._open = False
+            self._sink.close()
+
+    def finish(self) -> None:
+        """Complete the output and give it its final name.
+
+        Raises:
+            VideoError: nothing was written, the disk is full, or a file of that name has appeared meanwhile.
+        """
+        if not self.written:
+            self.discard()
+            raise VideoError(f"no picture was written to {self.path}: there is nothing to keep")
+        self.close()
+        if _is_occupied(self.path) and not self._settings.overwrite:
+            raise VideoError(f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}")
+        _move(self.growing_path, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written; nothing that existed before is touched."""
+        self.close()
+        _remove(self.growing_path)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._open:
+            return
+        if kind is None or (self.written and issubclass(kind, KeyboardInterrupt)):
+            self.finish()
+        elif self.written:
+            self.close()
+            warnings.warn(
+                f"the {self.written} pictures made before the error are in {self.growing_path}", stacklevel=2
+            )
+        else:
+            self.discard()
+
+
+def open_output(
+    path: Path | str,
+    *,
+    size: tuple[int, int],
+    fps: Fraction,
+    settings: OutputSettings,
+    time_base: Fraction | None = None,
+    frame_count: int | None = None,
+    sound: Sound | None = None,
+) -> Output:
+    """Open an output for pictures of `size`, height and width; what can be checked is checked here.
+
+    A name that ends in a picture's suffix takes one picture. A name without a suffix or with a slash at its
+    end, and an existing folder, take pictures as frame_000000.png and so on. All others become a video by
+    ffmpeg's containers, or a GIF; folders on the way are made.
+
+    A video keeps the times given with its pictures, counted in `time_base` (by default one frame). Its
+    colours are tagged and converted as BT.709. The sound is copied, or encoded anew where the
+    container does not take its codec, from the moment `sound.start` to the end of the last picture.
+
+    Raises:
+        SettingsError: quality, update_interval or frame_duration is out of its range.
+        VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec,
+            pixel format and size do not go together, or a single picture would have to hold a clip.
+    """
+    _check(settings)
+    target = Path(path)
+    is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
+    _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
+    growing = _free_name(target)
+    try:
+        sink = _open_sink(
+            growing,
+            is_folder=is_folder,
+            size=size,
+            fps=fps,
+            time_base=time_base or 1 / fps,
+            settings=settings,
+            sound=sound,
+        )
+    except BaseException:
+        _remove(growing)
+        raise
+    return Output(target, growing, sink, size=size, fps=fps, settings=settings)
+
+
+class _Sink(Protocol):
+    def write(self, picture: Tensor, *, time: float, duration: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _FolderSink:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index = 0
+        folder.mkdir(parents=True)
+
+    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
+        save_picture(picture, self._folder / f"frame_{self._index:06d}.png")
+        self._index += 1
+
+    def close(self) -> None:
+        pass
+
+
+class _PictureSink:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
+        if self._path.exists():
+            raise VideoError(_one_picture(self._path))
+        save_picture(picture, self._path)
+
+    def close(self) -> None:
+        pass
+
+
+def _one_picture(path: Path) -> str:
+    return f"{path} holds one picture, but the clip has more: write a video or a folder, or ask for frames 1"
+
+
+def _open_sink(
+    growing: Path,
+    *,
+    is_folder: bool,
+    size: tuple[int, int],
+    fps: Fraction,
+    time_base: Fraction,
+    settings: OutputSettings,
+    sound: Sound | None,
+) -> _Sink:
+    try:
+        growing.parent.mkdir(parents=True, exist_ok=True)
+        if is_folder:
+            return _FolderSink(growing)
+    except OSError as error:
+        raise VideoError(f"{growing} cannot be made ({error.strerror}): check the path") from error
+    if is_picture(growing):
+        return _PictureSink(growing)
+    return Encoder(growing, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
+
+
+def _check(settings: OutputSettings) -> None:
+    if not 0 <= settings.quality <= 63:
+        raise SettingsError(f"quality should be 0 (best) to 63, instead got {settings.quality}")
+    if settings.update_interval < 0:
+        raise SettingsError(
+            f"update_interval should be 0 or more frames, instead got {settings.update_interval}"
+        )
+    if settings.frame_duration is not None and not 0 < settings.frame_duration < math.inf:
+        raise SettingsError(f"frame_duration should be more than 0 ms, instead got {settings.frame_duration}")
+
+
+def _check_target(
+    path: Path, *, is_folder: bool, frame_count: int | None, sound: Sound | None, settings: OutputSettings
+) -> None:
+    if is_folder and path.is_file():
+        raise VideoError(f"{path} is a file: expected a folder, or a name with a suffix such as .mp4")
+    if sound is not None and path.exists() and path.samefile(sound.path):
+        raise VideoError(f"{path} is the input: choose another name for the output")
+    if _is_occupied(path) and not settings.overwrite:
+        raise VideoError(f"{path} exists already: choose another name, or allow overwriting")
+    if not is_folder and is_picture(path) and (frame_count or 1) > 1:
+        raise VideoError(_one_picture(path))
+
+
+def _checked(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    if picture.dim() == 4 and picture.shape[0] == 1:
+        picture = picture[0]
+    if tuple(picture.shape) != (3, *size):
+        raise VideoError(
+            f"expected a picture of shape (3, {size[0]}, {size[1]}), instead got {tuple(picture.shape)}"
+        )
+    return picture.detach().float()
+
+
+def _is_occupied(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _free_name(path: Path) -> Path:
+    names = chain([".part"], (f".part-{number}" for number in count(2)))
+    candidates = (path.with_name(f"{path.stem}{name}{path.suffix}") for name in names)
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _move(growing: Path, path: Path) -> None:
+    try:
+        if growing.is_dir() and path.is_dir():
+            for file in sorted(growing.iterdir()):
+                file.replace(path / file.name)
+            growing.rmdir()
+        else:
+            growing.replace(path)
+    except OSError as error:
+        raise VideoError(
+            f"{path} cannot be written ({error.strerror}); the output is in {growing}"
+        ) from error
+
+
+def _remove(growing: Path) -> None:
+    if growing.is_dir():
+        for file in growing.iterdir():
+            file.unlink()
+        growing.rmdir()
+    else:
+        growing.unlink(missing_ok=True)

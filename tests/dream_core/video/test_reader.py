@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import struct
+import warnings
+import weakref
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream_core.errors import SettingsError, VideoError
+from dream_core.settings import InputSettings
+from dream_core.video import Frame, open_clip
+
+NATIVE = InputSettings(size=0)
+
+
+def read(path: Path, settings: InputSettings = NATIVE) -> list[Frame]:
+    with open_clip(path, settings=settings) as clip:
+        return list(clip)
+
+
+def levels(frames: list[Frame]) -> list[float]:
+    return [float(frame.picture.mean()) * 255 for frame in frames]
+
+
+def quadrants(*, size: tuple[int, int] = (32, 48)) -> np.ndarray:
+    """Red, green / blue, white: every way of turning shows."""
+    height, width = size
+    picture = np.zeros((*size, 3), dtype=np.uint8)
+    picture[: height // 2, : width // 2] = (200, 0, 0)
+    picture[: height // 2, width // 2 :] = (0, 200, 0)
+    picture[height // 2 :, : width // 2] = (0, 0, 200)
+    picture[height // 2 :, width // 2 :] = (200, 200, 200)
+    return picture
+
+
+def corners(picture: Tensor) -> list[str]:
+    names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
+    found = [picture[:, y, x] > 0.4 for y in (6, -6) for x in (6, -6)]
+    return [names[tuple(corner.int().tolist())] for corner in found]
+
+
+# --- video ---
+
+
+def test_frames_come_in_order_with_times_sizes_and_levels(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=NATIVE) as clip:
+        assert (clip.size, clip.fps, clip.frame_count, clip.has_sound) == ((48, 64), 12, 12, False)
+        frames = list(clip)
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.time for frame in frames] == pytest.approx([index / 12 for index in range(12)])
+    assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * 12)
+    expected = [20 + 200 * index // 11 for index in range(12)]
+    assert levels(frames) == pytest.approx(expected, abs=1.5)
+    assert frames[0].picture.shape == (3, 48, 64)
+    assert frames[0].picture.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, (48, 64)), (32, (24, 32)), (128, (96, 128)), (33, (25, 33)), (1, (1, 1))]
+)
+def test_the_longest_side_is_set_and_the_other_one_rounded(make_clip, size, expected):
+    with open_clip(make_clip(count=2), settings=InputSettings(size=size)) as clip:
+        assert clip.size == expected
+        assert next(clip).picture.shape == (3, *expected)
+
+
+@pytest.mark.parametrize("size", [(97, 131), (1, 1), (3, 2)])
+def test_any_size_can_be_read(make_clip, size):
+    path = make_clip("clip.mkv", size=size, count=3, codec="ffv1", pixel_format="yuv444p")
+    assert [tuple(frame.picture.shape) for frame in read(path)] == [(3, *size)] * 3
+
+
+def test_variable_frame_rate_keeps_the_real_times(make_clip):
+    stamps = [0, 40, 50, 250, 1000, 1010]
+    frames = read(make_clip(count=6, stamps=stamps, time_base=Fraction(1, 1000)))
+    assert [frame.time for frame in frames] == pytest.approx([stamp / 1000 for stamp in stamps], abs=1e-9)
+    assert [frame.duration for frame in frames[:-1]] == pytest.approx([0.04, 0.01, 0.2, 0.75, 0.01], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "expected"),
+    [
+        ((1, 0, 0, 1), (32, 48), ["red", "green", "blue", "white"]),
+        ((0, 1, -1, 0), (48, 32), ["blue", "red", "white", "green"]),  # a quarter turn clockwise
+        ((-1, 0, 0, -1), (32, 48), ["white", "blue", "green", "red"]),
+        ((0, -1, 1, 0), (48, 32), ["green", "white", "red", "blue"]),
+        ((-1, 0, 0, 1), (32, 48), ["green", "red", "white", "blue"]),  # mirrored
+        ((0, 1, 1, 0), (48, 32), ["red", "blue", "green", "white"]),  # transposed
+    ],
+)
+def test_the_display_matrix_is_honoured(make_clip, matrix, size, expected):
+    path = make_clip(pictures=[quadrants()] * 2)
+    data = bytearray(path.read_bytes())
+    # The matrix of a version 0 track header lies 40 bytes behind the start of its fields.
+    start = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.size == size
+        assert corners(next(clip).picture) == expected
+
+
+def test_pixels_that_are_not_square_are_stretched(make_clip):
+    path = make_clip(count=2, size=(48, 64), pixel_aspect=Fraction(3, 2))
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.size == (48, 96)
+        assert next(clip).picture.shape == (3, 48, 96)
+
+
+def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
+    path = tmp_path / "deep.mkv"
+    # Luma 502 of limited range is (502 - 64) / 876: exactly 0.5, which 8 bits cannot say.
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p10le"
+        for index, luma in enumerate((64, 502, 503, 940)):
+            frame = av.VideoFrame(16, 16, "yuv420p10le")
+            for plane, level in zip(frame.planes, (luma, 512, 512), strict=True):
+                plane.update(np.full(plane.buffer_size // 2, level, dtype=np.uint16).tobytes())
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = [float(frame.picture.mean()) for frame in read(path)]
+    assert found == pytest.approx([0, 0.5, 439 / 876, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kr", "kb"), [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114), ("bt2020nc", 0.2627, 0.0593)]
+)
+def test_the_colour_matrix_of_the_file_is_used(make_clip, tag, kr, kb):
+    numbers = {"bt709": 1, "smpte170m": 6, "bt2020nc": 9}
+    path = make_clip("clip.mkv", count=1, codec="ffv1", pixel_format="yuv444p", options={})
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv444p"
+        stream.codec_context.colorspace = numbers[tag]
+        stream.codec_context.color_range = 1
+        frame = av.VideoFrame(16, 16, "yuv444p")
+        for plane, level in zip(frame.planes, (120, 110, 150), strict=True):
+            plane.update(np.full(plane.buffer_size, level, dtype=np.uint8).tobytes())
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    y, u, v = (120 - 16) / 219, (110 - 128) / 224, (150 - 128) / 224
+    red, blue = y + 2 * (1 - kr) * v, y + 2 * (1 - kb) * u
+    green = (y - kr * red - kb * blue) / (1 - kr - kb)
+    found = read(path)[0].picture.mean((1, 2)).tolist()
+    assert found == pytest.approx([red, green, blue], abs=0.51 / 255)
+
+
+def test_transparent_video_lies_over_black(tmp_path):
+    path = tmp_path / "alpha.mov"
+    picture = np.full((16, 16, 4), 200, dtype=np.uint8)
+    picture[..., 3] = 255
+    picture[:8, :, 3] = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("qtrle", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "argb"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
+        container.mux(stream.encode(None))
+    found = read(path)[0].picture
+    assert found[:, :8].max() == 0
+    assert found[:, 8:].min() == pytest.approx(200 / 255)
+
+
+def test_grey_video_becomes_rgb(make_clip):
+    path = make_clip("grey.mkv", count=3, codec="ffv1", pixel_format="gray")
+    assert levels(read(path)) == pytest.approx([20, 120, 220], abs=1.01)
+    assert read(path)[0].picture.shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mpg", "ts"])
+@pytest.mark.parametrize("first", [1, 5, 11])
+def test_start_begins_at_that_frame_whatever_the_keyframes(make_clip, suffix, first):
+    codec = "mpeg2video" if suffix == "mpg" else "libx264"
+    path = make_clip(f"clip.{suffix}", count=24, fps=24, gop=8, codec=codec)
+    frames = read(path, InputSettings(size=0, start=first / 24))
+    assert len(frames) == 24 - first
+    assert frames[0].time == 0
+    assert levels(frames) == pytest.approx([20 + 200 * index // 23 for index in range(first, 24)], abs=3)
+
+
+def test_a_start_between_two_frames_begins_at_the_second(make_clip):
+    frames = read(make_clip(count=12, fps=12), InputSettings(size=0, start=2.5 / 12))
+    assert len(frames) == 9
+
+
+def test_frames_limits_the_clip(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=InputSettings(size=0, start=0.5, frames=3)) as clip:
+        assert clip.frame_count == 3
+        frames = list(clip)
+    assert levels(frames) == pytest.approx([20 + 200 * index // 11 for index in (6, 7, 8)], abs=1.5)
+
+
+def test_frame_count_is_what_start_and_frames_leave(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=InputSettings(size=0, start=0.75, frames=9)) as clip:
+        assert clip.frame_count == len(list(clip)) == 3
+
+
+def test_sound_is_found_with_the_moment_of_the_first_frame(make_clip):
+    path = make_clip(count=12, fps=12, sound="aac")
+    with open_clip(path, settings=InputSettings(start=0.5)) as clip:
+        assert clip.has_sound
+        assert clip.sound.path == path
+        assert clip.sound.start == pytest.approx(0.5)
+
+
+def test_frames_are_not_held(make_clip):
+    alive = []
+    with open_clip(make_clip(count=12), settings=NATIVE) as clip:
+        for frame in clip:
+            assert sum(reference() is not None for reference in alive) == 0
+            alive.append(weakref.ref(frame.picture))
+            del frame
+    assert len(alive) == 12
+
+
+def test_a_closed_clip_yields_nothing(make_clip):
+    clip = open_clip(make_clip(), settings=NATIVE)
+    clip.close()
+    clip.close()
+    assert list(clip) == []
+
+
+def test_a_real_clip(test_data):
+    settings = InputSettings(size=64, start=1.0, frames=5)
+    with open_clip(test_data / "clips" / "mallard.mp4", settings=settings) as clip:
+        assert (clip.size, clip.fps, clip.frame_count) == ((48, 64), Fraction(30000, 1001), 5)
+        frames = list(clip)
+    assert [frame.time for frame in frames] == pytest.approx([index * 1001 / 30000 for index in range(5)])
+
+
+# --- damage ---
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_a_truncated_clip_gives_what_it_holds_and_warns(make_clip, suffix, sound):
+    noise = np.random.default_rng(0).integers(0, 255, (36, 48, 64, 3), dtype=np.uint8)
+    muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
+    path = make_clip(f"clip.{suffix}", pictures=list(noise), fps=12, sound=sound, muxer=muxer)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"breaks off at \d\.\d s of 3\.\d s; what could be decoded was used"):
+        frames = read(path)
+    assert 6 <= len(frames) < 30
+
+
+def test_a_whole_clip_does_not_warn(make_clip):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("a.mp4", "b.mkv", "c.avi", "d.ts"):
+            assert len(read(make_clip(name, count=24, sound="aac"))) == 24
+
+
+def test_damage_in_the_middle_is_skipped_and_told(make_clip):
+    noise = np.random.default_rng(0).integers(0, 255, (24, 48, 64, 3), dtype=np.uint8)
+    path = make_clip("clip.mkv", pictures=list(noise), codec="ffv1", options={"slicecrc": "1"})
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20000] = bytes(20000)
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="what could be decoded was used"):
+        frames = read(path)
+    assert len(frames) >= 12
+
+
+def test_a_truncated_header_is_an_error(make_clip):
+    path = make_clip(count=12)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(VideoError, match=r"clip\.mp4 cannot be read as a video .*damaged, incomplete or of another"):
+        open_clip(path, settings=NATIVE)
+
+
+def test_a_clip_without_any_whole_frame_is_an_error(make_clip):
+    path = make_clip(count=12, muxer={"movflags": "faststart"})
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"mdat") + 8])
+    with pytest.raises(VideoError, match=r"no frame of .*clip\.mp4 can be decoded"):
+        open_clip(path, settings=NATIVE)
+
+
+def test_what_is_no_video_is_an_error(tmp_path, make_clip):
+    with pytest.raises(VideoError, match=r"missing\.mp4 does not exist: expected a video"):
+        open_clip(tmp_path / "missing.mp4", settings=NATIVE)
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(VideoError, match=r"text\.mp4 cannot be read as a video"):
+        open_clip(tmp_path / "text.mp4", settings=NATIVE)
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(VideoError, match=r"empty\.mp4 cannot be read as a video"):
+        open_clip(tmp_path / "empty.mp4", settings=NATIVE)
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        samples = np.zeros((1, 800), dtype=np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(VideoError, match=r"sound\.wav holds no video stream"):
+        open_clip(tmp_path / "sound.wav", settings=NATIVE)
+
+
+def test_a_start_behind_the_end_is_an_error(make_clip):
+    with pytest.raises(VideoError, match=r"start is 5 s, but no frame follows there in .*which lasts 1\.0 s"):
+        open_clip(make_clip(count=12, fps=12), settings=InputSettings(start=5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (InputSettings(size=-1), r"size should be 0 .* instead got -1"),
+        (InputSettings(start=-1), r"start should be 0 or more seconds, instead got -1"),
+        (InputSettings(start=float("nan")), r"start should be 0 or more seconds, instead got nan"),
+        (InputSettings(frames=0), r"frames should be 1 or more, instead got 0"),
+        (InputSettings(fps=0), r"fps should be more than 0, instead got 0"),
+    ],
+)
+def test_settings_out_of_range_are_errors(tmp_path, settings, message):
+    with pytest.raises(SettingsError, match=message):
+        open_clip(tmp_path, settings=settings)
+
+
+# --- pictures and GIFs ---
+
+
+def save_grey(folder: Path, name: str, level: int, size: tuple[int, int] = (8, 10)) -> None:
+    Image.fromarray(np.full((*size, 3), level, dtype=np.uint8)).save(folder / name)
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    for number in (10, 9, 2, 1):
+        save_grey(tmp_path, f"frame {number}.png", number * 10)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "._frame 3.png").write_text("left by a Mac")
+    with open_clip(tmp_path, settings=InputSettings(size=0, fps=10)) as clip:
+        assert (clip.size, clip.fps, clip.frame_count, clip.sound) == ((8, 10), 10, 4, None)
+        frames = list(clip)
+    assert levels(frames) == pytest.approx([10, 20, 90, 100], abs=1e-3)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+def test_a_part_of_a_folder(tmp_path):
+    for number in range(10):
+        save_grey(tmp_path, f"{number}.png", number)
+    with open_clip(tmp_path, settings=InputSettings(size=0, fps=10, start=0.3, frames=4)) as clip:
+        assert clip.frame_count == 4
+        assert levels(list(clip)) == pytest.approx([3, 4, 5, 6], abs=1e-3)
+    with pytest.raises(VideoError, match=r"start is 2 s, but 10 pictures at 10 frames per second last 1 s"):
+        open_clip(tmp_path, settings=InputSettings(fps=10, start=2))
+
+
+def test_pictures_of_other_sizes_are_stretched_to_the_first_with_one_warning(tmp_path):
+    save_grey(tmp_path, "1.png", 10)
+    save_grey(tmp_path, "2.png", 20, size=(16, 9))
+    save_grey(tmp_path, "3.png", 30, size=(7, 9))
+    with pytest.warns(UserWarning, match=r"2\.png is 9x16 but 1\.png is 10x8: .*stretched") as caught:
+        frames = read(tmp_path)
+    assert len(caught) == 1
+    assert [tuple(frame.picture.shape) for frame in frames] == [(3, 8, 10)] * 3
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match=r"holds no pictures: expected files ending in \.png, \.jpg"):
+        open_clip(tmp_path, settings=NATIVE)
+
+
+def test_a_damaged_picture_is_an_error(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG not really")
+    with pytest.raises(VideoError, match=r"bad\.png cannot be read as a picture"):
+        open_clip(tmp_path / "bad.png", settings=NATIVE)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
+def test_a_single_picture_is_a_clip_of_one_frame(tmp_path, suffix):
+    save_grey(tmp_path, f"one.{suffix}", 100)
+    frames = read(tmp_path / f"one.{suffix}")
+    assert len(frames) == 1
+    assert levels(frames) == pytest.approx([100], abs=1)
+
+
+def test_grey_alpha_palette_and_deep_pictures(tmp_path):
+    Image.new("L", (4, 3), 51).save(tmp_path / "1.png")
+    Image.new("RGBA", (4, 3), (255, 255, 255, 51)).save(tmp_path / "2.png")
+    Image.new("LA", (4, 3), (102, 128)).save(tmp_path / "3.png")
+    Image.new("RGB", (4, 3), (51, 51, 51)).quantize(4).save(tmp_path / "4.png")
+    Image.fromarray(np.full((3, 4), 12345, dtype=np.uint16)).save(tmp_path / "5.png")
+    expected = [0.2, 0.2, 0.4 * 128 / 255, 0.2, 12345 / 65535]
+    assert [float(frame.picture.mean()) for frame in read(tmp_path)] == pytest.approx(expected, abs=1e-5)
+
+
+def test_sixteen_bits_per_colour_are_kept(tmp_path):
+    frame = av.VideoFrame.from_ndarray(np.full((4, 6, 3), 12345, dtype=np.uint16), format="rgb48le")
+    codec = av.CodecContext.create("png", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = 6, 4, "rgb48be", Fraction(1, 25)
+    packets = codec.encode(frame.reformat(format="rgb48be")) + codec.encode(None)
+    (tmp_path / "deep.png").write_bytes(b"".join(bytes(packet) for packet in packets))
+    assert float(read(tmp_path / "deep.png")[0].picture.mean()) == pytest.approx(12345 / 65535, abs=1e-6)
+
+
+def test_exif_orientation_is_honoured(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    Image.fromarray(quadrants()).save(tmp_path / "turned.png", exif=exif)
+    frames = read(tmp_path / "turned.png")
+    assert corners(frames[0].picture) == ["blue", "red", "white", "green"]
+
+
+def test_a_gif_keeps_its_timing(tmp_path):
+    pictures = [Image.new("RGB", (12, 10), (level, level, level)) for level in (0, 100, 200)]
+    durations = [50, 200, 100]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=durations)
+    frames = read(tmp_path / "a.gif")
+    assert levels(frames) == pytest.approx([0, 100, 200], abs=1)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.05, 0.25])
+    assert frames[0].picture.shape == (3, 10, 12)
+
+
+def test_shrinking_does_not_alias(tmp_path):
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    picture = read(tmp_path / "stripes.png", InputSettings(size=16))[0].picture
+    assert picture.shape == (3, 16, 16)
+    assert (picture - 0.5).abs().max() < 0.05
