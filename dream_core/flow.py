@@ -1,0 +1,174 @@
+"""Optical flow: RAFT and OpenCV's DIS behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import PictureError, SettingsError
+from .models.weights import Progress, locate
+from .picture import Size, size_of
+from .raft import BUILDERS, SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
+from .settings import FlowSettings
+from .warp import resize_flow
+
+MEMORY = 2**30
+"""Bytes that one batch of estimates may take for its correlation volumes."""
+
+
+@dataclass(frozen=True)
+class FlowEstimator:
+    """Estimates how the picture moved between two batches of frames.
+
+    Args:
+        estimate: (first, second, both) -> flow (B,2,h,w), or with both (2B,2,h,w), for (B,3,h,w) in 0..1
+            whose sides are at least `smallest` and multiples of `multiple`.
+        device: where it computes.
+        smallest, multiple: what `estimate` asks of the sides.
+        scale: fraction of the frames' size to estimate at.
+        batch: pairs estimated at once; 0 for as many as fit in `MEMORY`.
+    """
+
+    estimate: Callable[[Tensor, Tensor, bool], Tensor]
+    device: torch.device
+    smallest: int
+    multiple: int
+    scale: float = 1.0
+    batch: int = 0
+
+    def flow(self, first: Tensor, second: Tensor) -> Tensor:
+        """Where each pixel of the first frames is in the second ones.
+
+        Args:
+            first, second: (B,3,H,W) RGB in 0..1, of any size.
+
+        Returns:
+            (B,2,H,W) float32 in pixels, x first, on the first frames' device:
+            ``first(x) = second(x + flow(x))``. The backward flow of a clip is
+            ``flow(current, previous)``.
+
+        Raises:
+            PictureError: the frames differ in shape, or are no finite pictures.
+        """
+        return self._estimate(first, second, both=False)[0]
+
+    def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """The flow from first to second and from second to first; cheaper than two calls of `flow`."""
+        there, back = self._estimate(first, second, both=True)
+        return there, back
+
+    def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
+        _check(first, second)
+        size = size_of(first)
+        inner = self._inner_size(size)
+        chunks = zip(*(frames.split(self._chunk(inner, both)) for frames in (first, second)), strict=True)
+        directions: list[list[Tensor]] = [[], []]
+        for pair in chunks:
+            a, b = (_fit(frames.to(self.device, torch.float32), inner, self.multiple) for frames in pair)
+            with torch.no_grad():
+                flows = self.estimate(a, b, both).split(len(a))
+            for found, flow in zip(directions, flows, strict=False):
+                found.append(resize_flow(_crop(flow, inner), size).to(first.device))
+        return tuple(torch.cat(found) for found in directions if found)
+
+    def _inner_size(self, size: Size) -> Size:
+        """The size to estimate at. Sides are scaled on their own, so that a sliver does not become huge."""
+        height, width = (max(self.smallest, round(side * self.scale)) for side in size)
+        return height, width
+
+    def _chunk(self, size: Size, both: bool) -> int:
+        if self.batch:
+            return self.batch
+        cells = (size[0] / STRIDE) * (size[1] / STRIDE)
+        # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
+        return max(1, int(MEMORY / (cells**2 * 4 * 4 / 3 * (1 + both))))
+
+
+def _check(first: Tensor, second: Tensor) -> None:
+    for frames in (first, second):
+        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape or not frames.is_floating_point():
+            raise PictureError(
+                f"expected frames (B, 3, height, width) in floating point, got {tuple(frames.shape)} "
+                f"{str(frames.dtype).removeprefix('torch.')}"
+            )
+    if first.shape != second.shape:
+        raise PictureError(
+            f"expected two batches of the same shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
+            "resize one of them"
+        )
+    if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
+        raise PictureError("expected finite frames in 0..1, got NaN or infinite values; check their source")
+
+
+def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
+    """What to add left, right, top and bottom so that both sides become multiples."""
+    down, right = (-side % multiple for side in size)
+    return right // 2, right - right // 2, down // 2, down - down // 2
+
+
+def _fit(frames: Tensor, size: Size, multiple: int) -> Tensor:
+    if size_of(frames) != size:
+        frames = F.interpolate(frames, size, mode="bilinear", align_corners=False, antialias=True)
+    return F.pad(frames, _padding(size, multiple), mode="replicate")
+
+
+def _crop(flow: Tensor, size: Size) -> Tensor:
+    """Undo the padding of `_fit` on an estimate for it."""
+    height, width = size
+    top, left = (flow.shape[-2] - height) // 2, (flow.shape[-1] - width) // 2
+    return flow[..., top : top + height, left : left + width]
+
+
+def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
+    """Dense inverse search (Kroeger et al. 2016) by OpenCV, on grey 8-bit frames, on the CPU."""
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    pairs = [*zip(_grey_bytes(first), _grey_bytes(second), strict=True)]
+    pairs += [(b, a) for a, b in pairs] if both else []
+    flows = np.stack([search.calc(a, b, None) for a, b in pairs])
+    return torch.from_numpy(flows).permute(0, 3, 1, 2)  # BHWC -> BCHW
+
+
+def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
+    colors = frames.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()  # BCHW -> BHWC
+    return [cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) for color in colors]
+
+
+def load_flow(
+    settings: FlowSettings, *, device: torch.device, dtype: torch.dtype, progress: Progress | None = None
+) -> FlowEstimator:
+    """The estimator that the settings name, its weights found or downloaded.
+
+    Args:
+        settings: which estimator, its file, and how to run it.
+        device: where to compute; DIS always takes the CPU.
+        dtype: of RAFT's convolutions.
+        progress: told how a download goes.
+
+    Raises:
+        SettingsError: a setting is out of range.
+        WeightsError: weights are missing or wrong.
+    """
+    if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
+        raise SettingsError(
+            "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
+            f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
+        )
+    if settings.flow == "dis":
+        cpu = torch.device("cpu")
+        return FlowEstimator(dis_flow, cpu, 16, 1, settings.flow_scale, settings.flow_batch)
+    if settings.flow not in BUILDERS:
+        raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
+    path = locate(SOURCES[settings.flow], file=settings.flow_file, progress=progress)
+    network = FastRaft(load_raft(settings.flow, path), dtype=dtype).to(device)
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
+        return flow
+
+    return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, settings.flow_scale, settings.flow_batch)

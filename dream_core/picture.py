@@ -1,0 +1,92 @@
+"""What happens to a picture around its dream: size, zoom, colours, contrast."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
+from torch import Tensor
+
+from .errors import PictureError, SettingsError
+from .gradients import percentile
+from .settings import PictureSettings, ZoomMode
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def size_of(picture: Tensor) -> Size:
+    """Height and width of (..., H, W)."""
+    return picture.shape[-2], picture.shape[-1]
+
+
+def check_picture(picture: Tensor) -> None:
+    """Raise a PictureError unless this is a picture (1,3,H,W), floating-point, finite and not empty."""
+    if picture.dim() != 4 or picture.shape[:2] != (1, 3) or 0 in picture.shape:
+        raise PictureError(f"expected a picture (1, 3, height, width), got {tuple(picture.shape)}")
+    if not picture.is_floating_point():
+        raise PictureError(f"expected a floating-point picture in 0..1, got {picture.dtype}; divide it by 255")
+    if not torch.isfinite(picture).all():
+        raise PictureError("expected a finite picture in 0..1, got NaN or infinite values; check its source")
+
+
+def resize(picture: Tensor, size: Size) -> Tensor:
+    """Bicubic, anti-aliased when shrinking; (B,C,H,W) -> (B,C,*size). The same size is returned as it is."""
+    if size_of(picture) == size:
+        return picture
+    return F.interpolate(picture, size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
+    """Enlarge the middle of a picture to its full size, or shrink it and fill up with its reflection.
+
+    Args:
+        picture: (B,C,H,W).
+        amount: what is cropped away from the height and from the width, both edges together; negative
+            moves out.
+        mode: the unit of `amount`: percent of the side, or pixels.
+
+    Raises:
+        SettingsError: nothing would be left.
+    """
+    if amount == 0:
+        return picture
+    height, width = size_of(picture)
+    kept = [1 - amount / 100] * 2 if mode == "percent" else [1 - amount / width, 1 - amount / height]
+    if min(kept) <= 0:
+        raise SettingsError(f"a zoom of {amount:g} {mode} leaves nothing of a picture of {height}x{width} pixels")
+    matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=picture.dtype, device=picture.device)
+    grid = F.affine_grid(matrix.expand(len(picture), 2, 3), list(picture.shape), align_corners=False)
+    return F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+
+
+def noise(size: Size, generator: torch.Generator) -> Tensor:
+    """Mid-grey with Gaussian noise of standard deviation 0.1, (1,3,H,W), to begin a dream from nothing."""
+    return (0.5 + 0.1 * torch.randn(1, 3, *size, generator=generator)).clamp(0, 1)
+
+
+def keep_colors(dreamed: Tensor, frame: Tensor) -> Tensor:
+    """The brightness of one picture with the colours (chroma, BT.601) of another, both (B,3,H,W)."""
+    chroma = rgb_to_ycbcr(frame)[:, 1:]
+    merged: Tensor = ycbcr_to_rgb(torch.cat([rgb_to_ycbcr(dreamed)[:, :1], chroma], 1))
+    return merged
+
+
+def stretch_contrast(picture: Tensor, percent: float) -> Tensor:
+    """Scale a picture so that this percentile of its values becomes 1."""
+    return picture / percentile(picture, percent).clamp_min(1e-6)
+
+
+def finish(dreamed: Tensor, frame: Tensor, settings: PictureSettings) -> Tensor:
+    """Contrast and colours as the settings say, then the range 0..1.
+
+    Raises:
+        SettingsError: the contrast percentile is not within 0..100.
+    """
+    if not 0 <= settings.contrast <= 100:
+        raise SettingsError(f"expected --contrast from 0 to 100 percent, got {settings.contrast:g}")
+    if settings.contrast > 0:
+        dreamed = stretch_contrast(dreamed, settings.contrast)
+    if settings.original_colors:
+        dreamed = keep_colors(dreamed, frame)
+    return dreamed.clamp(0, 1)

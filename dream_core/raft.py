@@ -1,0 +1,225 @@
+"""RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), evaluated both ways at once.
+
+The network and its weights are torchvision's. Its `forward` estimates one direction; the feedback loop needs
+both, for the price of little more than one: the two directions share the features of both frames and one
+correlation volume, read by rows or by columns. Besides, the part of each recurrent convolution that sees only the
+context is computed once and not in every update. The numbers are those of torchvision's own `forward`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
+from torchvision.models.optical_flow.raft import RAFT, ConvGRU
+
+from .models.weights import State, WeightSource, load_strictly, read_state_dict
+from .settings import FlowName
+
+STRIDE = 8
+"""RAFT's features are this much smaller than the frames."""
+
+SMALLEST_SIDE = 128
+"""Below this the smallest level of the correlation pyramid is a single value, and sampling it gives NaN."""
+
+BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
+
+SOURCES: dict[FlowName, WeightSource] = {
+    name: WeightSource(
+        filename=weights.url.rsplit("/", 1)[-1],
+        url=weights.url,
+        digest="sha256:" + weights.url.rsplit("-", 1)[-1].removesuffix(".pth"),
+    )
+    for name, weights in (
+        ("raft_large", Raft_Large_Weights.C_T_SKHT_V2),
+        ("raft_small", Raft_Small_Weights.C_T_V2),
+    )
+}
+
+
+def load_raft(name: FlowName, path: Path) -> RAFT:
+    """Build a RAFT and load its weights from a file, in torchvision's or princeton-vl's key names.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit this network.
+    """
+    network = BUILDERS[name](weights=None, progress=False)
+    load_strictly(network, torchvision_keys(read_state_dict(path)), path=path)
+    return network.eval().requires_grad_(False)
+
+
+PRINCETON_NAMES = (
+    (r"^fnet\.", "feature_encoder."),
+    (r"^cnet\.", "context_encoder."),
+    (r"(encoder\.layer\d\.\d)\.conv(\d)\.", r"\1.convnormrelu\2.0."),
+    (r"(encoder\.layer\d\.\d)\.norm(\d)\.", r"\1.convnormrelu\2.1."),
+    (r"^(feature|context)_encoder\.conv1\.", r"\1_encoder.convnormrelu.0."),
+    (r"^(feature|context)_encoder\.norm1\.", r"\1_encoder.convnormrelu.1."),
+    (r"^(feature|context)_encoder\.conv2\.", r"\1_encoder.conv."),
+    (r"^update_block\.encoder\.conv([cf])(\d)\.", r"update_block.motion_encoder.conv\1\2.0."),
+    (r"motion_encoder\.convc", "motion_encoder.convcorr"),
+    (r"motion_encoder\.convf(\d)", r"motion_encoder.convflow\1"),
+    (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
+    (r"^update_block\.gru\.conv([zrq])(\d)\.", r"update_block.recurrent_block.convgru\2.conv\1."),
+    (r"^update_block\.gru\.conv([zrq])\.", r"update_block.recurrent_block.convgru1.conv\1."),
+    (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
+    (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
+)
+
+
+def torchvision_keys(state: State) -> State:
+    """Rename princeton-vl's keys to torchvision's; torchvision's own are returned as they are."""
+    if not any(name.startswith("fnet.") for name in state):
+        return state
+    return {_torchvision_key(name): tensor for name, tensor in state.items() if not _is_twin(name, state)}
+
+
+def _torchvision_key(name: str) -> str:
+    for pattern, replacement in PRINCETON_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _is_twin(name: str, state: State) -> bool:
+    """Whether this is the norm of a shortcut, which princeton-vl's files hold a second time as downsample.1."""
+    match = re.match(r"(.*\.layer\d\.\d)\.norm(\d)\.", name)
+    return bool(match) and f"{match[1]}.conv{match[2]}.weight" not in state
+
+
+class Correlation:
+    """All-pairs correlation of two feature maps, pooled over the second (the paper's section 3.2).
+
+    Args:
+        volume: (B, h, w, h', w'), each pixel of the first map with each of the second.
+        levels: number of levels, each half the size of the one before.
+        radius: neighbours looked up around a position, in pixels of each level.
+    """
+
+    def __init__(self, volume: Tensor, *, levels: int, radius: int) -> None:
+        level = volume.flatten(0, 2).unsqueeze(1)
+        self.pyramid = [level]
+        for _ in range(levels - 1):
+            level = F.avg_pool2d(level, 2)
+            self.pyramid.append(level)
+        offsets = torch.arange(-radius, radius + 1, device=volume.device, dtype=volume.dtype)
+        # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
+        self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+
+    def look_up(self, positions: Tensor) -> Tensor:
+        """The correlations around positions (B, 2, h, w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
+        batch, _, height, width = positions.shape
+        center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
+        found = []
+        for index, level in enumerate(self.pyramid):
+            scale = 2 / torch.tensor([level.shape[-1] - 1, level.shape[-2] - 1]).to(center)
+            grid = torch.addcmul(center.new_tensor(-1), self.neighbours + center / 2**index, scale)
+            found.append(F.grid_sample(level, grid, align_corners=True).view(batch, height, width, -1))
+        return torch.cat(found, dim=-1).permute(0, 3, 1, 2)  # BHWC -> BCHW
+
+
+def correlate(first: Tensor, second: Tensor) -> Tensor:
+    """(B,C,h,w) twice -> (B,h,w,h,w), the inner products over sqrt(C)."""
+    batch, channels, height, width = first.shape
+    volume = torch.bmm(first.flatten(2).transpose(1, 2), second.flatten(2)) / channels**0.5
+    return volume.view(batch, height, width, height, width)
+
+
+class Gru:
+    """One convolutional gated recurrent unit (the paper's equations 3 to 6), for one context.
+
+    Each convolution over [hidden state, context, motion] is split: the context never changes.
+    """
+
+    def __init__(self, unit: ConvGRU, context: Tensor) -> None:
+        gates = [unit.convz, unit.convr, unit.convq]
+        weight = torch.cat([gate.weight for gate in gates])
+        bias = torch.cat([gate.bias for gate in gates])
+        hidden, seen = unit.convz.out_channels, context.shape[1]
+        self.convolve = partial(F.conv2d, padding=unit.convz.padding)
+        from_context = self.convolve(context, weight[:, hidden : hidden + seen], bias)
+        moving = torch.cat([weight[:, :hidden], weight[:, hidden + seen :]], 1)
+        self.gates_weight, self.candidate_weight = moving[: 2 * hidden], moving[2 * hidden :]
+        self.gates_context, self.candidate_context = from_context.split([2 * hidden, hidden], 1)
+
+    def __call__(self, hidden: Tensor, motion: Tensor) -> Tensor:
+        gates = self.convolve(torch.cat([hidden, motion], 1), self.gates_weight).add_(self.gates_context)
+        update, reset = gates.sigmoid_().chunk(2, 1)
+        candidate = self.convolve(torch.cat([reset * hidden, motion], 1), self.candidate_weight)
+        return torch.lerp(hidden, candidate.add_(self.candidate_context).tanh_(), update)
+
+
+class FastRaft(nn.Module):
+    """RAFT's flow between two batches of frames, one way or both.
+
+    Args:
+        network: torchvision's, weights loaded.
+        dtype: of its convolutions; positions and correlations stay float32, without which flow would lose its
+            sub-pixel part.
+    """
+
+    def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+
+    def forward(self, first: Tensor, second: Tensor, *, updates: int, both: bool) -> Tensor:
+        """Estimate flow.
+
+        Args:
+            first, second: (B,3,H,W) in -1..1; sides are multiples of 8 and at least 128.
+            updates: number of refinements.
+            both: also from the second frames to the first.
+
+        Returns:
+            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): then
+            those of the opposite direction.
+        """
+        frames = torch.cat([first, second]).to(self.dtype, memory_format=torch.channels_last)
+        features = self.network.feature_encoder(frames).float()
+        volume = correlate(*features.chunk(2))
+        if both:
+            volume = torch.cat([volume, volume.permute(0, 3, 4, 1, 2)])
+        context = self.network.context_encoder(frames if both else frames[: len(first)])
+        block = self.network.corr_block
+        correlation = Correlation(volume, levels=block.num_levels, radius=block.radius)
+        return self._refine(correlation, context, updates)
+
+    def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:
+        update = self.network.update_block
+        size = update.hidden_state_size
+        hidden, context = context[:, :size].tanh(), context[:, size:].relu()
+        units = [unit for unit in update.recurrent_block.children() if isinstance(unit, ConvGRU)]
+        grus = [Gru(unit, context) for unit in units]
+        start = _positions(context)
+        flow = torch.zeros_like(start)
+        for _ in range(updates):
+            seen = correlation.look_up(start + flow).to(self.dtype)
+            motion = update.motion_encoder(flow.to(self.dtype, memory_format=torch.channels_last), seen)
+            for gru in grus:
+                hidden = gru(hidden, motion)
+            flow = flow + update.flow_head(hidden).float()
+        return self._upsample(flow, hidden)
+
+    def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
+        """To the frames' size: by a learnt convex combination of neighbours, or else bilinearly."""
+        size = [side * STRIDE for side in flow.shape[-2:]]
+        if self.network.mask_predictor is None:
+            return STRIDE * F.interpolate(flow, size, mode="bilinear", align_corners=True)
+        batch, _, height, width = flow.shape
+        weights = self.network.mask_predictor(hidden).float().view(batch, 1, 9, STRIDE, STRIDE, height, width)
+        neighbours = F.unfold(STRIDE * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
+        fine = (weights.softmax(2) * neighbours).sum(2)
+        return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, *size)
+
+
+def _positions(like: Tensor) -> Tensor:
+    """Each pixel's own position, (B,2,h,w) float32, x first."""
+    height, width = like.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([x, y]).float().to(like.device).expand(len(like), 2, height, width)

@@ -1,0 +1,130 @@
+"""Frame -> dreamed frame: the feedback that lets a dream stick to what moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .blend import blend_frames
+from .dream import DreamCallback, dream
+from .errors import PictureError
+from .flow import FlowEstimator
+from .models.dream_model import DreamModel
+from .objectives import Objective
+from .occlusion import reliable_mask
+from .picture import check_picture, zoom
+from .settings import DreamSettings, OcclusionSettings, TemporalSettings
+from .warp import warp
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What came over from the frame before.
+
+    Args:
+        flow: (1,2,H,W), backward, in pixels.
+        reliable: (1,1,H,W), 1 = trust.
+        warped: (1,3,H,W), the previous dream moved to where its things are now.
+    """
+
+    flow: Tensor
+    reliable: Tensor
+    warped: Tensor
+
+
+@dataclass(frozen=True)
+class DreamedFrame:
+    """One step of the loop.
+
+    Args:
+        frame: (1,3,H,W), as it came.
+        dream: (1,3,H,W) in 0..1.
+        carried: what came over from the frame before; None for the first frame and without feedback.
+    """
+
+    frame: Tensor
+    dream: Tensor
+    carried: Carried | None
+
+
+class TemporalDreamer:
+    """The state machine of the feedback. It holds one frame and one dream, however long the clip.
+
+    Args:
+        models: the network, once per device.
+        flow: estimates motion; None is allowed when `temporal.independent` is on.
+        settings: how each frame is dreamed.
+        temporal: how the dream is carried.
+        occlusion: what of it is trusted.
+        objective: what to make more of; by default what `settings.objective` says.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[DreamModel],
+        flow: FlowEstimator | None,
+        *,
+        settings: DreamSettings,
+        temporal: TemporalSettings,
+        occlusion: OcclusionSettings,
+        objective: Objective | None = None,
+    ) -> None:
+        self.models = models
+        self.flow = flow
+        self.settings = settings
+        self.temporal = temporal
+        self.occlusion = occlusion
+        self.objective = objective
+        self._previous: DreamedFrame | None = None
+
+    def reset(self) -> None:
+        """Forget the frame before, as at a cut: the next frame is dreamed from itself."""
+        self._previous = None
+
+    def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> DreamedFrame:
+        """Dream the next frame of the clip.
+
+        Args:
+            frame: (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            on_step: told about every gradient step.
+
+        Raises:
+            PictureError: the frame is no such picture. The state is then as before.
+        """
+        check_picture(frame)
+        frame = frame.to(self.models[0].device, torch.float32)
+        carried = self._carry(frame, self._previous) if self._previous else None
+        start = frame
+        if carried:
+            start = blend_frames(frame, carried.warped, carried.reliable, blend=self.temporal.blend)
+        dreamed = dream(
+            start.clamp(0, 1), self.models, settings=self.settings, objective=self.objective, on_step=on_step
+        )
+        result = DreamedFrame(frame, dreamed, carried)
+        self._previous = None if self.temporal.independent else result
+        return result
+
+    def _carry(self, frame: Tensor, previous: DreamedFrame) -> Carried:
+        if frame.shape != previous.frame.shape:
+            raise PictureError(
+                f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
+                "resize it, or reset() to begin a new clip"
+            )
+        if self.flow is None:
+            raise PictureError("expected a flow estimator for the feedback, got None; or dream independently")
+        backward, forward = self._flows(frame, previous.frame)
+        reliable = reliable_mask(
+            backward, forward, frame=frame, previous=previous.frame, settings=self.occlusion
+        )
+        picture = self.settings.picture
+        zoomed = zoom(previous.dream, picture.zoom, picture.zoom_mode)
+        return Carried(backward, reliable, warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1))
+
+    def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
+        assert self.flow is not None
+        if self.occlusion.check_consistency:
+            return self.flow.both_ways(frame, previous)
+        return self.flow.flow(frame, previous), None
