@@ -13,6 +13,9 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 
 Pooling = Literal["max", "avg"]
 
+# What F.max_pool2d and F.avg_pool2d have in common.
+AVERAGE_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "ceil_mode")
+
 
 def layer_nodes(network: nn.Module) -> dict[str, str]:
     """Every name by which a layer can be wanted, in order of depth, and the node that computes it.
@@ -68,26 +71,28 @@ def _compute_out_of_place(module: fx.GraphModule) -> None:
             node.update_kwarg("inplace", False)
         called = _called(module, node)
         if isinstance(called, nn.ReLU) and called.inplace:
-            module.set_submodule(node.target, nn.ReLU())
+            _replace(module, node, nn.ReLU())
 
 
 def _called(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
+def _replace(module: fx.GraphModule, node: fx.Node, new: nn.Module) -> None:
+    parent, _, name = str(node.target).rpartition(".")
+    setattr(module.get_submodule(parent), name, new)
+
+
 def _average_instead(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         called = _called(module, node)
         if isinstance(called, nn.MaxPool2d):
-            module.set_submodule(node.target, _average_pool(called))
+            _replace(module, node, _average_pool(called))
         elif node.op == "call_function" and node.target is F.max_pool2d:
             arguments = node.normalized_arguments(module, normalize_to_only_use_kwargs=True).kwargs
             kept = {name: arguments[name] for name in AVERAGE_ARGUMENTS if name in arguments}
             node.args, node.kwargs = (), {**kept, "count_include_pad": False}
             node.target = F.avg_pool2d
-
-
-AVERAGE_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 
 def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:

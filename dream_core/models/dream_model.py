@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
 from dream_core.errors import PictureError, SettingsError, WeightsError
@@ -293,7 +294,8 @@ def load_model(
         raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {settings.model!r}")
     spec = MODELS[settings.model]
     path = locate(spec.source, file=settings.model_file, folders=settings.model_dirs, progress=progress)
-    network = spec.build()
+    with _Uninitialised():
+        network = spec.build()
     state = spec.keys(read_state_dict(path))
     _drop_missing_classifier(network, state, spec)
     load_strictly(network, state, path=path)
@@ -306,6 +308,18 @@ def load_model(
         labels=_labels(settings, spec),
     )
     return model.to(device)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Skips the random initialisation of new modules: for VGG, seconds of work that loading overwrites."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
 
 
 def _drop_missing_classifier(network: nn.Module, state: State, spec: ModelSpec) -> None:
