@@ -25,6 +25,7 @@ ModelName: TypeAlias = Literal[
     "vgg19_caffe",
     "resnet50",
     "squeezenet1_1",
+    "squeezenet1_1_caffe",
 ]
 LossMode: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
