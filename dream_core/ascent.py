@@ -30,7 +30,7 @@ class ClassicAscent(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Evaluate the closure, then step down the gradient it left."""
         with torch.enable_grad():
             loss = closure() if closure else None
@@ -87,10 +87,10 @@ def climb(
 
         def loss(view: Any = view) -> Tensor:
             value, slope = gradient(view.apply(parameter * unit if unit != 1 else parameter))
-            parameter.grad = shape_gradient(view.undo(slope), settings).mul_(-unit)
+            parameter.grad = shape_gradient(view.undo(slope), settings).mul(-unit)
             return -value
 
-        value = -optimizer.step(loss)  # type: ignore[arg-type, operator]
+        value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
         if settings.clamp:
             parameter.clamp_(0, 1 / unit)
         if on_step:

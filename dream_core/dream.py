@@ -87,7 +87,9 @@ def look_at(picture: Tensor, objective: Objective, model: DreamModel) -> Objecti
     if not objective.looks:
         return objective
     factor = min(1.0, LOOK_SIZE / max(size_of(picture)))
-    small = resize(picture, (max(1, round(picture.shape[-2] * factor)), max(1, round(picture.shape[-1] * factor))))
+    small = resize(
+        picture, (max(1, round(picture.shape[-2] * factor)), max(1, round(picture.shape[-1] * factor)))
+    )
     with torch.no_grad():
         return objective.resolve(model.activations(small, objective.layers))
 

@@ -127,10 +127,10 @@ def _crop(flow: Tensor, size: Size) -> Tensor:
 
 def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
     """Dense inverse search (Kroeger et al. 2016) by OpenCV, on grey 8-bit frames, on the CPU."""
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     pairs = [*zip(_grey_bytes(first), _grey_bytes(second), strict=True)]
     pairs += [(b, a) for a, b in pairs] if both else []
-    flows = np.stack([search.calc(a, b, None) for a, b in pairs])
+    flows = np.stack([search.calc(a, b, np.zeros((*a.shape, 2), np.float32)) for a, b in pairs])
     return torch.from_numpy(flows).permute(0, 3, 1, 2)  # BHWC -> BCHW
 
 

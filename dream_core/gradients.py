@@ -55,7 +55,8 @@ def drop_low_frequencies(gradient: Tensor, block: int) -> Tensor:
     rows = torch.fft.fftfreq(gradient.shape[-2], device=gradient.device).mul(gradient.shape[-2]).abs()
     columns = torch.arange(spectrum.shape[-1], device=gradient.device)
     low = (rows.round() <= block)[:, None] & (columns <= block)[None, :]
-    return torch.fft.irfft2(spectrum.masked_fill(low, 0), s=gradient.shape[-2:])
+    filtered: Tensor = torch.fft.irfft2(spectrum.masked_fill(low, 0), s=gradient.shape[-2:])
+    return filtered
 
 
 # How strong one pixel's gradient is, (B,C,H,W) -> (B,1,H,W).

@@ -55,12 +55,12 @@ class Total(NamedTuple):
 
     Args:
         sum: sum of the loss over all values, 0-dimensional float32.
-        count: number of values.
+        values: number of values.
         channels: number of the layer's channels, chosen or not.
     """
 
     sum: Tensor
-    count: int
+    values: int
     channels: int
 
 
@@ -116,7 +116,7 @@ class LayerTerm:
     def value(self, total: Total) -> Tensor:
         """The weighted loss, 0-dimensional float32."""
         weight = self.weight / total.channels if self.normalize else self.weight
-        return weight * LOSSES[self.loss].value(total.sum, total.count)
+        return weight * LOSSES[self.loss].value(total.sum, total.values)
 
 
 def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
@@ -126,7 +126,9 @@ def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
         term._check_channels(available)
         chosen = tuple(channel for channel in range(available) if channel not in term.channels)
         if not chosen:
-            raise SettingsError(f"ignoring all {available} channels of layer '{term.layer}' leaves none to excite")
+            raise SettingsError(
+                f"ignoring all {available} channels of layer '{term.layer}' leaves none to excite"
+            )
         return chosen
     count = term.channels[0]
     if len(term.channels) != 1 or not 1 <= count <= available:

@@ -8,6 +8,7 @@ from .errors import SettingsError
 from .picture import Size
 from .settings import OctaveSettings
 
+
 def _scaled(size: Size, factor: float) -> Size:
     return round(size[0] * factor), round(size[1] * factor)
 
@@ -59,6 +60,7 @@ def leave_out_small(sizes: list[Size], smallest: int) -> list[Size]:
     if small:
         names = ", ".join(f"{height}x{width}" for height, width in small)
         warnings.warn(
-            f"octaves left out because the layer needs at least {smallest} pixels a side: {names}", stacklevel=2
+            f"octaves left out because the layer needs at least {smallest} pixels a side: {names}",
+            stacklevel=2,
         )
     return [size for size in sizes[:-1] if min(size) >= smallest] + sizes[-1:]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import Weights
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
@@ -30,16 +30,16 @@ SMALLEST_SIDE = 128
 
 BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
 
+
+def _source(weights: Weights) -> WeightSource:
+    filename = weights.url.rsplit("/", 1)[-1]
+    # torchvision names its files after their SHA-256.
+    return WeightSource(filename, weights.url, f"sha256:{filename.rsplit('-', 1)[-1].removesuffix('.pth')}")
+
+
 SOURCES: dict[FlowName, WeightSource] = {
-    name: WeightSource(
-        filename=weights.url.rsplit("/", 1)[-1],
-        url=weights.url,
-        digest="sha256:" + weights.url.rsplit("-", 1)[-1].removesuffix(".pth"),
-    )
-    for name, weights in (
-        ("raft_large", Raft_Large_Weights.C_T_SKHT_V2),
-        ("raft_small", Raft_Small_Weights.C_T_V2),
-    )
+    "raft_large": _source(Raft_Large_Weights.C_T_SKHT_V2),
+    "raft_small": _source(Raft_Small_Weights.C_T_V2),
 }
 
 
@@ -89,7 +89,7 @@ def _torchvision_key(name: str) -> str:
 def _is_twin(name: str, state: State) -> bool:
     """Whether this is the norm of a shortcut, which princeton-vl's files hold a second time as downsample.1."""
     match = re.match(r"(.*\.layer\d\.\d)\.norm(\d)\.", name)
-    return bool(match) and f"{match[1]}.conv{match[2]}.weight" not in state
+    return match is not None and f"{match[1]}.conv{match[2]}.weight" not in state
 
 
 class Correlation:
@@ -141,17 +141,24 @@ class Gru:
         weight = torch.cat([gate.weight for gate in gates])
         bias = torch.cat([gate.bias for gate in gates])
         hidden, seen = unit.convz.out_channels, context.shape[1]
-        self.convolve = partial(F.conv2d, padding=unit.convz.padding)
-        from_context = self.convolve(context, weight[:, hidden : hidden + seen], bias)
+        self.padding = unit.convz.padding
+        from_context = F.conv2d(context, weight[:, hidden : hidden + seen], bias, padding=self.padding)
         moving = torch.cat([weight[:, :hidden], weight[:, hidden + seen :]], 1)
         self.gates_weight, self.candidate_weight = moving[: 2 * hidden], moving[2 * hidden :]
-        self.gates_context, self.candidate_context = from_context.split([2 * hidden, hidden], 1)
+        self.gates_context, self.candidate_context = (
+            from_context[:, : 2 * hidden],
+            from_context[:, 2 * hidden :],
+        )
 
     def __call__(self, hidden: Tensor, motion: Tensor) -> Tensor:
-        gates = self.convolve(torch.cat([hidden, motion], 1), self.gates_weight).add_(self.gates_context)
+        """The next hidden state, (B,C,h,w), from the last one and the motion's features."""
+        gates = self._convolve(hidden, motion, self.gates_weight).add_(self.gates_context)
         update, reset = gates.sigmoid_().chunk(2, 1)
-        candidate = self.convolve(torch.cat([reset * hidden, motion], 1), self.candidate_weight)
-        return torch.lerp(hidden, candidate.add_(self.candidate_context).tanh_(), update)
+        candidate = self._convolve(reset * hidden, motion, self.candidate_weight).add_(self.candidate_context)
+        return torch.lerp(hidden, candidate.tanh_(), update)
+
+    def _convolve(self, hidden: Tensor, motion: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(torch.cat([hidden, motion], 1), weight, padding=self.padding)
 
 
 class FastRaft(nn.Module):
@@ -214,7 +221,7 @@ class FastRaft(nn.Module):
         batch, _, height, width = flow.shape
         weights = self.network.mask_predictor(hidden).float().view(batch, 1, 9, STRIDE, STRIDE, height, width)
         neighbours = F.unfold(STRIDE * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
-        fine = (weights.softmax(2) * neighbours).sum(2)
+        fine: Tensor = (weights.softmax(2) * neighbours).sum(2)
         return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, *size)
 
 

@@ -34,7 +34,7 @@ OptimizerName: TypeAlias = Literal["adam", "lbfgs", "classic"]
 RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
 OctaveCarry: TypeAlias = Literal["detail", "picture"]
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
 
@@ -121,11 +121,6 @@ class TemporalSettings:
     """Dream every frame by itself: no flow, no feedback, flickering."""
     warp: WarpMode = "bicubic"
     """How the carried dream is resampled: bicubic stays sharper than bilinear."""
-    zoom: float = 0.0
-    """Move into the picture: each frame (or, with several --iterations, each pass) crops this much away and
-    fills the frame with the rest. Negative moves out."""
-    zoom_mode: ZoomMode = "percent"
-    """Unit of --zoom: percent of each side, or pixels."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +230,11 @@ class PictureSettings:
     """Take the brightness from the dream and the colours from the frame."""
     contrast: float = 0.0
     """Stretch the result so that this percentile of its values becomes white, such as 99.98. 0 is off."""
+    zoom: float = 0.0
+    """Move into the picture: each frame (or, with several --iterations, each pass) crops this much away and
+    fills the frame with the rest. Negative moves out."""
+    zoom_mode: ZoomMode = "percent"
+    """Unit of --zoom: percent of each side, or pixels."""
 
 
 @dataclass(frozen=True)

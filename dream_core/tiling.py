@@ -19,6 +19,7 @@ from torch import Tensor
 from .errors import SettingsError
 from .models.dream_model import DreamModel
 from .objectives import Objective, Total
+from .picture import Size, size_of
 from .settings import TileSettings
 from .transforms import View, random_int
 
@@ -93,8 +94,9 @@ class Tile:
         return (self.row_weight * self.column_weight).to(like)
 
 
-def tiles(height: int, width: int, settings: TileSettings) -> Iterator[Tile]:
+def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
     """All tiles of a picture."""
+    height, width = size
     rows = spans(height, settings.tile_size, settings.tile_overlap)
     columns = spans(width, settings.tile_size, settings.tile_overlap)
     for i, row in enumerate(rows):
@@ -106,7 +108,7 @@ def tiled_gradient(
     models: Sequence[DreamModel], objective: Objective, picture: Tensor, settings: TileSettings
 ) -> tuple[Tensor, Tensor]:
     """The same as `whole_gradient`, tile by tile, the tiles dealt out to the models (one per device)."""
-    parts = list(zip(tiles(*picture.shape[-2:], settings), cycle(models), strict=False))
+    parts = list(zip(tiles(size_of(picture), settings), cycle(models), strict=False))
     value, slopes = _slopes(objective, _gather(parts, objective, picture))
     gradient = torch.zeros_like(picture)
     for part, model in parts:
@@ -120,9 +122,7 @@ def tiled_gradient(
     return value, gradient
 
 
-def _gather(
-    parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, picture: Tensor
-) -> list[Total]:
+def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, picture: Tensor) -> list[Total]:
     """The totals of the whole picture from those of its tiles."""
     with torch.no_grad():
         of_parts = [
@@ -134,7 +134,7 @@ def _gather(
     return [
         Total(
             share * torch.stack([total.sum.to(picture.device) for total in of_term]).sum(),
-            max(1, round(share * sum(total.count for total in of_term))),
+            max(1, round(share * sum(total.values for total in of_term))),
             of_term[0].channels,
         )
         for of_term in zip(*of_parts, strict=True)
@@ -169,11 +169,12 @@ def layers_gradient(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """The layers' part of an objective and its gradient, whole or in tiles as the settings say."""
-    if settings.tile_size == 0 or max(picture.shape[-2:]) <= settings.tile_size:
+    if settings.tile_size == 0 or max(size_of(picture)) <= settings.tile_size:
         return whole_gradient(models[0], objective, picture)
     if not settings.tile_roll:
         return tiled_gradient(models, objective, picture, settings)
-    view = View(*(random_int(0, side - 1, generator) for side in picture.shape[-2:]))
+    down, right = (random_int(0, side - 1, generator) for side in size_of(picture))
+    view = View(down, right)
     value, gradient = tiled_gradient(models, objective, view.apply(picture), settings)
     return value, view.undo(gradient)
 

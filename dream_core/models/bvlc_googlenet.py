@@ -30,7 +30,7 @@ INCEPTIONS: dict[str, tuple[int, int, int, int, int, int]] = {
 }
 
 
-@torch.fx.wrap  # type: ignore[attr-defined, untyped-decorator]
+@torch.fx.wrap
 def strided_stem(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolve (B,3,H,W) by a 7x7 kernel with stride 2 and padding 3.
 
@@ -64,7 +64,7 @@ class _LocalResponseNorm(torch.autograd.Function):
         return torch.addcmul(direct, x, through_sum, value=-1.5), None, None
 
 
-@torch.fx.wrap  # type: ignore[attr-defined, untyped-decorator]
+@torch.fx.wrap
 def local_response_norm(x: Tensor, band: Tensor, k: float) -> Tensor:
     """Normalise each channel by its neighbours (Krizhevsky et al. 2012, section 3.3), with beta = 3/4.
 
@@ -120,7 +120,7 @@ class BVLCGoogLeNet(nn.Module):
     """The network from the preprocessed picture (BGR, 0..255, minus the mean) to the logits.
 
     Args:
-        classes: number of classes: 1000 for ImageNet, 205 or 365 for Places, 2 for SOS.
+        classes: number of classes: 1000 for ImageNet, 205 or 365 for Places.
     """
 
     def __init__(self, classes: int = 1000) -> None:

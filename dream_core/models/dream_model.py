@@ -15,13 +15,13 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
-from dream_core.errors import PictureError, SettingsError, WeightsError
-from dream_core.models.cut import Pooling, cut, layer_nodes
-from dream_core.models.labels import imagenet_labels, read_labels
-from dream_core.models.preprocessing import Preprocessing
-from dream_core.models.registry import MODELS, ModelSpec
-from dream_core.models.weights import Progress, State, load_strictly, locate, read_state_dict
-from dream_core.settings import ModelSettings
+from ..errors import PictureError, SettingsError, WeightsError
+from ..settings import ModelSettings
+from .cut import Pooling, cut, layer_nodes
+from .labels import imagenet_labels, read_labels
+from .preprocessing import Preprocessing
+from .registry import MODELS, ModelSpec
+from .weights import Progress, State, load_strictly, locate, read_state_dict
 
 
 class DreamModel(nn.Module):

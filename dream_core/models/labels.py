@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torchvision.models import GoogLeNet_Weights
 
-from dream_core.errors import SettingsError
+from ..errors import SettingsError
 
 
 def imagenet_labels() -> tuple[str, ...]:

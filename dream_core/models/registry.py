@@ -10,11 +10,11 @@ from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from dream_core.models import preprocessing
-from dream_core.models.bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
-from dream_core.models.preprocessing import Preprocessing
-from dream_core.models.weights import State, WeightSource
-from dream_core.settings import ModelName
+from ..settings import ModelName
+from . import preprocessing
+from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
+from .preprocessing import Preprocessing
+from .weights import State, WeightSource
 
 
 def without_auxiliary(state: State) -> State:

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from dream_core.errors import WeightsError
+from ..errors import WeightsError
 
 State: TypeAlias = dict[str, Tensor]
 Progress: TypeAlias = Callable[[int, int], None]

@@ -1,0 +1,116 @@
+"""Clip -> dreamed clip: networks loaded once, frames streamed through the loop into an output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from .device import choose_devices, choose_dtype, choose_flow_device
+from .dream import DreamCallback
+from .flow import FlowEstimator, load_flow
+from .models.dream_model import DreamModel, load_model
+from .models.weights import Progress
+from .settings import (
+    DeviceSettings,
+    DreamSettings,
+    FlowSettings,
+    ModelSettings,
+    OcclusionSettings,
+    TemporalSettings,
+)
+from .temporal import DreamedFrame, TemporalDreamer
+from .video import Frame, KeepFolder, Output
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """Everything between the frames that come in and those that go out."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    dream: DreamSettings = field(default_factory=DreamSettings)
+    temporal: TemporalSettings = field(default_factory=TemporalSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+
+
+def load_models(
+    settings: ModelSettings, device: DeviceSettings, *, progress: Progress | None = None
+) -> list[DreamModel]:
+    """The network that dreams, once per device.
+
+    Raises:
+        SettingsError, WeightsError: see `load_model`.
+    """
+    return [
+        load_model(settings, device=one, dtype=choose_dtype(device.precision, one), progress=progress)
+        for one in choose_devices(device)
+    ]
+
+
+def load_estimator(
+    settings: FlowSettings, device: DeviceSettings, *, progress: Progress | None = None
+) -> FlowEstimator:
+    """The flow estimator on its device.
+
+    Raises:
+        SettingsError, WeightsError: see `load_flow`.
+    """
+    where = choose_flow_device(device)
+    return load_flow(settings, device=where, dtype=choose_dtype(device.precision, where), progress=progress)
+
+
+def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
+    """Everything that dreams a clip, its weights found or downloaded.
+
+    Args:
+        settings: all of them.
+        progress: told how downloads go, in bytes done and in all.
+
+    Raises:
+        SettingsError, WeightsError: a setting or a weight file is not as it should be.
+    """
+    models = load_models(settings.model, settings.device, progress=progress)
+    independent = settings.temporal.independent
+    flow = None if independent else load_estimator(settings.flow, settings.device, progress=progress)
+    return TemporalDreamer(
+        models, flow, settings=settings.dream, temporal=settings.temporal, occlusion=settings.occlusion
+    )
+
+
+def dream_clip(
+    clip: Iterable[Frame],
+    dreamer: TemporalDreamer,
+    output: Output,
+    *,
+    keep: KeepFolder | None = None,
+    on_frame: Callable[[Frame, DreamedFrame], None] | None = None,
+    on_step: DreamCallback | None = None,
+) -> None:
+    """Dream every frame of a clip into an output. Memory does not grow with the clip.
+
+    Args:
+        clip: from `open_clip`, or any frames of one size.
+        dreamer: from `load_dreamer`.
+        output: from `open_output`.
+        keep: receives frames, dreams, flow pictures and masks.
+        on_frame: told about every frame once it is written.
+        on_step: told about every gradient step.
+    """
+    for frame in clip:
+        step = dreamer.step(frame.picture[None], on_step=on_step)
+        output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
+        if keep:
+            _keep(keep, frame.index, step)
+        if on_frame:
+            on_frame(frame, step)
+
+
+def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:
+    carried = step.carried
+    # Nothing was carried into a first frame: it is kept as standing still, and trusted.
+    flow = carried.flow if carried else torch.zeros_like(step.frame[:, :2])
+    mask = carried.reliable if carried else torch.ones_like(step.frame[:, :1])
+    keep.save(index, frame=step.frame, dream=step.dream, flow=flow, mask=mask)
