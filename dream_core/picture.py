@@ -25,7 +25,9 @@ def check_picture(picture: Tensor) -> None:
     if picture.dim() != 4 or picture.shape[:2] != (1, 3) or 0 in picture.shape:
         raise PictureError(f"expected a picture (1, 3, height, width), got {tuple(picture.shape)}")
     if not picture.is_floating_point():
-        raise PictureError(f"expected a floating-point picture in 0..1, got {picture.dtype}; divide it by 255")
+        raise PictureError(
+            f"expected a floating-point picture in 0..1, got {picture.dtype}; divide it by 255"
+        )
     if not torch.isfinite(picture).all():
         raise PictureError("expected a finite picture in 0..1, got NaN or infinite values; check its source")
 
@@ -54,7 +56,9 @@ def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
     height, width = size_of(picture)
     kept = [1 - amount / 100] * 2 if mode == "percent" else [1 - amount / width, 1 - amount / height]
     if min(kept) <= 0:
-        raise SettingsError(f"a zoom of {amount:g} {mode} leaves nothing of a picture of {height}x{width} pixels")
+        raise SettingsError(
+            f"a zoom of {amount:g} {mode} leaves nothing of a picture of {height}x{width} pixels"
+        )
     matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=picture.dtype, device=picture.device)
     grid = F.affine_grid(matrix.expand(len(picture), 2, 3), list(picture.shape), align_corners=False)
     return F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)

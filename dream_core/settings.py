@@ -1,8 +1,8 @@
 """Every default of the package, once.
 
-The command line is derived from these dataclasses, and so are the widgets of the ComfyUI nodes: the text
-under a field is its help and its tooltip. Field names are unique across the classes, because they become flat
-flags (`octave_scale` is `--octave-scale`).
+The command line is derived from these dataclasses, and so are the widgets of the ComfyUI nodes: what stands
+under Args is the help of a flag and the tooltip of a widget. Field names are unique across the classes,
+because they become flat flags (`octave_scale` is `--octave-scale`).
 """
 
 from __future__ import annotations
@@ -41,200 +41,246 @@ ZoomMode: TypeAlias = Literal["percent", "pixel"]
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Where and how exactly the networks compute."""
+    """Where and how exactly the networks compute.
+
+    Args:
+        device: auto, cpu, mps, cuda or cuda:N. Several, as cuda:0,cuda:1, share out the tiles of each
+            picture.
+        flow_device: Compute optical flow on this device instead; by default it is the dream's (the first of
+            several).
+        precision: Arithmetic inside the networks. auto takes bfloat16 where the processor computes it
+            natively, else float32. The picture itself is always float32.
+        cudnn: Use cuDNN on NVIDIA devices.
+        cudnn_autotune: Let cuDNN try its algorithms first: a slower start and, at one picture size, a
+            faster run.
+        mkldnn: Use oneDNN (MKL-DNN) on the CPU.
+    """
 
     device: str = "auto"
-    """auto, cpu, mps, cuda or cuda:N. Several, as cuda:0,cuda:1, share out the tiles of each picture."""
     flow_device: str | None = None
-    """Compute optical flow on this device instead; by default it is the dream's (the first of several)."""
     precision: Precision = "auto"
-    """Arithmetic inside the networks. auto takes bfloat16 where the processor computes it natively, else
-    float32. The picture itself is always float32."""
     cudnn: bool = True
-    """Use cuDNN on NVIDIA devices."""
     cudnn_autotune: bool = False
-    """Let cuDNN try its algorithms first: a slower start and, at one picture size, a faster run."""
     mkldnn: bool = True
-    """Use oneDNN (MKL-DNN) on the CPU."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The network that dreams."""
+    """The network that dreams.
+
+    Args:
+        model: Name of the network.
+        model_file: Weights, .safetensors or .pth. By default they are looked for in the model folders, then
+            downloaded.
+        model_dirs: Folders searched for weights before anything is downloaded.
+        model_mean: Subtract this mean instead of the network's own, in the network's own channel order and
+            scale.
+        pooling: Replace every max pooling by average pooling: smoother, paler patterns.
+        label_file: One class name per line, so that channels and --classify can speak in words.
+    """
 
     model: ModelName = "bvlc_googlenet"
-    """Name of the network."""
     model_file: Path | None = None
-    """Weights, .safetensors or .pth. By default they are looked for in the model folders, then downloaded."""
     model_dirs: tuple[Path, ...] = ()
-    """Folders searched for weights before anything is downloaded."""
     model_mean: tuple[float, float, float] | None = None
-    """Subtract this mean instead of the network's own, in the network's own channel order and scale."""
     pooling: Literal["max", "avg"] = "max"
-    """Replace every max pooling by average pooling: smoother, paler patterns."""
     label_file: Path | None = None
-    """One class name per line, so that channels and --classify can speak in words."""
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Optical flow: how the picture moved from one frame to the next."""
+    """Optical flow: how the picture moved from one frame to the next.
+
+    Args:
+        flow: Estimator: raft_large (most exact), raft_small (several times faster), dis (OpenCV, needs no
+            weights).
+        flow_file: RAFT weights, .safetensors or .pth, in torchvision's or princeton-vl's key names.
+        flow_scale: Estimate at this fraction of the picture's size and scale the flow back up, 0 <
+            scale <= 1.
+        flow_updates: Refinements per RAFT estimate. Fewer are faster and less exact.
+        flow_batch: Frame pairs estimated at once; 0 chooses as many as fit in about 1 GiB.
+    """
 
     flow: FlowName = "raft_small"
-    """Estimator: raft_large (most exact), raft_small (several times faster), dis (OpenCV, needs no weights)."""
     flow_file: Path | None = None
-    """RAFT weights, .safetensors or .pth, in torchvision's or princeton-vl's key names."""
     flow_scale: float = 1.0
-    """Estimate at this fraction of the picture's size and scale the flow back up, 0 < scale <= 1."""
     flow_updates: int = 12
-    """Refinements per RAFT estimate. Fewer are faster and less exact."""
     flow_batch: int = 0
-    """Frame pairs estimated at once; 0 chooses as many as fit in about 1 GiB."""
 
 
 @dataclass(frozen=True)
 class OcclusionSettings:
-    """What of the carried dream is to be trusted."""
+    """What of the carried dream is to be trusted.
+
+    Args:
+        check_consistency: Distrust pixels whose forward and backward flow disagree (Sundaram et al. 2010).
+        check_boundaries: Distrust motion boundaries, where the flow itself is uncertain (Ruder et
+            al. 2016).
+        check_brightness: Distrust pixels whose brightness differs from where they came from.
+        check_leaving: Distrust what came from outside the frame.
+        brightness_threshold: Largest brightness difference that is still trusted, in levels of 255.
+        mask_softness: Width over which trust fades next to a distrusted pixel, as a fraction of
+            sqrt(height * width). It fades inwards only: a distrusted pixel never gains trust.
+    """
 
     check_consistency: bool = True
-    """Distrust pixels whose forward and backward flow disagree (Sundaram et al. 2010)."""
     check_boundaries: bool = True
-    """Distrust motion boundaries, where the flow itself is uncertain (Ruder et al. 2016)."""
     check_brightness: bool = True
-    """Distrust pixels whose brightness differs from where they came from."""
     check_leaving: bool = True
-    """Distrust what came from outside the frame."""
     brightness_threshold: float = 30.0
-    """Largest brightness difference that is still trusted, in levels of 255."""
     mask_softness: float = 0.003
-    """Width over which trust fades next to a distrusted pixel, as a fraction of sqrt(height * width).
-    It fades inwards only: a distrusted pixel never gains trust."""
 
 
 @dataclass(frozen=True)
 class TemporalSettings:
-    """How the dream is carried from frame to frame."""
+    """How the dream is carried from frame to frame.
+
+    Args:
+        blend: Share of the new frame in what is dreamed on: 0 keeps the carried dream, 1 keeps the frame.
+        independent: Dream every frame by itself: no flow, no feedback, flickering.
+        warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
+    """
 
     blend: float = 0.5
-    """Share of the new frame in what is dreamed on: 0 keeps the carried dream, 1 keeps the frame."""
     independent: bool = False
-    """Dream every frame by itself: no flow, no feedback, flickering."""
     warp: WarpMode = "bicubic"
-    """How the carried dream is resampled: bicubic stays sharper than bilinear."""
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """What the dream makes more of."""
+    """What the dream makes more of.
+
+    Args:
+        layers: Layers to excite, each NAME or NAME:WEIGHT, separated by spaces or commas. Empty takes the
+            network's own default; --print-layers lists them.
+        channels: Channels of those layers, by index or, with a label file, by words of their labels. Empty
+            takes all. For the modes strong, avg and weak: how many.
+        channel_mode: all: the channels listed. strong, avg, weak: the N most, middling or least active ones
+            in the picture. ignore: all but the channels listed.
+        channel_capture: When strong, avg and weak look at the picture: once per picture, per octave or per
+            step.
+        loss: How activations become one number. l2, norm, abs_l2: root of the sum of squares. mse: mean
+            square. mean, abs_mean: mean (magnitude). bce: mean softplus.
+        dream_weight: Weight of all layers together, against --tv-weight and --l2-weight.
+        normalize_weights: Divide each layer's weight by its number of channels.
+        tv_weight: Weight of total variation, which is lowered: smooths. Mean |difference| of neighbours,
+            in 0..1.
+        l2_weight: Weight of contrast, which is lowered: mean squared distance from mid-grey, in 0..1.
+    """
 
     layers: tuple[str, ...] = ()
-    """Layers to excite, each NAME or NAME:WEIGHT, separated by spaces or commas. Empty takes the network's
-    own default; --print-layers lists them."""
     channels: tuple[str, ...] = ()
-    """Channels of those layers, by index or, with a label file, by words of their labels. Empty takes all.
-    For the modes strong, avg and weak: how many."""
     channel_mode: ChannelMode = "all"
-    """all: the channels listed. strong, avg, weak: the N most, middling or least active ones in the picture.
-    ignore: all but the channels listed."""
     channel_capture: ChannelCapture = "once"
-    """When strong, avg and weak look at the picture: once per picture, per octave or per step."""
     loss: LossMode = "l2"
-    """How activations become one number. l2, norm, abs_l2: root of the sum of squares. mse: mean square.
-    mean, abs_mean: mean (magnitude). bce: mean softplus."""
     dream_weight: float = 1.0
-    """Weight of all layers together, against --tv-weight and --l2-weight."""
     normalize_weights: bool = False
-    """Divide each layer's weight by its number of channels."""
     tv_weight: float = 0.0
-    """Weight of total variation, which is lowered: smooths. Mean |difference| of neighbours, in 0..1."""
     l2_weight: float = 0.0
-    """Weight of contrast, which is lowered: mean squared distance from mid-grey, in 0..1."""
 
 
 @dataclass(frozen=True)
 class AscentSettings:
-    """How one octave climbs its objective."""
+    """How one octave climbs its objective.
+
+    Args:
+        optimizer: adam, lbfgs, or classic: the gradient divided by its mean magnitude (Mordvintsev et
+            al. 2015).
+        learning_rate: Step size in levels of 255 (for lbfgs: the factor on its own step).
+        lbfgs_history: Corrections that lbfgs remembers.
+        jitter: Roll the picture by up to this many pixels at random before each step.
+        random_transforms: Also flip, rotate by right angles, or both, at random before each step.
+        gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: larger, softer patterns. 0 is
+            off.
+        laplacian_levels: Split the gradient into this many octaves of detail and give all the same
+            strength. 0 is off.
+        laplacian_sigma: Sigma in pixels of the blur that separates those levels.
+        fft_block: Take the lowest spatial frequencies, up to this many cycles per picture, out of the
+            gradient. 0 is off.
+        norm_percent: Drop this percentage of the pixels: those whose gradient is weakest by its norm over
+            the colours.
+        abs_percent: The same by the sum of absolute values over the colours.
+        mean_percent: The same by the absolute value of the mean over the colours.
+        clamp: Keep every pixel in 0..1 after each step.
+        seed: Seed of all random choices. The same seed means the same choices on every device.
+    """
 
     optimizer: OptimizerName = "adam"
-    """adam, lbfgs, or classic: the gradient divided by its mean magnitude (Mordvintsev et al. 2015)."""
     learning_rate: float = 1.5
-    """Step size in levels of 255 (for lbfgs: the factor on its own step)."""
     lbfgs_history: int = 100
-    """Corrections that lbfgs remembers."""
     jitter: int = 32
-    """Roll the picture by up to this many pixels at random before each step."""
     random_transforms: RandomTransforms = "none"
-    """Also flip, rotate by right angles, or both, at random before each step."""
     gradient_blur: float = 0.0
-    """Sigma in pixels of a Gaussian blur of the gradient: larger, softer patterns. 0 is off."""
     laplacian_levels: int = 0
-    """Split the gradient into this many octaves of detail and give all the same strength. 0 is off."""
     laplacian_sigma: float = 1.0
-    """Sigma in pixels of the blur that separates those levels."""
     fft_block: int = 0
-    """Take the lowest spatial frequencies, up to this many cycles per picture, out of the gradient. 0 is off."""
     norm_percent: float = 0.0
-    """Drop this percentage of the pixels: those whose gradient is weakest by its norm over the colours."""
     abs_percent: float = 0.0
-    """The same by the sum of absolute values over the colours."""
     mean_percent: float = 0.0
-    """The same by the absolute value of the mean over the colours."""
     clamp: bool = True
-    """Keep every pixel in 0..1 after each step."""
     seed: int = 0
-    """Seed of all random choices. The same seed means the same choices on every device."""
 
 
 @dataclass(frozen=True)
 class OctaveSettings:
-    """The sizes at which a picture is dreamed, from small to large."""
+    """The sizes at which a picture is dreamed, from small to large.
+
+    Args:
+        octaves: Number of sizes. The manual modes take it from their list instead.
+        octave_scale: Ratio of one size to the next.
+        octave_steps: Gradient steps at each size.
+        octave_mode: normal: the full size, shrunk by the ratio again and again. advanced: the ratio
+            times 1, 2, 3, ... of the full size. manual: listed heights and widths. manual_max, manual_min:
+            listed longest, or shortest, sides. The manual modes end with the full size.
+        octave_sizes: The list for the manual modes: HEIGHT WIDTH HEIGHT WIDTH ..., or SIDE SIDE ...
+        octave_carry: What goes from one size to the next. detail: only what was dreamed, so that the
+            picture stays sharp. picture: the whole picture, resampled, as the predecessor did.
+        iterations: Passes over all sizes.
+    """
 
     octaves: int = 2
-    """Number of sizes. The manual modes take it from their list instead."""
     octave_scale: float = 0.6
-    """Ratio of one size to the next."""
     octave_steps: int = 10
-    """Gradient steps at each size."""
     octave_mode: OctaveMode = "normal"
-    """normal: the full size, shrunk by the ratio again and again. advanced: the ratio times 1, 2, 3, ... of
-    the full size. manual: listed heights and widths. manual_max, manual_min: listed longest, or shortest,
-    sides. The manual modes end with the full size."""
     octave_sizes: tuple[int, ...] = ()
-    """The list for the manual modes: HEIGHT WIDTH HEIGHT WIDTH ..., or SIDE SIDE ..."""
     octave_carry: OctaveCarry = "detail"
-    """What goes from one size to the next. detail: only what was dreamed, so that the picture stays sharp.
-    picture: the whole picture, resampled, as the predecessor did."""
     iterations: int = 1
-    """Passes over all sizes."""
 
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Dreaming a large picture piece by piece, in bounded memory."""
+    """Dreaming a large picture piece by piece, in bounded memory.
+
+    Args:
+        tile_size: Longest side of a tile in pixels. 0 dreams each size whole.
+        tile_overlap: Part of a tile that overlaps with the next one, 0 to 0.5.
+        tile_roll: Shift the grid of tiles at random before every step, so that no seam can build up.
+    """
 
     tile_size: int = 0
-    """Longest side of a tile in pixels. 0 dreams each size whole."""
     tile_overlap: float = 0.25
-    """Part of a tile that overlaps with the next one, 0 to 0.5."""
     tile_roll: bool = True
-    """Shift the grid of tiles at random before every step, so that no seam can build up."""
 
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """What happens to the picture before and after the dream."""
+    """What happens to the picture before and after the dream.
+
+    Args:
+        init: Dream on the picture, or on noise.
+        original_colors: Take the brightness from the dream and the colours from the frame.
+        contrast: Stretch the result so that this percentile of its values becomes white, such as 99.98. 0
+            is off.
+        zoom: Move into the picture: each frame (or, with several --iterations, each pass) crops this much
+            away and fills the frame with the rest. Negative moves out.
+        zoom_mode: Unit of --zoom: percent of each side, or pixels.
+    """
 
     init: Literal["image", "random"] = "image"
-    """Dream on the picture, or on noise."""
     original_colors: bool = False
-    """Take the brightness from the dream and the colours from the frame."""
     contrast: float = 0.0
-    """Stretch the result so that this percentile of its values becomes white, such as 99.98. 0 is off."""
     zoom: float = 0.0
-    """Move into the picture: each frame (or, with several --iterations, each pass) crops this much away and
-    fills the frame with the rest. Negative moves out."""
     zoom_mode: ZoomMode = "percent"
-    """Unit of --zoom: percent of each side, or pixels."""
 
 
 @dataclass(frozen=True)
@@ -250,35 +296,42 @@ class DreamSettings:
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Which part of the input is read, and how large."""
+    """Which part of the input is read, and how large.
+
+    Args:
+        size: Longest side of the dream in pixels. 0 keeps the input's own size.
+        start: Begin this many seconds into the clip.
+        frames: Stop after this many frames.
+        fps: Frame rate given to folders of images, which have none of their own.
+    """
 
     size: int = 512
-    """Longest side of the dream in pixels. 0 keeps the input's own size."""
     start: float = 0.0
-    """Begin this many seconds into the clip."""
     frames: int | None = None
-    """Stop after this many frames."""
     fps: float = 25.0
-    """Frame rate given to folders of images, which have none of their own."""
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """The file that is written."""
+    """The file that is written.
+
+    Args:
+        codec: Video encoder, by ffmpeg's name.
+        quality: Constant rate factor of the encoder: lower is better and larger.
+        pixel_format: Pixel format of the encoder, such as yuv420p, yuv444p or yuv420p10le.
+        sound: Copy the sound of the input.
+        update_interval: Every this many frames, flush the growing output so that it can be played. 0 leaves
+            that to ffmpeg.
+        keep: Also write frames, flow pictures and masks into this folder.
+        frame_duration: Milliseconds per frame of a GIF. By default the input's timing.
+        overwrite: Replace an output that already exists.
+    """
 
     codec: str = "libx264"
-    """Video encoder, by ffmpeg's name."""
     quality: int = 16
-    """Constant rate factor of the encoder: lower is better and larger."""
     pixel_format: str = "yuv420p"
-    """Pixel format of the encoder, such as yuv420p, yuv444p or yuv420p10le."""
     sound: bool = True
-    """Copy the sound of the input."""
     update_interval: int = 0
-    """Every this many frames, flush the growing output so that it can be played. 0 leaves that to ffmpeg."""
     keep: Path | None = None
-    """Also write frames, flow pictures and masks into this folder."""
     frame_duration: float | None = None
-    """Milliseconds per frame of a GIF. By default the input's timing."""
     overwrite: bool = False
-    """Replace an output that already exists."""

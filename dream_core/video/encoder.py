@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av
+import torch
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,8 +29,7 @@ _CENTISECOND = Fraction(1, 100)
 _KEYFRAME_DISTANCE = 250
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
-_QSCALE_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
-_LAMBDA = 118  # FF_QP2LAMBDA
+_QUANTIZER_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}
 
 
@@ -52,6 +53,7 @@ class Encoder:
             VideoError: container, codec, pixel format, quality and size do not go together.
         """
         self._path = path
+        self._size = size
         self._is_gif = path.suffix.lower() == ".gif"
         codec = _codec("gif" if self._is_gif else settings.codec)
         self._pixel_format = "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
@@ -122,6 +124,9 @@ class Encoder:
             VideoError: the file cannot be written.
         """
         try:
+            if self._stamp is None:
+                # ffmpeg 8 crashes when it closes an MP4 without a frame. Nobody keeps such a file.
+                self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
             if self._sound is not None:
                 self._sound.copy_until(self._end)
@@ -164,6 +169,10 @@ class Encoder:
         raise VideoError(f"{self._path} cannot be written ({_reason(error)})") from error
 
 
+def _number(flags: Any) -> int:
+    return int(getattr(flags, "value", flags))  # PyAV 14 has enumerations here that are no numbers
+
+
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
@@ -202,9 +211,8 @@ def _padding(pixel_format: str, height: int, width: int) -> tuple[int, int, int,
 def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> dict[str, str]:
     flush = {"flush_packets": "1"}
     if path.suffix.lower() in _MP4_SUFFIXES:
-        # Fragments while it grows, an ordinary file once closed. Without delay_moov there is no edit list,
-        # and the reordered frames begin late.
-        return {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov", **flush}
+        # Fragments while it grows, an ordinary file once closed.
+        return {"movflags": "hybrid_fragmented+frag_keyframe", **flush}
     if path.suffix.lower() in _MATROSKA_SUFFIXES and settings.update_interval:
         return {"cluster_time_limit": str(max(1, round(1000 * settings.update_interval / fps))), **flush}
     return flush
@@ -224,7 +232,7 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
 
 def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
     # AVI counts frames, MPEG-1 and -2 know a few rates only, MPEG-4 has 16 bits for the unit.
-    counts_frames = not int(container.format.flags) & _VARIABLE_RATE
+    counts_frames = not _number(container.format.flags) & _VARIABLE_RATE
     if counts_frames or codec.frame_rates or (codec.name == "mpeg4" and time_base.denominator > 65535):
         return 1 / fps.limit_denominator(1001)
     return time_base
@@ -254,7 +262,10 @@ def _add_stream(
         context.pix_fmt = "pal8"
         return stream
     context.pix_fmt = settings.pixel_format
-    context.options = _quality_options(codec.name, settings.quality)
+    _set_quality(context, settings.quality)
+    # Frames in their own order: AVI cannot hold others, MP4 gets uneven times wrong with them, and they gain
+    # nothing on dreams.
+    context.max_b_frames = 0
     context.gop_size = min(settings.update_interval or _KEYFRAME_DISTANCE, _KEYFRAME_DISTANCE)
     context.color_primaries = context.color_trc = BT709
     context.colorspace, context.color_range = colour_tags(settings.pixel_format)
@@ -263,15 +274,13 @@ def _add_stream(
     return stream
 
 
-def _quality_options(codec: str, quality: int) -> dict[str, str]:
-    if codec in _CRF_ENCODERS:
-        return {"crf": str(quality), **_QUIET.get(codec, {})}
-    if codec.endswith("_nvenc"):
-        return {"rc": "vbr", "cq": str(quality)}
-    if codec in _QSCALE_ENCODERS:
-        scale = min(31, 1 + round(quality * 30 / 51))
-        return {"flags": "+qscale", "global_quality": str(scale * _LAMBDA)}
-    return {}
+def _set_quality(context: VideoCodecContext, quality: int) -> None:
+    if context.name in _CRF_ENCODERS:
+        context.options = {"crf": str(quality), **_QUIET.get(context.name, {})}
+    elif context.name.endswith("_nvenc"):
+        context.options = {"rc": "vbr", "cq": str(quality)}
+    elif context.name in _QUANTIZER_ENCODERS:
+        context.qmin = context.qmax = 1 + round(quality * 30 / 63)
 
 
 def _copy_sound(sound: Sound, container: OutputContainer) -> SoundCopy | None:

@@ -260,7 +260,7 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
     # The cover of a music file is a video stream of one picture.
-    if not isinstance(stream, VideoStream) or int(stream.disposition) & _ATTACHED_PICTURE:
+    if not isinstance(stream, VideoStream) or stream.disposition.value & _ATTACHED_PICTURE:
         raise VideoError(f"{path} holds no video stream: expected a video, a picture or a folder of pictures")
     stream.thread_type = "AUTO"
     return stream
@@ -276,30 +276,37 @@ def _upright_size(frame: av.VideoFrame, stream: VideoStream) -> tuple[int, int]:
 def _frames_from(
     container: InputContainer, stream: VideoStream, *, start: Fraction, fps: Fraction, path: Path
 ) -> Iterator[_Timed]:
-    origin = (stream.start_time or 0) * _time_base(stream)
-    begin = origin + start
-    if start:
-        _seek(container, stream, begin)
+    begin = (stream.start_time or 0) * _time_base(stream) + start
     frames = _decode(container, stream, fps=fps, path=path)
-    first = next(frames, None)
-    if first is None:
-        return iter(())
-    if start and first[1] > begin + 1 / fps:  # a wrong index: read from the beginning
-        _seek(container, stream, origin)
-        frames = _decode(container, stream, fps=fps, path=path)
-    else:
-        frames = chain([first], frames)
+    if start:
+        frames = _sought(container, stream, begin, start=start, fps=fps, path=path)
     return dropwhile(lambda timed: timed[1] < begin - _ROUNDING, frames)
+
+
+def _sought(
+    container: InputContainer,
+    stream: VideoStream,
+    begin: Fraction,
+    *,
+    start: Fraction,
+    fps: Fraction,
+    path: Path,
+) -> Iterator[_Timed]:
+    """Frames from a keyframe on that is not behind `begin`."""
+    # Files without an index, such as MPEG transport streams, are sought by guess, sometimes too far.
+    for earlier in (Fraction(0), Fraction(10), start + 1):
+        # Where seeking is impossible, reading goes on from the beginning.
+        with suppress(av.FFmpegError):
+            container.seek(int((begin - earlier) / _time_base(stream)), stream=stream)
+        frames = _decode(container, stream, fps=fps, path=path)
+        first = next(frames, None)
+        if first is None or first[1] <= begin + 1 / fps:
+            break
+    return iter(()) if first is None else chain([first], frames)
 
 
 def _time_base(stream: VideoStream) -> Fraction:
     return Fraction(stream.time_base or _MICROSECOND)
-
-
-def _seek(container: InputContainer, stream: VideoStream, time: Fraction) -> None:
-    # Where seeking is impossible, reading goes on from the beginning.
-    with suppress(av.FFmpegError):
-        container.seek(int(time / _time_base(stream)), stream=stream)
 
 
 def _decode(container: InputContainer, stream: VideoStream, *, fps: Fraction, path: Path) -> Iterator[_Timed]:
@@ -344,10 +351,12 @@ class _Damage:
     def decode(self, packet: Any) -> list[av.VideoFrame]:
         """The frames of a packet; none where it is damaged."""
         try:
-            return list(packet.decode())
+            frames = list(packet.decode())
         except av.FFmpegError:
             self._errors += 1
             return []
+        self._errors += sum(frame.is_corrupt for frame in frames)
+        return frames
 
     def warn(self, container: InputContainer, path: Path) -> None:
         """Say what was lost, if anything."""

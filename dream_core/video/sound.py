@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -27,8 +28,9 @@ class SoundCopy:
         self._source = av.open(str(sound.path), "r")
         stream = self._source.streams.best("audio")
         assert isinstance(stream, AudioStream)
-        if sound.start > 0:
-            self._source.seek(int(sound.start * 1_000_000))
+        # Ten seconds early, because seeking may be a guess; what is too early is dropped.
+        if sound.start > 10:
+            self._source.seek(int((sound.start - 10) * 1_000_000))
         self._packets = _sheltered(_packets(self._source, stream, output, start=Fraction(sound.start)), sound)
         self._next: av.Packet[Any] | None = None
         self._started = False
@@ -46,17 +48,20 @@ class SoundCopy:
         self._source.close()
 
 
+_RAW_CONTAINERS = ("avi", "mov", "matroska")
 _ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own ones for these are experimental
 
 
 def _packets(
     source: InputContainer, stream: AudioStream, output: OutputContainer, *, start: Fraction
 ) -> Iterator[av.Packet[Any]]:
-    try:
-        target = output.add_stream_from_template(stream)
-    except ValueError:
-        return _encoded(source, stream, _add_encoder(stream, output), start=start)
-    return _copied(source, stream, target, start=start)
+    # Other containers take raw samples too, but in ways that few players read.
+    raw = stream.codec_context.name.startswith("pcm_")
+    if not raw or output.format.name in _RAW_CONTAINERS:
+        # PyAV refuses a codec that the container does not take.
+        with suppress(ValueError):
+            return _copied(source, stream, output.add_stream_from_template(stream), start=start)
+    return _encoded(source, stream, _add_encoder(stream, output), start=start)
 
 
 def _add_encoder(stream: AudioStream, output: OutputContainer) -> AudioStream:
@@ -76,8 +81,10 @@ def _copied(
         if packet.pts is None or packet.dts is None:
             continue
         offset = round(start / packet.time_base)
-        packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
-        if packet.pts >= -(packet.duration or 0) / 2:
+        pts = packet.pts - offset
+        if pts >= -(packet.duration or 0) / 2:
+            # A time below 0 would shift the picture.
+            packet.pts = packet.dts = max(0, pts)
             packet.stream = target
             yield packet
 
