@@ -27,7 +27,9 @@ def add_tone(container: av.container.OutputContainer, stream: av.AudioStream, se
     rate, step = stream.rate, 1024
     for position in range(0, round(seconds * rate), step):
         samples = np.sin(2 * np.pi * 440 * (position + np.arange(step)) / rate) * 0.5
-        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (samples * 32767).astype(np.int16)[None], format="s16", layout="mono"
+        )
         frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))

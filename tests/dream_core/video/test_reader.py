@@ -133,11 +133,12 @@ def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tag", "kr", "kb"), [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114), ("bt2020nc", 0.2627, 0.0593)]
+    ("tag", "kr", "kb"),
+    [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114), ("bt2020nc", 0.2627, 0.0593)],
 )
-def test_the_colour_matrix_of_the_file_is_used(make_clip, tag, kr, kb):
+def test_the_colour_matrix_of_the_file_is_used(tmp_path, tag, kr, kb):
     numbers = {"bt709": 1, "smpte170m": 6, "bt2020nc": 9}
-    path = make_clip("clip.mkv", count=1, codec="ffv1", pixel_format="yuv444p", options={})
+    path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv444p"
@@ -247,7 +248,9 @@ def test_a_truncated_clip_gives_what_it_holds_and_warns(make_clip, suffix, sound
     muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
     path = make_clip(f"clip.{suffix}", pictures=list(noise), fps=12, sound=sound, muxer=muxer)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.warns(UserWarning, match=r"breaks off at \d\.\d s of 3\.\d s; what could be decoded was used"):
+    with pytest.warns(
+        UserWarning, match=r"breaks off at \d\.\d s of 3\.\d s; what could be decoded was used"
+    ):
         frames = read(path)
     assert 6 <= len(frames) < 30
 
@@ -261,12 +264,14 @@ def test_a_whole_clip_does_not_warn(make_clip):
 
 def test_damage_in_the_middle_is_skipped_and_told(make_clip):
     noise = np.random.default_rng(0).integers(0, 255, (24, 48, 64, 3), dtype=np.uint8)
-    path = make_clip("clip.mkv", pictures=list(noise), codec="ffv1", options={"slicecrc": "1"})
+    path = make_clip("clip.mkv", pictures=list(noise))
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 20000] = bytes(20000)
     path.write_bytes(data)
-    with pytest.warns(UserWarning, match="what could be decoded was used"):
+    with pytest.warns(
+        UserWarning, match=r"clip.mkv is damaged in \d+ places; what could be decoded was used"
+    ):
         frames = read(path)
     assert len(frames) >= 12
 
@@ -274,7 +279,9 @@ def test_damage_in_the_middle_is_skipped_and_told(make_clip):
 def test_a_truncated_header_is_an_error(make_clip):
     path = make_clip(count=12)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(VideoError, match=r"clip\.mp4 cannot be read as a video .*damaged, incomplete or of another"):
+    with pytest.raises(
+        VideoError, match=r"clip\.mp4 cannot be read as a video .*damaged, incomplete or of another"
+    ):
         open_clip(path, settings=NATIVE)
 
 

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dream_core.errors import VideoError
+from dream_core.video import KeepFolder
+
+
+def test_everything_goes_where_it_belongs(tmp_path):
+    keep = KeepFolder(tmp_path / "kept")
+    flow = torch.zeros(1, 2, 4, 6)
+    flow[:, 0, :, 3:] = 5
+    keep.save(
+        12,
+        frame=torch.full((1, 3, 4, 6), 0.2),
+        dream=torch.full((3, 4, 6), 0.4),
+        flow=flow,
+        mask=torch.full((1, 1, 4, 6), 0.6),
+    )
+    names = {"frames/frame", "dreams/dream", "flow/flow", "mask/mask"}
+    files = {f"{name}_000012.png" for name in names}
+    assert {str(path.relative_to(tmp_path / "kept")) for path in tmp_path.glob("kept/*/*")} == files
+    levels = {"frames/frame": 51, "dreams/dream": 102, "mask/mask": 153}
+    for name, level in levels.items():
+        with Image.open(tmp_path / "kept" / f"{name}_000012.png") as image:
+            assert image.size == (6, 4)
+            assert image.mode == ("L" if name == "mask/mask" else "RGB")
+            assert set(np.unique(np.asarray(image))) == {level}
+    with Image.open(tmp_path / "kept" / "flow" / "flow_000012.png") as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)  # no motion is white
+        red, green, blue = image.getpixel((5, 0))
+        assert red > 200  # motion to the right is red on the wheel
+        assert max(green, blue) < 40
+
+
+def test_what_exists_is_kept_unless_overwriting_is_allowed(tmp_path):
+    frame = torch.zeros(3, 4, 6)
+    KeepFolder(tmp_path).save(0, frame=frame)
+    with pytest.raises(VideoError, match=r"frame_000000\.png exists already: choose another folder"):
+        KeepFolder(tmp_path).save(0, frame=frame + 1)
+    with Image.open(tmp_path / "frames" / "frame_000000.png") as image:
+        assert image.getpixel((0, 0)) == (0, 0, 0)
+    KeepFolder(tmp_path, overwrite=True).save(0, frame=frame + 1)
+    with Image.open(tmp_path / "frames" / "frame_000000.png") as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(VideoError, match="file is a file: expected a folder for what is kept"):
+        KeepFolder(tmp_path / "file")
+    (tmp_path / "frames").touch()
+    with pytest.raises(VideoError, match="frames cannot be made"):
+        KeepFolder(tmp_path).save(0, frame=torch.zeros(3, 4, 6))
