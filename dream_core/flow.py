@@ -21,6 +21,9 @@ from .warp import resize_flow
 MEMORY = 2**30
 """Bytes that one batch of estimates may take for its correlation volumes."""
 
+DIS_SMALLEST_SIDE = 16
+"""Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
+
 
 @dataclass(frozen=True)
 class FlowEstimator:
@@ -127,11 +130,16 @@ def _crop(flow: Tensor, size: Size) -> Tensor:
 
 def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
     """Dense inverse search (Kroeger et al. 2016) by OpenCV, on grey 8-bit frames, on the CPU."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     pairs = [*zip(_grey_bytes(first), _grey_bytes(second), strict=True)]
     pairs += [(b, a) for a, b in pairs] if both else []
-    flows = np.stack([search.calc(a, b, np.zeros((*a.shape, 2), np.float32)) for a, b in pairs])
+    flows = np.stack([_search(a, b) for a, b in pairs])
     return torch.from_numpy(flows).permute(0, 3, 1, 2)  # BHWC -> BCHW
+
+
+def _search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    # A search of its own for each pair: small frames change its settings for the next one.
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
 
 
 def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
@@ -161,7 +169,7 @@ def load_flow(
         )
     if settings.flow == "dis":
         cpu = torch.device("cpu")
-        return FlowEstimator(dis_flow, cpu, 16, 1, settings.flow_scale, settings.flow_batch)
+        return FlowEstimator(dis_flow, cpu, DIS_SMALLEST_SIDE, 1, settings.flow_scale, settings.flow_batch)
     if settings.flow not in BUILDERS:
         raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
     path = locate(SOURCES[settings.flow], file=settings.flow_file, progress=progress)
