@@ -111,16 +111,19 @@ class Correlation:
         # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
         self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
 
-    def look_up(self, positions: Tensor) -> Tensor:
+    def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
         """The correlations around positions (B, 2, h, w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
         batch, _, height, width = positions.shape
         center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
-        found = []
+        shape = len(center), len(self.pyramid), self.neighbours[..., 0].numel()
+        found = torch.empty(shape, dtype=dtype, device=center.device)
         for index, level in enumerate(self.pyramid):
-            scale = 2 / torch.tensor([level.shape[-1] - 1, level.shape[-2] - 1]).to(center)
-            grid = torch.addcmul(center.new_tensor(-1), self.neighbours + center / 2**index, scale)
-            found.append(F.grid_sample(level, grid, align_corners=True).view(batch, height, width, -1))
-        return torch.cat(found, dim=-1).permute(0, 3, 1, 2)  # BHWC -> BCHW
+            scale = 2 / center.new_tensor([level.shape[-1] - 1, level.shape[-2] - 1])
+            # Grid positions run from -1 to 1; scaled apart, neighbours and centres need one sum only.
+            grid = self.neighbours * scale + (center * (scale / 2**index) - 1)
+            found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
+        features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
+        return features
 
 
 def correlate(first: Tensor, second: Tensor) -> Tensor:
@@ -206,7 +209,7 @@ class FastRaft(nn.Module):
         start = _positions(context)
         flow = torch.zeros_like(start)
         for _ in range(updates):
-            seen = correlation.look_up(start + flow).to(self.dtype)
+            seen = correlation.look_up(start + flow, dtype=self.dtype)
             motion = update.motion_encoder(flow.to(self.dtype, memory_format=torch.channels_last), seen)
             for gru in grus:
                 hidden = gru(hidden, motion)

@@ -1,0 +1,282 @@
+"""Compare with the predecessor, jeremicna/deepdream-video-pytorch, on this machine in one run.
+
+    python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch --clip mallard.mp4 \\
+        --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
+
+Both dream the same frames with the same network and layer, octaves, steps, size, optimiser and flow. Prints
+frames a second and the figures of the dream side by side, then where our time goes, and the floor beneath it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from dream_core import dream as dream_module
+from dream_core import temporal as temporal_module
+from dream_core.metrics import drift, flicker, sharpness, strength
+from dream_core.objectives import layer
+from dream_core.occlusion import reliable_mask
+from dream_core.pipeline import PipelineSettings, dream_clip, load_dreamer
+from dream_core.settings import (
+    AscentSettings,
+    DeviceSettings,
+    DreamSettings,
+    FlowSettings,
+    InputSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    OutputSettings,
+    TemporalSettings,
+)
+from dream_core.temporal import DreamedFrame, TemporalDreamer
+from dream_core.tiling import whole_gradient
+from dream_core.video import Frame, open_clip, open_output
+
+LAYER = "inception_4d_3x3_reduce"
+BLEND = 0.5
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run: its name, its dreamed frames (3,H,W) in 0..1, the seconds it took and its peak memory."""
+
+    name: str
+    dreams: list[Tensor]
+    seconds: float
+    peak_bytes: int
+
+
+class Stopwatch:
+    """Seconds by name. On a GPU each measurement waits for what is queued, which the totals do not."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = self.now()
+            result = function(*args, **kwargs)
+            self.seconds[name] += self.now() - started
+            return result
+
+        return timed
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def run_predecessor(args: argparse.Namespace, work: Path) -> Result:
+    gpu = "c" if args.device == "cpu" else args.device.removeprefix("cuda").removeprefix(":") or "0"
+    options = ["-image_size", str(args.size), "-dream_layers", LAYER]
+    options += ["-num_octaves", str(args.octaves), "-octave_iter", str(args.steps[0])]
+    command = [sys.executable, str(Path(__file__).with_name("run_predecessor.py"))]
+    for name in ("predecessor", "clip", "model_file", "flow_file"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name).resolve())]
+    command += ["--work", str(work), "--frames", str(args.frames), "--gpu", gpu, "--", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=args.predecessor)
+    if done.returncode:
+        sys.exit(f"the predecessor failed:\n{done.stderr[-2000:]}")
+    seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    with open_clip(work / "temp" / "output", settings=InputSettings(size=0)) as clip:
+        dreams = [frame.picture for frame in clip]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return Result("predecessor", dreams, seconds, peak)
+
+
+def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
+    return PipelineSettings(
+        model=ModelSettings(model="bvlc_googlenet", model_file=args.model_file),
+        dream=DreamSettings(
+            objective=ObjectiveSettings(layers=(LAYER,)),
+            octave=OctaveSettings(octaves=args.octaves, octave_scale=0.6, octave_steps=steps),
+            ascent=AscentSettings(optimizer="adam", learning_rate=1.5),
+        ),
+        temporal=TemporalSettings(blend=BLEND),
+        flow=replace(FlowSettings(flow="raft_small", flow_file=args.flow_file), **args.flow_options),
+        device=DeviceSettings(device=args.device),
+    )
+
+
+def run_ours(args: argparse.Namespace, work: Path, steps: int, stopwatch: Stopwatch | None = None) -> Result:
+    """The whole command's work: networks loaded, frames read, dreamed and encoded."""
+    dreams: list[Tensor] = []
+
+    def collect(_: Frame, step: DreamedFrame) -> None:
+        dreams.append(step.dream[0].cpu())
+
+    started = time.perf_counter()
+    dreamer = load_dreamer(our_settings(args, steps))
+    settings = OutputSettings(overwrite=True)
+    with (
+        open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip,
+        open_output(work / "ours.mp4", size=clip.size, fps=clip.fps, settings=settings) as output,
+    ):
+        if stopwatch:
+            instrument(stopwatch, dreamer, output)
+        dream_clip(clip, dreamer, output, on_frame=collect)
+    seconds = time.perf_counter() - started
+    return Result(f"ours, {steps} steps", dreams, seconds, peak_memory(torch.device(args.device)))
+
+
+def peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> None:
+    """Put the stopwatch around every stage. The flow estimator is frozen, hence the detour."""
+    assert dreamer.flow is not None
+    object.__setattr__(dreamer.flow, "both_ways", stopwatch.wrap("flow", dreamer.flow.both_ways))
+    temporal_module.warp = stopwatch.wrap("warp", temporal_module.warp)
+    temporal_module.reliable_mask = stopwatch.wrap("mask", temporal_module.reliable_mask)
+    output.write = stopwatch.wrap("encode", output.write)
+    climb = dream_module.climb
+
+    def timed_climb(picture: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        height, width = picture.shape[-2:]
+        return stopwatch.wrap(f"octave {width}x{height}", climb)(picture, *args, **kwargs)
+
+    dream_module.climb = timed_climb
+
+
+def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> dict[str, float]:
+    """Flicker, strength, sharpness and drift against the input at the dream's size (yardsticks of the docs)."""
+    with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
+        frames = torch.stack([frame.picture for frame in clip])
+    dreams = torch.stack(result.dreams)
+    assert dreamer.flow is not None
+    forward, backward = dreamer.flow.both_ways(frames[:-1], frames[1:])
+    plain = OcclusionSettings(check_brightness=False, mask_softness=0)
+    masks = reliable_mask(forward, backward, frame=frames[:-1], previous=frames[1:], settings=plain)
+
+    def activations(pictures: Tensor) -> Tensor:
+        model = dreamer.models[0]
+        with torch.no_grad():
+            found = [
+                model.activations(p[None].to(model.device), [LAYER])[LAYER].float().cpu() for p in pictures
+            ]
+        return torch.cat(found)
+
+    return {
+        "flicker": float(flicker(dreams, frames, forward, masks)),
+        "strength": float(strength(activations(dreams), activations(frames))),
+        "sharpness": float(sharpness(dreams) / sharpness(frames)),
+        "drift": float(drift(dreams, frames)),
+    }
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP a second of a large matrix product: what the device can do at best."""
+    side = 8192 if device.type == "cuda" else 1536
+    a = torch.randn(side, side, device=device, dtype=dtype)
+    stopwatch, best = Stopwatch(device), float("inf")
+    for _ in range(8):
+        started = stopwatch.now()
+        a @ a
+        best = min(best, stopwatch.now() - started)
+    return 2 * side**3 / best
+
+
+def step_flops(dreamer: TemporalDreamer, size: tuple[int, int]) -> float:
+    """FLOP of one gradient step at a size (height, width)."""
+    model = dreamer.models[0]
+    picture = torch.rand(1, 3, *size, device=model.device)
+    with FlopCounterMode(display=False) as counter:
+        whole_gradient(model, layer(LAYER), picture)
+    return float(counter.get_total_flops())
+
+
+def print_results(results: Sequence[Result], rows: Sequence[dict[str, float]], frames: int) -> None:
+    base = results[0].seconds
+    table = Table("", "s/frame", "times as fast", "peak memory", "flicker", "strength", "sharpness", "drift")
+    for result, row in zip(results, rows, strict=True):
+        table.add_row(
+            result.name,
+            f"{result.seconds / frames:.2f}",
+            f"{base / result.seconds:.1f}",
+            f"{result.peak_bytes / 2**20:.0f} MiB",
+            f"{row['flicker']:.3f}",
+            f"x{row['strength']:.2f}",
+            f"x{row['sharpness']:.2f}",
+            f"{row['drift']:+.2f}",
+        )
+    Console(width=120).print(table)
+
+
+def print_stages(stopwatch: Stopwatch, result: Result, frames: int, floors: dict[str, float]) -> None:
+    table = Table("stage of ours", "s/frame", "floor s/frame")
+    for name, seconds in sorted(stopwatch.seconds.items(), key=lambda item: -item[1]):
+        floor = f"{floors[name]:.3f}" if name in floors else ""
+        table.add_row(name, f"{seconds / frames:.3f}", floor)
+    rest = result.seconds - sum(stopwatch.seconds.values())
+    table.add_row("loading, reading, the rest", f"{rest / frames:.3f}", "")
+    table.add_row("all", f"{result.seconds / frames:.3f}", f"{sum(floors.values()):.3f}")
+    Console(width=120).print(table)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--predecessor", type=Path, help="its checkout; left out, only ours runs")
+    for name in ("clip", "model-file", "flow-file"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--octaves", type=int, default=2)
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[10], help="ours runs once for each; the first is both's"
+    )
+    parser.add_argument("--flow-updates", type=int, default=FlowSettings().flow_updates)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    args.flow_options = {"flow_updates": args.flow_updates}
+    return args
+
+
+def main() -> None:
+    args = parse()
+    device = torch.device(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        results = [run_predecessor(args, work)] if args.predecessor else []
+        results += [run_ours(args, work, steps) for steps in args.steps]
+        stopwatch = Stopwatch(device)
+        staged = run_ours(args, work, args.steps[0], stopwatch)
+    dreamer = load_dreamer(our_settings(args, args.steps[0]))
+    print_results(results, [figures(result, args, dreamer) for result in results], args.frames)
+    peak = matmul_peak(device, dreamer.models[0].dtype)
+    octaves = [name for name in stopwatch.seconds if name.startswith("octave")]
+    sizes = {name: tuple(map(int, name.removeprefix("octave ").split("x")))[::-1] for name in octaves}
+    floors = {name: args.steps[0] * step_flops(dreamer, size) / peak for name, size in sizes.items()}
+    print_stages(stopwatch, staged, args.frames, floors)
+    print(
+        f"matmul peak {peak / 1e9:.0f} GFLOP/s in {dreamer.models[0].dtype}, {torch.get_num_threads()} threads"
+    )
+
+
+if __name__ == "__main__":
+    main()
