@@ -124,14 +124,18 @@ class Encoder:
             VideoError: the file cannot be written.
         """
         try:
+            self._complete()
+        except av.FFmpegError as error:
+            self._fail(error)
+
+    def _complete(self) -> None:
+        try:
             if self._stamp is None:
                 # ffmpeg 8 crashes when it closes an MP4 without a frame. Nobody keeps such a file.
                 self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
             if self._sound is not None:
                 self._sound.copy_until(self._end)
-        except av.FFmpegError as error:
-            self._fail(error)
         finally:
             self._release()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -20,6 +20,8 @@ BT709 = 1
 """The number of BT.709 in ffmpeg's lists of primaries, transfer curves and matrices alike."""
 LIMITED_RANGE, FULL_RANGE = 1, 2
 _UNSPECIFIED = 0
+
+DisplayMatrix: TypeAlias = tuple[int, int, int, int]
 
 # swscale's matrices for AVCOL_SPC_BT709, FCC, BT470BG, SMPTE170M, SMPTE240M, BT2020_NCL and BT2020_CL
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -88,18 +90,26 @@ def frame_from_picture(picture: Tensor, *, pixel_format: str) -> av.VideoFrame:
     )
 
 
-def turn_upright(picture: Tensor, frame: av.VideoFrame) -> Tensor:
-    """A (3, H, W) picture turned and mirrored as the frame's display matrix asks, by right angles."""
+def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
+    """How the frame is to be turned and mirrored: (a, b, c, d) of x' = a x + c y and y' = b x + d y.
+
+    Ask once per clip: the frame and PyAV's view of its side data refer to each other from then on, so that
+    only the garbage collector frees them.
+    """
     side_data: Mapping[str, Any] = frame.side_data  # PyAV's stub calls it a dict of other keys
     if "DISPLAYMATRIX" not in side_data:
-        return picture
-    matrix = bytes(side_data["DISPLAYMATRIX"])
-    # x' = a x + c y and y' = b x + d y
-    a, b, _, c, d, *_ = struct.unpack("=9i", matrix[:36])
+        return 1, 0, 0, 1
+    a, b, _, c, d = struct.unpack("=5i", bytes(side_data["DISPLAYMATRIX"])[:20])
+    return a, b, c, d
+
+
+def turn_upright(picture: Tensor, matrix: DisplayMatrix) -> Tensor:
+    """A (3, H, W) picture turned and mirrored as a display matrix asks, by right angles."""
+    a, b, c, d = matrix
     if abs(b) > abs(a):
         picture, a, d = picture.transpose(-2, -1), c, b
     mirrored = [dim for dim, sign in ((-1, a), (-2, d)) if sign < 0]
-    return picture.flip(mirrored).contiguous()
+    return picture.flip(mirrored).contiguous() if mirrored else picture.contiguous()
 
 
 def colour_tags(pixel_format: str) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import SettingsError, VideoError
 from ..settings import InputSettings
 from .images import is_picture, list_pictures, load_picture
-from .pixels import fit, picture_from_frame, resize, turn_upright
+from .pixels import DisplayMatrix, display_matrix, fit, picture_from_frame, resize, turn_upright
 
 _ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -243,10 +243,11 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
     first = next(frames, None)
     if first is None:
         raise VideoError(_why_nothing(container, stream, path, start=settings.start))
-    size = fit(*_upright_size(first[0], stream), longest=settings.size)
+    matrix = display_matrix(first[0])
+    size = fit(*_upright_size(first[0], stream, matrix), longest=settings.size)
     return Clip(
         chain([first], frames),
-        load=lambda frame: resize(turn_upright(picture_from_frame(frame), frame), size),
+        load=lambda frame: resize(turn_upright(picture_from_frame(frame), matrix), size),
         size=size,
         fps=fps,
         time_base=Fraction(stream.time_base or 1 / fps),
@@ -266,10 +267,10 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def _upright_size(frame: av.VideoFrame, stream: VideoStream) -> tuple[int, int]:
+def _upright_size(frame: av.VideoFrame, stream: VideoStream, matrix: DisplayMatrix) -> tuple[int, int]:
     pixel_aspect = stream.sample_aspect_ratio or 1
     picture = torch.empty(1, frame.height, max(1, round(frame.width * pixel_aspect)))
-    height, width = turn_upright(picture, frame).shape[-2:]
+    height, width = turn_upright(picture, matrix).shape[-2:]
     return height, width
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
@@ -106,7 +107,8 @@ class Output:
         if kind is None or (self.written and issubclass(kind, KeyboardInterrupt)):
             self.finish()
         elif self.written:
-            self.close()
+            with suppress(VideoError):  # the error under way says more
+                self.close()
             warnings.warn(
                 f"the {self.written} pictures made before the error are in {self.growing_path}", stacklevel=2
             )
@@ -281,5 +283,5 @@ def _remove(growing: Path) -> None:
         for file in growing.iterdir():
             file.unlink()
         growing.rmdir()
-    else:
-        growing.unlink(missing_ok=True)
+    elif growing.exists():
+        growing.unlink()

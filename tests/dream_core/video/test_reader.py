@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import struct
 import warnings
 import weakref
@@ -221,6 +222,18 @@ def test_frames_are_not_held(make_clip):
             alive.append(weakref.ref(frame.picture))
             del frame
     assert len(alive) == 12
+
+
+def test_decoded_frames_are_not_held_either(make_clip):
+    gc.collect()
+    gc.disable()
+    try:
+        with open_clip(make_clip(count=60), settings=NATIVE) as clip:
+            for _ in clip:
+                held = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+                assert held <= 12  # the decoder gives its last few at once
+    finally:
+        gc.enable()
 
 
 def test_a_closed_clip_yields_nothing(make_clip):
