@@ -110,7 +110,8 @@ class Output:
             with suppress(VideoError):  # the error under way says more
                 self.close()
             warnings.warn(
-                f"the {self.written} pictures made before the error are in {self.growing_path}", stacklevel=2
+                f"the pictures made before the error, up to {self.written}, are in {self.growing_path}",
+                stacklevel=2,
             )
         else:
             self.discard()
