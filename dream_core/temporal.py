@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .blend import blend_frames
 from .dream import DreamCallback, dream
-from .errors import PictureError
+from .errors import PictureError, SettingsError
 from .flow import FlowEstimator
 from .models.dream_model import DreamModel
 from .objectives import Objective
 from .occlusion import reliable_mask
-from .picture import check_picture, zoom
+from .picture import check_picture, keep_colors, zoom
 from .settings import DreamSettings, OcclusionSettings, TemporalSettings
 from .warp import warp
 
@@ -60,6 +60,9 @@ class TemporalDreamer:
         temporal: how the dream is carried.
         occlusion: what of it is trusted.
         objective: what to make more of; by default what `settings.objective` says.
+
+    Raises:
+        SettingsError: `temporal.blend` is out of range, or the feedback lacks its flow.
     """
 
     def __init__(
@@ -72,6 +75,14 @@ class TemporalDreamer:
         occlusion: OcclusionSettings,
         objective: Objective | None = None,
     ) -> None:
+        if not 0 <= temporal.blend <= 1:
+            raise SettingsError(
+                f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
+            )
+        if flow is None and not temporal.independent:
+            raise SettingsError(
+                "expected a flow estimator for the feedback, got None; give one, or dream independently"
+            )
         self.models = models
         self.flow = flow
         self.settings = settings
@@ -95,7 +106,8 @@ class TemporalDreamer:
             PictureError: the frame is no such picture. The state is then as before.
         """
         check_picture(frame)
-        frame = frame.to(self.models[0].device, torch.float32)
+        # A copy: the caller may use its buffer again, and a view would keep its whole clip in memory.
+        frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
         carried = self._carry(frame, self._previous) if self._previous else None
         start = frame
         if carried:
@@ -103,8 +115,11 @@ class TemporalDreamer:
         dreamed = dream(
             start.clamp(0, 1), self.models, settings=self.settings, objective=self.objective, on_step=on_step
         )
+        if self.settings.picture.original_colors:
+            # `dream` knows the start only, whose colours are partly those of earlier frames.
+            dreamed = keep_colors(dreamed, frame).clamp(0, 1)
         result = DreamedFrame(frame, dreamed, carried)
-        self._previous = None if self.temporal.independent else result
+        self._previous = None if self.temporal.independent else replace(result, carried=None)
         return result
 
     def _carry(self, frame: Tensor, previous: DreamedFrame) -> Carried:
@@ -113,8 +128,6 @@ class TemporalDreamer:
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
-        if self.flow is None:
-            raise PictureError("expected a flow estimator for the feedback, got None; or dream independently")
         backward, forward = self._flows(frame, previous.frame)
         reliable = reliable_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.occlusion
@@ -124,7 +137,7 @@ class TemporalDreamer:
         return Carried(backward, reliable, warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1))
 
     def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        assert self.flow is not None
+        assert self.flow is not None  # or nothing would be carried
         if self.occlusion.check_consistency:
             return self.flow.both_ways(frame, previous)
         return self.flow.flow(frame, previous), None

@@ -1,0 +1,460 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from kornia.color import rgb_to_ycbcr
+from torch import Tensor, nn
+
+from dream_core import temporal as temporal_module
+from dream_core.blend import blend_frames
+from dream_core.dream import DreamStep, dream
+from dream_core.errors import PictureError, SettingsError
+from dream_core.flow import FlowEstimator
+from dream_core.models.dream_model import DreamModel
+from dream_core.models.preprocessing import Preprocessing
+from dream_core.models.registry import ModelSpec
+from dream_core.models.weights import WeightSource
+from dream_core.objectives import layer
+from dream_core.picture import zoom
+from dream_core.settings import (
+    AscentSettings,
+    DreamSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    PictureSettings,
+    TemporalSettings,
+)
+from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
+from dream_core.temporal import DreamedFrame, TemporalDreamer
+from dream_core.warp import warp
+
+CPU = torch.device("cpu")
+STILL = DreamSettings(octave=OctaveSettings(octave_steps=0))
+"""The dream of a picture is the picture."""
+QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettings(jitter=2))
+TRUST_ALL = OcclusionSettings(
+    check_consistency=False, check_boundaries=False, check_brightness=False, check_leaving=False
+)
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+SPEC = ModelSpec(
+    name="squeezenet1_1",
+    build=Tiny,
+    preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0)),
+    layer="conv",
+    source=WeightSource("tiny.pth"),
+    size=32,
+)
+
+
+@pytest.fixture
+def tiny() -> DreamModel:
+    return DreamModel(Tiny(), SPEC)
+
+
+def constant_flow(x: float = 0, y: float = 0) -> FlowEstimator:
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        flow = torch.tensor([float(x), float(y)]).view(1, 2, 1, 1).expand(1, 2, *first.shape[-2:])
+        return torch.cat([flow, -flow] if both else [flow])
+
+    return FlowEstimator(estimate, CPU, 1, 1)
+
+
+def exact_flow(clip: SyntheticClip) -> FlowEstimator:
+    """The flow of a clip whose frames are stepped through in order."""
+    links: Iterator[int] = iter(range(len(clip.backward)))
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        link = next(links)
+        assert torch.equal(first, clip.frames[link + 1 : link + 2])
+        assert torch.equal(second, clip.frames[link : link + 1])
+        backward, forward = clip.backward[link : link + 1], clip.forward[link : link + 1]
+        return torch.cat([backward, forward] if both else [backward])
+
+    return FlowEstimator(estimate, CPU, 1, 1)
+
+
+def dreamer(
+    model: DreamModel,
+    flow: FlowEstimator | None = None,
+    *,
+    settings: DreamSettings = STILL,
+    temporal: TemporalSettings | None = None,
+    occlusion: OcclusionSettings | None = None,
+    **options: Any,
+) -> TemporalDreamer:
+    return TemporalDreamer(
+        [model],
+        flow or constant_flow(),
+        settings=settings,
+        temporal=temporal or TemporalSettings(),
+        occlusion=occlusion or OcclusionSettings(),
+        **options,
+    )
+
+
+def run(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
+    return [machine.step(frame) for frame in frames.split(1)]
+
+
+def random_clip(frames: int = 4, height: int = 20, width: int = 24) -> Tensor:
+    return torch.rand(frames, 3, height, width, generator=torch.Generator().manual_seed(3))
+
+
+# The recursion
+
+
+def test_the_first_frame_is_dreamed_from_itself(tiny: DreamModel) -> None:
+    frame = random_clip(1)
+    step = dreamer(tiny, settings=QUICK).step(frame)
+    assert step.carried is None
+    assert torch.equal(step.frame, frame)
+    assert torch.equal(step.dream, dream(frame, [tiny], settings=QUICK))
+    assert not torch.equal(step.dream, frame)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
+def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
+    tiny: DreamModel, blend: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def invert(picture: Tensor, models: object, **_: object) -> Tensor:
+        starts.append(picture)
+        return 1 - picture
+
+    monkeypatch.setattr(temporal_module, "dream", invert)
+    frame = synthetic_clip(frames=1, height=24, width=32).frames
+    machine = dreamer(tiny, temporal=TemporalSettings(blend=blend))
+    first, second = machine.step(frame), machine.step(frame)
+    assert second.carried is not None
+    assert torch.equal(second.carried.flow, torch.zeros(1, 2, 24, 32))
+    assert torch.equal(second.carried.reliable, torch.ones(1, 1, 24, 32))
+    torch.testing.assert_close(second.carried.warped, first.dream)
+    assert torch.equal(starts[0], frame)
+    torch.testing.assert_close(starts[1], blend * frame + (1 - blend) * (1 - frame))
+    torch.testing.assert_close(second.dream, 1 - starts[1])
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
+def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend: float) -> None:
+    frames = random_clip()
+    machine = dreamer(tiny, constant_flow(x=1), temporal=TemporalSettings(blend=blend), occlusion=TRUST_ALL)
+    first, *others = run(machine, frames)
+    expected = frames[:1]
+    torch.testing.assert_close(first.dream, expected)
+    for step, frame in zip(others, frames[1:].split(1), strict=True):
+        # Backward flow (1, 0): every pixel was one to the right of where it is now.
+        moved = torch.cat([expected[..., 1:], expected[..., -1:]], dim=-1)
+        expected = blend * frame + (1 - blend) * moved
+        torch.testing.assert_close(step.dream, expected)
+
+
+def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
+    frames = 0.4 * random_clip(2, 24, 32)
+    frames[1] += 0.5  # every pixel changes by more than the threshold
+    machine = dreamer(tiny, temporal=TemporalSettings(blend=0))
+    _, second = run(machine, frames)
+    assert second.carried is not None
+    assert torch.equal(second.carried.reliable, torch.zeros(1, 1, 24, 32))
+    assert torch.equal(second.dream, frames[1:])
+
+
+def test_the_dream_sticks_to_what_moves(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(shapes=4, speed=3, background=(1, -1), whole_pixels=True)
+    clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
+    paints = iter([lambda picture: 1 - picture, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, exact_flow(clip), temporal=TemporalSettings(blend=0))
+    # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
+    negative = torch.ones(1, 1, 72, 96)
+    for index, step in enumerate(run(machine, clip.frames)):
+        if step.carried:
+            assert torch.equal(step.carried.flow, clip.backward[index - 1 : index])
+            negative = step.carried.reliable * warp(negative, step.carried.flow, mode="bilinear")
+            seen = clip.visible[index - 1 : index]
+            assert (step.carried.reliable * (1 - seen)).mean() < 0.005
+        expected = negative * (1 - step.frame) + (1 - negative) * step.frame
+        # Pixels that are trusted wrongly, next to the shapes, have pictures of other things.
+        assert ((step.dream - expected).abs() > 1e-3).float().mean() < 0.02
+    on_shapes = (clip.backward[-1:] - torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)).norm(
+        dim=1, keepdim=True
+    ) > 0.5
+    assert on_shapes.float().mean() > 0.05
+    assert negative[on_shapes].mean() > 0.3
+    assert negative[~on_shapes].mean() > 0.5
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -> None:
+    frames = random_clip(2)
+    machine = dreamer(
+        tiny,
+        constant_flow(0.4, -0.3),
+        settings=QUICK,
+        temporal=TemporalSettings(warp=mode),
+        occlusion=TRUST_ALL,
+    )
+    first, second = run(machine, frames)
+    flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
+    assert second.carried is not None
+    torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
+    start = blend_frames(frames[1:], second.carried.warped, second.carried.reliable, blend=0.5)
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=QUICK))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_forward_flow_is_estimated_only_for_its_check(tiny: DreamModel, check: bool) -> None:
+    asked = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        asked.append(both)
+        return torch.zeros(1 + both, 2, *first.shape[-2:])
+
+    occlusion = OcclusionSettings(check_consistency=check)
+    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), occlusion=occlusion), random_clip(3))
+    assert asked == [check, check]
+
+
+def test_an_objective_of_ones_own_is_dreamed_on(tiny: DreamModel) -> None:
+    frame, objective = random_clip(1), layer("conv", channels=(1,))
+    own = dreamer(tiny, settings=QUICK, objective=objective).step(frame).dream
+    assert torch.equal(own, dream(frame, [tiny], settings=QUICK, objective=objective))
+    assert not torch.equal(own, dreamer(tiny, settings=QUICK).step(frame).dream)
+
+
+def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
+    told: list[DreamStep] = []
+    machine = dreamer(tiny, settings=QUICK)
+    for frame in random_clip(2).split(1):
+        machine.step(frame, on_step=told.append)
+    total = told[0].total
+    assert total >= 3
+    assert [step.done for step in told] == [*range(1, total + 1)] * 2
+
+
+# The picture inside the loop
+
+
+def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
+    frames = (random_clip(4) * 3 - 1).clamp(0, 1)  # much black and white, where bicubic warping overshoots
+    machine = dreamer(tiny, constant_flow(0.5, 0.5), settings=QUICK, temporal=TemporalSettings(blend=0.2))
+    steps = [machine.step(frame.to(torch.float64)) for frame in frames.split(1)]
+    for step in steps:
+        carried = [step.carried.warped, step.carried.reliable] if step.carried else []
+        for picture in (step.dream, *carried):
+            assert picture.dtype == torch.float32
+            assert 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
+    frames = 0.5 + random_clip(5) / 1000
+    machine = dreamer(tiny, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    torch.testing.assert_close(run(machine, frames)[-1].dream, frames[:1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("amount", "mode"), [(10.0, "percent"), (3.0, "pixel"), (-5.0, "percent")])
+def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
+    frames = random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(zoom=amount, zoom_mode=mode))
+    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    expected = frames[:1]
+    for step in run(machine, frames):
+        torch.testing.assert_close(step.dream, expected)
+        expected = zoom(expected, amount, mode).clamp(0, 1)
+    assert not torch.allclose(expected, frames[:1], atol=0.01)
+
+
+def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
+    frames = 0.4 + 0.2 * random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(original_colors=True))
+    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    for step in run(machine, frames):
+        dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
+        torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
+    # The brightness is the dream's, which is the first frame.
+    torch.testing.assert_close(dreamed[:, :1], rgb_to_ycbcr(frames[:1])[:, :1], atol=2e-3, rtol=0)
+
+
+# State
+
+
+def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    machine = TemporalDreamer(
+        [tiny],
+        None,
+        settings=QUICK,
+        temporal=TemporalSettings(independent=True),
+        occlusion=OcclusionSettings(),
+    )
+    for step in run(machine, frames):
+        assert step.carried is None
+        assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
+    kept = weakref.ref(step.frame), weakref.ref(step.dream)
+    del step
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
+    assert machine.step(torch.rand(1, 3, 9, 9)).carried is None  # no size to keep to either
+
+
+def test_independent_frames_call_no_flow(tiny: DreamModel) -> None:
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        raise AssertionError("flow was estimated")
+
+    temporal = TemporalSettings(independent=True)
+    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=temporal), random_clip(2))
+
+
+def test_reset_begins_a_new_clip(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    machine = dreamer(tiny, settings=QUICK)
+    before = run(machine, frames)
+    machine.reset()
+    run(machine, torch.rand(2, 3, 16, 16))  # another clip, of another size
+    machine.reset()
+    after = run(machine, frames)
+    assert after[0].carried is None
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one.dream, other.dream)
+
+
+def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel) -> None:
+    frames = random_clip(2)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
+    machine = dreamer(tiny, settings=QUICK)
+    machine.step(frames[:1])
+    message = (
+        r"^expected a frame of the clip's size \(1, 3, 20, 24\), got \(1, 3, 20, 26\); "
+        r"resize it, or reset\(\) to begin a new clip$"
+    )
+    with pytest.raises(PictureError, match=message):
+        machine.step(torch.rand(1, 3, 20, 26))
+    assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (torch.rand(2, 3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(2, 3, 20, 24\)"),
+        (torch.rand(3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(3, 20, 24\)"),
+        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), r"floating-point picture .* divide it by 255"),
+        (torch.full((1, 3, 20, 24), float("nan")), r"expected a finite picture in 0\.\.1, got NaN"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_changes_nothing(
+    tiny: DreamModel, frame: Tensor, message: str
+) -> None:
+    frames = random_clip(2)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
+    machine = dreamer(tiny, settings=QUICK)
+    machine.step(frames[:1])
+    with pytest.raises(PictureError, match=message):
+        machine.step(frame)
+    assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
+
+
+def test_a_step_that_was_interrupted_can_be_repeated(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)
+    machine = dreamer(tiny, settings=QUICK)
+    run(machine, frames[:2])
+
+    def interrupt(step: DreamStep) -> None:
+        if step.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        machine.step(frames[2:], on_step=interrupt)
+    assert torch.equal(machine.step(frames[2:]).dream, undisturbed[2].dream)
+
+
+def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^expected a flow estimator for the feedback, got None; give one"
+    ):
+        TemporalDreamer(
+            [tiny], None, settings=STILL, temporal=TemporalSettings(), occlusion=OcclusionSettings()
+        )
+
+
+@pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
+def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected --blend from 0 .* to 1 .*, got {blend:g}$"):
+        dreamer(tiny, temporal=TemporalSettings(blend=blend))
+
+
+# Memory
+
+
+def test_one_frame_and_one_dream_are_held_however_long_the_clip(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, constant_flow(0.5, 0))
+    references: dict[str, list[weakref.ref[Tensor]]] = {"given": [], "frame": [], "dream": [], "carried": []}
+    for _ in range(20):
+        frame = torch.rand(1, 3, 12, 14)
+        step = machine.step(frame)
+        references["given"].append(weakref.ref(frame))
+        references["frame"].append(weakref.ref(step.frame))
+        references["dream"].append(weakref.ref(step.dream))
+        if step.carried:
+            carried = step.carried
+            references["carried"] += map(weakref.ref, (carried.flow, carried.reliable, carried.warped))
+    del frame, step, carried
+    gc.collect()
+    alive = {name: sum(one() is not None for one in found) for name, found in references.items()}
+    assert alive == {"given": 0, "frame": 1, "dream": 1, "carried": 0}
+    machine.reset()
+    gc.collect()
+    assert not any(one() is not None for found in references.values() for one in found)
+
+
+def test_a_frame_does_not_hold_the_clip_that_it_was_cut_from(tiny: DreamModel) -> None:
+    step = dreamer(tiny).step(random_clip(50)[7:8])
+    assert step.frame.untyped_storage().nbytes() == step.frame.nbytes
+
+
+def test_the_callers_frame_may_change_after_its_step(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    expected = run(dreamer(tiny, settings=QUICK), frames)
+    machine, buffer = dreamer(tiny, settings=QUICK), torch.empty(1, 3, 20, 24)
+    for frame, step in zip(frames.split(1), expected, strict=True):
+        buffer.copy_(frame)
+        assert torch.equal(machine.step(buffer).dream, step.dream)
+        assert torch.equal(buffer, frame)  # and it is left as it was
+        buffer.zero_()
+
+
+def test_later_steps_leave_earlier_ones_alone(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, constant_flow(0.3, 0), settings=QUICK)
+    steps, copies = [], []
+    for frame in random_clip(4).split(1):
+        steps.append(machine.step(frame))
+        copies.append((steps[-1].frame.clone(), steps[-1].dream.clone()))
+    for step, (frame, dreamed) in zip(steps, copies, strict=True):
+        assert torch.equal(step.frame, frame)
+        assert torch.equal(step.dream, dreamed)
+
+
+def test_nothing_that_comes_out_holds_a_graph(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, settings=QUICK)
+    for frame in random_clip(2).split(1):
+        step = machine.step(frame.clone().requires_grad_())
+        assert not step.frame.requires_grad
+        assert not step.dream.requires_grad
+    assert step.carried is not None
+    assert not step.carried.warped.requires_grad
