@@ -28,7 +28,7 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
     (2015).
 
     The gradient is split into `levels` bands of detail and the rest, each band twice as coarse as the one
-    before; each is divided by its standard deviation, and all are added up again. The bands keep the full size
+    before; each is divided by its root mean square, and all are added up again. The bands keep the full size
     (a stack rather than a pyramid), which needs no resampling.
 
     Args:
@@ -37,15 +37,21 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
         sigma: of the blur that splits off the first band, in pixels.
     """
     total = torch.zeros_like(gradient)
+    # What rounding leaves of an empty band is not to be amplified.
+    floor = (1e-5 * _strength(gradient)).clamp_min(1e-30)
     for level in range(levels):
         low = blur(gradient, sigma * 2**level)
-        total += _unit(gradient - low)
+        total += _unit(gradient - low, floor)
         gradient = low
-    return total + _unit(gradient)
+    return total + _unit(gradient, floor)
 
 
-def _unit(band: Tensor) -> Tensor:
-    return band / band.std(correction=0).clamp_min(1e-12)
+def _strength(band: Tensor) -> Tensor:
+    return band.square().mean().sqrt()
+
+
+def _unit(band: Tensor, floor: Tensor) -> Tensor:
+    return band / torch.maximum(_strength(band), floor)
 
 
 def drop_low_frequencies(gradient: Tensor, block: int) -> Tensor:
@@ -74,7 +80,7 @@ def percentile(values: Tensor, percent: float) -> Tensor:
 
 
 def drop_weakest(gradient: Tensor, percent: float, measure: str) -> Tensor:
-    """Set the weakest `percent` of the pixels to 0, by a measure named in PIXEL_STRENGTH."""
+    """Set the weakest `percent` of the pixels to 0, by a measure named in PIXEL_STRENGTH; the strongest stays."""
     strength = PIXEL_STRENGTH[measure](gradient)
     return gradient * (strength >= percentile(strength, percent))
 
