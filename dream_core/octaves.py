@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import get_args
 
 from .errors import SettingsError
 from .picture import Size
-from .settings import OctaveSettings
+from .settings import OctaveMode, OctaveSettings
 
 
 def _scaled(size: Size, factor: float) -> Size:
-    return round(size[0] * factor), round(size[1] * factor)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
@@ -24,6 +25,10 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
         SettingsError: the settings do not fit the mode.
     """
     listed = settings.octave_sizes
+    if settings.octave_mode not in get_args(OctaveMode):
+        raise SettingsError(
+            f"expected an octave mode of {', '.join(get_args(OctaveMode))}, got '{settings.octave_mode}'"
+        )
     if settings.octave_mode in ("normal", "advanced"):
         return _scaled_sizes(size, settings)
     if not listed or any(side < 1 for side in listed):
