@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,14 @@ class LayerTerm:
     channel_mode: ChannelMode = "all"
     normalize: bool = False
 
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise SettingsError(f"expected a loss of {', '.join(LOSSES)}, got '{self.loss}'")
+        if self.channel_mode not in get_args(ChannelMode):
+            raise SettingsError(
+                f"expected a channel mode of {', '.join(get_args(ChannelMode))}, got '{self.channel_mode}'"
+            )
+
     def resolve(self, activation: Tensor) -> LayerTerm:
         """Choose the channels by looking at an activation (B,C,H,W): the same term in mode all.
 
@@ -109,7 +117,7 @@ class LayerTerm:
         """The loss summed over an activation (B,C,H,W)."""
         channels = activation.shape[1]
         self._check_channels(channels)
-        if self.channels and len(self.channels) < channels:
+        if self.channels and len(set(self.channels)) < channels:
             activation = activation.index_select(1, torch.tensor(self.channels, device=activation.device))
         return Total(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
 
