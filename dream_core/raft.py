@@ -8,6 +8,7 @@ context is computed once and not in every update. The numbers are those of torch
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,7 @@ class Correlation:
 def correlate(first: Tensor, second: Tensor) -> Tensor:
     """(B,C,h,w) twice -> (B,h,w,h,w), the inner products over sqrt(C)."""
     batch, channels, height, width = first.shape
-    volume = torch.bmm(first.flatten(2).transpose(1, 2), second.flatten(2)) / channels**0.5
+    volume = torch.bmm(first.flatten(2).transpose(1, 2), second.flatten(2)) / math.sqrt(channels)
     return volume.view(batch, height, width, height, width)
 
 

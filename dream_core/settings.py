@@ -104,7 +104,7 @@ class FlowSettings:
     flow: FlowName = "raft_small"
     flow_file: Path | None = None
     flow_scale: float = 1.0
-    flow_updates: int = 12
+    flow_updates: int = 8
     flow_batch: int = 0
 
 
@@ -141,7 +141,7 @@ class TemporalSettings:
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
     """
 
-    blend: float = 0.5
+    blend: float = 0.3
     independent: bool = False
     warp: WarpMode = "bicubic"
 
@@ -205,7 +205,7 @@ class AscentSettings:
         seed: Seed of all random choices. The same seed means the same choices on every device.
     """
 
-    optimizer: OptimizerName = "adam"
+    optimizer: OptimizerName = "classic"
     learning_rate: float = 1.5
     lbfgs_history: int = 100
     jitter: int = 32
@@ -238,9 +238,9 @@ class OctaveSettings:
         iterations: Passes over all sizes.
     """
 
-    octaves: int = 2
-    octave_scale: float = 0.6
-    octave_steps: int = 10
+    octaves: int = 4
+    octave_scale: float = 0.7
+    octave_steps: int = 6
     octave_mode: OctaveMode = "normal"
     octave_sizes: tuple[int, ...] = ()
     octave_carry: OctaveCarry = "detail"

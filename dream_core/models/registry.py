@@ -108,7 +108,7 @@ def _caffe_googlenet(
         name=name,
         build=lambda: BVLCGoogLeNet(classes),
         preprocessing=preprocess,
-        layer="inception_4d_3x3_reduce",
+        layer="inception_4c_output",
         source=source,
         classes=classes,
         classifier="loss3_classifier",
