@@ -10,15 +10,15 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from .ascent import StepCallback, climb
+from .ascent import StepCallback, check_ascent, climb
 from .errors import SettingsError
 from .models.dream_model import DreamModel
 from .models.labels import channel_indices
 from .objectives import LayerTerm, Objective, parse_layers, split_list
 from .octaves import leave_out_small, octave_sizes
-from .picture import Size, check_picture, finish, noise, resize, size_of, zoom
+from .picture import Size, check_contrast, check_picture, finish, noise, resize, size_of, zoom
 from .settings import DreamSettings, ObjectiveSettings, OctaveCarry, OctaveSettings
-from .tiling import objective_gradient
+from .tiling import check_tiles, objective_gradient
 
 LOOK_SIZE = 512
 """Longest side at which a picture is looked at to choose channels; the choice needs no more."""
@@ -104,12 +104,16 @@ def visible_sizes(
     return leave_out_small(sizes, model.smallest_side(layers))
 
 
-def _check_counts(settings: OctaveSettings) -> None:
-    if settings.octave_steps < 0 or settings.iterations < 1:
+def _check_settings(settings: DreamSettings, models: Sequence[DreamModel]) -> None:
+    """What would otherwise only be found out when much work is done."""
+    if settings.octave.octave_steps < 0 or settings.octave.iterations < 1:
         raise SettingsError(
             "expected --octave-steps of at least 0 and --iterations of at least 1, got "
-            f"{settings.octave_steps} and {settings.iterations}"
+            f"{settings.octave.octave_steps} and {settings.octave.iterations}"
         )
+    check_ascent(settings.ascent)
+    check_tiles(models, settings.tile)
+    check_contrast(settings.picture)
 
 
 def dream_pass(
@@ -163,7 +167,7 @@ def dream(
         SettingsError: a setting is out of range or does not fit the network.
     """
     check_picture(picture)
-    _check_counts(settings.octave)
+    _check_settings(settings, models)
     model, look = models[0], settings.objective.channel_capture
     generator = torch.Generator().manual_seed(settings.ascent.seed)
     frame = picture.detach().to(model.device, torch.float32)

@@ -81,14 +81,19 @@ def stretch_contrast(picture: Tensor, percent: float) -> Tensor:
     return picture / percentile(picture, percent).clamp_min(1e-6)
 
 
+def check_contrast(settings: PictureSettings) -> None:
+    """Raise a SettingsError unless the contrast percentile is within 0..100."""
+    if not 0 <= settings.contrast <= 100:
+        raise SettingsError(f"expected --contrast from 0 to 100 percent, got {settings.contrast:g}")
+
+
 def finish(dreamed: Tensor, frame: Tensor, settings: PictureSettings) -> Tensor:
     """Contrast and colours as the settings say, then the range 0..1.
 
     Raises:
         SettingsError: the contrast percentile is not within 0..100.
     """
-    if not 0 <= settings.contrast <= 100:
-        raise SettingsError(f"expected --contrast from 0 to 100 percent, got {settings.contrast:g}")
+    check_contrast(settings)
     if settings.contrast > 0:
         dreamed = stretch_contrast(dreamed, settings.contrast)
     if settings.original_colors:
