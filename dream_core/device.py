@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ def parse_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "mps", "cuda") or (index and not index.isdigit()) or (index and kind != "cuda"):
+    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", name):
         raise SettingsError(f"expected a device auto, cpu, mps, cuda or cuda:N, got '{name}'")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("device 'mps' needs Apple silicon and a PyTorch built for it; use --device cpu")
@@ -69,7 +71,16 @@ def backends(settings: DeviceSettings) -> Iterator[None]:
     before = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
     try:
-        with torch.backends.mkldnn.flags(enabled=settings.mkldnn):
+        with nullcontext() if settings.mkldnn else _without_mkldnn():
             yield
     finally:
         torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # PyTorch warns about a flag for Intel GPUs that this context manager sets along.
+        warnings.filterwarnings("ignore", message="TF32 acceleration", category=UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dream_core.device import backends, choose_devices, choose_dtype, choose_flow_device, parse_device
+from dream_core.errors import SettingsError
+from dream_core.settings import DeviceSettings
+
+CPU = torch.device("cpu")
+Pretend = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    """Pretend that this machine has some CUDA devices, or Apple's."""
+
+    def pretend(*, cuda: int = 0, mps: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("has", "fastest"), [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": 1}, "cuda"), ({"cuda": 2}, "cuda")]
+)
+def test_auto_takes_the_fastest_kind(machine: Pretend, has: dict[str, int], fastest: str) -> None:
+    machine(**has)
+    assert parse_device("auto") == torch.device(fastest)
+    assert choose_devices(DeviceSettings()) == (torch.device(fastest),)
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps", "cuda", "cuda:0", "cuda:1"])
+def test_names_mean_what_they_mean_to_torch(machine: Pretend, name: str) -> None:
+    machine(cuda=2, mps=True)
+    assert parse_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "0", "c", "CUDA", "meta", "cpu:0", "cpu:", "mps:0", ":0", "cuda 0"]
+)
+def test_other_names_are_refused(machine: Pretend, name: str) -> None:
+    refused(machine, name)
+
+
+@pytest.mark.parametrize("index", ["", "-1", "01", "x", "²", "0:1", "0\n"])
+def test_other_cuda_indices_are_refused(machine: Pretend, index: str) -> None:
+    refused(machine, f"cuda:{index}")
+
+
+def refused(machine: Pretend, name: str) -> None:
+    machine(cuda=2, mps=True)
+    with pytest.raises(SettingsError) as caught:
+        parse_device(name)
+    assert str(caught.value) == f"expected a device auto, cpu, mps, cuda or cuda:N, got '{name}'"
+
+
+@pytest.mark.parametrize(("name", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2), ("cuda:128", 2)])
+def test_absent_cuda_devices_are_refused(machine: Pretend, name: str, count: int) -> None:
+    machine(cuda=count)
+    with pytest.raises(SettingsError) as caught:
+        parse_device(name)
+    assert str(caught.value) == (
+        f"device '{name}' is not here: PyTorch sees {count} CUDA devices; use --device auto or cpu"
+    )
+
+
+def test_an_absent_apple_device_is_refused(machine: Pretend) -> None:
+    machine()
+    with pytest.raises(SettingsError, match=r"^device 'mps' needs Apple silicon .*; use --device cpu$"):
+        parse_device("mps")
+
+
+def test_several_devices_keep_their_order(machine: Pretend) -> None:
+    machine(cuda=3)
+    found = choose_devices(DeviceSettings(device="cuda:2, cuda:0,cpu"))
+    assert found == (torch.device("cuda:2"), torch.device("cuda:0"), CPU)
+
+
+@pytest.mark.parametrize(("names", "wrong"), [("cpu,", ""), ("cpu,,cpu", ""), ("cpu;cpu", "cpu;cpu")])
+def test_a_list_with_gaps_is_refused(names: str, wrong: str) -> None:
+    with pytest.raises(SettingsError, match=rf"got '{wrong}'$"):
+        choose_devices(DeviceSettings(device=names))
+
+
+def test_flow_goes_with_the_first_device_unless_told_otherwise(machine: Pretend) -> None:
+    machine(cuda=2)
+    assert choose_flow_device(DeviceSettings(device="cuda:1,cuda:0")) == torch.device("cuda:1")
+    assert choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cpu")) == CPU
+    with pytest.raises(SettingsError, match="'cuda:2' is not here"):
+        choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cuda:2"))
+
+
+@pytest.mark.parametrize("device", [CPU, torch.device("cuda"), torch.device("mps")])
+def test_a_named_precision_is_taken_everywhere(device: torch.device) -> None:
+    assert choose_dtype("float32", device) == torch.float32
+    assert choose_dtype("bfloat16", device) == torch.bfloat16
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_asks_cuda_for_bfloat16_that_is_not_emulated(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
+    )
+    expected = torch.bfloat16 if native else torch.float32
+    assert choose_dtype("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"architecture": "aarch64", "bf16": True}, torch.bfloat16),
+        ({"architecture": "x86_64", "avx2": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_asks_the_cpu_for_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert choose_dtype("auto", CPU) == expected
+
+
+def test_auto_is_float32_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # an older PyTorch
+    assert choose_dtype("auto", CPU) == torch.float32
+    assert choose_dtype("auto", torch.device("mps")) == torch.float32
+
+
+def flags() -> tuple[bool, bool, bool]:
+    return torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize("cudnn", [True, False])
+@pytest.mark.parametrize("autotune", [True, False])
+@pytest.mark.parametrize("mkldnn", [True, False])
+def test_back_ends_are_switched_and_switched_back(cudnn: bool, autotune: bool, mkldnn: bool) -> None:
+    before = flags()
+    with backends(DeviceSettings(cudnn=cudnn, cudnn_autotune=autotune, mkldnn=mkldnn)):
+        assert flags() == (cudnn, autotune, mkldnn)
+    assert flags() == before
+
+
+def test_back_ends_are_switched_back_after_an_error() -> None:
+    before = flags()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        backends(DeviceSettings(cudnn=False, cudnn_autotune=True, mkldnn=False)),
+    ):
+        raise KeyboardInterrupt
+    assert flags() == before
+
+
+def test_switching_back_ends_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for mkldnn in (True, False):
+            with backends(DeviceSettings(mkldnn=mkldnn)):
+                pass
