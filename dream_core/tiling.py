@@ -23,6 +23,10 @@ from .picture import Size, size_of
 from .settings import TileSettings
 from .transforms import View, random_int
 
+GRID = 32
+"""The strides of each network here multiply to at most this many pixels. A tile that begins on a multiple of it
+is sampled as the whole picture would be; a tile that begins elsewhere has a quite different gradient."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -36,16 +40,19 @@ class Span:
 
 
 def spans(side: int, tile: int, overlap: float) -> list[Span]:
-    """Cover a side with equally long tiles of at most `tile` pixels that overlap by at least that fraction.
+    """Cover a side with tiles of at most `tile` pixels that overlap by at least that fraction of it.
 
-    One tile covers a side that fits; otherwise the tiles are spread evenly from edge to edge.
+    One tile covers a side that fits; otherwise the tiles are spread from edge to edge, all equally long but for
+    the last, which may be shorter by less than GRID. They begin on multiples of GRID where they are large enough.
     """
     if side <= tile:
         return [Span(0, side)]
-    stride = max(1, math.floor(tile * (1 - overlap)))
+    grid = GRID if tile * (1 - overlap) >= GRID else 1
+    stride = max(1, math.floor(tile * (1 - overlap) / grid)) * grid
     count = math.ceil((side - tile) / stride) + 1
-    starts = [round(index * (side - tile) / (count - 1)) for index in range(count)]
-    return [Span(start, start + tile) for start in starts]
+    last = math.ceil((side - tile) / grid)
+    starts = [math.ceil(index * last / (count - 1)) * grid for index in range(count)]
+    return [Span(start, min(start + tile, side)) for start in starts]
 
 
 def fade(all_spans: Sequence[Span], index: int) -> Tensor:
