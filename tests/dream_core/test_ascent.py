@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -75,7 +76,7 @@ def test_the_objective_rises(optimizer: str, gradient) -> None:
         generator=generator(),
         on_step=lambda step, value, picture: values.append(value.item()),
     )
-    assert all(later > earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(values))
 
 
 def test_lbfgs_finds_the_top_of_a_hill_whatever_its_slopes() -> None:
@@ -124,7 +125,7 @@ def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
         generator=generator(),
         on_step=lambda step, value, picture: pictures.append(picture),
     )
-    steps = [(b - a).abs().mean() / LEVEL for a, b in zip(pictures, pictures[1:], strict=False)]
+    steps = [(b - a).abs().mean() / LEVEL for a, b in itertools.pairwise(pictures)]
     assert max(steps) <= 1.5 * 1.001
     assert min(steps[-10:]) > 0.05
     assert upwards(pictures[-1])[0] > upwards(pictures[0])[0]
@@ -174,7 +175,7 @@ def test_clamp_keeps_the_range_after_each_step(optimizer: str) -> None:
         )
 
     run(clamp=True)
-    assert all(0 <= p.min() and p.max() <= 1 for p in seen)
+    assert all(p.min() >= 0 and p.max() <= 1 for p in seen)
     assert max(p.max() for p in seen) == 1
     free = run(clamp=False)
     assert free.min() < 0
