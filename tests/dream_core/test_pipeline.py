@@ -283,7 +283,11 @@ def real(test_data: Path, **changes: object) -> PipelineSettings:
             model="squeezenet1_1_caffe", model_file=weights / "squeezenet1_1_caffe.safetensors"
         ),
         flow=FlowSettings(flow_file=weights / "raft_small.safetensors", flow_updates=4),
-        dream=DreamSettings(octave=OctaveSettings(octave_steps=3)),
+        dream=DreamSettings(
+            octave=OctaveSettings(octaves=2, octave_scale=0.6, octave_steps=3),
+            ascent=AscentSettings(optimizer="adam", learning_rate=1.5),
+        ),
+        temporal=TemporalSettings(blend=0.5),
         device=DeviceSettings(device="cpu"),
     )
     return replace(settings, **changes)

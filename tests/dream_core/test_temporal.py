@@ -207,7 +207,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
         tiny,
         constant_flow(0.4, -0.3),
         settings=QUICK,
-        temporal=TemporalSettings(warp=mode),
+        temporal=TemporalSettings(warp=mode, blend=0.5),
         occlusion=TRUST_ALL,
     )
     first, second = run(machine, frames)
