@@ -10,7 +10,7 @@ from dream_core.errors import SettingsError
 from dream_core.settings import AscentSettings
 
 OPTIMIZERS = ("adam", "classic", "lbfgs")
-STILL = {"jitter": 0}
+STILL = {"jitter": 0, "learning_rate": 1.5, "laplacian_sigma": 1.0, "lbfgs_history": 100}
 TARGET = torch.linspace(0.2, 0.8, 3 * 6 * 8).reshape(1, 3, 6, 8)
 
 
@@ -110,7 +110,7 @@ def test_a_factor_of_the_objective_changes_nothing(optimizer: str, factor: float
 def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
     """Plain L-BFGS left the picture here: negative curvature is no measure of a step."""
     pictures = [torch.rand(1, 3, 6, 8)]
-    settings = AscentSettings(optimizer="lbfgs", clamp=False, jitter=2)
+    settings = AscentSettings(optimizer="lbfgs", clamp=False, jitter=2, learning_rate=1.5)
     noise = generator(5)
 
     def noisy(picture: Tensor) -> tuple[Tensor, Tensor]:

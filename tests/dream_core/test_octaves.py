@@ -14,7 +14,7 @@ SIZE = (100, 200)
     [
         ({"octaves": 1}, [(100, 200)]),
         ({"octaves": 3, "octave_scale": 0.5}, [(25, 50), (50, 100), (100, 200)]),
-        ({"octaves": 2}, [(60, 120), (100, 200)]),
+        ({"octaves": 2, "octave_scale": 0.6}, [(60, 120), (100, 200)]),
         (
             {"octave_mode": "advanced", "octaves": 3, "octave_scale": 0.4},
             [(40, 80), (80, 160), (120, 240)],
@@ -38,9 +38,18 @@ def test_odd_sizes_are_rounded() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"octaves": 0}, r"^expected --octaves of at least 1 and a positive --octave-scale, got 0 and 0.6$"),
-        ({"octave_scale": 0.0}, r"^expected --octaves of at least 1 and a positive .*, got 2 and 0.0$"),
-        ({"octave_mode": "advanced", "octave_scale": -1.0}, r"a positive --octave-scale, got 2 and -1.0$"),
+        (
+            {"octaves": 0, "octave_scale": 0.6},
+            r"^expected --octaves of at least 1 and a positive --octave-scale, got 0 and 0.6$",
+        ),
+        (
+            {"octaves": 2, "octave_scale": 0.0},
+            r"^expected --octaves of at least 1 and a positive .*, got 2 and 0.0$",
+        ),
+        (
+            {"octave_mode": "advanced", "octaves": 2, "octave_scale": -1.0},
+            r"a positive --octave-scale, got 2 and -1.0$",
+        ),
         ({"octave_mode": "manual"}, r"^octave mode 'manual' needs --octave-sizes, all at least 1, got \[\]$"),
         (
             {"octave_mode": "manual_min", "octave_sizes": (8, 0)},
