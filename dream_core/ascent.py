@@ -160,7 +160,10 @@ def climb(
 
         def loss(view: Any = view) -> Tensor:
             value, slope = gradient(view.apply(parameter))
-            parameter.grad = shape_gradient(view.undo(slope), settings).neg()
+            # Adam's fused kernel takes for granted that a gradient lies in memory as its parameter does.
+            parameter.grad = (
+                torch.empty_like(parameter).copy_(shape_gradient(view.undo(slope), settings)).neg_()
+            )
             return -value
 
         value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]

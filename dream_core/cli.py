@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from .console import Teller, objective_teller
 from .device import backends
 from .dream import DreamCallback, DreamStep, build_objective, look_at
-from .errors import DeepDreamError, SettingsError
+from .errors import DeepDreamError, SettingsError, VideoError
 from .models.dream_model import DreamModel
 from .objectives import Objective
 from .pipeline import PipelineSettings, dream_clip, load_dreamer, load_models
@@ -159,8 +159,11 @@ def run(command: Command, teller: Teller) -> int:
 
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     """Dream a clip into a file. Returns the exit code; after ctrl-C, what is done is a whole file."""
+    target = command.output or default_output(command.given_input)
+    if target.resolve() == command.given_input.resolve():
+        raise VideoError(f"{target} is the input: choose another name for the output")
     output = open_output(
-        command.output or default_output(command.given_input),
+        target,
         size=clip.size,
         fps=clip.fps,
         time_base=clip.time_base,

@@ -73,6 +73,8 @@ def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective
 def _channels(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tuple[int, ...]:
     words = split_list(settings.channels)
     if settings.channel_mode in ("all", "ignore"):
+        if not words:
+            return ()  # asking the network how many channels there are takes a while
         found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
         return tuple(found)
     if len(words) != 1 or not words[0].isdigit():

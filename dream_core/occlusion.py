@@ -42,6 +42,7 @@ def reliable_mask(
         PictureError: the shapes do not fit, or the forward flow is missing.
         SettingsError: the threshold or the softness is negative.
     """
+    check_occlusion(settings)
     _check_pictures(frame, previous)
     check_flow(backward, like=frame, name="backward flow")
     masks = [torch.ones_like(frame[:, :1])]
@@ -56,6 +57,16 @@ def reliable_mask(
         masks.append(came_from_inside(backward))
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
+
+
+def check_occlusion(settings: OcclusionSettings) -> None:
+    """Raise a SettingsError for a negative or undefined threshold or softness."""
+    if not settings.brightness_threshold >= 0:
+        raise SettingsError(
+            f"expected brightness_threshold of at least 0 levels, got {settings.brightness_threshold}"
+        )
+    if not settings.mask_softness >= 0:
+        raise SettingsError(f"expected mask_softness of at least 0, got {settings.mask_softness}")
 
 
 def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
@@ -123,8 +134,7 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
         SettingsError: the threshold is negative.
     """
     _check_pictures(frame, warped)
-    if not threshold >= 0:
-        raise SettingsError(f"expected brightness_threshold of at least 0 levels, got {threshold}")
+    check_occlusion(OcclusionSettings(brightness_threshold=threshold))
     difference = (_grey(frame) - _grey(warped)).abs()
     trusted = (difference <= threshold / 255).to(frame.dtype)
     size = _opening_size(frame)
@@ -189,8 +199,6 @@ def _opening_size(picture: Tensor) -> int:
 
 
 def _softening_radius(picture: Tensor, softness: float) -> int:
-    if not softness >= 0:
-        raise SettingsError(f"expected mask_softness of at least 0, got {softness}")
     return math.ceil(softness * _side(picture) / 2)  # the slope is two radii wide
 
 

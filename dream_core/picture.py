@@ -15,6 +15,10 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 
+TOO_BRIGHT = 16.0
+"""Values a little above 1 are overshoot of some resampling; from here on they must be levels of 255."""
+
+
 def size_of(picture: Tensor) -> Size:
     """Height and width of (..., H, W)."""
     return picture.shape[-2], picture.shape[-1]
@@ -30,6 +34,10 @@ def check_picture(picture: Tensor) -> None:
         )
     if not torch.isfinite(picture).all():
         raise PictureError("expected a finite picture in 0..1, got NaN or infinite values; check its source")
+    if picture.max() > TOO_BRIGHT:
+        raise PictureError(
+            f"expected a picture in 0..1, got values up to {picture.max():g}; divide it by 255"
+        )
 
 
 def resize(picture: Tensor, size: Size) -> Tensor:

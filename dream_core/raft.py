@@ -1,9 +1,9 @@
 """RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), evaluated both ways at once.
 
-The network and its weights are torchvision's. Its `forward` estimates one direction; the feedback loop needs
-both, for the price of little more than one: the two directions share the features of both frames and one
-correlation volume, read by rows or by columns. Besides, the part of each recurrent convolution that sees only the
-context is computed once and not in every update. The numbers are those of torchvision's own `forward`.
+The network and its weights are torchvision's. Its `forward` estimates one direction; the feedback loop needs both,
+and here they share the features of both frames. Correlation pyramids are built without pooling the volume, and the
+part of each recurrent convolution that sees only the context is computed once and not in every update. The numbers
+are those of torchvision's own `forward`.
 """
 
 from __future__ import annotations
@@ -96,19 +96,23 @@ def _is_twin(name: str, state: State) -> bool:
 class Correlation:
     """All-pairs correlation of two feature maps, pooled over the second (the paper's section 3.2).
 
+    Pooling is linear: correlating with the pooled map gives the pooled correlation, without ever pooling the
+    volume, the largest tensor of all.
+
     Args:
-        volume: (B, h, w, h', w'), each pixel of the first map with each of the second.
+        first, second: (B,C,h,w).
         levels: number of levels, each half the size of the one before.
         radius: neighbours looked up around a position, in pixels of each level.
     """
 
-    def __init__(self, volume: Tensor, *, levels: int, radius: int) -> None:
-        level = volume.flatten(0, 2).unsqueeze(1)
-        self.pyramid = [level]
-        for _ in range(levels - 1):
-            level = F.avg_pool2d(level, 2)
-            self.pyramid.append(level)
-        offsets = torch.arange(-radius, radius + 1, device=volume.device, dtype=volume.dtype)
+    def __init__(self, first: Tensor, second: Tensor, *, levels: int, radius: int) -> None:
+        queries = first.flatten(2).transpose(1, 2) / math.sqrt(first.shape[1])  # BCHW -> B(HW)C
+        self.pyramid = []
+        for level in range(levels):
+            second = F.avg_pool2d(second, 2) if level else second
+            volume = torch.bmm(queries, second.flatten(2))
+            self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
+        offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=first.dtype)
         # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
         self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
 
@@ -125,13 +129,6 @@ class Correlation:
             found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
         return features
-
-
-def correlate(first: Tensor, second: Tensor) -> Tensor:
-    """(B,C,h,w) twice -> (B,h,w,h,w), the inner products over sqrt(C)."""
-    batch, channels, height, width = first.shape
-    volume = torch.bmm(first.flatten(2).transpose(1, 2), second.flatten(2)) / math.sqrt(channels)
-    return volume.view(batch, height, width, height, width)
 
 
 class Gru:
@@ -192,13 +189,13 @@ class FastRaft(nn.Module):
             those of the opposite direction.
         """
         frames = torch.cat([first, second]).to(self.dtype, memory_format=torch.channels_last)
-        features = self.network.feature_encoder(frames).float()
-        volume = correlate(*features.chunk(2))
+        features = self.network.feature_encoder(frames).float().contiguous()
+        of_first, of_second = features.chunk(2)
         if both:
-            volume = torch.cat([volume, volume.permute(0, 3, 4, 1, 2)])
+            of_first, of_second = features, torch.cat([of_second, of_first])
         context = self.network.context_encoder(frames if both else frames[: len(first)])
         block = self.network.corr_block
-        correlation = Correlation(volume, levels=block.num_levels, radius=block.radius)
+        correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
         return self._refine(correlation, context, updates)
 
     def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:

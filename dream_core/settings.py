@@ -186,7 +186,7 @@ class AscentSettings:
     Args:
         optimizer: adam, lbfgs, or classic: the gradient divided by its mean magnitude (Mordvintsev et
             al. 2015).
-        learning_rate: Step size in levels of 255 (for lbfgs: the factor on its own step).
+        learning_rate: Step size in levels of 255; for lbfgs its first step and the most of any.
         lbfgs_history: Corrections that lbfgs remembers.
         jitter: Roll the picture by up to this many pixels at random before each step.
         random_transforms: Also flip, rotate by right angles, or both, at random before each step.

@@ -14,7 +14,7 @@ from .errors import PictureError, SettingsError
 from .flow import FlowEstimator
 from .models.dream_model import DreamModel
 from .objectives import Objective
-from .occlusion import reliable_mask
+from .occlusion import check_occlusion, reliable_mask
 from .picture import check_picture, keep_colors, zoom
 from .settings import DreamSettings, OcclusionSettings, TemporalSettings
 from .warp import warp
@@ -62,7 +62,7 @@ class TemporalDreamer:
         objective: what to make more of; by default what `settings.objective` says.
 
     Raises:
-        SettingsError: `temporal.blend` is out of range, or the feedback lacks its flow.
+        SettingsError: the blend or a constant of the mask is out of range, or the feedback lacks its flow.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class TemporalDreamer:
             raise SettingsError(
                 "expected a flow estimator for the feedback, got None; give one, or dream independently"
             )
+        check_occlusion(occlusion)
         self.models = models
         self.flow = flow
         self.settings = settings
@@ -109,11 +110,13 @@ class TemporalDreamer:
         # A copy: the caller may use its buffer again, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
         carried = self._carry(frame, self._previous) if self._previous else None
-        start = frame
+        start, settings = frame, self.settings
         if carried:
             start = blend_frames(frame, carried.warped, carried.reliable, blend=self.temporal.blend)
+            # A dream begun from noise goes on from itself.
+            settings = replace(settings, picture=replace(settings.picture, init="image"))
         dreamed = dream(
-            start.clamp(0, 1), self.models, settings=self.settings, objective=self.objective, on_step=on_step
+            start.clamp(0, 1), self.models, settings=settings, objective=self.objective, on_step=on_step
         )
         if self.settings.picture.original_colors:
             # `dream` knows the start only, whose colours are partly those of earlier frames.

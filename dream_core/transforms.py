@@ -31,13 +31,19 @@ class View:
 
     def apply(self, x: Tensor) -> Tensor:
         """Roll, turn, then flip."""
-        x = torch.rot90(torch.roll(x, (self.down, self.right), (-2, -1)), self.turns, (-2, -1))
-        return x.flip(-1) if self.flip else x
+        x = torch.roll(x, (self.down, self.right), (-2, -1))
+        return self._flip(self._turn(x, self.turns))
 
     def undo(self, x: Tensor) -> Tensor:
         """The inverse of `apply`."""
-        x = x.flip(-1) if self.flip else x
-        return torch.roll(torch.rot90(x, -self.turns, (-2, -1)), (-self.down, -self.right), (-2, -1))
+        x = self._turn(self._flip(x), -self.turns)
+        return torch.roll(x, (-self.down, -self.right), (-2, -1))
+
+    def _turn(self, x: Tensor, turns: int) -> Tensor:
+        return torch.rot90(x, turns, (-2, -1)) if turns else x  # no turn would still be a copy
+
+    def _flip(self, x: Tensor) -> Tensor:
+        return x.flip(-1) if self.flip else x
 
 
 def random_int(low: int, high: int, generator: torch.Generator) -> int:

@@ -14,7 +14,9 @@ def test_data() -> Path:
     """The folder with real weights and clips, or a skip that says how to get it."""
     folder = os.environ.get("DEEPDREAM_TEST_DATA")
     if not folder:
-        pytest.skip("needs real weights: set DEEPDREAM_TEST_DATA to the folder that holds weights/ and clips/")
+        pytest.skip(
+            "needs real weights: set DEEPDREAM_TEST_DATA to the folder that holds weights/ and clips/"
+        )
     return Path(folder)
 
 

@@ -181,7 +181,7 @@ def read_state_dict(path: Path) -> State:
     """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return _without_data_parallel(safetensors.torch.load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged file makes the readers raise nearly anything: struct, zip, pickle and index errors among them.
     except Exception as error:

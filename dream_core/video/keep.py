@@ -10,6 +10,9 @@ from torchvision.utils import flow_to_image
 from ..errors import VideoError
 from .images import save_picture
 
+FOLDERS = ("frames", "dreams", "flow", "mask")
+INSTEAD = "choose another folder to keep things in, or allow overwriting"
+
 
 class KeepFolder:
     """A folder that receives frames/frame_000000.png, dreams/, flow/ and mask/. Nothing is ever deleted."""
@@ -18,12 +21,15 @@ class KeepFolder:
         """Use this folder, which may exist already; files in it are replaced only with `overwrite`.
 
         Raises:
-            VideoError: the path is a file.
+            VideoError: the path is a file, or holds what was kept before and may not be overwritten.
         """
         self.path = Path(path)
         self._overwrite = overwrite
         if self.path.exists() and not self.path.is_dir():
             raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
+        for folder in FOLDERS:
+            if not overwrite and any((self.path / folder).glob("*")):
+                raise VideoError(f"{self.path / folder} is not empty: {INSTEAD}")
 
     def save(
         self,
@@ -43,23 +49,15 @@ class KeepFolder:
             VideoError: a file exists already and may not be overwritten, or cannot be written.
         """
         colours = None if flow is None else _flow_picture(flow)
-        for folder, name, picture in (
-            ("frames", "frame", frame),
-            ("dreams", "dream", dream),
-            ("flow", "flow", colours),
-            ("mask", "mask", mask),
-        ):
+        for folder, picture in zip(FOLDERS, (frame, dream, colours, mask), strict=True):
             if picture is not None:
-                save_picture(
-                    picture.reshape(picture.shape[-3:]), self._file(folder, f"{name}_{index:06d}.png")
-                )
+                name = f"{folder.removesuffix('s')}_{index:06d}.png"
+                save_picture(picture.reshape(picture.shape[-3:]), self._file(folder, name))
 
     def _file(self, folder: str, name: str) -> Path:
         path = self.path / folder / name
         if path.exists() and not self._overwrite:
-            raise VideoError(
-                f"{path} exists already: choose another folder to keep things in, or allow overwriting"
-            )
+            raise VideoError(f"{path} exists already: {INSTEAD}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -109,6 +110,7 @@ def test_auto_asks_cuda_for_bfloat16_that_is_not_emulated(
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
     )
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)  # there may be none to make current
     expected = torch.bfloat16 if native else torch.float32
     assert choose_dtype("auto", torch.device("cuda")) == expected
 

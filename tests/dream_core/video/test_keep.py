@@ -39,8 +39,8 @@ def test_everything_goes_where_it_belongs(tmp_path):
 def test_what_exists_is_kept_unless_overwriting_is_allowed(tmp_path):
     frame = torch.zeros(3, 4, 6)
     KeepFolder(tmp_path).save(0, frame=frame)
-    with pytest.raises(VideoError, match=r"frame_000000\.png exists already: choose another folder"):
-        KeepFolder(tmp_path).save(0, frame=frame + 1)
+    with pytest.raises(VideoError, match=r"frames is not empty: choose another folder"):
+        KeepFolder(tmp_path)
     with Image.open(tmp_path / "frames" / "frame_000000.png") as image:
         assert image.getpixel((0, 0)) == (0, 0, 0)
     KeepFolder(tmp_path, overwrite=True).save(0, frame=frame + 1)
