@@ -153,7 +153,8 @@ def climb(
         SettingsError: a setting is out of range, or the picture became infinite or not a number.
     """
     check_ascent(settings)
-    parameter = picture.detach().clone()
+    # The layout that networks compute in: gradients come in it, and nothing has to be turned over.
+    parameter = picture.detach().clone(memory_format=torch.channels_last)
     optimizer = _optimizer(parameter, settings)
     for step in range(1, steps + 1):
         view = random_view(settings, generator)

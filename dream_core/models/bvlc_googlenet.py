@@ -50,8 +50,8 @@ class _LocalResponseNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, band: Tensor, k: float) -> Tensor:
-        inverse_root = F.conv2d(x * x, band).add_(k).rsqrt_()  # s^-1/2
-        scale = inverse_root * inverse_root.sqrt()  # s^-3/4
+        inverse_root = F.conv2d(x * x, band, band.new_full((len(band),), k)).rsqrt_()  # s^-1/2
+        scale = inverse_root.sqrt().mul_(inverse_root)  # s^-3/4
         ctx.save_for_backward(x, inverse_root, scale, band)
         return x * scale
 
