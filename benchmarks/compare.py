@@ -248,7 +248,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--octaves", type=int, default=2)
     parser.add_argument(
-        "--steps", type=int, nargs="+", default=[10], help="ours runs once for each; the first is both's"
+        "--steps", type=int, nargs="+", default=[10, 7], help="ours runs once for each; the first is both's"
     )
     parser.add_argument("--flow-updates", type=int, default=FlowSettings().flow_updates)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -162,8 +163,24 @@ class Gru:
         return F.conv2d(torch.cat([hidden, motion], 1), weight, padding=self.padding)
 
 
+class Code(NamedTuple):
+    """What RAFT knows of frames (B,3,H,W) before it compares any.
+
+    Args:
+        frames: the frames themselves.
+        features: (B,C,h,w) float32, h and w an eighth of the frames'.
+        context: (B,D,h,w).
+    """
+
+    frames: Tensor
+    features: Tensor
+    context: Tensor
+
+
 class FastRaft(nn.Module):
     """RAFT's flow between two batches of frames, one way or both.
+
+    Along a clip every frame is second after it was first; what was found out about it then is used again.
 
     Args:
         network: torchvision's, weights loaded.
@@ -175,6 +192,7 @@ class FastRaft(nn.Module):
         super().__init__()
         self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
         self.dtype = dtype
+        self._last: Code | None = None
 
     def forward(self, first: Tensor, second: Tensor, *, updates: int, both: bool) -> Tensor:
         """Estimate flow.
@@ -188,15 +206,22 @@ class FastRaft(nn.Module):
             (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): then
             those of the opposite direction.
         """
-        frames = torch.cat([first, second]).to(self.dtype, memory_format=torch.channels_last)
-        features = self.network.feature_encoder(frames).float().contiguous()
-        of_first, of_second = features.chunk(2)
+        last, self._last = self._last, None
+        seen_before = last is not None and _same(last.frames, second)
+        to = last if last and seen_before else self._encode(second)
+        start = self._last = self._encode(first)
+        of_first, of_second, context = start.features, to.features, start.context
         if both:
-            of_first, of_second = features, torch.cat([of_second, of_first])
-        context = self.network.context_encoder(frames if both else frames[: len(first)])
+            of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])
+            context = torch.cat([context, to.context])
         block = self.network.corr_block
         correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
         return self._refine(correlation, context, updates)
+
+    def _encode(self, frames: Tensor) -> Code:
+        x = frames.to(self.dtype, memory_format=torch.channels_last)
+        features = self.network.feature_encoder(x).float().contiguous()
+        return Code(frames, features, self.network.context_encoder(x))
 
     def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:
         update = self.network.update_block
@@ -226,8 +251,13 @@ class FastRaft(nn.Module):
         return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, *size)
 
 
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
+
+
 def _positions(like: Tensor) -> Tensor:
     """Each pixel's own position, (B,2,h,w) float32, x first."""
     height, width = like.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack([x, y]).float().to(like.device).expand(len(like), 2, height, width)
+    sides = (torch.arange(side, device=like.device, dtype=torch.float32) for side in (height, width))
+    y, x = torch.meshgrid(*sides, indexing="ij")
+    return torch.stack([x, y]).expand(len(like), 2, height, width)

@@ -97,6 +97,19 @@ def test_bfloat16_is_close_to_float32(small: RAFT, pairs: tuple[Tensor, Tensor])
     assert distance.max() < 0.5
 
 
+def test_what_is_remembered_of_a_frame_changes_nothing() -> None:
+    network = random_network("raft_small")
+    along, a, b, c = FastRaft(network, dtype=torch.float32), *torch.rand(3, 1, 3, 128, 128).mul(2).sub(1)
+    calls: list[int] = []
+    network.feature_encoder.register_forward_hook(lambda *_: calls.append(1))
+    found = [along(b, a, updates=2, both=True), along(c, b, updates=2, both=True)]
+    assert len(calls) == 3  # each frame once
+    afresh = [FastRaft(network, dtype=torch.float32)(x, y, updates=2, both=True) for x, y in ((b, a), (c, b))]
+    assert all(torch.equal(x, y) for x, y in zip(found, afresh, strict=True))
+    along(c, a, updates=2, both=True)  # not the frame that came before
+    assert len(calls) == 3 + 4 + 2
+
+
 def princeton_modules(network: RAFT) -> dict[str, str]:
     """princeton-vl's name of each module to torchvision's, from core/extractor.py, core/update.py, core/raft.py.
 
