@@ -134,9 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "out of memory: dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
             "--flow-scale 0.5"
         )
-    except NotImplementedError as error:
-        # Apple's back end lacks an operation here and there, which PyTorch can be told to leave to the CPU.
-        teller.fail(f"{error}; set PYTORCH_ENABLE_MPS_FALLBACK=1, or use --device cpu")
     except KeyboardInterrupt:
         teller.say("stopped before the first frame was done")
         return INTERRUPTED

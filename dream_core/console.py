@@ -59,6 +59,7 @@ class Teller:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
             disable=quiet,
+            speed_estimate_period=600,  # frames can take longer than the usual half minute
         )
         self._download: TaskID | None = None
         self._frames: TaskID | None = None
