@@ -1,7 +1,7 @@
 """Compare with the predecessor, jeremicna/deepdream-video-pytorch, on this machine in one run.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch --clip mallard.mp4 \\
-        --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
+        --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves, steps, size, optimiser and flow. Prints
 frames a second and the figures of the dream side by side, then where our time goes, and the floor beneath it.
