@@ -177,10 +177,17 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     except KeyboardInterrupt:
         if not output.written:
             raise
-        teller.say(f"stopped: {output.path} has the {output.written} frames that are done")
+        place = output.path if output.finished else output.growing_path
+        teller.say(f"stopped: {place} has the {frames(output.written)} done so far")
         return INTERRUPTED
-    teller.say(f"{output.path}: {output.written} frames, {output.written / teller.elapsed:.2f} a second")
+    speed = output.written / teller.elapsed
+    teller.say(f"{output.path}: {frames(output.written)}, {speed:.2f} a second")
     return 0
+
+
+def frames(count: int) -> str:
+    """A number of frames, in words."""
+    return f"{count} frame{'' if count == 1 else 's'}"
 
 
 def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
@@ -45,6 +48,8 @@ class Output:
         """Where the output lies until it is whole."""
         self.written = 0
         """Number of pictures written so far."""
+        self.finished = False
+        """Whether the output is whole, under its final name."""
         self._sink = sink
         self._size = size
         self._settings = settings
@@ -78,7 +83,7 @@ class Output:
             self._sink.close()
 
     def finish(self) -> None:
-        """Complete the output and give it its final name.
+        """Complete the output and give it its final name; ctrl-C does not interrupt that.
 
         Raises:
             VideoError: nothing was written, the disk is full, or a file of that name has appeared meanwhile.
@@ -86,10 +91,14 @@ class Output:
         if not self.written:
             self.discard()
             raise VideoError(f"no picture was written to {self.path}: there is nothing to keep")
-        self.close()
-        if _is_occupied(self.path) and not self._settings.overwrite:
-            raise VideoError(f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}")
-        _move(self.growing_path, self.path)
+        with _undisturbed():
+            self.close()
+            if _is_occupied(self.path) and not self._settings.overwrite:
+                raise VideoError(
+                    f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}"
+                )
+            _move(self.growing_path, self.path)
+            self.finished = True
 
     def discard(self) -> None:
         """Remove what was written; nothing that existed before is touched."""
@@ -161,6 +170,19 @@ def open_output(
         _remove(growing)
         raise
     return Output(target, growing, sink, size=size, fps=fps, settings=settings)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore ctrl-C; only the main thread can, and only it is interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
 
 
 class _Sink(Protocol):

@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_what_is_done(
     output = tmp_path / "out.mp4"
     assert main([str(clip), str(output), *quick]) == 130
     assert len(read(output)) == 3
-    assert "has the 3 frames that are done" in capsys.readouterr().err
+    assert f"stopped: {output} has the 3 frames done so far" in capsys.readouterr().err
 
 
 def test_ctrl_c_before_the_first_frame(

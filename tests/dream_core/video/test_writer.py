@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from torch import Tensor
 from dream_core.errors import SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import Frame, Sound, open_clip, open_output
+from dream_core.video.encoder import Encoder
 
 FAST = OutputSettings(quality=4)
 NATIVE = InputSettings(size=0)
@@ -229,6 +233,35 @@ def test_ctrl_c_leaves_a_whole_file_of_what_is_done(tmp_path):
         _interrupted(path, KeyboardInterrupt(), written=7)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
     assert len(read(path)) == 7
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_ctrl_c_while_finishing_changes_nothing(tmp_path, monkeypatch, error):
+    close, path = Encoder.close, tmp_path / "out.mp4"
+
+    def close_interrupted(self):
+        signal.raise_signal(signal.SIGINT)
+        close(self)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Encoder, "close", close_interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    output = open_output(path, size=(48, 64), fps=Fraction(12), settings=FAST)
+    with suppress(KeyboardInterrupt), output:
+        output.write(grey(10))
+        assert not output.finished
+        if error:
+            raise error
+    assert output.finished
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+    assert len(read(path)) == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_thread_can_finish_an_output(tmp_path):
+    with ThreadPoolExecutor() as pool:
+        pool.submit(write, tmp_path / "out.mp4", ramp(2)).result()
+    assert len(read(tmp_path / "out.mp4")) == 2
 
 
 def test_another_error_keeps_the_part_and_says_where(tmp_path):
