@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -21,6 +24,9 @@ from .warp import resize_flow
 MEMORY = 2**30
 """Bytes that one batch of estimates may take for its correlation volumes."""
 
+PAIR_MEMORY = 4 * 2**30
+"""Bytes that the correlation volumes of a single pair may take; beyond, flow is estimated at a smaller scale."""
+
 DIS_SMALLEST_SIDE = 16
 """Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
 
@@ -36,6 +42,8 @@ class FlowEstimator:
         smallest, multiple: what `estimate` asks of the sides.
         scale: fraction of the frames' size to estimate at.
         batch: pairs estimated at once; 0 for as many as fit in `MEMORY`.
+        pair_memory: bytes that the correlation volumes of one pair may take; where they would take more,
+            `scale` is lowered and a warning says so. Infinite for what makes no such volumes.
     """
 
     estimate: Callable[[Tensor, Tensor, bool], Tensor]
@@ -44,6 +52,7 @@ class FlowEstimator:
     multiple: int
     scale: float = 1.0
     batch: int = 0
+    pair_memory: float = math.inf
 
     def flow(self, first: Tensor, second: Tensor) -> Tensor:
         """Where each pixel of the first frames is in the second ones.
@@ -69,7 +78,7 @@ class FlowEstimator:
     def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
         _check(first, second)
         size = size_of(first)
-        inner = self._inner_size(size)
+        inner = self._inner_size(size, both)
         chunks = zip(*(frames.split(self._chunk(inner, both)) for frames in (first, second)), strict=True)
         directions: list[list[Tensor]] = [[], []]
         for pair in chunks:
@@ -80,17 +89,37 @@ class FlowEstimator:
                 found.append(resize_flow(_crop(flow, inner), size).to(first.device))
         return tuple(torch.cat(found) for found in directions if found)
 
-    def _inner_size(self, size: Size) -> Size:
+    def _inner_size(self, size: Size, both: bool) -> Size:
         """The size to estimate at. Sides are scaled on their own, so that a sliver does not become huge."""
         height, width = (max(self.smallest, round(side * self.scale)) for side in size)
-        return height, width
+        # A volume grows with the fourth power of the sides.
+        shrink = (self.pair_memory / _volume_bytes((height, width), both)) ** 0.25
+        if shrink >= 1:
+            return height, width
+        smaller = max(self.smallest, int(height * shrink)), max(self.smallest, int(width * shrink))
+        _tell_smaller(smaller, self.pair_memory)
+        return smaller
 
     def _chunk(self, size: Size, both: bool) -> int:
         if self.batch:
             return self.batch
-        cells = (size[0] / STRIDE) * (size[1] / STRIDE)
-        # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
-        return max(1, int(MEMORY / (cells**2 * 4 * 4 / 3 * (1 + both))))
+        return max(1, int(MEMORY / _volume_bytes(size, both)))
+
+
+def _volume_bytes(size: Size, both: bool) -> float:
+    """What RAFT's all-pairs correlations of one pair of frames take."""
+    cells = (size[0] / STRIDE) * (size[1] / STRIDE)
+    # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
+    return cells**2 * 4 * 4 / 3 * (1 + both)
+
+
+@cache  # once for each size, and not for each frame
+def _tell_smaller(size: Size, memory: float) -> None:
+    warnings.warn(
+        f"flow is estimated at {size[1]} x {size[0]} to stay within {memory / 2**30:g} GiB; "
+        "--flow-scale sets the scale",
+        stacklevel=2,
+    )
 
 
 def _check(first: Tensor, second: Tensor) -> None:
@@ -179,4 +208,6 @@ def load_flow(
         flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
         return flow
 
-    return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, settings.flow_scale, settings.flow_batch)
+    return FlowEstimator(
+        estimate, device, SMALLEST_SIDE, STRIDE, settings.flow_scale, settings.flow_batch, PAIR_MEMORY
+    )

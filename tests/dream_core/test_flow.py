@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -215,6 +216,42 @@ def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.Mo
     seen.clear()
     estimator.flow(*torch.rand(2, 2, 3, 256, 256))  # too large for two, and done one by one all the same
     assert seen == [1, 1]
+
+
+def test_a_pair_too_large_for_the_memory_is_estimated_smaller_and_that_is_told_once() -> None:
+    seen = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        seen.append(tuple(first.shape[-2:]))
+        return torch.ones_like(torch.cat([first, second] if both else [first])[:, :2])
+
+    # 96x160 features of 8 pixels would be 12 x 20; one way takes (12 * 20)^2 float32 and a third of that.
+    estimator = replace(fake(estimate, smallest=16, multiple=8), pair_memory=(12 * 20) ** 2 * 4 * 4 / 3)
+    flow_module._tell_smaller.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.flow(*torch.rand(2, 1, 3, 96, 160))  # as much as it may take
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            there, _ = estimator.both_ways(*torch.rand(2, 1, 3, 192, 320))
+    assert [str(warning.message) for warning in told] == [
+        "flow is estimated at 134 x 80 to stay within 0.000286102 GiB; --flow-scale sets the scale"
+    ]
+    # Twice the sides and both ways: 32 times the volume, 2.378 times the sides; padded to multiples of 8.
+    assert seen == [(96, 160), *[(80, 136)] * 3]
+    torch.testing.assert_close(there[:, 0], torch.full_like(there[:, 0], 320 / 134))
+    torch.testing.assert_close(there[:, 1], torch.full_like(there[:, 1], 192 / 80))
+
+
+def test_only_raft_is_bound_by_the_memory_of_its_volumes(
+    dis: FlowEstimator, quick_raft: FlowEstimator
+) -> None:
+    assert dis.pair_memory == float("inf")
+    assert quick_raft.pair_memory == flow_module.PAIR_MEMORY
+    # A side of the full high definition both ways is too large, 1280 x 720 is not.
+    assert flow_module._volume_bytes((1080, 1920), both=True) > flow_module.PAIR_MEMORY
+    assert flow_module._volume_bytes((720, 1280), both=True) < flow_module.PAIR_MEMORY
 
 
 # At 40 to 45 pixels DIS changes its own settings with every estimate.
