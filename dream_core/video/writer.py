@@ -83,7 +83,7 @@ class Output:
             self._sink.close()
 
     def finish(self) -> None:
-        """Complete the output and give it its final name; ctrl-C does not interrupt that.
+        """Complete the output and give it its final name; neither ctrl-C nor SIGTERM interrupts that.
 
         Raises:
             VideoError: nothing was written, the disk is full, or a file of that name has appeared meanwhile.
@@ -174,15 +174,17 @@ def open_output(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore ctrl-C; only the main thread can, and only it is interrupted."""
+    """Ignore ctrl-C and SIGTERM; only the main thread can, and only it is interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class _Sink(Protocol):

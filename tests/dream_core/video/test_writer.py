@@ -242,7 +242,7 @@ def test_ctrl_c_while_finishing_changes_nothing(tmp_path, monkeypatch, error):
     def close_interrupted(self):
         signal.raise_signal(signal.SIGINT)
         close(self)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Encoder, "close", close_interrupted)
     handler = signal.getsignal(signal.SIGINT)

@@ -1,0 +1,98 @@
+"""The command as a process: signals, exit codes and pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from dream_core.settings import OutputSettings
+from dream_core.video import open_clip, open_output
+
+# The process with another body than the command.
+PROGRAM = """
+import os, signal, sys
+import dream_core.__main__ as command
+
+def run():
+    {body}
+
+command.run = run
+sys.exit(command.main())
+"""
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these signals")
+
+
+def process(body: str) -> subprocess.CompletedProcess[str]:
+    program = PROGRAM.format(body=body.replace("\n", "\n    "))
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_stop_it_once_and_set_the_exit_code(name: str, code: int) -> None:
+    done = process(
+        f"try: signal.raise_signal(signal.{name})\n"
+        "except KeyboardInterrupt: print('stopping')\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.raise_signal(number)\n"
+        "print('finished')\n"
+        "return 130"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "stopping\nfinished\n", "")
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ImportError('numpy is half loaded')"])
+def test_an_interrupted_import_gives_no_traceback(error: str) -> None:
+    done = process(f"try: signal.raise_signal(signal.SIGINT)\nexcept KeyboardInterrupt: raise {error}")
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_other_errors_are_not_hidden() -> None:
+    done = process("raise ImportError('numpy is missing')")
+    assert done.returncode == 1
+    assert "numpy is missing" in done.stderr
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    program = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from dream_core.__main__ import stop_at_first_signal\n"
+        "received = stop_at_first_signal(); signal.raise_signal(signal.SIGHUP); assert not received"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = [sys.executable, "-m", "dream_core", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as helped:
+        assert helped.stdout
+        assert helped.stderr
+        helped.stdout.close()
+        assert helped.stderr.read() == ""
+    assert helped.returncode == 1
+
+
+def test_a_terminated_dream_is_a_whole_file(tmp_path: Path) -> None:
+    source, target = tmp_path / "clip.mp4", tmp_path / "out.mp4"
+    with open_output(source, size=(48, 64), fps=Fraction(10), settings=OutputSettings()) as output:
+        for _ in range(3):
+            output.write(torch.rand(3, 48, 64))
+    body = f"""
+from dream_core import cli
+from pathlib import Path
+def dream_into(output, clip, *_):
+    output.write(next(clip).picture)
+    os.kill(os.getpid(), signal.SIGTERM)
+    output.write(next(clip).picture)
+cli.dream_into = dream_into
+return cli.main([{str(source)!r}, {str(target)!r}])"""
+    done = process(body)
+    assert done.returncode == 143
+    assert done.stderr.strip() == f"stopped: {target} has the 1 frame done so far"
+    with open_clip(target) as clip:
+        assert len(list(clip)) == 1
