@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -177,7 +178,12 @@ def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
 
 
 def load_flow(
-    settings: FlowSettings, *, device: torch.device, dtype: torch.dtype, progress: Progress | None = None
+    settings: FlowSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    folders: Sequence[Path] = (),
+    progress: Progress | None = None,
 ) -> FlowEstimator:
     """The estimator that the settings name, its weights found or downloaded.
 
@@ -185,10 +191,11 @@ def load_flow(
         settings: which estimator, its file, and how to run it.
         device: where to compute; DIS always takes the CPU.
         dtype: of RAFT's convolutions.
+        folders: searched for RAFT's weights first.
         progress: told how a download goes.
 
     Raises:
-        SettingsError: a setting is out of range.
+        SettingsError: a setting is out of range, or a folder does not exist.
         WeightsError: weights are missing or wrong.
     """
     if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
@@ -197,11 +204,19 @@ def load_flow(
             f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
         )
     if settings.flow == "dis":
+        if settings.flow_file is not None:
+            warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)
         cpu = torch.device("cpu")
         return FlowEstimator(dis_flow, cpu, DIS_SMALLEST_SIDE, 1, settings.flow_scale, settings.flow_batch)
     if settings.flow not in BUILDERS:
         raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
-    path = locate(SOURCES[settings.flow], file=settings.flow_file, progress=progress)
+    path = locate(
+        SOURCES[settings.flow],
+        name=settings.flow,
+        file=settings.flow_file,
+        folders=folders,
+        progress=progress,
+    )
     network = FastRaft(load_raft(settings.flow, path), dtype=dtype).to(device)
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -51,15 +52,20 @@ def load_models(
 
 
 def load_estimator(
-    settings: FlowSettings, device: DeviceSettings, *, progress: Progress | None = None
+    settings: FlowSettings,
+    device: DeviceSettings,
+    *,
+    folders: Sequence[Path] = (),
+    progress: Progress | None = None,
 ) -> FlowEstimator:
-    """The flow estimator on its device.
+    """The flow estimator on its device; folders are searched for its weights first.
 
     Raises:
         SettingsError, WeightsError: see `load_flow`.
     """
     where = choose_flow_device(device)
-    return load_flow(settings, device=where, dtype=choose_dtype(device.precision, where), progress=progress)
+    dtype = choose_dtype(device.precision, where)
+    return load_flow(settings, device=where, dtype=dtype, folders=folders, progress=progress)
 
 
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
@@ -73,8 +79,10 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
         SettingsError, WeightsError: a setting or a weight file is not as it should be.
     """
     models = load_models(settings.model, settings.device, progress=progress)
-    independent = settings.temporal.independent
-    flow = None if independent else load_estimator(settings.flow, settings.device, progress=progress)
+    flow = None
+    if not settings.temporal.independent:
+        folders = settings.model.model_dirs
+        flow = load_estimator(settings.flow, settings.device, folders=folders, progress=progress)
     return TemporalDreamer(
         models, flow, settings=settings.dream, temporal=settings.temporal, occlusion=settings.occlusion
     )

@@ -21,7 +21,7 @@ from torchvision.models import Weights
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
-from .models.weights import State, WeightSource, load_strictly, read_state_dict
+from .models.weights import State, WeightSource, advice_for, load_strictly, read_state_dict
 from .settings import FlowName
 
 STRIDE = 8
@@ -52,7 +52,9 @@ def load_raft(name: FlowName, path: Path) -> RAFT:
         WeightsError: the file cannot be read, or does not fit this network.
     """
     network = BUILDERS[name](weights=None, progress=False)
-    load_strictly(network, torchvision_keys(read_state_dict(path)), path=path)
+    advice = advice_for(SOURCES[name], option="--flow", name=name)
+    state = torchvision_keys(read_state_dict(path, advice=advice))
+    load_strictly(network, state, path=path, advice=advice)
     return network.eval().requires_grad_(False)
 
 

@@ -72,7 +72,9 @@ class ModelSettings:
         model: Name of the network.
         model_file: Weights, .safetensors or .pth. By default they are looked for in the model folders, then
             downloaded.
-        model_dirs: Folders searched for weights before anything is downloaded.
+        model_dirs: Folders searched for the network's and RAFT's weights before anything is downloaded, under
+            their original names or as <model>.safetensors or .pth; after them, those that the environment
+            variable DEEPDREAM_MODELS lists.
         model_mean: Subtract this mean instead of the network's own, in the network's own channel order and
             scale.
         pooling: Replace every max pooling by average pooling: smoother, paler patterns.
@@ -316,7 +318,8 @@ class OutputSettings:
     """The file that is written.
 
     Args:
-        codec: Video encoder, by ffmpeg's name.
+        codec: Video encoder, by ffmpeg's name. By default libx264, or the container's own, such as VP9 in
+            WebM.
         quality: Constant rate factor of the encoder: lower is better and larger.
         pixel_format: Pixel format of the encoder, such as yuv420p, yuv444p or yuv420p10le.
         sound: Copy the sound of the input.
@@ -327,7 +330,7 @@ class OutputSettings:
         overwrite: Replace an output that already exists.
     """
 
-    codec: str = "libx264"
+    codec: str | None = None
     quality: int = 16
     pixel_format: str = "yuv420p"
     sound: bool = True

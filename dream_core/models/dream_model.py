@@ -21,7 +21,7 @@ from .cut import Pooling, cut, layer_nodes
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
 from .registry import MODELS, ModelSpec
-from .weights import Progress, State, load_strictly, locate, read_state_dict
+from .weights import Progress, State, advice_for, load_strictly, locate, read_state_dict
 
 
 class DreamModel(nn.Module):
@@ -287,18 +287,25 @@ def load_model(
     """Build the network that the settings name, find or download its weights, and load them.
 
     Raises:
-        SettingsError: no such model, or an unreadable label file.
+        SettingsError: no such model, no such model folder, or an unreadable label file.
         WeightsError: the weights are missing or wrong.
     """
     if settings.model not in MODELS:
         raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {settings.model!r}")
     spec = MODELS[settings.model]
-    path = locate(spec.source, file=settings.model_file, folders=settings.model_dirs, progress=progress)
+    path = locate(
+        spec.source,
+        name=spec.name,
+        file=settings.model_file,
+        folders=settings.model_dirs,
+        progress=progress,
+    )
+    advice = advice_for(spec.source, option="--model", name=spec.name)
     with _Uninitialised():
         network = spec.build()
-    state = spec.keys(read_state_dict(path))
+    state = spec.keys(read_state_dict(path, advice=advice))
     _drop_missing_classifier(network, state, spec)
-    load_strictly(network, state, path=path)
+    load_strictly(network, state, path=path, advice=advice)
     model = DreamModel(
         network,
         spec,

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from ..errors import SettingsError, WeightsError
 
 State: TypeAlias = dict[str, Tensor]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -32,7 +32,7 @@ class WeightSource:
 
     Args:
         filename: the name under which they are looked for and saved. The same name with the suffix
-            .safetensors is accepted too.
+            .safetensors is accepted too, and so is the network's own name, as "vgg16.pth".
         url: where to download them, or None where no download exists.
         digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
             a SHA-1 over the file's size and content. None leaves a download unchecked.
@@ -51,7 +51,14 @@ def cache_dir() -> Path:
 
 
 def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
-    """The folders in which weights are looked for: those given, $DEEPDREAM_MODELS, then the cache."""
+    """The folders in which weights are looked for: those given, $DEEPDREAM_MODELS, then the cache.
+
+    Raises:
+        SettingsError: a folder given does not exist.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError(f"the model folder {folder} does not exist; correct --model-dirs")
     from_environment = os.environ.get("DEEPDREAM_MODELS", "").split(os.pathsep)
     return [*map(Path, folders), *(Path(folder) for folder in from_environment if folder), cache_dir()]
 
@@ -59,6 +66,7 @@ def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
 def locate(
     source: WeightSource,
     *,
+    name: str,
     file: Path | None = None,
     folders: Sequence[Path] = (),
     download_dir: Path | None = None,
@@ -68,27 +76,32 @@ def locate(
 
     Args:
         source: what to look for.
+        name: that of the network, under which a file is accepted too.
         file: take this file and look nowhere else.
         folders: searched first; see `search_folders`.
         download_dir: where a download goes; by default into `cache_dir()`.
         progress: told how the download goes.
 
     Raises:
+        SettingsError: a folder given does not exist.
         WeightsError: the given file does not exist, or nothing was found and the download failed.
     """
     if file is not None:
         return _existing(Path(file), source)
     searched = search_folders(folders)
-    for folder in searched:
-        for name in (source.filename, str(Path(source.filename).with_suffix(".safetensors"))):
-            if (folder / name).is_file():
-                return folder / name
+    stem = Path(source.filename).stem
+    accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
+    for path in (folder / filename for folder in searched for filename in accepted):
+        if path.is_file():
+            return path
     target = (download_dir or cache_dir()) / source.filename
     try:
         return download(source, target, progress=progress)
     except WeightsError as error:
         looked = ", ".join(map(str, searched))
-        raise WeightsError(f"{source.filename} was not found in {looked}; {error}") from error
+        raise WeightsError(
+            f"{source.filename} (or {name}.safetensors) was not found in {looked}; {error}"
+        ) from error
 
 
 def _existing(file: Path, source: WeightSource) -> Path:
@@ -170,11 +183,29 @@ def file_digest(path: Path, kind: str) -> str:
     return digest.hexdigest()
 
 
-def read_state_dict(path: Path) -> State:
+def advice_for(source: WeightSource, *, option: str, name: str) -> str:
+    """What to do about a file that is not this network's, or not whole.
+
+    Args:
+        source: where the right file is.
+        option: that which chose the network, such as "--model".
+        name: the network's.
+    """
+    where = f": the right file is at {source.url}" if source.url else ""
+    return (
+        f"it was read as the weights of {option} {name}{where}; if it is another network's, change {option}"
+    )
+
+
+def read_state_dict(path: Path, *, advice: str = "") -> State:
     """Read named tensors, on the CPU, from .safetensors or from what `torch.save` wrote.
 
     A state dict inside a checkpoint, under "state_dict", is unwrapped, and so is the prefix "module." that
     `nn.DataParallel` adds. Pickled code is never run.
+
+    Args:
+        path: the file.
+        advice: ends the message where the file is wrong; see `advice_for`.
 
     Raises:
         WeightsError: the file cannot be read, or holds something else.
@@ -185,14 +216,18 @@ def read_state_dict(path: Path) -> State:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged file makes the readers raise nearly anything: struct, zip, pickle and index errors among them.
     except Exception as error:
-        raise WeightsError(f"cannot read weights from {path}: {_diagnosis(path, error)}") from error
+        problem = _diagnosis(path, error)
+        raise WeightsError(_advised(f"cannot read weights from {path}: {problem}", advice)) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not (isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())):
-        raise WeightsError(
-            f"{path} should hold a state dict (names and tensors), instead got {_kind(loaded)}"
-        )
+        problem = f"{path} should hold a state dict (names and tensors), instead got {_kind(loaded)}"
+        raise WeightsError(_advised(problem, advice))
     return _without_data_parallel(dict(loaded))
+
+
+def _advised(problem: str, advice: str) -> str:
+    return f"{problem}; {advice}" if advice else problem
 
 
 def _diagnosis(path: Path, error: Exception) -> str:
@@ -221,8 +256,14 @@ def _without_data_parallel(state: State) -> State:
     return state
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> None:
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, path: Path, advice: str = "") -> None:
     """Load a state dict into a module of exactly its names and shapes.
+
+    Args:
+        module: what to load into.
+        state: names and tensors.
+        path: the file they came from.
+        advice: ends the message where they do not fit; see `advice_for`.
 
     Raises:
         WeightsError: they differ; the message names the file and the first differences.
@@ -241,5 +282,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, path: Path)
         shown = "; ".join(differences[:MISMATCHES_SHOWN])
         more = len(differences) - MISMATCHES_SHOWN
         rest = f"; and {more} more" if more > 0 else ""
-        raise WeightsError(f"{path} does not fit {type(module).__name__}: {shown}{rest}")
+        problem = f"{path} does not fit {type(module).__name__}: {shown}{rest}"
+        raise WeightsError(_advised(problem, advice))
     module.load_state_dict(dict(state), strict=False)

@@ -403,6 +403,16 @@ def test_settings_out_of_range(name: str, wrong: dict[str, float], got: str) -> 
         load(FlowSettings(flow=name, **({"flow_scale": 1, "flow_updates": 5, "flow_batch": 0} | wrong)))
 
 
+def test_dis_says_that_it_takes_no_file() -> None:
+    with pytest.warns(UserWarning, match=r"^--flow dis has no weights: raft\.pth is not used$"):
+        load(FlowSettings(flow="dis", flow_file=Path("raft.pth")))
+
+
+def test_raft_is_found_in_a_model_folder_by_its_plain_name(test_data: Path) -> None:
+    found = load_flow(FlowSettings(), device=CPU, dtype=torch.float32, folders=[test_data / "weights"])
+    assert found.smallest == 128
+
+
 def test_an_unknown_estimator() -> None:
     with pytest.raises(
         SettingsError, match=r"^expected --flow raft_large, raft_small or dis, got 'farneback'$"

@@ -32,6 +32,7 @@ from dream_core.settings import (
     OctaveSettings,
     OutputSettings,
     TemporalSettings,
+    TileSettings,
 )
 from dream_core.synthetic import synthetic_clip
 from dream_core.temporal import DreamedFrame, TemporalDreamer
@@ -331,8 +332,8 @@ def test_each_network_is_loaded_once_for_its_device_and_told_of_progress(
     loaded: list[tuple[object, ...]] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
-    def load(settings: object, *, device: torch.device, dtype: torch.dtype, progress: object) -> object:
-        loaded.append((settings, device, dtype, progress))
+    def load(settings: object, *, device: torch.device, dtype: torch.dtype, **rest: object) -> object:
+        loaded.append((settings, device, dtype, rest))
         return object()
 
     monkeypatch.setattr(pipeline_module, "load_model", load)
@@ -341,11 +342,14 @@ def test_each_network_is_loaded_once_for_its_device_and_told_of_progress(
     def progress(done: int, total: int) -> None: ...
 
     device = DeviceSettings(device="cuda:1,cpu", flow_device="cuda:0", precision="bfloat16")
-    load_dreamer(PipelineSettings(device=device), progress=progress)
+    model = ModelSettings(model_dirs=(Path("models"),))
+    tiles = DreamSettings(tile=TileSettings(tile_size=512))
+    load_dreamer(PipelineSettings(model, tiles, device=device), progress=progress)
+    told = {"progress": progress}
     assert loaded == [
-        (ModelSettings(), torch.device("cuda:1"), torch.bfloat16, progress),
-        (ModelSettings(), CPU, torch.bfloat16, progress),
-        (FlowSettings(), torch.device("cuda:0"), torch.bfloat16, progress),
+        (model, torch.device("cuda:1"), torch.bfloat16, told),
+        (model, CPU, torch.bfloat16, told),
+        (FlowSettings(), torch.device("cuda:0"), torch.bfloat16, {"folders": model.model_dirs, **told}),
     ]
 
 

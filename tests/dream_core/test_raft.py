@@ -213,7 +213,13 @@ def test_weights_of_the_other_raft_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "small.pth"
     for state in (random_network("raft_small").state_dict(), princeton_state(random_network("raft_small"))):
         torch.save(state, path)
-        with pytest.raises(WeightsError, match=r"small\.pth does not fit RAFT: .* is missing; .* more$"):
+        with pytest.raises(
+            WeightsError,
+            match=(
+                r"small\.pth does not fit RAFT: .* is missing; .* more; it was read as the weights of "
+                r"--flow raft_large: the right file is at https://.*raft_large.*; .* change --flow$"
+            ),
+        ):
             load_raft("raft_large", path)
 
 
@@ -221,7 +227,9 @@ def test_incomplete_princeton_weights_are_refused(tmp_path: Path) -> None:
     state = princeton_state(random_network("raft_small"))
     del state["update_block.gru.convz.bias"]
     torch.save(state, tmp_path / "cut.pth")
-    missing = r"does not fit RAFT: update_block\.recurrent_block\.convgru1\.convz\.bias is missing$"
+    missing = (
+        r"does not fit RAFT: update_block\.recurrent_block\.convgru1\.convz\.bias is missing; it was read as"
+    )
     with pytest.raises(WeightsError, match=missing):
         load_raft("raft_small", tmp_path / "cut.pth")
 

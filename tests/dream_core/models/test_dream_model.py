@@ -288,6 +288,18 @@ def test_pth_and_safetensors_load_alike_with_the_names_of_both(
         torch.testing.assert_close(dict(load(tmp_path / name).network.state_dict()), dict(state))
 
 
+def test_weights_of_another_network_name_the_model_and_its_file(
+    tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    save_file(state, tmp_path / "net.safetensors")
+    message = (
+        r"net\.safetensors does not fit SqueezeNet: .*; it was read as the weights of --model squeezenet1_1: "
+        r"the right file is at https://.*/squeezenet1_1-.*\.pth; if it is another network's, change --model$"
+    )
+    with pytest.raises(WeightsError, match=message):
+        load(tmp_path / "net.safetensors", model="squeezenet1_1")
+
+
 def test_a_file_without_classifier_dreams_but_does_not_classify(
     tmp_path: Path, state: dict[str, Tensor]
 ) -> None:

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dream_core.errors import WeightsError
+from dream_core.errors import SettingsError, WeightsError
 from dream_core.models.weights import (
     WeightSource,
+    advice_for,
     cache_dir,
     download,
     file_digest,
@@ -123,11 +124,14 @@ def test_an_interrupted_download_leaves_nothing(server: str, tmp_path: Path) -> 
 
 def test_offline_says_what_was_sought_where_and_what_to_do(tmp_path: Path, cache: Path) -> None:
     # Port 9 (discard) refuses: nobody listens there.
+    (tmp_path / "models").mkdir()
     offline = WeightSource("net.pth", "http://127.0.0.1:9/net.pth")
     with pytest.raises(WeightsError) as caught:
-        locate(offline, folders=[tmp_path / "models"])
+        locate(offline, name="net", folders=[tmp_path / "models"])
     message = str(caught.value)
-    assert message.startswith(f"net.pth was not found in {tmp_path / 'models'}, {cache}; downloading ")
+    assert message.startswith(
+        f"net.pth (or net.safetensors) was not found in {tmp_path / 'models'}, {cache}; downloading "
+    )
     assert "http://127.0.0.1:9/net.pth failed (" in message
     assert message.endswith(
         "get the file by hand and name it (--model-file, or --flow-file for optical flow)"
@@ -136,9 +140,10 @@ def test_offline_says_what_was_sought_where_and_what_to_do(tmp_path: Path, cache
 
 def test_without_a_url_it_says_so() -> None:
     with pytest.raises(
-        WeightsError, match=r"net.pth was not found in .*; no download is known for it: get the"
+        WeightsError,
+        match=r"net.pth \(or net.safetensors\) was not found in .*; no download is known for it: get the",
     ):
-        locate(WeightSource("net.pth"))
+        locate(WeightSource("net.pth"), name="net")
 
 
 def test_a_malformed_url_is_no_traceback(tmp_path: Path) -> None:
@@ -159,29 +164,36 @@ def test_the_given_file_is_taken_before_all(tmp_path: Path) -> None:
     folder.mkdir()
     for path in (given, folder / "net.pth"):
         path.touch()
-    assert locate(WeightSource("net.pth"), file=given, folders=[folder]) == given
+    assert locate(WeightSource("net.pth"), name="plain", file=given, folders=[folder]) == given
 
 
 def test_a_given_file_that_is_not_there(tmp_path: Path) -> None:
     message = r"the weight file .*gone.pth does not exist; the original is at http://host/net.pth"
     with pytest.raises(WeightsError, match=message):
-        locate(WeightSource("net.pth", "http://host/net.pth"), file=tmp_path / "gone.pth")
+        locate(WeightSource("net.pth", "http://host/net.pth"), name="net", file=tmp_path / "gone.pth")
 
 
 def test_folders_are_searched_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, server: str
 ) -> None:
     monkeypatch.setenv("DEEPDREAM_MODELS", f"{tmp_path / 'b'}{os.pathsep}{tmp_path / 'c'}")
+    (tmp_path / "a").mkdir()
     folders = search_folders([tmp_path / "a"])
     assert folders == [tmp_path / "a", tmp_path / "b", tmp_path / "c", cache]
     assert folders[-1] == cache_dir()
     # Last to first: each new file is found before the ones there already.
-    assert locate(source(server), folders=[tmp_path / "a"]) == cache / "net.pth"
+    assert locate(source(server), name="plain", folders=[tmp_path / "a"]) == cache / "net.pth"
     for folder in reversed(folders[:-1]):
-        for name in ("net.safetensors", "net.pth"):
+        for name in ("plain.pth", "plain.safetensors", "net.safetensors", "net.pth"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
-            assert locate(WeightSource("net.pth"), folders=[tmp_path / "a"]) == folder / name
+            assert locate(WeightSource("net.pth"), name="plain", folders=[tmp_path / "a"]) == folder / name
+
+
+def test_a_model_folder_that_is_not_there(tmp_path: Path) -> None:
+    message = r"^the model folder .*gone does not exist; correct --model-dirs$"
+    with pytest.raises(SettingsError, match=message):
+        locate(WeightSource("net.pth"), name="net", folders=[tmp_path, tmp_path / "gone"])
 
 
 @pytest.fixture
@@ -270,3 +282,21 @@ def test_the_first_differences_are_named_and_nothing_is_loaded() -> None:
         "a is unknown; and 1 more"
     )
     torch.testing.assert_close(module.weight, before)
+
+
+@pytest.mark.parametrize("url", ["http://host/net.pth", None])
+def test_every_wrong_file_ends_with_the_advice(tmp_path: Path, url: str | None) -> None:
+    advice = advice_for(WeightSource("net.pth", url), option="--model", name="vgg16")
+    where = ": the right file is at http://host/net.pth" if url else ""
+    assert advice == (
+        f"it was read as the weights of --model vgg16{where}; if it is another network's, change --model"
+    )
+    path = tmp_path / "net.pth"
+    for content in (b"<html>", None):
+        path.write_bytes(content) if content else torch.save([1], path)
+        with pytest.raises(WeightsError) as caught:
+            read_state_dict(path, advice=advice)
+        assert str(caught.value).endswith(f"; {advice}")
+    with pytest.raises(WeightsError) as caught:
+        load_strictly(nn.Linear(3, 2), {}, path=path, advice=advice)
+    assert str(caught.value).endswith(f"bias is missing; {advice}")
