@@ -66,6 +66,14 @@ def _cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: CUDA has a class for it, the CPU and MPS only a message."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    message = r"can't allocate memory|not enough memory|out of memory"
+    return isinstance(error, RuntimeError) and re.search(message, str(error)) is not None
+
+
 @contextmanager
 def backends(settings: DeviceSettings) -> Iterator[None]:
     """PyTorch's back ends switched as asked for, and back again."""

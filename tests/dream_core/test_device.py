@@ -7,7 +7,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dream_core.device import backends, choose_devices, choose_dtype, choose_flow_device, parse_device
+from dream_core.device import (
+    backends,
+    choose_devices,
+    choose_dtype,
+    choose_flow_device,
+    is_out_of_memory,
+    parse_device,
+)
 from dream_core.errors import SettingsError
 from dream_core.settings import DeviceSettings
 
@@ -168,3 +175,30 @@ def test_switching_back_ends_warns_of_nothing() -> None:
         for mkldnn in (True, False):
             with backends(DeviceSettings(mkldnn=mkldnn)):
                 pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB)"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_ran_out_is_recognised(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory")])
+def test_other_errors_are_not_about_memory(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_the_cpu_itself_says_what_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
