@@ -195,7 +195,7 @@ class AscentSettings:
         gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: larger, softer patterns. 0 is
             off.
         laplacian_levels: Split the gradient into this many octaves of detail and give all the same
-            strength. 0 is off.
+            strength, at most as many as the picture has. 0 is off.
         laplacian_sigma: Sigma in pixels of the blur that separates those levels.
         fft_block: Take the lowest spatial frequencies, up to this many cycles per picture, out of the
             gradient. 0 is off.
@@ -254,7 +254,7 @@ class TileSettings:
     """Dreaming a large picture piece by piece, in bounded memory.
 
     Args:
-        tile_size: Longest side of a tile in pixels. 0 dreams each size whole.
+        tile_size: Longest side of a tile in pixels, at least 64. 0 dreams each size whole.
         tile_overlap: Part of a tile that overlaps with the next one, 0 to 0.5.
         tile_roll: Shift the grid of tiles at random before every step, so that no seam can build up.
     """

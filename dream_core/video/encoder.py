@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,12 +57,15 @@ class Encoder:
         self._path = path
         self._size = size
         self._is_gif = path.suffix.lower() == ".gif"
-        codec = _codec("gif" if self._is_gif else settings.codec)
-        self._pixel_format = "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
-        self._padding = _padding(self._pixel_format, *size)
         self._container = _open_container(path, options=_muxer_options(path, fps=fps, settings=settings))
         self._sound: SoundCopy | None = None
         try:
+            own = None if self._is_gif else settings.codec
+            codec = _codec(own or _default_codec(self._container.format.name))
+            self._pixel_format = (
+                "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
+            )
+            self._padding = _padding(self._pixel_format, *size)
             self._open_streams(codec, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
         except BaseException:
             self._release()
@@ -90,10 +95,12 @@ class Encoder:
             self._sound = _copy_sound(sound, self._container)
         try:
             self._container.start_encoding()
+        except OSError as error:  # here the file is made; encoders fail in other ways
+            raise VideoError(_cannot_write(self._path, error)) from error
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{codec.name} cannot encode {width}x{height} {self._pixel_format} into {self._path.suffix} "
-                f"({_reason(error)}): choose another codec, pixel format or size"
+                f"({_reason(error)}): choose another --codec, --pixel-format or --size"
             ) from error
         self._palette = (
             Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
@@ -181,12 +188,26 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def _cannot_write(path: Path, error: Exception) -> str:
+    return f"{path} cannot be written ({_reason(error)}): check the folder"
+
+
+def _default_codec(container: str) -> str:
+    """H.264 wherever it goes, else what ffmpeg puts into such a container: VP9 into WebM."""
+    with closing(av.open(BytesIO(), "w", format=container)) as probe:
+        try:
+            probe.add_stream("libx264")
+        except ValueError:
+            return probe.default_video_codec if probe.default_video_codec != "none" else "libx264"
+    return "libx264"
+
+
 def _codec(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:  # PyAV's UnknownCodecError is one
         raise VideoError(
-            f"codec {name} is not an encoder of this ffmpeg: expected one such as libx264, libx265, "
+            f"codec {name} is not an encoder of this ffmpeg: expected a --codec such as libx264, libx265, "
             "libvpx-vp9, libsvtav1, ffv1 or prores_ks"
         ) from error
     if codec.type != "video":
@@ -231,7 +252,7 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
             ".gif, a picture such as .png, or a folder"
         ) from error
     except OSError as error:
-        raise VideoError(f"{path} cannot be written ({_reason(error)}): check the folder") from error
+        raise VideoError(_cannot_write(path, error)) from error
 
 
 def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
@@ -255,8 +276,8 @@ def _add_stream(
         stream = container.add_stream(codec.name, rate=fps.limit_denominator(1001))
     except ValueError as error:
         raise VideoError(
-            f"{container.format.name} files hold no {codec.name}: expected codec "
-            f"{container.default_video_codec}, or another suffix"
+            f"{container.format.name} files hold no {codec.name}: leave --codec out for "
+            f"{container.default_video_codec}, or choose another suffix"
         ) from error
     assert isinstance(stream, VideoStream)
     context = stream.codec_context

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream_core.settings import OutputSettings
+from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
 
 # The process with another body than the command.
@@ -94,5 +94,5 @@ return cli.main([{str(source)!r}, {str(target)!r}])"""
     done = process(body)
     assert done.returncode == 143
     assert done.stderr.strip() == f"stopped: {target} has the 1 frame done so far"
-    with open_clip(target) as clip:
+    with open_clip(target, settings=InputSettings()) as clip:
         assert len(list(clip)) == 1

@@ -73,6 +73,20 @@ def test_by_default_it_is_h264_tagged_as_bt709(tmp_path):
         assert tags == (1, 1, 1, 1)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("webm", "vp9"), ("mkv", "h264"), ("avi", "h264")])
+def test_every_container_has_a_codec_by_default(tmp_path, suffix, codec):
+    path = tmp_path / f"out.{suffix}"
+    write(path, ramp(3), settings=OutputSettings())
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name.removeprefix("lib") == codec
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write")
+def test_a_file_that_cannot_be_made_is_not_the_codecs_fault():
+    with pytest.raises(VideoError, match=r"part\.mp4 cannot be written \(.*\): check the folder"):
+        write("/proc/out.mp4", ramp(1))
+
+
 def test_the_finished_mp4_is_not_fragmented_and_starts_at_zero(tmp_path):
     path = tmp_path / "out.mp4"
     write(path, ramp(24), settings=OutputSettings(update_interval=4))
@@ -347,7 +361,7 @@ def test_folders_on_the_way_are_made(tmp_path):
         (
             "out.mp4",
             OutputSettings(codec="h265"),
-            r"codec h265 is not an encoder of this ffmpeg: expected one such as",
+            r"codec h265 is not an encoder of this ffmpeg: expected a --codec such as",
         ),
         ("out.mp4", OutputSettings(codec="aac"), r"codec aac encodes audio: expected a video encoder"),
         (
@@ -360,9 +374,14 @@ def test_folders_on_the_way_are_made(tmp_path):
             OutputSettings(codec="rawvideo", pixel_format="oops"),
             r"pixel format oops is unknown to ffmpeg",
         ),
-        ("out.webm", OutputSettings(), r"webm files hold no libx264: expected codec vp9"),
+        ("out.webm", OutputSettings(codec="libx264"), r"hold no libx264: leave --codec out for vp9, or"),
+        ("out.wav", OutputSettings(), r"wav files hold no libx264: .* choose another suffix"),
         ("out.xyz", OutputSettings(), r"\.xyz is no video format that ffmpeg writes: expected \.mp4"),
-        ("out.mpg", OutputSettings(codec="mpeg1video"), r"mpeg1video cannot encode 64x48 yuv420p into \.mpg"),
+        (
+            "out.mpg",
+            OutputSettings(codec="mpeg1video"),
+            r"mpeg1video cannot encode 64x48 yuv420p into \.mpg .* choose another --codec, --pixel-format or",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_said_before_any_work(tmp_path, name, settings, message):
@@ -434,8 +453,7 @@ def copy(
 def test_sound_is_copied_or_where_it_must_be_encoded_anew(
     make_clip, tmp_path, source, codec, target, expected
 ):
-    settings = OutputSettings(codec="libvpx-vp9" if target.endswith("webm") else "libx264")
-    copy(make_clip(source, count=36, fps=12, sound=codec), tmp_path / target, output_settings=settings)
+    copy(make_clip(source, count=36, fps=12, sound=codec), tmp_path / target)
     name, first, last, loudness = _sound(tmp_path / target)
     assert name.startswith(expected)
     assert last - first == pytest.approx(3, abs=0.08)
