@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .console import Teller, objective_teller
-from .device import backends
+from .device import backends, is_out_of_memory
 from .dream import DreamCallback, DreamStep, build_objective, look_at
 from .errors import DeepDreamError, SettingsError, VideoError
-from .models.dream_model import DreamModel
+from .models.dream_model import DreamModel, outline
 from .objectives import Objective
 from .pipeline import PipelineSettings, dream_clip, load_dreamer, load_models
 from .settings import (
@@ -102,6 +101,17 @@ class Command:
         return PipelineSettings(self.model, dream, self.temporal, self.flow, self.occlusion, self.device)
 
     @property
+    def given_lists(self) -> list[str]:
+        """The options given that take any number of values, and so the INPUT after them too."""
+        return [
+            "--" + name.replace("_", "-")
+            for group in vars(self).values()
+            if is_dataclass(group)
+            for name, value in vars(group).items()
+            if isinstance(value, tuple) and value != getattr(type(group)(), name)
+        ]
+
+    @property
     def given_input(self) -> Path:
         """The input.
 
@@ -109,7 +119,10 @@ class Command:
             SettingsError: there is none.
         """
         if self.input is None:
-            raise SettingsError("expected an INPUT: a video, a picture or a folder of pictures; see --help")
+            hint = "; see --help"
+            if lists := self.given_lists:
+                hint = f": put INPUT before options that take lists ({', '.join(lists)})"
+            raise SettingsError(f"expected an INPUT, a video, a picture or a folder of pictures{hint}")
         return self.input
 
 
@@ -129,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run(command, teller)
     except DeepDreamError as error:
         teller.fail(str(error))
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         teller.fail(
             "out of memory: dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
             "--flow-scale 0.5"
@@ -148,11 +163,11 @@ def run(command: Command, teller: Teller) -> int:
         KeyboardInterrupt: nothing was done yet when it came.
     """
     if command.report.print_layers:
-        print_layers(load_models(command.model, command.device)[0])
+        print_layers(outline(command.model.model))
         return 0
     with open_clip(command.given_input, settings=command.read) as clip:
         if command.report.print_channels or command.report.classify:
-            look_into(clip, command)
+            look_into(clip, command, teller)
             return 0
         return dream_file(clip, command, teller)
 
@@ -252,9 +267,9 @@ def default_output(source: Path) -> Path:
     return source.with_name(source.stem + SUFFIX + (source.suffix if keeps_its_kind else ".mp4"))
 
 
-def look_into(clip: Clip, command: Command) -> None:
+def look_into(clip: Clip, command: Command, teller: Teller) -> None:
     """Print, on standard output, what the network sees in a clip's first frame."""
-    model = load_models(command.model, command.device)[0]
+    model = load_models(command.model, command.device, progress=teller.downloaded)[0]
     picture = next(clip).picture[None].to(model.device)
     if command.report.classify:
         for label, probability in model.classify(picture, command.report.classify):

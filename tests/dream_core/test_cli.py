@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from dream_core import pipeline
 from dream_core.cli import Command, default_output, main
+from dream_core.models import dream_model
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import synthetic_clip
@@ -149,7 +150,7 @@ def test_ctrl_c_before_the_first_frame(
         (["--codec", "h265"], "h265"),
         (["--octaves", "0"], "--octaves"),
         (["--save-every", "1"], "add --keep FOLDER"),
-        (["--brightness-threshold", "-1"], "brightness_threshold"),
+        (["--brightness-threshold", "-1"], "--brightness-threshold of at least 0, got -1"),
         (["--tile-overlap", "0.9"], "--tile-overlap"),
     ],
 )
@@ -171,8 +172,10 @@ def test_mistakes_get_one_line(
 def test_a_missing_input_and_none(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["missing.mp4", *quick]) == 1
     assert "missing.mp4 does not exist" in capsys.readouterr().err
-    assert main(quick) == 1
-    assert "expected an INPUT" in capsys.readouterr().err
+    assert main([]) == 1
+    assert "expected an INPUT, a video, a picture or a folder of pictures; see" in capsys.readouterr().err
+    assert main(["--layers", "fire2", "clip.mp4"]) == 1
+    assert "put INPUT before options that take lists (--layers)" in capsys.readouterr().err
 
 
 def test_an_existing_output_is_spared(
@@ -209,6 +212,20 @@ def test_layers_are_listed(quick: list[str], capsys: pytest.CaptureFixture[str])
     lines = capsys.readouterr().out.splitlines()
     assert any(re.fullmatch(r"fire2 +128 channels.*", line) for line in lines)
     assert sum("(default)" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_are_listed_without_weights(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loaded(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(dream_model, "locate", loaded)
+    assert main(["--model", name, "--print-layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("(default)" in line for line in lines) == 1
+    assert any(f"{MODELS[name].classes} channels" in line for line in lines)
 
 
 def test_channels_and_classes_are_printed(
@@ -285,3 +302,24 @@ def test_documents_name_only_options_that_exist(document: str, capsys: pytest.Ca
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", help_text(capsys)))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
     assert named - {"--help"} <= flags
+
+
+def test_memory_that_ran_out_is_one_line_and_other_errors_are_not_hidden(
+    clip: Path,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(message: str) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(pipeline, "load_models", fail)
+
+    failing("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    assert main([str(clip), str(tmp_path / "o.mp4"), *quick]) == 1
+    assert "out of memory: dream in pieces with --tile-size" in capsys.readouterr().err
+    failing("shapes do not match")
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main([str(clip), str(tmp_path / "o.mp4"), *quick])
