@@ -9,6 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from .checks import check_choice, check_number
 from .errors import SettingsError
 from .gradients import shape_gradient
 from .settings import AscentSettings, OptimizerName, RandomTransforms
@@ -97,31 +98,27 @@ class BoundedLBFGS(torch.optim.Optimizer):
 
 def check_ascent(settings: AscentSettings) -> None:
     """Raise a SettingsError for settings out of range."""
-    for name, value, choices in (
-        ("--optimizer", settings.optimizer, get_args(OptimizerName)),
-        ("--random-transforms", settings.random_transforms, get_args(RandomTransforms)),
-    ):
-        if value not in choices:
-            raise SettingsError(f"expected {name} to be one of {', '.join(choices)}, got '{value}'")
-    if not (settings.learning_rate > 0 and settings.laplacian_sigma > 0 and settings.lbfgs_history > 0):
-        raise SettingsError(
-            "expected --learning-rate, --laplacian-sigma and --lbfgs-history above 0, got "
-            f"{settings.learning_rate:g}, {settings.laplacian_sigma:g} and {settings.lbfgs_history}"
-        )
-    if settings.jitter < 0:
-        raise SettingsError(f"expected --jitter of at least 0 pixels, got {settings.jitter}")
-    percents = (settings.norm_percent, settings.abs_percent, settings.mean_percent)
-    if not all(0 <= percent <= 100 for percent in percents):
-        raise SettingsError(
-            "expected --norm-percent, --abs-percent and --mean-percent from 0 to 100, got "
-            + ", ".join(f"{percent:g}" for percent in percents)
-        )
+    check_choice("--optimizer", settings.optimizer, get_args(OptimizerName))
+    check_choice("--random-transforms", settings.random_transforms, get_args(RandomTransforms))
+    check_number("--learning-rate", settings.learning_rate, least=0, above=True)
+    check_number("--lbfgs-history", settings.lbfgs_history, least=1)
+    check_number("--jitter", settings.jitter, least=0)
+    check_number("--gradient-blur", settings.gradient_blur, least=0)
+    check_number("--laplacian-levels", settings.laplacian_levels, least=0)
+    check_number("--laplacian-sigma", settings.laplacian_sigma, least=0, above=True)
+    check_number("--fft-block", settings.fft_block, least=0)
+    check_number("--norm-percent", settings.norm_percent, least=0, most=100)
+    check_number("--abs-percent", settings.abs_percent, least=0, most=100)
+    check_number("--mean-percent", settings.mean_percent, least=0, most=100)
+    if not 0 <= settings.seed < 2**64:
+        raise SettingsError(f"expected --seed from 0 to 2^64 - 1, got {settings.seed}")
 
 
 def _optimizer(picture: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
     lr = settings.learning_rate * LEVEL
     if settings.optimizer == "adam":
-        return torch.optim.Adam([picture], lr=lr, fused=True)
+        # Other devices have no fused kernel.
+        return torch.optim.Adam([picture], lr=lr, fused=picture.device.type in ("cpu", "cuda"))
     if settings.optimizer == "classic":
         return ClassicAscent([picture], lr=lr)
     return BoundedLBFGS(picture, lr=lr, history_size=settings.lbfgs_history)
@@ -142,7 +139,7 @@ def climb(
         picture: (1,3,H,W) in 0..1; it is left as it is.
         gradient: the objective and its gradient.
         steps: number of steps.
-        settings: optimiser, random views, gradient filters.
+        settings: optimiser, random views, gradient filters; within the ranges of `check_ascent`.
         generator: on the CPU; decides the random views.
         on_step: told about every step.
 
@@ -150,9 +147,8 @@ def climb(
         The picture after the last step, (1,3,H,W).
 
     Raises:
-        SettingsError: a setting is out of range, or the picture became infinite or not a number.
+        SettingsError: the picture became infinite or not a number.
     """
-    check_ascent(settings)
     # The layout that networks compute in: gradients come in it, and nothing has to be turned over.
     parameter = picture.detach().clone(memory_format=torch.channels_last)
     optimizer = _optimizer(parameter, settings)

@@ -11,20 +11,26 @@ import torch
 from torch import Tensor
 
 from .ascent import StepCallback, check_ascent, climb
-from .errors import SettingsError
 from .models.dream_model import DreamModel
 from .models.labels import channel_indices
-from .objectives import LayerTerm, Objective, parse_layers, split_list
-from .octaves import leave_out_small, octave_sizes
-from .picture import Size, check_contrast, check_picture, finish, noise, resize, size_of, zoom
+from .objectives import LayerTerm, Objective, check_objective, parse_layers, split_list
+from .octaves import check_octaves, leave_out_small, octave_sizes
+from .picture import (
+    Size,
+    check_picture,
+    check_picture_settings,
+    finish,
+    kept_by_zoom,
+    noise,
+    resize,
+    size_of,
+    zoom,
+)
 from .settings import DreamSettings, ObjectiveSettings, OctaveCarry, OctaveSettings
 from .tiling import check_tiles, objective_gradient
 
 LOOK_SIZE = 512
 """Longest side at which a picture is looked at to choose channels; the choice needs no more."""
-
-SAFE_SIDE = 300
-"""No network here needs pictures larger than this; asking for its true least size takes a moment."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,7 @@ def _channels(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tup
             return ()  # asking the network how many channels there are takes a while
         found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
         return tuple(found)
-    if len(words) != 1 or not words[0].isdigit():
-        raise SettingsError(
-            f"channel mode '{settings.channel_mode}' takes one number, how many channels; got {words or 'none'}"
-        )
+    check_objective(settings)  # one number
     return (int(words[0]),)
 
 
@@ -100,22 +103,24 @@ def visible_sizes(
     size: Size, settings: OctaveSettings, model: DreamModel, layers: Sequence[str]
 ) -> list[Size]:
     """The octave sizes of a picture that are large enough for the layers; a warning names the others."""
-    sizes = octave_sizes(size, settings)
-    if min(min(octave) for octave in sizes) >= SAFE_SIDE:
-        return sizes
-    return leave_out_small(sizes, model.smallest_side(layers))
+    return leave_out_small(octave_sizes(size, settings), model.smallest_side(layers))
 
 
-def _check_settings(settings: DreamSettings, models: Sequence[DreamModel]) -> None:
-    """What would otherwise only be found out when much work is done."""
-    if settings.octave.octave_steps < 0 or settings.octave.iterations < 1:
-        raise SettingsError(
-            "expected --octave-steps of at least 0 and --iterations of at least 1, got "
-            f"{settings.octave.octave_steps} and {settings.octave.iterations}"
-        )
+def check_dream(settings: DreamSettings, *, devices: int = 1) -> None:
+    """Find mistakes that show without a picture or a network.
+
+    Args:
+        settings: how to dream.
+        devices: how many share the tiles of a picture.
+
+    Raises:
+        SettingsError: a setting is out of range, or does not fit another.
+    """
+    check_objective(settings.objective)
+    check_octaves(settings.octave)
     check_ascent(settings.ascent)
-    check_tiles(models, settings.tile)
-    check_contrast(settings.picture)
+    check_tiles(settings.tile, devices=devices)
+    check_picture_settings(settings.picture)
 
 
 def dream_pass(
@@ -148,6 +153,7 @@ def dream(
     *,
     settings: DreamSettings,
     objective: Objective | None = None,
+    colors: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream on a picture (Mordvintsev et al. 2015, "Inceptionism").
@@ -159,6 +165,7 @@ def dream(
         models: the network; more than one, on different devices, share the tiles of each picture.
         settings: how to dream.
         objective: what to make more of; by default what `settings.objective` says.
+        colors: (1,3,H,W), whose colours `settings.picture.original_colors` keeps; by default the picture.
         on_step: told about every gradient step.
 
     Returns:
@@ -169,7 +176,8 @@ def dream(
         SettingsError: a setting is out of range or does not fit the network.
     """
     check_picture(picture)
-    _check_settings(settings, models)
+    check_dream(settings, devices=len(models))
+    kept_by_zoom(size_of(picture), settings.picture.zoom, settings.picture.zoom_mode)
     model, look = models[0], settings.objective.channel_capture
     generator = torch.Generator().manual_seed(settings.ascent.seed)
     frame = picture.detach().to(model.device, torch.float32)
@@ -198,7 +206,7 @@ def dream(
         if iteration:
             current = zoom(current, settings.picture.zoom, settings.picture.zoom_mode)
         current = dream_pass(current, sizes, climb_octave, carry=settings.octave.octave_carry)
-    return finish(current, frame, settings.picture)
+    return finish(current, frame if colors is None else colors.to(frame), settings.picture)
 
 
 def _reporter(on_step: DreamCallback | None, settings: OctaveSettings, octaves: int) -> StepCallback | None:

@@ -5,6 +5,7 @@ All take and return (B,C,H,W) and are pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,9 @@ from .settings import AscentSettings
 
 
 def blur(gradient: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, sigma in pixels."""
+    """Gaussian blur, sigma in pixels. One wider than the picture leaves its mean."""
+    if sigma >= max(gradient.shape[-2:]):
+        return gradient.mean((-2, -1), keepdim=True).expand_as(gradient)
     size = 2 * max(1, round(3 * sigma)) + 1
     # Reflection needs a side longer than the padding; narrow pictures repeat their edge instead.
     border = "reflect" if min(gradient.shape[-2:]) > size // 2 else "replicate"
@@ -33,13 +36,14 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
 
     Args:
         gradient: (B,C,H,W).
-        levels: number of bands, at least 1.
+        levels: number of bands, at least 1; none is coarser than the picture.
         sigma: of the blur that splits off the first band, in pixels.
     """
     total = torch.zeros_like(gradient)
     # What rounding leaves of an empty band is not to be amplified.
     floor = (1e-5 * _strength(gradient)).clamp_min(1e-30)
-    for level in range(levels):
+    coarsest = max(0, math.ceil(math.log2(max(gradient.shape[-2:]) / sigma)))
+    for level in range(min(levels, coarsest + 1)):
         low = blur(gradient, sigma * 2**level)
         total += _unit(gradient - low, floor)
         gradient = low

@@ -16,8 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_choice, check_number, warn_once
 from .errors import SettingsError
-from .settings import ChannelMode, LossMode
+from .settings import ChannelCapture, ChannelMode, LossMode, ObjectiveSettings
+
+COUNTING: tuple[ChannelMode, ...] = ("strong", "avg", "weak")
+"""The modes that take a number of channels instead of a list of them."""
 
 Activations = Mapping[str, Tensor]
 
@@ -92,6 +96,13 @@ class LayerTerm:
             raise SettingsError(
                 f"expected a channel mode of {', '.join(get_args(ChannelMode))}, got '{self.channel_mode}'"
             )
+        if self.channel_mode in COUNTING and (len(self.channels) != 1 or self.channels[0] < 1):
+            raise SettingsError(
+                f"expected one number of at least 1 as channels for channel mode '{self.channel_mode}', got "
+                f"{', '.join(map(str, self.channels)) or 'none'}"
+            )
+        # A channel that is named twice counts once.
+        object.__setattr__(self, "channels", tuple(dict.fromkeys(self.channels)))
 
     def resolve(self, activation: Tensor) -> LayerTerm:
         """Choose the channels by looking at an activation (B,C,H,W): the same term in mode all.
@@ -139,10 +150,9 @@ def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
             )
         return chosen
     count = term.channels[0]
-    if len(term.channels) != 1 or not 1 <= count <= available:
+    if count > available:
         raise SettingsError(
-            f"channel mode '{term.channel_mode}' takes one number from 1 to {available} for layer "
-            f"'{term.layer}', got {', '.join(map(str, term.channels))}"
+            f"expected a number from 1 to {available} in --channels for layer '{term.layer}', got {count}"
         )
     weakest_first = activation.float().mean(dim=(0, 2, 3)).argsort(stable=True).tolist()
     first = {"weak": 0, "avg": (available - count) // 2, "strong": available - count}[term.channel_mode]
@@ -227,6 +237,24 @@ def layer(
 ) -> Objective:
     """The objective to excite one layer, or some of its channels."""
     return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
+
+
+def check_objective(settings: ObjectiveSettings) -> None:
+    """Raise a SettingsError for settings that no network could take."""
+    check_choice("--loss", settings.loss, list(LOSSES))
+    check_choice("--channel-mode", settings.channel_mode, get_args(ChannelMode))
+    check_choice("--channel-capture", settings.channel_capture, get_args(ChannelCapture))
+    check_number("--dream-weight", settings.dream_weight)
+    check_number("--tv-weight", settings.tv_weight)
+    check_number("--l2-weight", settings.l2_weight)
+    words = split_list(settings.channels)
+    if settings.channel_mode == "ignore" and not words:
+        warn_once("--channel-mode ignore does nothing without --channels: name those to ignore")
+    if settings.channel_mode in COUNTING and (len(words) != 1 or not words[0].isdigit()):
+        raise SettingsError(
+            f"expected one number in --channels for --channel-mode {settings.channel_mode}, how many channels, "
+            f"got {', '.join(words) or 'none'}"
+        )
 
 
 def split_list(entries: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checks import check_number
 from .errors import PictureError, SettingsError
 from .settings import OcclusionSettings
 from .warp import came_from_inside, check_flow, describe, warp
@@ -40,7 +41,7 @@ def reliable_mask(
 
     Raises:
         PictureError: the shapes do not fit, or the forward flow is missing.
-        SettingsError: the threshold or the softness is negative.
+        SettingsError: the threshold or the softness is out of range.
     """
     check_occlusion(settings)
     _check_pictures(frame, previous)
@@ -60,13 +61,9 @@ def reliable_mask(
 
 
 def check_occlusion(settings: OcclusionSettings) -> None:
-    """Raise a SettingsError for a negative or undefined threshold or softness."""
-    if not settings.brightness_threshold >= 0:
-        raise SettingsError(
-            f"expected brightness_threshold of at least 0 levels, got {settings.brightness_threshold}"
-        )
-    if not settings.mask_softness >= 0:
-        raise SettingsError(f"expected mask_softness of at least 0, got {settings.mask_softness}")
+    """Raise a SettingsError for a threshold or softness out of range."""
+    check_number("--brightness-threshold", settings.brightness_threshold, least=0)
+    check_number("--mask-softness", settings.mask_softness, least=0, most=1)
 
 
 def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from torch import Tensor
 
+from .checks import check_choice, check_number
 from .errors import PictureError, SettingsError
 from .gradients import percentile
 from .settings import PictureSettings, ZoomMode
@@ -61,15 +64,29 @@ def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
     """
     if amount == 0:
         return picture
-    height, width = size_of(picture)
-    kept = [1 - amount / 100] * 2 if mode == "percent" else [1 - amount / width, 1 - amount / height]
-    if min(kept) <= 0:
-        raise SettingsError(
-            f"a zoom of {amount:g} {mode} leaves nothing of a picture of {height}x{width} pixels"
-        )
+    kept = kept_by_zoom(size_of(picture), amount, mode)
+    if picture.device.type == "mps":
+        # Apple's grid_sample has no bicubic before torch 2.13.
+        return zoom(picture.cpu(), amount, mode).to(picture.device)
     matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=picture.dtype, device=picture.device)
     grid = F.affine_grid(matrix.expand(len(picture), 2, 3), list(picture.shape), align_corners=False)
     return F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+
+
+def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, float]:
+    """The fractions of width and height that a zoom leaves of a picture.
+
+    Raises:
+        SettingsError: nothing would be left.
+    """
+    height, width = size
+    across, down = (100, 100) if mode == "percent" else (width, height)
+    if not amount < min(across, down):
+        raise SettingsError(
+            f"expected --zoom below {min(across, down)} {mode} for a picture of {height}x{width} pixels, "
+            f"got {amount:g}"
+        )
+    return 1 - amount / across, 1 - amount / down
 
 
 def noise(size: Size, generator: torch.Generator) -> Tensor:
@@ -89,21 +106,26 @@ def stretch_contrast(picture: Tensor, percent: float) -> Tensor:
     return picture / percentile(picture, percent).clamp_min(1e-6)
 
 
-def check_contrast(settings: PictureSettings) -> None:
-    """Raise a SettingsError unless the contrast percentile is within 0..100."""
-    if not 0 <= settings.contrast <= 100:
-        raise SettingsError(f"expected --contrast from 0 to 100 percent, got {settings.contrast:g}")
+def check_picture_settings(settings: PictureSettings) -> None:
+    """Raise a SettingsError for settings that are out of range for every picture."""
+    check_choice("--init", settings.init, ("image", "random"))
+    check_choice("--zoom-mode", settings.zoom_mode, get_args(ZoomMode))
+    check_number("--contrast", settings.contrast, least=0, most=100)
+    check_number("--zoom", settings.zoom)
+    if settings.zoom_mode == "percent" and settings.zoom >= 100:
+        raise SettingsError(f"expected --zoom below 100 percent, got {settings.zoom:g}")
 
 
-def finish(dreamed: Tensor, frame: Tensor, settings: PictureSettings) -> Tensor:
+def finish(dreamed: Tensor, colors: Tensor, settings: PictureSettings) -> Tensor:
     """Contrast and colours as the settings say, then the range 0..1.
 
-    Raises:
-        SettingsError: the contrast percentile is not within 0..100.
+    Args:
+        dreamed: (B,3,H,W).
+        colors: (B,3,H,W), whose colours are kept where the settings say so.
+        settings: such as `check_picture_settings` passes.
     """
-    check_contrast(settings)
     if settings.contrast > 0:
         dreamed = stretch_contrast(dreamed, settings.contrast)
     if settings.original_colors:
-        dreamed = keep_colors(dreamed, frame)
+        dreamed = keep_colors(dreamed, colors)
     return dreamed.clamp(0, 1)

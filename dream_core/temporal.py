@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from .blend import blend_frames
-from .dream import DreamCallback, dream
+from .checks import check_choice
+from .dream import DreamCallback, check_dream, dream
 from .errors import PictureError, SettingsError
 from .flow import FlowEstimator
 from .models.dream_model import DreamModel
 from .objectives import Objective
 from .occlusion import check_occlusion, reliable_mask
-from .picture import check_picture, keep_colors, zoom
+from .picture import check_picture, zoom
 from .settings import DreamSettings, OcclusionSettings, TemporalSettings
-from .warp import warp
+from .warp import WARP_MODES, warp
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class TemporalDreamer:
         objective: what to make more of; by default what `settings.objective` says.
 
     Raises:
-        SettingsError: the blend or a constant of the mask is out of range, or the feedback lacks its flow.
+        SettingsError: a setting is out of range or does not fit another, or the feedback lacks its flow.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class TemporalDreamer:
         occlusion: OcclusionSettings,
         objective: Objective | None = None,
     ) -> None:
+        check_dream(settings, devices=len(models))
+        check_choice("--warp", temporal.warp, WARP_MODES)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
                 f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
@@ -116,11 +119,13 @@ class TemporalDreamer:
             # A dream begun from noise goes on from itself.
             settings = replace(settings, picture=replace(settings.picture, init="image"))
         dreamed = dream(
-            start.clamp(0, 1), self.models, settings=settings, objective=self.objective, on_step=on_step
+            start.clamp(0, 1),
+            self.models,
+            settings=settings,
+            objective=self.objective,
+            colors=frame,
+            on_step=on_step,
         )
-        if self.settings.picture.original_colors:
-            # `dream` knows the start only, whose colours are partly those of earlier frames.
-            dreamed = keep_colors(dreamed, frame).clamp(0, 1)
         result = DreamedFrame(frame, dreamed, carried)
         self._previous = None if self.temporal.independent else replace(result, carried=None)
         return result

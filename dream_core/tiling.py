@@ -11,17 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 
 import torch
 from torch import Tensor
 
+from .checks import check_number
 from .errors import SettingsError
 from .models.dream_model import DreamModel
 from .objectives import Objective, Total
 from .picture import Size, size_of
 from .settings import TileSettings
 from .transforms import View, random_int
+
+SMALLEST_TILE = 64
+"""Smaller tiles would mostly see their own edges, and there would be very many."""
 
 GRID = 32
 """The strides of each network here multiply to at most this many pixels. A tile that begins on a multiple of it
@@ -55,8 +59,8 @@ def spans(side: int, tile: int, overlap: float) -> list[Span]:
     return [Span(start, min(start + tile, side)) for start in starts]
 
 
-def fade(all_spans: Sequence[Span], index: int) -> Tensor:
-    """The weight (length,) of one tile along a side; over all tiles the weights add up to 1 everywhere.
+def fades(all_spans: Sequence[Span]) -> list[Tensor]:
+    """The weight (length,) of each tile along a side; over all tiles the weights add up to 1 everywhere.
 
     Each weight falls towards its tile's edges, where the network sees least of what surrounds a pixel.
     """
@@ -65,8 +69,8 @@ def fade(all_spans: Sequence[Span], index: int) -> Tensor:
     for row, span in enumerate(all_spans):
         position = torch.arange(len(span)) + 0.5
         tents[row, span.start : span.stop] = torch.minimum(position, len(span) - position)
-    span = all_spans[index]
-    return (tents[index] / tents.sum(0))[span.start : span.stop]
+    weights = tents / tents.sum(0)
+    return [row[span.start : span.stop] for row, span in zip(weights, all_spans, strict=True)]
 
 
 def whole_gradient(model: DreamModel, objective: Objective, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,9 +110,9 @@ def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
     height, width = size
     rows = spans(height, settings.tile_size, settings.tile_overlap)
     columns = spans(width, settings.tile_size, settings.tile_overlap)
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            yield Tile(row, column, fade(rows, i)[:, None], fade(columns, j))
+    of_rows, of_columns = zip(rows, fades(rows), strict=True), list(zip(columns, fades(columns), strict=True))
+    for (row, row_weight), (column, column_weight) in product(of_rows, of_columns):
+        yield Tile(row, column, row_weight[:, None], column_weight)
 
 
 def tiled_gradient(
@@ -156,15 +160,17 @@ def _slopes(objective: Objective, totals: Sequence[Total]) -> tuple[Tensor, list
     return value.detach(), [float(slope) for slope in torch.autograd.grad(value, sums)]
 
 
-def check_tiles(models: Sequence[DreamModel], settings: TileSettings) -> None:
+def check_tiles(settings: TileSettings, *, devices: int = 1) -> None:
     """Raise a SettingsError for settings out of range, or for several devices and no tiles to share out."""
-    if settings.tile_size < 0 or not 0 <= settings.tile_overlap <= 0.5:
+    if settings.tile_size != 0 and settings.tile_size < SMALLEST_TILE:
         raise SettingsError(
-            f"expected --tile-size of at least 0 and --tile-overlap from 0 to 0.5, got {settings.tile_size} "
-            f"and {settings.tile_overlap:g}"
+            f"expected --tile-size of at least {SMALLEST_TILE}, or 0 for none, got {settings.tile_size}"
         )
-    if len(models) > 1 and settings.tile_size == 0:
-        raise SettingsError("several devices share out the tiles of a picture: choose a --tile-size")
+    check_number("--tile-overlap", settings.tile_overlap, least=0, most=0.5)
+    if devices > 1 and settings.tile_size == 0:
+        raise SettingsError(
+            "expected a --tile-size, got 0: several devices share out the tiles of a picture; choose 512, say"
+        )
 
 
 def layers_gradient(
@@ -200,16 +206,15 @@ def objective_gradient(
         models: the network, once per device; the picture is on the first one's.
         objective: of the layers and of the picture itself.
         picture: (1,3,H,W).
-        settings: the size of the tiles.
+        settings: the size of the tiles; within the ranges of `check_tiles`.
         generator: decides where the grid of tiles lies.
 
     Returns:
         The objective, 0-dimensional, and its gradient (1,3,H,W).
 
     Raises:
-        SettingsError: see `check_tiles`.
+        SettingsError: a layer or a channel does not exist.
     """
-    check_tiles(models, settings)
     value, gradient = layers_gradient(models, objective, picture, settings=settings, generator=generator)
     leaf = picture.detach().requires_grad_()
     with torch.enable_grad():

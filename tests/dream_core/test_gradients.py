@@ -35,6 +35,21 @@ def test_blur_keeps_constants_of_any_size(value: float, sigma: float, height: in
     torch.testing.assert_close(blur(flat, sigma), flat)
 
 
+@pytest.mark.parametrize("sigma", [9.0, 1e300])
+def test_a_blur_wider_than_the_picture_is_its_mean(sigma: float) -> None:
+    noise = torch.rand(1, 3, 7, 9)
+    expected = noise.mean((-2, -1), keepdim=True).expand(1, 3, 7, 9)
+    torch.testing.assert_close(blur(noise, sigma), expected)
+
+
+def test_levels_end_where_the_picture_does() -> None:
+    noise = torch.randn(1, 3, 16, 24)
+    # 1, 2, 4, 8, 16, 32: the last leaves the mean.
+    expected = equalize_octaves(noise, 6, 1.0)
+    assert torch.equal(equalize_octaves(noise, 10_000, 1.0), expected)
+    assert not torch.allclose(equalize_octaves(noise, 5, 1.0), expected)
+
+
 def test_blur_is_the_gaussian() -> None:
     dot = torch.zeros(1, 1, 31, 31)
     dot[..., 15, 15] = 1

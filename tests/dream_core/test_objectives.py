@@ -54,7 +54,7 @@ def test_bfloat16_is_summed_in_float32() -> None:
         ("all", (0,), 1.0),
         ("all", (0, 2), 0.5),
         ("all", (2, 1, 0), 0.0),
-        ("all", (0, 0, 2), 2 / 3),
+        ("all", (0, 0, 2), 0.5),
         ("ignore", (), 0.0),
         ("ignore", (0,), -0.5),
         ("ignore", (1, 2), 1.0),
@@ -94,14 +94,27 @@ def test_chosen_channels_stay_when_the_picture_changes() -> None:
         ("all", (0, -1), r"^layer 'a' has channels 0 to 2, got -1;"),
         ("ignore", (7,), r"^layer 'a' has channels 0 to 2, got 7;"),
         ("ignore", (0, 1, 2), r"^ignoring all 3 channels of layer 'a' leaves none to excite$"),
-        ("strong", (4,), r"^channel mode 'strong' takes one number from 1 to 3 for layer 'a', got 4$"),
-        ("avg", (0,), r"^channel mode 'avg' takes one number from 1 to 3 for layer 'a', got 0$"),
-        ("weak", (1, 2), r"^channel mode 'weak' takes one number from 1 to 3 for layer 'a', got 1, 2$"),
+        ("strong", (4,), r"^expected a number from 1 to 3 in --channels for layer 'a', got 4$"),
+        ("avg", (0,), r"^expected one number of at least 1 as channels for channel mode 'avg', got 0$"),
+        ("weak", (1, 2), r"^expected one number .* for channel mode 'weak', got 1, 2$"),
     ],
 )
 def test_wrong_channels(mode: str, channels: tuple[int, ...], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         layer("a", channels=channels, channel_mode=mode).resolve({"a": X})
+
+
+@pytest.mark.parametrize("mode", ["strong", "avg", "weak"])
+def test_a_choice_needs_its_number(mode: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected one number .* channel mode '{mode}', got none$"):
+        layer("a", channel_mode=mode)
+
+
+def test_a_channel_that_is_named_twice_counts_once() -> None:
+    assert layer("a", channels=(2, 0, 2)) == layer("a", channels=(2, 0))
+    assert layer("a", loss="mean", channels=(2, 0, 2))({"a": X}) == layer("a", loss="mean", channels=(2, 0))(
+        {"a": X}
+    )
 
 
 def test_a_wrong_channel_is_found_without_resolving() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dream_core.errors import PictureError, SettingsError
 from dream_core.occlusion import (
+    check_occlusion,
     flows_agree,
     off_motion_boundaries,
     reliable_mask,
@@ -288,15 +289,25 @@ def test_wrong_shapes(changed: dict[str, Tensor], message: str) -> None:
         )
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_constants_are_finite(value: float) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected --mask-softness from 0 to 1, got {value}$"):
+        check_occlusion(OcclusionSettings(mask_softness=value))
+    with pytest.raises(
+        SettingsError, match=rf"^expected --brightness-threshold of at least 0.*, got {value}$"
+    ):
+        check_occlusion(OcclusionSettings(brightness_threshold=value))
+
+
 def test_settings_out_of_range() -> None:
-    with pytest.raises(SettingsError, match="brightness_threshold of at least 0 levels, got -1"):
+    with pytest.raises(SettingsError, match=r"^expected --brightness-threshold of at least 0, got -1$"):
         same_brightness(grey(0.0), grey(0.0), threshold=-1)
     with pytest.raises(SettingsError, match="radius of at least 0 pixels, got -1"):
         soften_inwards(torch.ones(1, 1, 2, 2), radius=-1)
     with pytest.raises(PictureError, match=r"mask as floating point \(B, 1, H, W\), got \(1, 3, 2, 2\)"):
         soften_inwards(torch.ones(1, 3, 2, 2), radius=1)
     flow = torch.zeros(1, 2, 9, 9)
-    with pytest.raises(SettingsError, match=r"mask_softness of at least 0, got -0\.1"):
+    with pytest.raises(SettingsError, match=r"^expected --mask-softness from 0 to 1, got -0\.1$"):
         reliable_mask(
             flow, flow, frame=grey(0.0), previous=grey(0.0), settings=OcclusionSettings(mask_softness=-0.1)
         )

@@ -8,8 +8,10 @@ from torch import Tensor
 from dream_core.errors import PictureError, SettingsError
 from dream_core.picture import (
     check_picture,
+    check_picture_settings,
     finish,
     keep_colors,
+    kept_by_zoom,
     noise,
     resize,
     size_of,
@@ -118,9 +120,9 @@ def test_moving_out_reflects_the_picture() -> None:
 @pytest.mark.parametrize(
     ("amount", "mode", "message"),
     [
-        (100, "percent", r"^a zoom of 100 percent leaves nothing of a picture of 4x6 pixels$"),
-        (4, "pixel", r"^a zoom of 4 pixel leaves nothing of a picture of 4x6 pixels$"),
-        (5.5, "pixel", r"^a zoom of 5.5 pixel leaves nothing"),
+        (100, "percent", r"^expected --zoom below 100 percent for a picture of 4x6 pixels, got 100$"),
+        (4, "pixel", r"^expected --zoom below 4 pixel for a picture of 4x6 pixels, got 4$"),
+        (5.5, "pixel", r"^expected --zoom below 4 pixel for .* got 5.5$"),
     ],
 )
 def test_too_much_zoom(amount: float, mode: str, message: str) -> None:
@@ -170,7 +172,23 @@ def test_finish_stretches_before_it_takes_the_colours() -> None:
     assert torch.equal(finished, expected)
 
 
-@pytest.mark.parametrize("contrast", [-1, 101])
-def test_wrong_contrast(contrast: float) -> None:
-    with pytest.raises(SettingsError, match=rf"^expected --contrast from 0 to 100 percent, got {contrast}$"):
-        finish(torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2), PictureSettings(contrast=contrast))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contrast": -1}, r"^expected --contrast from 0 to 100, got -1$"),
+        ({"contrast": 101}, r"^expected --contrast from 0 to 100, got 101$"),
+        ({"zoom": float("nan")}, r"^expected --zoom to be finite, got nan$"),
+        ({"zoom": float("-inf"), "zoom_mode": "pixel"}, r"^expected --zoom to be finite, got -inf$"),
+        ({"zoom": 100.0}, r"^expected --zoom below 100 percent, got 100$"),
+        ({"zoom_mode": "inch"}, r"^expected --zoom-mode to be one of percent, pixel, got 'inch'$"),
+        ({"init": "black"}, r"^expected --init to be one of image, random, got 'black'$"),
+    ],
+)
+def test_wrong_settings(options: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_picture_settings(PictureSettings(**options))
+
+
+def test_a_zoom_of_100_pixels_suits_large_pictures() -> None:
+    check_picture_settings(PictureSettings(zoom=100, zoom_mode="pixel"))
+    assert kept_by_zoom((200, 400), 100, "pixel") == (0.75, 0.5)

@@ -316,7 +316,8 @@ def test_real_networks_dream_a_real_clip(test_data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_networks_compute_as_the_settings_say(test_data: Path, precision: str, dtype: torch.dtype) -> None:
-    settings = real(test_data, device=DeviceSettings(device="cpu, cpu", precision=precision))
+    device = DeviceSettings(device="cpu, cpu", precision=precision)
+    settings = real(test_data, device=device, dream=DreamSettings(tile=TileSettings(tile_size=512)))
     dreamer = load_dreamer(settings)
     assert [(model.device, model.dtype) for model in dreamer.models] == [(CPU, dtype)] * 2
     assert dreamer.flow is not None

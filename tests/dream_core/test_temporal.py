@@ -393,6 +393,23 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PictureSettings(zoom=100), r"^expected --zoom below 100 percent, got 100$"),
+        (PictureSettings(contrast=101), r"^expected --contrast from 0 to 100, got 101$"),
+        (OctaveSettings(octave_mode="manual"), r"^expected --octave-sizes for --octave-mode manual"),
+        (AscentSettings(learning_rate=-1), r"^expected --learning-rate above 0, got -1$"),
+    ],
+)
+def test_wrong_settings_are_told_before_the_first_frame(
+    tiny: DreamModel, settings: Any, message: str
+) -> None:
+    field = type(settings).__name__.removesuffix("Settings").lower()
+    with pytest.raises(SettingsError, match=message):
+        dreamer(tiny, settings=DreamSettings(**{field: settings}))
+
+
 @pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
 def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
     with pytest.raises(SettingsError, match=rf"^expected --blend from 0 .* to 1 .*, got {blend:g}$"):
