@@ -108,7 +108,7 @@ class Command:
             for group in vars(self).values()
             if is_dataclass(group)
             for name, value in vars(group).items()
-            if isinstance(value, tuple) and value != getattr(type(group)(), name)
+            if isinstance(value, tuple) and value != getattr(type(group), name, ())
         ]
 
     @property

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ..errors import PictureError, SettingsError, WeightsError
-from ..settings import ModelSettings
+from ..settings import ModelName, ModelSettings
 from .cut import Pooling, cut, layer_nodes
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
@@ -315,6 +315,18 @@ def load_model(
         labels=_labels(settings, spec),
     )
     return model.to(device)
+
+
+def outline(name: ModelName) -> DreamModel:
+    """A model without its weights: it can name its layers and count their channels, not compute.
+
+    Raises:
+        SettingsError: no such model.
+    """
+    if name not in MODELS:
+        raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {name!r}")
+    with torch.device("meta"), _Uninitialised():
+        return DreamModel(MODELS[name].build(), MODELS[name])
 
 
 class _Uninitialised(TorchFunctionMode):
