@@ -98,11 +98,10 @@ def run_predecessor(args: argparse.Namespace, work: Path) -> Result:
     done = subprocess.run(command, capture_output=True, text=True, cwd=args.predecessor)
     if done.returncode:
         sys.exit(f"the predecessor failed:\n{done.stderr[-2000:]}")
-    seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    told = json.loads(done.stdout.splitlines()[-1])
     with open_clip(work / "temp" / "output", settings=InputSettings(size=0)) as clip:
         dreams = [frame.picture for frame in clip]
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Result("predecessor", dreams, seconds, peak)
+    return Result("predecessor", dreams, told["seconds"], told["peak_bytes"])
 
 
 def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
@@ -138,6 +137,16 @@ def run_ours(args: argparse.Namespace, work: Path, steps: int, stopwatch: Stopwa
         dream_clip(clip, dreamer, output, on_frame=collect)
     seconds = time.perf_counter() - started
     return Result(f"ours, {steps} steps", dreams, seconds, peak_memory(torch.device(args.device)))
+
+
+def run_ours_apart(args: argparse.Namespace, work: Path, steps: int) -> Result:
+    """`run_ours` in a process of its own, so that its peak memory is its own too."""
+    result = work / "ours.pt"
+    command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]]
+    done = subprocess.run([*command, "--steps", str(steps), "--child", str(result)])
+    if done.returncode:
+        sys.exit(f"our run of {steps} steps failed")
+    return Result(**torch.load(result))
 
 
 def peak_memory(device: torch.device) -> int:
@@ -252,6 +261,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--flow-updates", type=int, default=FlowSettings().flow_updates)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--child", type=Path, help=argparse.SUPPRESS
+    )  # where `run_ours_apart` wants the result
     args = parser.parse_args()
     args.flow_options = {"flow_updates": args.flow_updates}
     return args
@@ -262,8 +274,11 @@ def main() -> None:
     device = torch.device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        if args.child:
+            torch.save(vars(run_ours(args, work, args.steps[0])), args.child)
+            return
         results = [run_predecessor(args, work)] if args.predecessor else []
-        results += [run_ours(args, work, steps) for steps in args.steps]
+        results += [run_ours_apart(args, work, steps) for steps in args.steps]
         stopwatch = Stopwatch(device)
         staged = run_ours(args, work, args.steps[0], stopwatch)
     dreamer = load_dreamer(our_settings(args, args.steps[0]))

@@ -17,7 +17,10 @@ from pathlib import Path
 
 def peak_of(command: list[str]) -> int:
     """Bytes of resident memory that a command took at most."""
-    process = os.spawnv(os.P_NOWAIT, command[0], command)
+    # The package is found whatever the working folder, to which the paths given are relative.
+    folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    process = os.spawnve(os.P_NOWAIT, command[0], command, environment)
     _, status, usage = os.wait4(process, 0)
     if status:
         sys.exit(f"failed: {' '.join(command)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -37,6 +38,14 @@ def cut_clip(clip: Path, target: Path, frames: int) -> None:
     for _ in range(frames):
         sink.write(source.read()[1])
     sink.release()
+
+
+def peak_memory(device: torch.device) -> int:
+    """As `compare.py` measures ours, with the processes that the predecessor starts on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024
 
 
 def main() -> None:
@@ -86,7 +95,8 @@ def main() -> None:
     ]
     started = time.perf_counter()
     video_dream.process_video(settings, options)
-    print(json.dumps({"seconds": time.perf_counter() - started}))
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_memory(device)}))
 
 
 if __name__ == "__main__":
