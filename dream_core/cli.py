@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ from .settings import (
 )
 from .video import Clip, KeepFolder, Output, open_clip, open_output
 from .video.images import is_picture, save_picture
+from .video.keep import STEPS
 
 SUFFIX = "_dream"
 """What an output's name adds to the input's, where none is given."""
@@ -55,6 +57,7 @@ class ReportSettings:
         save_every: Save the growing dream every N gradient steps into the folder of --keep, under steps.
         verbose: Print what is loaded and where, and a line per frame.
         quiet: No progress bar and no closing line.
+        version: Print the command's version, and stop.
     """
 
     print_layers: bool = False
@@ -64,6 +67,7 @@ class ReportSettings:
     save_every: int = 0
     verbose: bool = False
     quiet: bool = False
+    version: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,9 @@ def run(command: Command, teller: Teller) -> int:
         DeepDreamError: what was asked for cannot be done.
         KeyboardInterrupt: nothing was done yet when it came.
     """
+    if command.report.version:
+        print(installed_version())
+        return 0
     if command.report.print_layers:
         print_layers(outline(command.model.model))
         return 0
@@ -238,7 +245,7 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
     if command.report.save_every > 0:
         if command.write.keep is None:
             raise SettingsError("--save-every needs a folder to save into: add --keep FOLDER")
-        callbacks.append(step_saver(command.write.keep / "steps", command.report.save_every, output))
+        callbacks.append(step_saver(command.write.keep / STEPS, command.report.save_every, output))
 
     def call_all(step: DreamStep) -> None:
         for callback in callbacks:
@@ -276,6 +283,14 @@ def look_into(clip: Clip, command: Command, teller: Teller) -> None:
             print(f"{probability:8.4f}  {label}")
     if command.report.print_channels:
         print_channels(build_objective(command.objective, model), picture, model)
+
+
+def installed_version() -> str:
+    """The version of the package; a checkout that is not installed has none."""
+    try:
+        return version("comfyui-deepdream-video")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def print_layers(model: DreamModel) -> None:

@@ -63,13 +63,14 @@ class Teller:
         )
         self._download: TaskID | None = None
         self._frames: TaskID | None = None
+        self._warned: set[str] = set()
         self._started = time.monotonic()
 
     @contextmanager
     def bar(self) -> Iterator[None]:
         """The progress bar, and warnings as lines above it."""
         with self._progress, warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
+            warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
             yield
 
@@ -84,7 +85,10 @@ class Teller:
             self.console.print(escape(message))
 
     def warn(self, message: str) -> None:
-        """Print a warning."""
+        """Print a warning, each once."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
         self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
     def fail(self, error: DeepDreamError | str) -> None:
@@ -97,11 +101,16 @@ class Teller:
             self._download = self._progress.add_task("downloading weights", unit="MB")
         self._progress.update(self._download, completed=done, total=total or None)
         if done == total:
+            self._end_download()
+
+    def _end_download(self) -> None:
+        if self._download is not None:
             self._progress.remove_task(self._download)
             self._download = None
 
     def begin(self, frames: int | None) -> None:
         """Show the bar of the frames to come; None where their number is not known."""
+        self._end_download()  # one of unknown length is not over before
         self._started = time.monotonic()
         self._frames = self._progress.add_task("dreaming", total=frames, unit="frames")
 

@@ -11,6 +11,8 @@ from ..errors import VideoError
 from .images import save_picture
 
 FOLDERS = ("frames", "dreams", "flow", "mask")
+STEPS = "steps"
+"""The folder that the command saves growing dreams into."""
 INSTEAD = "choose another folder to keep things in, or allow overwriting"
 
 
@@ -27,7 +29,7 @@ class KeepFolder:
         self._overwrite = overwrite
         if self.path.exists() and not self.path.is_dir():
             raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
-        for folder in FOLDERS:
+        for folder in (*FOLDERS, STEPS):
             if not overwrite and any((self.path / folder).glob("*")):
                 raise VideoError(f"{self.path / folder} is not empty: {INSTEAD}")
 

@@ -155,6 +155,7 @@ def open_output(
     target = Path(path)
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
     _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
+    _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
     growing = _free_name(target)
     try:
         sink = _open_sink(
@@ -267,6 +268,17 @@ def _check_target(
         raise VideoError(f"{path} exists already: choose another name, or allow overwriting")
     if not is_folder and is_picture(path) and (frame_count or 1) > 1:
         raise VideoError(_one_picture(path))
+
+
+def _warn_of_idle_options(path: Path, *, is_folder: bool, settings: OutputSettings) -> None:
+    is_gif = not is_folder and path.suffix.lower() == ".gif"
+    if settings.frame_duration is not None and not is_gif:
+        warnings.warn(f"--frame-duration is for GIFs only: {path} keeps the input's timing", stacklevel=3)
+    if is_gif or is_folder or is_picture(path):
+        for name in ("codec", "pixel_format"):
+            if getattr(settings, name) != getattr(OutputSettings, name):
+                option = name.replace("_", "-")
+                warnings.warn(f"--{option} is for videos only: {path} is written without", stacklevel=3)
 
 
 def _checked(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 from dream_core import pipeline
 from dream_core.cli import Command, default_output, main
+from dream_core.console import Teller
 from dream_core.models import dream_model
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
@@ -246,6 +248,37 @@ def test_the_objective_is_printed(
     steps = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     assert len(steps) == 2
     assert all(re.fullmatch(r"step 2/2, octave 1/1: objective [\d.e+]+", line) for line in steps)
+
+
+def test_steps_are_spared(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "steps" / "frame_000000_step_0001.png"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"precious")
+    options = [*quick, "--frames", "1", "--keep", str(tmp_path / "kept"), "--save-every", "1"]
+    assert main([str(clip), str(tmp_path / "out.mp4"), *options]) == 1
+    assert kept.read_bytes() == b"precious"
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*|not installed", capsys.readouterr().out.strip())
+
+
+def test_a_warning_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    teller = Teller()
+    with teller.bar():
+        for message in ("small", "small", "large"):
+            warnings.warn(message, stacklevel=1)
+    lines = capsys.readouterr().err.split("\n")
+    assert [line for line in lines if "warning" in line] == ["warning: small", "warning: large"]
+
+
+@pytest.mark.parametrize("total", [0, 100])
+def test_the_bar_of_a_download_goes(total: int) -> None:
+    teller = Teller(quiet=True)
+    teller.downloaded(100, total)
+    teller.begin(3)
+    assert [task.description for task in teller._progress.tasks] == ["dreaming"]
 
 
 def test_quiet_says_nothing(

@@ -55,3 +55,11 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "frames").touch()
     with pytest.raises(VideoError, match="frames cannot be made"):
         KeepFolder(tmp_path).save(0, frame=torch.zeros(3, 4, 6))
+
+
+def test_saved_steps_are_spared_too(tmp_path):
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "frame_000000_step_0001.png").touch()
+    with pytest.raises(VideoError, match=r"steps is not empty: choose another folder"):
+        KeepFolder(tmp_path)
+    KeepFolder(tmp_path, overwrite=True)

@@ -591,3 +591,27 @@ def test_the_real_clip_goes_through(test_data, tmp_path):
     frames = read(tmp_path / "out.mp4")
     assert [frame.time for frame in frames] == pytest.approx([index * 1001 / 30000 for index in range(40)])
     assert frames[0].picture.shape == (3, 120, 160)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "out.mp4",
+            OutputSettings(frame_duration=50),
+            r"--frame-duration is for GIFs only: .*out\.mp4 keeps",
+        ),
+        ("out", OutputSettings(frame_duration=50), r"--frame-duration is for GIFs only"),
+        (
+            "out.gif",
+            OutputSettings(codec="ffv1"),
+            r"--codec is for videos only: .*out\.gif is written without",
+        ),
+        ("out.png", OutputSettings(pixel_format="bgr0"), r"--pixel-format is for videos only"),
+        ("out", OutputSettings(codec="libx265"), r"--codec is for videos only"),
+    ],
+)
+def test_options_without_effect_are_told(tmp_path, name, settings, message):
+    with pytest.warns(UserWarning, match=message) as warned:
+        write(tmp_path / name, ramp(1), settings=settings)
+    assert len(warned) == 1
