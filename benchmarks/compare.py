@@ -1,6 +1,6 @@
 """Compare with the predecessor, jeremicna/deepdream-video-pytorch, on this machine in one run.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
+    GOMP_SPINCOUNT=20000 python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves, steps, size, optimiser and flow. Prints

@@ -13,9 +13,9 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Run the command with what has to be said to libraries before they are loaded. Returns the exit code."""
-    # Threads that wait for one another must not keep their cores busy: beside any other program, a dream is
-    # else more than ten times slower than it need be.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait for one another must soon let go of their cores: beside any other program, a dream is
+    # else more than ten times slower than it need be. So few turns cost nothing on a quiet machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     # The few operations that Apple's back end lacks are left to the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # SVT-AV1 writes to the terminal by itself: errors only.
