@@ -13,7 +13,7 @@ from .images import save_picture
 FOLDERS = ("frames", "dreams", "flow", "mask")
 STEPS = "steps"
 """The folder that the command saves growing dreams into."""
-INSTEAD = "choose another folder to keep things in, or allow overwriting"
+INSTEAD = "choose another folder to keep things in, or add --overwrite"
 
 
 class KeepFolder:

@@ -265,7 +265,7 @@ def _check_target(
     if sound is not None and path.exists() and path.samefile(sound.path):
         raise VideoError(f"{path} is the input: choose another name for the output")
     if _is_occupied(path) and not settings.overwrite:
-        raise VideoError(f"{path} exists already: choose another name, or allow overwriting")
+        raise VideoError(f"{path} exists already: choose another name, or add --overwrite")
     if not is_folder and is_picture(path) and (frame_count or 1) > 1:
         raise VideoError(_one_picture(path))
 

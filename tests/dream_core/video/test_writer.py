@@ -324,9 +324,7 @@ def test_discard_removes_only_its_own_file(tmp_path):
 def test_an_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_text("old")
-    with pytest.raises(
-        VideoError, match=r"out\.mp4 exists already: choose another name, or allow overwriting"
-    ):
+    with pytest.raises(VideoError, match=r"out\.mp4 exists already: choose another name, or add --overwrite"):
         write(path, ramp(2))
     assert path.read_text() == "old"
     write(path, ramp(2), settings=OutputSettings(overwrite=True))
