@@ -10,16 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dream_core import pipeline as pipeline_module
 from dream_core.dream import DreamStep
 from dream_core.errors import PictureError, SettingsError, VideoError, WeightsError
 from dream_core.flow import FlowEstimator
 from dream_core.models.dream_model import DreamModel
-from dream_core.models.preprocessing import Preprocessing
-from dream_core.models.registry import ModelSpec
-from dream_core.models.weights import WeightSource
 from dream_core.pipeline import PipelineSettings, dream_clip, load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     AscentSettings,
@@ -45,25 +42,6 @@ PACE = [(0.0, 0.25), (0.25, 0.5), (0.75, 0.125)]
 QUICK = DreamSettings(octave=OctaveSettings(octave_steps=2), ascent=AscentSettings(jitter=2))
 
 
-class Tiny(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
-
-
-SPEC = ModelSpec(
-    name="squeezenet1_1",
-    build=Tiny,
-    preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0)),
-    layer="conv",
-    source=WeightSource("tiny.pth"),
-    size=32,
-)
-
-
 def right_by_one(first: Tensor, second: Tensor, both: bool) -> Tensor:
     flow = torch.zeros_like(first[:, :2])
     flow[:, 0] = -1
@@ -71,12 +49,10 @@ def right_by_one(first: Tensor, second: Tensor, both: bool) -> Tensor:
 
 
 @pytest.fixture
-def make_dreamer() -> Callable[..., TemporalDreamer]:
-    network = Tiny()
-
+def make_dreamer(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     def make(settings: DreamSettings = QUICK, *, independent: bool = False) -> TemporalDreamer:
         return TemporalDreamer(
-            [DreamModel(network, SPEC)],
+            [tiny],
             FlowEstimator(right_by_one, CPU, 1, 1),
             settings=settings,
             temporal=TemporalSettings(independent=independent),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from kornia.color import rgb_to_ycbcr
-from torch import Tensor, nn
+from torch import Tensor
 
 from dream_core import temporal as temporal_module
 from dream_core.blend import blend_frames
@@ -17,9 +17,6 @@ from dream_core.dream import DreamStep, dream
 from dream_core.errors import PictureError, SettingsError
 from dream_core.flow import FlowEstimator
 from dream_core.models.dream_model import DreamModel
-from dream_core.models.preprocessing import Preprocessing
-from dream_core.models.registry import ModelSpec
-from dream_core.models.weights import WeightSource
 from dream_core.objectives import layer
 from dream_core.picture import zoom
 from dream_core.settings import (
@@ -41,30 +38,6 @@ QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettin
 TRUST_ALL = OcclusionSettings(
     check_consistency=False, check_boundaries=False, check_brightness=False, check_leaving=False
 )
-
-
-class Tiny(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
-
-
-SPEC = ModelSpec(
-    name="squeezenet1_1",
-    build=Tiny,
-    preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0)),
-    layer="conv",
-    source=WeightSource("tiny.pth"),
-    size=32,
-)
-
-
-@pytest.fixture
-def tiny() -> DreamModel:
-    return DreamModel(Tiny(), SPEC)
 
 
 def constant_flow(x: float = 0, y: float = 0) -> FlowEstimator:

@@ -1,0 +1,36 @@
+"""What tests of the loop share."""
+
+from __future__ import annotations
+
+import pytest
+from torch import Tensor, nn
+
+from dream_core.models.dream_model import DreamModel
+from dream_core.models.preprocessing import Preprocessing
+from dream_core.models.registry import ModelSpec
+from dream_core.models.weights import WeightSource
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+SPEC = ModelSpec(
+    name="squeezenet1_1",
+    build=Tiny,
+    preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0)),
+    layer="conv",
+    source=WeightSource("tiny.pth"),
+    size=32,
+)
+
+
+@pytest.fixture
+def tiny() -> DreamModel:
+    """A network of one convolution, random but seeded: for what does not depend on the network."""
+    return DreamModel(Tiny(), SPEC)
