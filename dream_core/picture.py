@@ -13,6 +13,7 @@ from .checks import check_choice, check_number
 from .errors import PictureError, SettingsError
 from .gradients import percentile
 from .settings import PictureSettings, ZoomMode
+from .warp import sample
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -65,12 +66,9 @@ def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
     if amount == 0:
         return picture
     kept = kept_by_zoom(size_of(picture), amount, mode)
-    if picture.device.type == "mps":
-        # Apple's grid_sample has no bicubic before torch 2.13.
-        return zoom(picture.cpu(), amount, mode).to(picture.device)
     matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=picture.dtype, device=picture.device)
     grid = F.affine_grid(matrix.expand(len(picture), 2, 3), list(picture.shape), align_corners=False)
-    return F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
 def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, float]:

@@ -36,13 +36,26 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic") -> Tensor:
     check_flow(flow, like=tensor)
     if mode not in WARP_MODES:
         raise PictureError(f"expected warp mode {' or '.join(WARP_MODES)}, got {mode!r}")
-    if tensor.device.type == "mps":
-        # Apple's grid_sample had neither border padding nor bicubic before torch 2.13.
-        return warp(tensor.cpu(), flow.cpu(), mode=mode).to(tensor.device)
     exact = torch.promote_types(tensor.dtype, torch.float32)
     grid = _sampling_grid(flow.to(exact))
-    warped = F.grid_sample(tensor.to(exact), grid, mode=mode, padding_mode="border", align_corners=True)
+    warped = sample(tensor.to(exact), grid, mode=mode, padding_mode="border", align_corners=True)
     return warped.to(tensor.dtype)
+
+
+def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
+    """`F.grid_sample`, which on Apple's GPUs had neither border padding nor bicubic before torch 2.13 and is
+    left to the CPU there.
+
+    Args:
+        tensor: (B, C, H, W).
+        grid: (B, h, w, 2), x first, -1..1 from edge to edge.
+        mode, padding_mode, align_corners: as in torch.
+    """
+    device = tensor.device
+    if device.type == "mps":
+        tensor, grid = tensor.cpu(), grid.cpu()
+    sampled = F.grid_sample(tensor, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
+    return sampled.to(device)
 
 
 def came_from_inside(flow: Tensor) -> Tensor:
