@@ -1,0 +1,25 @@
+"""DeepDream Video: a ComfyUI node pack. ComfyUI loads this file; the library is `dream_core`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint() -> Any:
+    """The nodes, for ComfyUI.
+
+    Raises:
+        ImportError: a package that the nodes need is not installed; the message says how to install it.
+    """
+    try:
+        from .nodes import DeepDreamExtension
+    except ModuleNotFoundError as error:
+        requirements = Path(__file__).with_name("requirements.txt")
+        raise ImportError(
+            f"DeepDream Video needs the package '{error.name}', which is not installed: run "
+            f'python -m pip install -r "{requirements}" with the Python that runs ComfyUI'
+        ) from error
+    return DeepDreamExtension()

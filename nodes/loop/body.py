@@ -1,0 +1,188 @@
+"""Finds the body of a loop: the nodes between an Open and its Close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ...dream_core.errors import DeepDreamError
+
+OPEN = "DeepDreamLoopOpen"
+CLOSE = "DeepDreamLoopClose"
+
+Graph: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Node id -> {"class_type", "inputs"}, as ComfyUI's API format has it."""
+
+Link: TypeAlias = tuple[str, int]
+"""The id of a node and the index of one of its outputs."""
+
+
+class LoopError(DeepDreamError):
+    """A loop is wired in a way that cannot run, or a node in it failed."""
+
+
+@dataclass(frozen=True)
+class LoopBody:
+    """What a loop repeats.
+
+    Args:
+        open_id, close_id: the loop's two ends.
+        nodes: the nodes in between that are needed, by id, those of loops inside included; each comes behind
+            those that it takes values from.
+        outputs: ids of the output nodes among them, such as Preview Image, that run along although nothing leads
+            from them to Close; those inside of inner loops excepted.
+        inner: the loops inside of this one, by the id of their Close.
+        outside: the links that lead into the body, or to Open, from outside, in a fixed order.
+    """
+
+    open_id: str
+    close_id: str
+    nodes: dict[str, Mapping[str, Any]]
+    outputs: tuple[str, ...]
+    inner: dict[str, LoopBody] = field(default_factory=dict)
+    outside: tuple[Link, ...] = ()
+
+
+def is_link(value: Any) -> bool:
+    """Whether the value of an input is a link [node id, output] and no constant."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
+
+
+def links_of(node: Mapping[str, Any]) -> dict[str, Link]:
+    """The inputs of a node that are links."""
+    return {name: (value[0], value[1]) for name, value in node["inputs"].items() if is_link(value)}
+
+
+def title(graph: Graph, node_id: str) -> str:
+    """A node as a person knows it: its title, where the page gave one, and its id."""
+    node = graph[node_id]
+    name = node.get("_meta", {}).get("title") or node["class_type"]
+    return f"'{name}' (node {node_id})"
+
+
+def collect(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> LoopBody:
+    """Find the body of the loop that ends in a Close.
+
+    Args:
+        graph: all nodes.
+        close_id: the Close.
+        is_output: whether the nodes of a class are output nodes.
+
+    Raises:
+        LoopError: the Close is not tied to an Open, or something uses the inside of the loop outside of it.
+    """
+    return _collect(graph, _consumers(graph), close_id, is_output)
+
+
+def _collect(
+    graph: Graph, consumers: Mapping[str, set[str]], close_id: str, is_output: Callable[[str], bool]
+) -> LoopBody:
+    open_id = _open_of(graph, close_id)
+    inside = _reach(open_id, consumers.__getitem__, stop=close_id) - {open_id, close_id}
+    after = _reach(close_id, consumers.__getitem__)
+    roots = [node_id for node_id in sorted(inside) if is_output(graph[node_id]["class_type"])]
+    for node_id in roots:
+        if node_id in after:
+            raise LoopError(
+                f"{title(graph, node_id)} uses values from inside of the loop together with its result: "
+                f"values leave a loop through {title(graph, close_id)} only; carry them there"
+            )
+    ends = {source for source, _ in links_of(graph[close_id]).values()}
+    needed = _reach_all([*ends, *roots], lambda node_id: _sources(graph, node_id)) & inside
+    inner = {
+        node_id: _collect(graph, consumers, node_id, is_output)
+        for node_id in sorted(needed)
+        if graph[node_id]["class_type"] == CLOSE
+    }
+    for loop in inner.values():
+        needed |= set(loop.nodes) | {loop.open_id}
+    hidden = {node_id for loop in inner.values() for node_id in (*loop.nodes, loop.open_id)}
+    _check_inner(graph, needed, inner)
+    nodes = {node_id: graph[node_id] for node_id in _in_order(graph, needed)}
+    outside = [
+        link
+        for node_id in (open_id, *nodes, close_id)
+        for link in links_of(graph[node_id]).values()
+        if link[0] not in nodes and link[0] != open_id
+    ]
+    return LoopBody(
+        open_id,
+        close_id,
+        nodes,
+        tuple(node_id for node_id in roots if node_id not in hidden),
+        inner,
+        tuple(dict.fromkeys(outside)),
+    )
+
+
+def _open_of(graph: Graph, close_id: str) -> str:
+    link = links_of(graph[close_id]).get("loop")
+    if link is None or graph[link[0]]["class_type"] != OPEN:
+        raise LoopError(
+            f"{title(graph, close_id)} is not tied to a Temporal Loop Open: connect the two 'loop' sockets directly"
+        )
+    return link[0]
+
+
+def _check_inner(graph: Graph, needed: Iterable[str], inner: Mapping[str, LoopBody]) -> None:
+    """Nothing may use the inside of an inner loop but the loop itself."""
+    owner = {loop.open_id: loop for loop in inner.values()}
+    for node_id in needed:
+        for source, _ in links_of(graph[node_id]).values():
+            if graph[source]["class_type"] != OPEN or source not in needed:
+                continue
+            loop = owner.get(source)
+            if loop is None or node_id not in (*loop.nodes, loop.close_id):
+                raise LoopError(
+                    f"{title(graph, node_id)} uses values from inside of the loop that begins at "
+                    f"{title(graph, source)}: they leave it through its Temporal Loop Close only"
+                )
+
+
+def _consumers(graph: Graph) -> dict[str, set[str]]:
+    consumers: dict[str, set[str]] = {node_id: set() for node_id in graph}
+    for node_id in graph:
+        for source in _sources(graph, node_id):
+            consumers[source].add(node_id)
+    return consumers
+
+
+def _sources(graph: Graph, node_id: str) -> set[str]:
+    return {source for source, _ in links_of(graph[node_id]).values() if source in graph}
+
+
+def _reach(start: str, following: Callable[[str], Iterable[str]], stop: str | None = None) -> set[str]:
+    """All nodes that can be reached from one, itself included; the way ends at `stop`."""
+    return _reach_all([start], following, stop)
+
+
+def _reach_all(
+    starts: Iterable[str], following: Callable[[str], Iterable[str]], stop: str | None = None
+) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in seen:
+            continue
+        seen.add(node_id)
+        if node_id != stop:
+            waiting.extend(following(node_id))
+    return seen
+
+
+def _in_order(graph: Graph, needed: set[str]) -> list[str]:
+    """The nodes, each behind those that it takes values from; the same graph gives the same order."""
+    order: dict[str, None] = {}
+    waiting = [(node_id, False) for node_id in sorted(needed, reverse=True)]
+    while waiting:
+        node_id, sources_done = waiting.pop()
+        if node_id in order:
+            continue
+        if sources_done:
+            order[node_id] = None
+            continue
+        waiting.append((node_id, True))
+        waiting.extend((source, False) for source in sorted(_sources(graph, node_id) & needed, reverse=True))
+    return list(order)
