@@ -163,10 +163,11 @@ class Progress:
 
     Args:
         total: steps in all, where known.
+        node_id: another node to show it on.
     """
 
-    def __init__(self, total: int = 1) -> None:
-        self._bar = comfy.utils.ProgressBar(total)
+    def __init__(self, total: int = 1, *, node_id: str | None = None) -> None:
+        self._bar = comfy.utils.ProgressBar(total, node_id)
         self._next_preview = 0.0
 
     def update(self, done: int, total: int, picture: Tensor | None = None) -> None:

@@ -28,6 +28,7 @@ class LoopBody:
 
     Args:
         open_id, close_id: the loop's two ends.
+        open_inputs, close_inputs: their inputs, links and constants.
         nodes: the nodes in between that are needed, by id, those of loops inside included; each comes behind
             those that it takes values from.
         outputs: ids of the output nodes among them, such as Preview Image, that run along although nothing leads
@@ -38,10 +39,17 @@ class LoopBody:
 
     open_id: str
     close_id: str
+    open_inputs: Mapping[str, Any]
+    close_inputs: Mapping[str, Any]
     nodes: dict[str, Mapping[str, Any]]
     outputs: tuple[str, ...]
     inner: dict[str, LoopBody] = field(default_factory=dict)
     outside: tuple[Link, ...] = ()
+
+    def own(self) -> dict[str, Mapping[str, Any]]:
+        """The nodes that this loop calls itself: neither inner loops nor what is inside of them."""
+        hidden = {node_id for loop in self.inner.values() for node_id in (*loop.nodes, loop.open_id)}
+        return {i: node for i, node in self.nodes.items() if i not in hidden and i not in self.inner}
 
 
 def is_link(value: Any) -> bool:
@@ -54,9 +62,8 @@ def links_of(node: Mapping[str, Any]) -> dict[str, Link]:
     return {name: (value[0], value[1]) for name, value in node["inputs"].items() if is_link(value)}
 
 
-def title(graph: Graph, node_id: str) -> str:
+def title(node: Mapping[str, Any], node_id: str) -> str:
     """A node as a person knows it: its title, where the page gave one, and its id."""
-    node = graph[node_id]
     name = node.get("_meta", {}).get("title") or node["class_type"]
     return f"'{name}' (node {node_id})"
 
@@ -85,8 +92,8 @@ def _collect(
     for node_id in roots:
         if node_id in after:
             raise LoopError(
-                f"{title(graph, node_id)} uses values from inside of the loop together with its result: "
-                f"values leave a loop through {title(graph, close_id)} only; carry them there"
+                f"{title(graph[node_id], node_id)} uses values from inside of the loop together with its result: "
+                f"values leave a loop through {title(graph[close_id], close_id)} only; carry them there"
             )
     ends = {source for source, _ in links_of(graph[close_id]).values()}
     needed = _reach_all([*ends, *roots], lambda node_id: _sources(graph, node_id)) & inside
@@ -98,7 +105,7 @@ def _collect(
     for loop in inner.values():
         needed |= set(loop.nodes) | {loop.open_id}
     hidden = {node_id for loop in inner.values() for node_id in (*loop.nodes, loop.open_id)}
-    _check_inner(graph, needed, inner)
+    _check_inner(graph, sorted(needed - hidden), inner)
     nodes = {node_id: graph[node_id] for node_id in _in_order(graph, needed)}
     outside = [
         link
@@ -109,6 +116,8 @@ def _collect(
     return LoopBody(
         open_id,
         close_id,
+        graph[open_id]["inputs"],
+        graph[close_id]["inputs"],
         nodes,
         tuple(node_id for node_id in roots if node_id not in hidden),
         inner,
@@ -120,23 +129,20 @@ def _open_of(graph: Graph, close_id: str) -> str:
     link = links_of(graph[close_id]).get("loop")
     if link is None or graph[link[0]]["class_type"] != OPEN:
         raise LoopError(
-            f"{title(graph, close_id)} is not tied to a Temporal Loop Open: connect the two 'loop' sockets directly"
+            f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: connect the two 'loop' sockets directly"
         )
     return link[0]
 
 
-def _check_inner(graph: Graph, needed: Iterable[str], inner: Mapping[str, LoopBody]) -> None:
+def _check_inner(graph: Graph, visible: Iterable[str], inner: Mapping[str, LoopBody]) -> None:
     """Nothing may use the inside of an inner loop but the loop itself."""
-    owner = {loop.open_id: loop for loop in inner.values()}
-    for node_id in needed:
-        for source, _ in links_of(graph[node_id]).values():
-            if graph[source]["class_type"] != OPEN or source not in needed:
-                continue
-            loop = owner.get(source)
-            if loop is None or node_id not in (*loop.nodes, loop.close_id):
+    owner = {node_id: loop for loop in inner.values() for node_id in (loop.open_id, *loop.nodes)}
+    for node_id in visible:
+        for source in sorted(_sources(graph, node_id) & owner.keys()):
+            if owner[source].close_id != node_id:
                 raise LoopError(
-                    f"{title(graph, node_id)} uses values from inside of the loop that begins at "
-                    f"{title(graph, source)}: they leave it through its Temporal Loop Close only"
+                    f"{title(graph[node_id], node_id)} uses {title(graph[source], source)}, which is inside of a loop: values "
+                    f"leave it through {title(graph[owner[source].close_id], owner[source].close_id)} only"
                 )
 
 

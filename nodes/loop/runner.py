@@ -1,0 +1,215 @@
+"""Runs the body of a loop, frame by frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from ...dream_core.errors import DeepDreamError
+from .. import host
+from .body import Link, LoopBody, LoopError, is_link, links_of, title
+from .frames import Gatherer, check_frames, frame_at, length
+
+Values: TypeAlias = list[Any]
+"""The values of one output of a node: ComfyUI's nodes hand each other lists, mostly of one."""
+
+Resolve: TypeAlias = Callable[[Link], Awaitable[Values]]
+"""Gives the values of a link that comes from outside of a loop."""
+
+CARRIED = "carried"
+"""Prefix of the names of carried values, and Close's group of them."""
+INITIAL = "initial"
+"""Open's group of the values that are carried into the first frame."""
+CARRIED_AT_MOST = 100
+FIRST_CARRIED = 6
+"""The outputs of Open before its carried values: loop, frame, previous frame, previous result, index, count."""
+
+SHOW_SECONDS = 0.5
+"""How often what an output node in the body makes is shown while the loop runs."""
+
+
+class LoopRun:
+    """A loop, its nodes prepared once and called for every frame. One frame's values are alive at a time.
+
+    Args:
+        body: what to repeat.
+        prepare: makes a node callable, given its id and {"class_type", "inputs"}.
+        progress_on: the node that shows the count of frames, where it is not the one that is running.
+    """
+
+    def __init__(
+        self,
+        body: LoopBody,
+        prepare: Callable[[str, Mapping[str, Any]], host.HostedNode],
+        *,
+        progress_on: str | None = None,
+    ) -> None:
+        self.body = body
+        self.shown: dict[str, dict[str, list[Any]]] = {}
+        """What the output nodes made, over all frames."""
+        self._nodes = {node_id: prepare(node_id, node) for node_id, node in body.own().items()}
+        self._inner = {
+            node_id: LoopRun(loop, prepare, progress_on=node_id) for node_id, loop in body.inner.items()
+        }
+        self._progress_on = progress_on
+        self._next_show = 0.0
+        self._started: set[str] = set()
+        self._frame: dict[str, list[Values]] = {}
+        self._outside: Resolve
+
+    async def run(self, outside: Resolve) -> list[Any]:
+        """Run all frames.
+
+        Returns:
+            The outputs of Close: the batch of results, then the carried values after the last frame.
+
+        Raises:
+            LoopError: a node failed, or gave what a loop cannot use; the message names node and frame.
+            PictureError: the frames are none, or the results differ in kind or size.
+        """
+        self._outside = outside
+        inputs = await self._open_inputs()
+        if any(map(host.is_blocker, inputs.values())):
+            return [host.blocker()] * (1 + CARRIED_AT_MOST)
+        frames = check_frames(inputs["frames"], name="frames")
+        count = length(frames)
+        if count == 0:
+            raise LoopError("the loop got no frames: connect a batch of at least one to Temporal Loop Open")
+        carried = {index: inputs.get(_initial(index)) for index in range(CARRIED_AT_MOST)}
+        result: Any = inputs.get("initial_result")
+        frame = frame_at(frames, 0)
+        result = frame if result is None else result
+        gatherer, progress = Gatherer(count), host.Progress(count, node_id=self._progress_on)
+        try:
+            for index in range(count):
+                previous, frame = frame, frame_at(frames, index)
+                values = [None, frame, previous, result, index, count, *carried.values()]
+                result = await self._step(values, index, count, result, carried, gatherer)
+                progress.update(index + 1, count)
+        finally:
+            self._finish()
+        gathered = gatherer.gathered()
+        return [host.blocker() if gathered is None else gathered, *carried.values()]
+
+    async def _open_inputs(self) -> dict[str, Any]:
+        inputs = {}
+        for name, value in self.body.open_inputs.items():
+            inputs[name] = _only(await self._outside((value[0], value[1])), name) if is_link(value) else value
+        return inputs
+
+    async def _step(
+        self,
+        open_values: list[Any],
+        index: int,
+        count: int,
+        result: Any,
+        carried: dict[int, Any],
+        gatherer: Gatherer,
+    ) -> Any:
+        """Run one frame. A blocked result leaves its frame out; a blocked carried value stays as it was."""
+        self._frame = {self.body.open_id: [[value] for value in open_values]}
+        self._where = f"frame {index} of {count}"
+        try:
+            for node_id in self.body.outputs:
+                await self._outputs(node_id)
+            links = links_of({"inputs": self.body.close_inputs})
+            found = {
+                name: _only(await self._value(link), name) for name, link in links.items() if name != "loop"
+            }
+        finally:
+            self._frame = {}
+        for number in carried:
+            value = found.get(f"{CARRIED}.{CARRIED}_{number}")
+            if value is not None and not host.is_blocker(value):
+                carried[number] = value
+        new = found["result"]
+        if host.is_blocker(new):
+            return result
+        try:
+            gatherer.add(new)
+        except DeepDreamError as error:
+            raise LoopError(f"{self._where}: {error}") from error
+        return new
+
+    async def _value(self, link: Link) -> Values:
+        source, slot = link
+        if source not in self._frame and source not in self._nodes and source not in self._inner:
+            return await self._outside(link)
+        outputs = await self._outputs(source)
+        return outputs[slot] if slot < len(outputs) else [None]
+
+    async def _outputs(self, node_id: str) -> list[Values]:
+        if node_id not in self._frame:
+            self._start(node_id)
+            self._frame[node_id] = await (
+                self._loop(node_id) if node_id in self._inner else self._call(node_id)
+            )
+        return self._frame[node_id]
+
+    async def _loop(self, node_id: str) -> list[Values]:
+        try:
+            return [[value] for value in await self._inner[node_id].run(self._value)]
+        except DeepDreamError as error:
+            raise LoopError(f"{self._where}, {error}") from error
+
+    async def _call(self, node_id: str) -> list[Values]:
+        node = self._nodes[node_id]
+        values = {name: await self._value(link) for name, link in node.links.items() if name not in node.lazy}
+        try:
+            while wanted := await node.missing(values):
+                values.update({name: await self._value(node.links[name]) for name in wanted})
+            outputs, shown = await node.call(values)
+        except LoopError:
+            raise
+        except Exception as error:
+            raise self._failure(node_id, error) from error
+        if shown:
+            self._show(node_id, shown)
+        return outputs
+
+    def _failure(self, node_id: str, error: Exception) -> BaseException:
+        kind = "" if isinstance(error, DeepDreamError) else f"{type(error).__name__}: "
+        message = f"{self._where}: {title(self.body.nodes[node_id], node_id)} failed: {kind}{error}"
+        return host.out_of_memory(message) if host.is_out_of_memory(error) else LoopError(message)
+
+    def _show(self, node_id: str, shown: dict[str, list[Any]]) -> None:
+        kept = self.shown.setdefault(node_id, {})
+        for name, items in shown.items():
+            kept.setdefault(name, []).extend(items)
+        if (now := time.perf_counter()) >= self._next_show:
+            host.show(node_id, shown)
+            self._next_show = now + SHOW_SECONDS
+
+    def all_shown(self) -> dict[str, list[Any]]:
+        """What all output nodes made, in inner loops too, for ComfyUI's history."""
+        merged: dict[str, list[Any]] = {}
+        for shown in (*self.shown.values(), *(loop.all_shown() for loop in self._inner.values())):
+            for name, items in shown.items():
+                merged.setdefault(name, []).extend(items)
+        return merged
+
+    def _start(self, node_id: str) -> None:
+        if node_id not in self._started:
+            self._started.add(node_id)
+            host.start(node_id)
+
+    def _finish(self) -> None:
+        for node_id in sorted(self._started):
+            host.finish(node_id)
+        self._started = set()
+        for node_id, shown in self.shown.items():
+            host.show(node_id, shown)
+
+
+def _initial(number: int) -> str:
+    return f"{INITIAL}.{CARRIED}_{number}"
+
+
+def _only(values: Values, name: str) -> Any:
+    if len(values) != 1:
+        raise LoopError(
+            f"expected one value for '{name}' of the loop, got a list of {len(values)}: "
+            "make a batch of them, or pick one"
+        )
+    return values[0]
