@@ -19,7 +19,6 @@ import comfy.model_patcher
 import comfy.utils
 import execution
 import folder_paths
-import nodes as core_nodes
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker, is_link
@@ -29,6 +28,8 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
+
+import nodes as core_nodes
 
 from ..dream_core.checks import warn_once
 from ..dream_core.errors import DeepDreamError
@@ -245,7 +246,7 @@ def _warnings_on_the_node() -> Iterator[None]:
 
 
 def as_widgets(message: str) -> str:
-    """A message of the core with its command-line flags named as the widgets are: --octave-scale -> octave_scale."""
+    """A message of the core, its flags named as the widgets are: --octave-scale -> octave_scale."""
     return re.sub(r"(?<!\S)--([a-z][a-z-]*)", lambda flag: flag[1].replace("-", "_"), message)
 
 

@@ -129,7 +129,8 @@ def _open_of(graph: Graph, close_id: str) -> str:
     link = links_of(graph[close_id]).get("loop")
     if link is None or graph[link[0]]["class_type"] != OPEN:
         raise LoopError(
-            f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: connect the two 'loop' sockets directly"
+            f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: "
+            "connect the two 'loop' sockets directly"
         )
     return link[0]
 
@@ -139,10 +140,11 @@ def _check_inner(graph: Graph, visible: Iterable[str], inner: Mapping[str, LoopB
     owner = {node_id: loop for loop in inner.values() for node_id in (loop.open_id, *loop.nodes)}
     for node_id in visible:
         for source in sorted(_sources(graph, node_id) & owner.keys()):
-            if owner[source].close_id != node_id:
+            close_id = owner[source].close_id
+            if close_id != node_id:
                 raise LoopError(
-                    f"{title(graph[node_id], node_id)} uses {title(graph[source], source)}, which is inside of a loop: values "
-                    f"leave it through {title(graph[owner[source].close_id], owner[source].close_id)} only"
+                    f"{title(graph[node_id], node_id)} uses {title(graph[source], source)}, which is inside of a "
+                    f"loop: values leave it through {title(graph[close_id], close_id)} only"
                 )
 
 

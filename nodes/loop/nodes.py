@@ -78,8 +78,8 @@ class TemporalLoopOpen(io.ComfyNode):
                 io.AnyType.Output(
                     "previous_result",
                     display_name="previous_result",
-                    tooltip="What Temporal Loop Close got for the frame before; for the first frame initial_result, "
-                    "or else the frame itself.",
+                    tooltip="What Temporal Loop Close got for the frame before; for the first frame "
+                    "initial_result, or else the frame itself.",
                 ),
                 io.Int.Output("index", display_name="index", tooltip="Number of the frame, from 0."),
                 io.Int.Output("count", display_name="count", tooltip="How many frames there are."),
@@ -119,8 +119,8 @@ class TemporalLoopClose(io.ComfyNode):
                 ),
                 _carried_inputs(
                     CARRIED,
-                    tooltip="A value of any kind for the next frame, which finds it on Temporal Loop Open under the "
-                    "same name.",
+                    tooltip="A value of any kind for the next frame, which finds it on Temporal Loop Open under "
+                    "the same name.",
                     follow=False,
                 ),
             ],
@@ -153,7 +153,7 @@ class TemporalLoopRunner(io.ComfyNode):
             node_id=RUNNER,
             display_name="Temporal Loop Runner",
             category="DeepDream",
-            description="Runs the body of a loop. Temporal Loop Close makes it; it is not meant to be placed by hand.",
+            description="Runs the body of a loop. Temporal Loop Close makes it; do not place it by hand.",
             search_aliases=["loop runner"],
             inputs=[],
             outputs=[
