@@ -1,0 +1,77 @@
+"""The nodes without ComfyUI: the pack, loaded as ComfyUI loads it, on stand-ins for ComfyUI's API and services.
+
+    def test_a_node(pack, run, host):
+        flow = pack("nodes.flow")                          # any module of the pack
+        (result,) = run(flow.OpticalFlow, frames=frames)   # in inference mode, as in ComfyUI
+        assert host.told == ["a warning on the node"]      # see `Record` in tests/standin/host.py
+
+The pack has its own copy of the library: take classes to compare with, such as errors, from
+`pack("dream_core.errors")`, not from `dream_core`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+STANDIN = ROOT / "tests" / "standin"
+NAME = "pack-under any name 2"
+
+
+def _load(name: str, path: Path, **options: Any) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path, **options)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pack() -> Callable[[str], ModuleType]:
+    """`pack("nodes.flow")` imports a module of the pack."""
+    sys.path.insert(0, str(STANDIN))  # for comfy_api
+    _load(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+    standin = _load(f"{NAME}.nodes.host", STANDIN / "host.py")
+    importlib.import_module(f"{NAME}.nodes").host = standin  # type: ignore[attr-defined]
+    return lambda name: importlib.import_module(f"{NAME}.{name}")
+
+
+@pytest.fixture(autouse=True)
+def host(pack: Callable[[str], ModuleType], tmp_path: Path) -> Any:
+    """What the nodes said to ComfyUI's stand-in, and what a test tells it: its `Record`, new for each test."""
+    module = pack("nodes.host")
+    module.record = module.Record(folder=tmp_path)
+    module.register_folders()
+    return module.record
+
+
+@pytest.fixture
+def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
+    """`run(NodeClass, name=value, ...)` executes a node in inference mode and returns its outputs.
+
+    `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself.
+    """
+    holder = importlib.import_module("comfy_api.latest").io.HiddenHolder
+
+    def run(node: Any, *, hidden: dict[str, Any] | None = None, raw: bool = False, **inputs: Any) -> Any:
+        clone = type(node.__name__, (node,), {"hidden": holder(**hidden or {})})
+        with torch.inference_mode():
+            output = clone.execute(**inputs)
+            if inspect.iscoroutine(output):
+                output = asyncio.run(output)
+        return output if raw else output.args
+
+    return run
