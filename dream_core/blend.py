@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .errors import PictureError, SettingsError
@@ -20,7 +21,8 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
         blend: share of the frame, 0..1: 0 keeps the carried dream, 1 keeps the frame.
 
     Returns:
-        (B, 3, H, W). Between the frame and the warped dream at every pixel.
+        (B, 3, H, W). Between the frame and the warped dream at every pixel; exactly the frame where the two are
+        equal or its share is 1.
 
     Raises:
         PictureError: the shapes do not fit, or the mask leaves 0..1.
@@ -29,8 +31,8 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
     if not 0 <= blend <= 1:
         raise SettingsError(f"expected blend between 0 (the dream) and 1 (the frame), got {blend}")
     _check(frame, warped, mask)
-    guided = mask * warped + (1 - mask) * frame
-    return blend * frame + (1 - blend) * guided
+    # The same formula, arranged so that nothing is rounded where there is nothing to mix.
+    return torch.lerp(frame, warped.to(frame.dtype), ((1 - blend) * mask).to(frame.dtype))
 
 
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:

@@ -64,7 +64,7 @@ class FlowEstimator:
         Returns:
             (B,2,H,W) float32 in pixels, x first, on the first frames' device:
             ``first(x) = second(x + flow(x))``. The backward flow of a clip is
-            ``flow(current, previous)``.
+            ``flow(current, previous)``. Exactly zero for a pair of identical frames, without an estimate.
 
         Raises:
             PictureError: the frames differ in shape, or are no finite pictures.
@@ -79,6 +79,12 @@ class FlowEstimator:
     def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
         _check(first, second)
         size = size_of(first)
+        moved = (first != second).flatten(1).any(dim=1)
+        if not moved.all():
+            flows = first.new_zeros(1 + both, len(first), 2, *size, dtype=torch.float32)
+            if moved.any():
+                flows[:, moved] = torch.stack(self._estimate(first[moved], second[moved], both=both))
+            return flows.unbind()
         inner = self._inner_size(size, both)
         chunks = zip(*(frames.split(self._chunk(inner, both)) for frames in (first, second)), strict=True)
         directions: list[list[Tensor]] = [[], []]

@@ -17,7 +17,8 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic") -> Tensor:
 
     With the *backward* flow, from the current frame to the previous one, this moves anything that belongs to
     the previous frame to where it is in the current one (Jaderberg et al. 2015). What lies outside of
-    the tensor takes the value of its border, never black.
+    the tensor takes the value of its border, never black. Where the flow is exactly zero the tensor comes back
+    bit for bit.
 
     Args:
         tensor: (B, C, H, W), floating point, any number of channels and any range: pictures, masks, flows,
@@ -39,7 +40,8 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic") -> Tensor:
     exact = torch.promote_types(tensor.dtype, torch.float32)
     grid = _sampling_grid(flow.to(exact))
     warped = sample(tensor.to(exact), grid, mode=mode, padding_mode="border", align_corners=True)
-    return warped.to(tensor.dtype)
+    still = (flow == 0).all(dim=1, keepdim=True)
+    return torch.where(still, tensor, warped.to(tensor.dtype))
 
 
 def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:

@@ -48,6 +48,17 @@ def test_stays_between_frame_and_dream(blend: float, seed: int) -> None:
     assert (start <= torch.maximum(frame, warped) + 1e-6).all()
 
 
+@settings(max_examples=30, deadline=None)
+@given(blend=st.floats(0, 1))
+def test_nothing_is_rounded_where_there_is_nothing_to_mix(blend: float) -> None:
+    frame, warped = torch.rand(2, 2, 3, 7, 9)
+    mask = torch.rand(2, 1, 7, 9)
+    assert torch.equal(blend_frames(frame, frame, mask, blend=blend), frame)
+    assert torch.equal(blend_frames(frame, warped, mask, blend=1), frame)
+    assert torch.equal(blend_frames(frame, warped, torch.zeros_like(mask), blend=blend), frame)
+    assert torch.equal(blend_frames(frame, warped, torch.ones_like(mask), blend=0), warped)
+
+
 @pytest.mark.parametrize("blend", [-0.1, 1.5, float("nan")])
 def test_blend_out_of_range(blend: float) -> None:
     with pytest.raises(

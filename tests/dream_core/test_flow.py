@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dream_core import flow as flow_module
 from dream_core.errors import PictureError, SettingsError, WeightsError
-from dream_core.flow import FlowEstimator, load_flow
+from dream_core.flow import FlowEstimator, dis_flow, load_flow
 from dream_core.settings import FlowSettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -140,10 +140,31 @@ def test_raft_finds_the_motion_at_sizes_it_does_not_take_itself(
     assert backward.flatten(2).median(dim=2).values[0].tolist() == pytest.approx([-3, 2], abs=0.3)
 
 
-@pytest.mark.parametrize("size", [(97, 131), (16, 16), (1, 30)])
-def test_a_still_picture_does_not_move_for_dis(dis: FlowEstimator, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(97, 131), (16, 16)])
+def test_dis_itself_finds_no_motion_in_a_still_picture(size: tuple[int, int]) -> None:
     frame = torch.rand(1, 3, *size)
-    assert dis.flow(frame, frame).abs().max() < 1e-3
+    assert dis_flow(frame, frame, False).abs().max() < 1e-3
+
+
+def test_what_did_not_move_is_exactly_zero_and_is_not_estimated() -> None:
+    seen = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        seen.append(len(first))
+        return torch.cat([first, second] if both else [first])[:, :2]
+
+    first = torch.rand(4, 3, 6, 7)
+    second = first.clone()
+    second[1, 0, 5, 6] += 0.1
+    second[3] = 0
+    there, back = fake(estimate).both_ways(first, second)
+    assert seen == [2]
+    for flow, frames in ((there, first), (back, second)):
+        assert not flow[[0, 2]].any()
+        torch.testing.assert_close(flow[[1, 3]], frames[[1, 3], :2])
+    seen.clear()
+    assert torch.equal(fake(estimate).flow(first, first), torch.zeros(4, 2, 6, 7))
+    assert seen == []
 
 
 @given(

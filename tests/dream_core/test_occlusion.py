@@ -49,6 +49,14 @@ def test_there_are_four_checks() -> None:
     assert CHECKS == ["check_consistency", "check_boundaries", "check_brightness", "check_leaving"]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (97, 131), (480, 854)])
+def test_a_still_picture_is_trusted_everywhere(size: tuple[int, int]) -> None:
+    frame = torch.rand(2, 3, *size)
+    still = torch.zeros(2, 2, *size)
+    mask = reliable_mask(still, still, frame=frame, previous=frame, settings=OcclusionSettings())
+    assert torch.equal(mask, torch.ones(2, 1, *size))
+
+
 def test_flows_that_undo_each_other_agree() -> None:
     assert torch.equal(
         flows_agree(constant_flow(2, -1, 6, 7), constant_flow(-2, 1, 6, 7)), torch.ones(1, 1, 6, 7)

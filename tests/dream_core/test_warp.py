@@ -72,6 +72,19 @@ def test_still_flow_is_the_identity_at_any_size(mode: str, size: tuple[int, int]
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_what_does_not_move_stays_bit_for_bit(mode: str, dtype: torch.dtype) -> None:
+    tensor = torch.randn(2, 3, 37, 53).to(dtype)
+    flow = constant_flow(0.25, 0, 37, 53, batch=2)
+    flow[0, :, 5:] = 0
+    flow[1, 0] = -0.0
+    moved = warp(tensor, flow, mode=mode)
+    assert torch.equal(moved[0, :, 5:], tensor[0, :, 5:])
+    assert torch.equal(moved[1], tensor[1])
+    assert not torch.equal(moved[0, :, :5], tensor[0, :, :5])
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_one_pixel_stays_whatever_the_flow(mode: str) -> None:
     picture = torch.rand(1, 3, 1, 1)
     torch.testing.assert_close(warp(picture, constant_flow(5.3, -7.1, 1, 1), mode=mode), picture)
