@@ -111,6 +111,20 @@ class FlowSettings:
 
 
 @dataclass(frozen=True)
+class FlowPictureSettings:
+    """How optical flow is shown.
+
+    Args:
+        saturation_length: Motion in pixels that is shown in full colour, so that pictures can be compared. 0
+            takes the longest of each picture.
+        arrow_spacing: Pixels from one arrow to the next. 0 draws none.
+    """
+
+    saturation_length: float = 0.0
+    arrow_spacing: int = 32
+
+
+@dataclass(frozen=True)
 class OcclusionSettings:
     """What of the carried dream is to be trusted.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 from ..errors import VideoError
+from ..flow_picture import flow_picture
 from .images import save_picture
 
 FOLDERS = ("frames", "dreams", "flow", "mask")
@@ -45,12 +45,12 @@ class KeepFolder:
         """Keep what belongs to frame `index`, each with or without a batch dimension of 1.
 
         Frame and dream are (3, H, W) and the mask is (1, H, W), values in 0..1. The flow, (2, H, W) in
-        pixels, becomes the usual colour wheel: hue is direction, saturation is length.
+        pixels, becomes a `flow_picture`.
 
         Raises:
             VideoError: a file exists already and may not be overwritten, or cannot be written.
         """
-        colours = None if flow is None else _flow_picture(flow)
+        colours = None if flow is None else flow_picture(flow.reshape(1, *flow.shape[-3:]))
         for folder, picture in zip(FOLDERS, (frame, dream, colours, mask), strict=True):
             if picture is not None:
                 name = f"{folder.removesuffix('s')}_{index:06d}.png"
@@ -65,8 +65,3 @@ class KeepFolder:
         except OSError as error:
             raise VideoError(f"{path.parent} cannot be made ({error.strerror}): check the path") from error
         return path
-
-
-def _flow_picture(flow: Tensor) -> Tensor:
-    colours: Tensor = flow_to_image(flow.detach().float().reshape(flow.shape[-3:]))
-    return colours.float() / 255
