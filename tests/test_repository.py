@@ -11,36 +11,102 @@ from pathlib import Path
 
 import pytest
 from hatchling.build import build_wheel
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "dream_core").rglob("*.py"))
+NODE_MODULES = sorted((ROOT / "nodes").rglob("*.py"))
+SERVICES = {"comfy", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes", "server"}
+
+
+def imported(module: Path) -> set[str]:
+    """The absolute names that a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return names
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.split(".", 1)[0] for name in names}
 
 
 def test_the_wheel_ships_dream_core_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with zipfile.ZipFile(tmp_path / build_wheel(str(tmp_path))) as wheel:
         names = wheel.namelist()
-    tops = {name.split("/", 1)[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"dream_core"}
+    folders = {name.split("/", 1)[0] for name in names}
+    assert {top for top in folders if not top.endswith(".dist-info")} == {"dream_core"}
     assert "dream_core/py.typed" in names
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_core_imports_itself_relatively_and_nothing_of_comfyui(module: Path) -> None:
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        tops = {name.split(".", 1)[0] for name in names}
-        assert not tops & {
-            "dream_core",
-            "nodes",
-            "comfy",
-            "comfy_api",
-            "comfy_extras",
-            "folder_paths",
-            "execution",
-        }
+    assert not tops(imported(module)) & {"dream_core", "comfy_api", *SERVICES}
+
+
+@pytest.mark.parametrize("module", NODE_MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_nodes_import_the_pack_relatively_and_comfyui_through_one_door(module: Path) -> None:
+    names = imported(module)
+    assert "dream_core" not in tops(names)
+    assert {name for name in names if name.split(".", 1)[0] == "comfy_api"} <= {"comfy_api.latest"}
+    if module != ROOT / "nodes" / "host.py":
+        assert not tops(names) & SERVICES
+
+
+LOAD = """
+import asyncio, importlib.util, sys
+spec = importlib.util.spec_from_file_location("any-name 2", {path!r}, submodule_search_locations=[{folder!r}])
+module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+"""
+
+
+def python(code: str) -> str:
+    """What a program prints that has first loaded the pack as ComfyUI does."""
+    load = LOAD.format(path=str(ROOT / "__init__.py"), folder=str(ROOT))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "standin")}
+    command = [sys.executable, "-c", load + code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+
+
+def test_looking_at_the_pack_imports_no_node() -> None:
+    assert python("print(sorted({'torch', 'comfy_api', 'any-name 2.nodes'} & sys.modules.keys()))") == "[]\n"
+
+
+def test_a_missing_package_names_itself_and_the_command() -> None:
+    code = """
+import types
+sys.modules[f"{spec.name}.nodes.host"] = types.ModuleType("host")
+sys.modules["torch"] = None
+try:
+    asyncio.run(module.comfy_entrypoint())
+except ImportError as error:
+    print(error)
+"""
+    message = python(code)
+    assert "'torch'" in message
+    assert f'python -m pip install -r "{ROOT / "requirements.txt"}"' in message
+
+
+def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {str(Requirement(line)) for line in project["dependencies"]}
+    asked = {
+        str(Requirement(line))
+        for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    }
+    assert needed - asked == {"torch>=2.5", "torchvision>=0.20"}
+    assert asked <= needed
 
 
 def test_importing_prints_nothing_and_needs_no_window_system() -> None:
