@@ -1,0 +1,316 @@
+"""How the body of a loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Values = list[Any]
+OPEN = {
+    "loop": 0,
+    "frame": 1,
+    "previous_frame": 2,
+    "previous_result": 3,
+    "index": 4,
+    "count": 5,
+    "carried": 6,
+}
+FRAMES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 2, 3, 3)
+
+
+def of(output: str, node_id: str = "open") -> list[Any]:
+    return [node_id, OPEN[output]]
+
+
+class Fake:
+    """A node that calls a function and remembers each call. A list is its outputs, a dictionary what it shows."""
+
+    def __init__(
+        self, inputs: dict[str, Any], function: Callable[..., Any], lazy: Callable[..., list[str]]
+    ) -> None:
+        self.name = "Fake"
+        self.links = {name: tuple(value) for name, value in inputs.items()}
+        self.lazy = {name for name in self.links if name.startswith("lazy")}
+        self.calls: list[dict[str, Any]] = []
+        self._function, self._lazy = function, lazy
+
+    async def missing(self, values: Mapping[str, Values]) -> list[str]:
+        await asyncio.sleep(0)
+        wanted = self._lazy(**{name: value[0] for name, value in values.items()}) if self.lazy else []
+        return [name for name in wanted if name not in values]
+
+    async def call(self, values: Mapping[str, Values]) -> tuple[list[Values], dict[str, Any]]:
+        await asyncio.sleep(0)
+        given = {name: value[0] for name, value in values.items()}
+        self.calls.append(given)
+        result = self._function(**given)
+        if isinstance(result, dict):
+            return [], result
+        return (result, {}) if isinstance(result, list) else ([[result]], {})
+
+
+class Loop:
+    """A loop of fake nodes: node id -> (inputs, function)."""
+
+    def __init__(self, pack: Any) -> None:
+        self.body, self.runner = pack("nodes.loop.body"), pack("nodes.loop.runner")
+        self.nodes: dict[str, Fake] = {}
+
+    def __call__(
+        self,
+        functions: dict[str, tuple[dict[str, Any], Callable[..., Any]]],
+        *,
+        frames: Any = FRAMES,
+        lazy: Callable[..., list[str]] = lambda **_: [],
+        opened: dict[str, Any] | None = None,
+        **closed: Any,
+    ) -> list[Any]:
+        graph = {
+            "frames": {"class_type": "Load", "inputs": {}},
+            "open": {
+                "class_type": "DeepDreamLoopOpen",
+                "inputs": {"frames": ["frames", 0], **(opened or {})},
+            },
+            "close": {
+                "class_type": "DeepDreamLoopClose",
+                "inputs": {"loop": ["open", 0], "result": ["work", 0], **closed},
+            },
+        }
+        for node_id, (inputs, function) in functions.items():
+            kind = function if isinstance(function, str) else "Save" if node_id == "look" else "Fake"
+            graph[node_id] = {"class_type": kind, "inputs": inputs}
+        body = self.body.collect(graph, "close", lambda kind: kind == "Save")
+
+        def prepare(node_id: str, node: Mapping[str, Any]) -> Fake:
+            self.nodes[node_id] = Fake(node["inputs"], functions[node_id][1], lazy)
+            return self.nodes[node_id]
+
+        async def outside(link: tuple[str, int]) -> Values:
+            return [frames] if link == ("frames", 0) else [functions[link[0]][1]()]
+
+        return asyncio.run(self.runner.LoopRun(body, prepare).run(outside))
+
+
+@pytest.fixture
+def loop(pack: Any) -> Loop:
+    return Loop(pack)
+
+
+@pytest.fixture
+def error(pack: Any) -> type[Exception]:
+    found: type[Exception] = pack("nodes.loop.body").LoopError
+    return found
+
+
+def numbers(batch: Tensor) -> list[float]:
+    return batch[:, 0, 0, 0].tolist()
+
+
+def test_feedback(loop: Loop) -> None:
+    results, *_ = loop(
+        {"work": ({"new": of("frame"), "old": of("previous_result")}, lambda new, old: 10 * new + old)}
+    )
+    assert numbers(results) == [0, 10, 30, 60]
+
+
+def test_what_open_hands_out(loop: Loop) -> None:
+    loop(
+        {
+            "work": (
+                {name: of(name) for name in ("frame", "previous_frame", "previous_result", "index", "count")},
+                lambda frame, **_: frame + 100,
+            )
+        }
+    )
+    seen = [
+        [
+            call[name] if isinstance(call[name], int) else call[name].flatten()[0].item()
+            for name in sorted(call)
+        ]
+        for call in loop.nodes["work"].calls
+    ]
+    # count, frame, index, previous_frame, previous_result
+    assert seen == [[4, 0, 0, 0, 0], [4, 1, 1, 0, 100], [4, 2, 2, 1, 101], [4, 3, 3, 2, 102]]
+
+
+def test_an_initial_result(loop: Loop) -> None:
+    results, *_ = loop(
+        {
+            "start": ({}, lambda: 5.0),
+            "work": ({"new": of("frame"), "old": of("previous_result")}, lambda new, old: new * 0 + old),
+        },
+        opened={"initial_result": ["start", 0]},
+    )
+    assert numbers(results) == [5, 5, 5, 5]
+
+
+def test_carried_values_of_any_type(loop: Loop) -> None:
+    _, number, text, untouched, *_ = loop(
+        {
+            "zero": ({}, lambda: 0),
+            "empty": ({}, lambda: ""),
+            "thing": ({}, lambda: "as it was"),
+            "work": ({"x": of("frame")}, lambda x: x),
+            "add": ({"a": ["open", 6], "i": of("index")}, lambda a, i: a + i),
+            "note": ({"s": ["open", 7], "i": of("index")}, lambda s, i: f"{s}{i}"),
+        },
+        opened={f"initial.carried_{k}": [name, 0] for k, name in enumerate(("zero", "empty", "thing"))},
+        **{"carried.carried_0": ["add", 0], "carried.carried_1": ["note", 0]},
+    )
+    assert (number, text, untouched) == (6, "0123", "as it was")
+
+
+def test_each_node_runs_once_for_each_frame(loop: Loop) -> None:
+    loop(
+        {
+            "shared": ({"x": of("frame")}, lambda x: x),
+            "a": ({"x": ["shared", 0]}, lambda x: x),
+            "b": ({"x": ["shared", 0]}, lambda x: x),
+            "work": ({"a": ["a", 0], "b": ["b", 0]}, lambda a, b: a + b),
+        }
+    )
+    assert {name: len(node.calls) for name, node in loop.nodes.items()} == dict.fromkeys(
+        ("shared", "a", "b", "work"), 4
+    )
+
+
+def test_only_the_lazy_inputs_asked_for_are_computed(loop: Loop) -> None:
+    results, *_ = loop(
+        {
+            "even": ({"x": of("frame")}, lambda x: x),
+            "odd": ({"x": of("frame")}, lambda x: -x),
+            "work": (
+                {"i": of("index"), "lazy_even": ["even", 0], "lazy_odd": ["odd", 0]},
+                lambda i, lazy_even=None, lazy_odd=None: lazy_odd if i % 2 else lazy_even,
+            ),
+        },
+        lazy=lambda i, **_: ["lazy_odd" if i % 2 else "lazy_even"],
+    )
+    assert numbers(results) == [0, -1, 2, -3]
+    assert len(loop.nodes["even"].calls) == len(loop.nodes["odd"].calls) == 2
+
+
+def test_a_blocked_result_leaves_its_frame_out(loop: Loop, pack: Any) -> None:
+    blocker = pack("nodes.host").blocker
+    results, carried, *_ = loop(
+        {
+            "zero": ({}, lambda: 0),
+            "work": (
+                {"i": of("index"), "new": of("frame"), "old": of("previous_result")},
+                lambda i, new, old: blocker() if i == 1 else new + old,
+            ),
+            "add": ({"a": ["open", 6], "i": of("index")}, lambda a, i: blocker() if i == 2 else a + 1),
+        },
+        opened={"initial.carried_0": ["zero", 0]},
+        **{"carried.carried_0": ["add", 0]},
+    )
+    assert numbers(results) == [0, 2, 5]
+    assert carried == 3
+
+
+def test_all_results_blocked(loop: Loop, pack: Any) -> None:
+    host = pack("nodes.host")
+    results, *_ = loop({"work": ({"x": of("frame")}, lambda x: host.blocker())})
+    assert host.is_blocker(results)
+
+
+def test_blocked_frames_block_the_results(loop: Loop, pack: Any) -> None:
+    host = pack("nodes.host")
+    outputs = loop({"work": ({"x": of("frame")}, lambda x: x)}, frames=host.blocker())
+    assert all(map(host.is_blocker, outputs))
+
+
+def test_a_failing_node_is_named_with_its_frame(loop: Loop, error: type[Exception]) -> None:
+    def fail(x: Tensor) -> Tensor:
+        if x.max() > 1:
+            raise ValueError("no more")
+        return x
+
+    with pytest.raises(error, match=r"frame 2 of 4: 'Fake' \(node work\) failed: ValueError: no more"):
+        loop({"work": ({"x": of("frame")}, fail)})
+
+
+def test_results_that_change_their_size(loop: Loop, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"frame 1 of 4: expected a result of \(1, 2, 3, 3\)"):
+        loop({"work": ({"x": of("frame"), "i": of("index")}, lambda x, i: x[:, : 2 - i])})
+
+
+def test_a_list_is_no_result(loop: Loop, error: type[Exception]) -> None:
+    with pytest.raises(error, match="expected one value for 'result' of the loop, got a list of 2"):
+        loop({"work": ({"x": of("frame")}, lambda x: [[x, x]])})
+
+
+def test_no_frames(loop: Loop, error: type[Exception]) -> None:
+    with pytest.raises(error, match="got no frames"):
+        loop({"work": ({"x": of("frame")}, lambda x: x)}, frames=FRAMES[:0])
+
+
+def test_cancel_goes_through_as_it_is(loop: Loop, pack: Any, host: Any) -> None:
+    def cancel(x: Tensor) -> Tensor:
+        host.interrupted = True
+        pack("nodes.host").check_interrupted()
+        return x
+
+    with pytest.raises(pack("nodes.host").Interrupted):
+        loop({"work": ({"x": of("frame")}, cancel)})
+    assert host.started == host.finished == ["work"]
+
+
+def test_the_bar_counts_frames(loop: Loop, host: Any) -> None:
+    loop({"work": ({"x": of("frame")}, lambda x: x)})
+    assert [(done, total) for done, total, _ in host.progress] == [(k, 4) for k in (1, 2, 3, 4)]
+
+
+def test_a_loop_inside(loop: Loop) -> None:
+    results, *_ = loop(
+        {
+            "split": ({"x": of("frame")}, lambda x: torch.cat([x, x, x])),
+            "in": ({"frames": ["split", 0]}, "DeepDreamLoopOpen"),
+            "step": (
+                {
+                    "x": of("frame", "in"),
+                    "old": of("previous_result", "in"),
+                    "i": of("index", "in"),
+                    "o": of("index"),
+                },
+                lambda x, old, i, o: old + 10 * o + i,
+            ),
+            "out": ({"loop": ["in", 0], "result": ["step", 0]}, "DeepDreamLoopClose"),
+            "work": ({"x": ["out", 0]}, lambda x: x[-1:]),
+        }
+    )
+    # frame + sum over three inner frames of (10 outer + inner)
+    assert numbers(results) == [3, 34, 65, 96]
+
+
+def test_a_failure_in_a_loop_inside_tells_both_frames(loop: Loop, error: type[Exception]) -> None:
+    def fail(i: int, o: int) -> Tensor:
+        if (o, i) == (2, 1):
+            raise RuntimeError("broken")
+        return FRAMES[:1]
+
+    with pytest.raises(error, match=r"frame 2 of 4, frame 1 of 2: 'Fake' \(node step\) failed"):
+        loop(
+            {
+                "split": ({"x": of("frame")}, lambda x: torch.cat([x, x])),
+                "in": ({"frames": ["split", 0]}, "DeepDreamLoopOpen"),
+                "step": ({"i": of("index", "in"), "o": of("index")}, fail),
+                "out": ({"loop": ["in", 0], "result": ["step", 0]}, "DeepDreamLoopClose"),
+                "work": ({"x": ["out", 0]}, lambda x: x[:1]),
+            }
+        )
+
+
+def test_an_output_node_shows_all_it_made(loop: Loop, host: Any) -> None:
+    loop(
+        {
+            "work": ({"x": of("frame")}, lambda x: x),
+            "look": ({"x": ["work", 0]}, lambda x: {"images": [x.max().item()]}),
+        }
+    )
+    assert host.shown[-1] == ("look", {"images": [0, 1, 2, 3]})
