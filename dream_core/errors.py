@@ -22,3 +22,7 @@ class WeightsError(DeepDreamError):
 
 class VideoError(DeepDreamError):
     """A clip or picture file cannot be read or written."""
+
+
+class OutOfMemoryError(DeepDreamError, MemoryError):
+    """There is too little memory, even for the smallest pieces."""

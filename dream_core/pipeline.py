@@ -11,6 +11,7 @@ import torch
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dream import DreamCallback
 from .flow import FlowEstimator, load_flow
+from .memory import free_cached, step_with_smaller_tiles
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
 from .settings import (
@@ -99,6 +100,8 @@ def dream_clip(
 ) -> None:
     """Dream every frame of a clip into an output. Memory does not grow with the clip.
 
+    Where it runs out, dreaming goes on with smaller tiles, and a warning says so.
+
     Args:
         clip: from `open_clip`, or any frames of one size.
         dreamer: from `load_dreamer`.
@@ -108,7 +111,7 @@ def dream_clip(
         on_step: told about every gradient step.
     """
     for frame in clip:
-        step = dreamer.step(frame.picture[None], on_step=on_step)
+        step = step_with_smaller_tiles(dreamer, frame.picture[None], free=free_cached, on_step=on_step)
         output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
         if keep:
             _keep(keep, frame.index, step)
