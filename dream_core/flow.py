@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import PictureError, SettingsError
 from .models.weights import Progress, locate
 from .picture import Size, size_of
-from .raft import BUILDERS, SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
-from .settings import FlowSettings
+from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
+from .settings import FlowName, FlowSettings
 from .warp import resize_flow
 
 MEMORY = 2**30
@@ -75,6 +76,20 @@ class FlowEstimator:
         """The flow from first to second and from second to first; cheaper than two calls of `flow`."""
         there, back = self._estimate(first, second, both=True)
         return there, back
+
+    def pairs_at_once(self, size: Size, *, both: bool) -> int:
+        """How many pairs of frames to hand over in one call, where there are more than memory should hold.
+
+        Args:
+            size: of the frames, height and width.
+            both: for `both_ways`.
+
+        Returns:
+            `batch`, or as many as `MEMORY` takes; 1 for what makes no correlation volumes and works pair by pair.
+        """
+        if self.batch == 0 and math.isinf(self.pair_memory):
+            return 1
+        return self._chunk(self._inner_size(size, both), both)
 
     def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
         _check(first, second)
@@ -183,6 +198,59 @@ def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
     return [cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) for color in colors]
 
 
+class DisNetwork(nn.Module):
+    """DIS with the signature of torchvision's RAFT, for whatever takes such a network."""
+
+    def forward(self, image1: Tensor, image2: Tensor, num_flow_updates: int = 12) -> list[Tensor]:
+        """Estimate flow.
+
+        Args:
+            image1, image2: (B,3,H,W) in -1..1.
+            num_flow_updates: has no effect; DIS refines as often as it needs.
+
+        Returns:
+            One flow (B,2,H,W) in pixels, x first, from the first images to the second, on their device.
+        """
+        first, second = (image.float() / 2 + 0.5 for image in (image1, image2))
+        return [estimator_of(self, FlowSettings(flow="dis"), device=image1.device).flow(first, second)]
+
+
+def estimator_of(
+    network: FastRaft | DisNetwork, settings: FlowSettings, *, device: torch.device
+) -> FlowEstimator:
+    """An estimator around a network.
+
+    Args:
+        network: on the device; it is used as it is.
+        settings: how to run it; which one it is, `flow` and `flow_file`, has no effect.
+        device: where it computes; DIS always takes the CPU.
+
+    Raises:
+        SettingsError: a setting is out of range.
+    """
+    check_flow(settings)
+    scale, batch = settings.flow_scale, settings.flow_batch
+    if isinstance(network, DisNetwork):
+        return FlowEstimator(dis_flow, torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
+        return flow
+
+    return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
+
+
+def check_flow(settings: FlowSettings) -> None:
+    """Raise a SettingsError for settings out of range."""
+    if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
+        raise SettingsError(
+            "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
+            f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
+        )
+    if settings.flow not in get_args(FlowName):
+        raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
+
+
 def load_flow(
     settings: FlowSettings,
     *,
@@ -204,18 +272,11 @@ def load_flow(
         SettingsError: a setting is out of range, or a folder does not exist.
         WeightsError: weights are missing or wrong.
     """
-    if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
-        raise SettingsError(
-            "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
-            f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
-        )
+    check_flow(settings)
     if settings.flow == "dis":
         if settings.flow_file is not None:
             warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)
-        cpu = torch.device("cpu")
-        return FlowEstimator(dis_flow, cpu, DIS_SMALLEST_SIDE, 1, settings.flow_scale, settings.flow_batch)
-    if settings.flow not in BUILDERS:
-        raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
+        return estimator_of(DisNetwork(), settings, device=device)
     path = locate(
         SOURCES[settings.flow],
         name=settings.flow,
@@ -224,11 +285,4 @@ def load_flow(
         progress=progress,
     )
     network = FastRaft(load_raft(settings.flow, path), dtype=dtype).to(device)
-
-    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
-        flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
-        return flow
-
-    return FlowEstimator(
-        estimate, device, SMALLEST_SIDE, STRIDE, settings.flow_scale, settings.flow_batch, PAIR_MEMORY
-    )
+    return estimator_of(network, settings, device=device)

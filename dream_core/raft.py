@@ -21,6 +21,7 @@ from torchvision.models import Weights
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
+from .errors import WeightsError
 from .models.weights import State, WeightSource, advice_for, load_strictly, read_state_dict
 from .settings import FlowName
 
@@ -56,6 +57,33 @@ def load_raft(name: FlowName, path: Path) -> RAFT:
     state = torchvision_keys(read_state_dict(path, advice=advice))
     load_strictly(network, state, path=path, advice=advice)
     return network.eval().requires_grad_(False)
+
+
+def raft_of(state: State, *, path: Path) -> RAFT:
+    """Build the RAFT that weights are of, large or small, and load them.
+
+    Args:
+        state: names and tensors, in torchvision's or princeton-vl's names.
+        path: where they came from, for error messages.
+
+    Raises:
+        WeightsError: they are no RAFT's, or of a RAFT built otherwise.
+    """
+    state = torchvision_keys(state)
+    width = state.get("feature_encoder.conv.weight")
+    name = FEATURES.get(len(width)) if width is not None else None
+    if name is None:
+        raise WeightsError(
+            f"{path} does not hold RAFT, large or small, in torchvision's or princeton-vl's names: it begins with "
+            f"{', '.join(list(state)[:3]) or 'nothing'}; choose a file of RAFT's weights"
+        )
+    network = BUILDERS[name](weights=None, progress=False)
+    load_strictly(network, state, path=path, advice=f"it was recognised as {name}")
+    return network.eval().requires_grad_(False)
+
+
+FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
+"""Which RAFT it is, by the number of its features."""
 
 
 PRINCETON_NAMES = (
@@ -195,6 +223,12 @@ class FastRaft(nn.Module):
         self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
         self.dtype = dtype
         self._last: Code | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
+        # `.to(device)` comes through here: who leaves a device leaves nothing behind.
+        self._last = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, first: Tensor, second: Tensor, *, updates: int, both: bool) -> Tensor:
         """Estimate flow.

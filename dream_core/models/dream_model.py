@@ -57,11 +57,13 @@ class DreamModel(nn.Module):
         self.labels = tuple(labels) if labels is not None else None
         self._nodes = layer_nodes(network)
         self._extractors: dict[tuple[str, ...], fx.GraphModule] = {}
+        self._seen: list[tuple[dict[str, Any], str, Tensor, torch.device]] = []
         self._smallest_sides: dict[tuple[str, ...], int] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DreamModel:
         # `.to(device)` comes through here; cuts in another dtype hold weights of their own on the old device.
         self._extractors.clear()
+        self._seen.clear()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -153,12 +155,28 @@ class DreamModel(nn.Module):
             SettingsError: there is no such layer.
         """
         nodes = self._sorted_nodes(layers)
+        self._drop_stale_extractors()
         if nodes not in self._extractors:
             extractor = cut(self.network, nodes, pooling=self.pooling)
             if self.dtype != torch.float32:
                 extractor = copy.deepcopy(extractor).to(self.dtype)
             self._extractors[nodes] = extractor
         return self._extractors[nodes]
+
+    def _drop_stale_extractors(self) -> None:
+        """Forget the cuts where weights were moved, or replaced, module by module, past `_apply`."""
+        if self._seen and all(
+            store[name] is weight and weight.device == device for store, name, weight, device in self._seen
+        ):
+            return
+        self._extractors.clear()
+        self._seen = [
+            (store, name, weight, weight.device)
+            for module in self.network.modules()
+            for store in (module._parameters, module._buffers)
+            for name, weight in store.items()
+            if weight is not None
+        ]
 
     def _sorted_nodes(self, layers: Sequence[str]) -> tuple[str, ...]:
         if not layers:

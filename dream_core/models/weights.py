@@ -88,20 +88,34 @@ def locate(
     """
     if file is not None:
         return _existing(Path(file), source)
-    searched = search_folders(folders)
-    stem = Path(source.filename).stem
-    accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
-    for path in (folder / filename for folder in searched for filename in accepted):
-        if path.is_file():
-            return path
+    found = find(source, name=name, folders=folders)
+    if found is not None:
+        return found
     target = (download_dir or cache_dir()) / source.filename
     try:
         return download(source, target, progress=progress)
     except WeightsError as error:
-        looked = ", ".join(map(str, searched))
+        looked = ", ".join(map(str, search_folders(folders)))
         raise WeightsError(
             f"{source.filename} (or {name}.safetensors) was not found in {looked}; {error}"
         ) from error
+
+
+def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Path | None:
+    """The path of a weight file in a model folder, or None.
+
+    Args:
+        source: what to look for.
+        name: that of the network, under which a file is accepted too.
+        folders: searched first; see `search_folders`.
+
+    Raises:
+        SettingsError: a folder given does not exist.
+    """
+    stem = Path(source.filename).stem
+    accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
+    paths = (folder / filename for folder in search_folders(folders) for filename in accepted)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _existing(file: Path, source: WeightSource) -> Path:

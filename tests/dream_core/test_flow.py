@@ -239,6 +239,17 @@ def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.Mo
     assert seen == [1, 1]
 
 
+def test_pairs_at_once_are_what_one_estimate_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_module, "MEMORY", 4 * 16**4 * 4 / 3 * 2.5)  # two and a half of 128x128
+    volumes = replace(fake(), pair_memory=1e9)
+    assert volumes.pairs_at_once((128, 128), both=False) == 2
+    assert volumes.pairs_at_once((128, 128), both=True) == 1
+    assert replace(volumes, scale=0.5).pairs_at_once((128, 128), both=False) == 40
+    assert replace(volumes, batch=7).pairs_at_once((128, 128), both=True) == 7
+    assert fake().pairs_at_once((128, 128), both=False) == 1  # nothing to gain
+    assert replace(fake(), batch=7).pairs_at_once((128, 128), both=False) == 7
+
+
 def test_a_pair_too_large_for_the_memory_is_estimated_smaller_and_that_is_told_once() -> None:
     seen = []
 
