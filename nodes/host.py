@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import re
 import time
 import uuid
 import warnings
@@ -33,6 +32,7 @@ import nodes as core_nodes
 
 from ..dream_core.checks import warn_once
 from ..dream_core.errors import DeepDreamError
+from .wording import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -243,11 +243,6 @@ def _warnings_on_the_node() -> Iterator[None]:
         warnings.showwarning = on_the_node
         warn_once.cache_clear()  # `tell` keeps count, per prompt
         yield
-
-
-def as_widgets(message: str) -> str:
-    """A message of the core, its flags named as the widgets are: --octave-scale -> octave_scale."""
-    return re.sub(r"(?<!\S)--([a-z][a-z-]*)", lambda flag: flag[1].replace("-", "_"), message)
 
 
 # Running nodes, for the loop

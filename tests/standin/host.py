@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from ..dream_core.checks import warn_once
 from ..dream_core.errors import DeepDreamError
+from .wording import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -177,10 +177,6 @@ def working() -> Iterator[None]:
         raise type(error)(as_widgets(str(error))) from error
     finally:
         hook.remove()
-
-
-def as_widgets(message: str) -> str:
-    return re.sub(r"(?<!\S)--([a-z][a-z-]*)", lambda flag: flag[1].replace("-", "_"), message)
 
 
 # Running nodes, for the loop

@@ -105,6 +105,13 @@ Video = Custom("VIDEO")
 AnyType = Custom("*")
 
 
+class ControlAfterGenerate(str, Enum):
+    fixed = "fixed"
+    increment = "increment"
+    decrement = "decrement"
+    randomize = "randomize"
+
+
 class Boolean(ComfyType):
     io_type = "BOOLEAN"
 
@@ -155,7 +162,7 @@ class Int(ComfyType):
             min: int | None = None,
             max: int | None = None,
             step: int | None = None,
-            control_after_generate: bool | None = None,
+            control_after_generate: bool | ControlAfterGenerate | None = None,
             display_mode: Any = None,
             socketless: bool | None = None,
             force_input: bool | None = None,
@@ -268,7 +275,7 @@ class Combo(ComfyType):
             tooltip: str | None = None,
             lazy: bool | None = None,
             default: str | int | Enum | None = None,
-            control_after_generate: bool | None = None,
+            control_after_generate: bool | ControlAfterGenerate | None = None,
             upload: Any = None,
             image_folder: Any = None,
             remote: Any = None,

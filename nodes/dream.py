@@ -1,0 +1,232 @@
+"""The nodes that dream pictures: Dream Objective and DeepDream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial, reduce
+from operator import add
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dream_core.dream import DreamCallback, DreamStep, build_objective, check_dream, dream
+from ..dream_core.errors import PictureError
+from ..dream_core.memory import with_smaller_tiles
+from ..dream_core.models.dream_model import DreamModel
+from ..dream_core.objectives import Objective, check_objective
+from ..dream_core.picture import size_of
+from ..dream_core.settings import (
+    AscentSettings,
+    DreamSettings,
+    ObjectiveSettings,
+    OctaveSettings,
+    PictureSettings,
+    TileSettings,
+)
+from . import host
+from .loaders import dream_model as model_of
+from .pictures import alpha_of, from_image, to_image
+from .sockets import DreamModelSocket, Objectives, ObjectiveSocket
+from .widgets import settings_from, widgets
+
+WITH_THE_DREAM = ("channel_capture",)
+"""The fields of an objective that say when it looks at the picture: of the whole dream, and not of one of many."""
+
+WITH_THE_OBJECTIVE = tuple(
+    field.name for field in fields(ObjectiveSettings) if field.name not in WITH_THE_DREAM
+)
+
+
+def dream_widgets() -> list[io.Input]:
+    """The widgets of all that decides how a picture is dreamed, but for the objective."""
+    return [
+        *widgets(OctaveSettings, AscentSettings, TileSettings, PictureSettings),
+        *widgets(ObjectiveSettings, leave_out=WITH_THE_OBJECTIVE),
+    ]
+
+
+def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
+    """The settings that the values of `dream_widgets` mean.
+
+    Raises:
+        SettingsError: a value is missing, out of range, or does not fit another.
+    """
+    settings = DreamSettings(
+        objective=settings_from(ObjectiveSettings, values, leave_out=WITH_THE_OBJECTIVE),
+        octave=settings_from(OctaveSettings, values),
+        ascent=settings_from(AscentSettings, values),
+        tile=settings_from(TileSettings, values),
+        picture=settings_from(PictureSettings, values),
+    )
+    check_dream(settings)
+    return settings
+
+
+def build(objectives: Objectives | None, model: DreamModel) -> Objective:
+    """What to make more of, for a network: all objectives added up; the network's own default where none is.
+
+    Raises:
+        SettingsError: the network has no such layer or channel.
+    """
+    wanted = objectives or (ObjectiveSettings(),)
+    return reduce(add, (build_objective(one, model) for one in wanted))
+
+
+class Dream(io.ComfyNode):
+    """Pictures in, dreams out."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Names, widgets and sockets."""
+        return io.Schema(
+            node_id="DeepDreamDream",
+            display_name="DeepDream",
+            category="DeepDream",
+            description="Dreams each picture: what excites the network's layers grows out of what is there.",
+            search_aliases=["deep dream", "inceptionism", "hallucinate", "dream image", "psychedelic"],
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures to dream on. Each is dreamed by itself."),
+                DreamModelSocket.Input("dream_model", tooltip="The network that dreams."),
+                ObjectiveSocket.Input(
+                    "objective",
+                    optional=True,
+                    tooltip="What to make more of. Without it, the network's default layer.",
+                ),
+                io.Image.Input(
+                    "colors",
+                    optional=True,
+                    tooltip="Where original_colors takes the colours from: one picture, or one for each, of the "
+                    "same size. Without it, the pictures themselves.",
+                ),
+                *dream_widgets(),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The dreamed pictures.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        dream_model: Any,
+        objective: Objectives | None = None,
+        colors: Tensor | None = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Dream each picture."""
+        with host.working():
+            dreamed = dream_pictures(
+                from_image(image),
+                dream_model,
+                objective,
+                None if colors is None else from_image(colors, name="colors"),
+                dream_settings(values),
+            )
+            return io.NodeOutput(to_image(dreamed, alpha=alpha_of(image)))
+
+
+class DreamObjective(io.ComfyNode):
+    """Layers and channels to excite."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Names, widgets and sockets."""
+        return io.Schema(
+            node_id="DeepDreamObjective",
+            display_name="Dream Objective",
+            category="DeepDream",
+            description="What a dream makes more of: layers of the network, or some of their channels. "
+            "Objectives add up: connect one to the next.",
+            search_aliases=["deep dream layers", "dream layer", "dream channels", "excite"],
+            inputs=[
+                ObjectiveSocket.Input(
+                    "objective", optional=True, tooltip="Another objective, to which this one is added."
+                ),
+                *widgets(ObjectiveSettings, leave_out=WITH_THE_DREAM),
+            ],
+            outputs=[
+                ObjectiveSocket.Output(
+                    display_name="objective",
+                    tooltip="What to make more of, for DeepDream or another objective.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, objective: Objectives | None = None, **values: Any) -> io.NodeOutput:
+        """Add one objective to those before."""
+        with host.working():
+            settings = settings_from(ObjectiveSettings, values, leave_out=WITH_THE_DREAM)
+            check_objective(settings)
+            return io.NodeOutput((*(objective or ()), settings))
+
+
+def dream_pictures(
+    pictures: Tensor,
+    patcher: Any,
+    objectives: Objectives | None,
+    colors: Tensor | None,
+    settings: DreamSettings,
+) -> Tensor:
+    """Dream each picture of a batch by itself; where memory runs out, it and all later ones in smaller tiles.
+
+    Args:
+        pictures: (B,3,H,W) in 0..1.
+        patcher: ComfyUI's, around the network.
+        objectives: what to make more of.
+        colors: (1,3,H,W) or (B,3,H,W), see `dream`.
+        settings: how to dream.
+
+    Returns:
+        (B,3,H,W) float32 on the CPU.
+
+    Raises:
+        PictureError, SettingsError: see `dream`.
+        OutOfMemoryError: there is too little memory for the smallest tiles.
+    """
+    if colors is not None and (
+        colors.shape[2:] != pictures.shape[2:] or len(colors) not in (1, len(pictures))
+    ):
+        raise PictureError(
+            f"expected colors as one picture, or one for each, of {_sizes(pictures)}, got {_sizes(colors)}; "
+            "resize it"
+        )
+    tile, report = settings.tile, _reporter(len(pictures))
+
+    def dream_one(picture: Tensor, color: Tensor | None, on_step: DreamCallback) -> Tensor:
+        def attempt(smaller: TileSettings) -> Tensor:
+            nonlocal tile
+            tile = smaller
+            model = model_of(patcher)
+            objective = build(objectives, model)
+            with_tile = replace(settings, tile=tile)
+            return dream(
+                picture, [model], settings=with_tile, objective=objective, colors=color, on_step=on_step
+            )
+
+        return with_smaller_tiles(attempt, tile, size_of(picture), free=host.free_memory)
+
+    dreams = torch.empty(pictures.shape)
+    for index in range(len(pictures)):
+        # Nodes' tensors come from inference mode, and a copy does not: it is fit for gradients.
+        picture = pictures[index, None].clone(memory_format=torch.contiguous_format)
+        color = None if colors is None else colors[min(index, len(colors) - 1), None].clone()
+        dreams[index] = dream_one(picture, color, partial(report, index))[0]
+    return dreams
+
+
+def _sizes(pictures: Tensor) -> str:
+    count, _, height, width = pictures.shape
+    return f"{count} x {width}x{height} pixels"
+
+
+def _reporter(pictures: int) -> Callable[[int, DreamStep], None]:
+    """Moves the bar by steps of the whole batch: (which picture, its step) -> None."""
+    progress = host.Progress()
+
+    def report(index: int, step: DreamStep) -> None:
+        progress.update(index * step.total + step.done, pictures * step.total, step.picture)
+
+    return report

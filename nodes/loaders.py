@@ -1,0 +1,192 @@
+"""The nodes that load networks: Load Dream Model and Load Flow Model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from comfy_api.latest import io
+
+from ..dream_core.device import choose_dtype
+from ..dream_core.flow import DisNetwork
+from ..dream_core.models.dream_model import DreamModel, load_model
+from ..dream_core.models.registry import MODELS
+from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
+from ..dream_core.raft import SOURCES, load_raft, raft_of
+from ..dream_core.settings import DeviceSettings, FlowName, FlowSettings, ModelSettings
+from . import host
+from .sockets import DreamModelSocket, FlowModelSocket
+from .widgets import settings_from, tooltip, widgets
+
+AUTO = "auto"
+"""The choice of weights that are found, or else downloaded."""
+
+FILES = ("model_file", "model_dirs", "label_file")
+"""What ComfyUI's model folders stand for."""
+
+NOT_PRECISION = ("device", "flow_device", "cudnn", "cudnn_autotune", "mkldnn")
+"""What ComfyUI decides."""
+
+_downloads: dict[Path, float] = {}
+"""What this server downloaded: path -> time of change."""
+
+
+def dream_model(patcher: Any) -> DreamModel:
+    """The network on a DREAM_MODEL socket, on the compute device and fit for gradients."""
+    held: Any = host.take(patcher)
+    model: DreamModel = held.network
+    return model
+
+
+class LoadDreamModel(io.ComfyNode):
+    """A network that dreams, from a model folder or a download."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Names, widgets and sockets."""
+        return io.Schema(
+            node_id="DeepDreamLoadDreamModel",
+            display_name="Load Dream Model",
+            category="DeepDream",
+            description="Loads the network that dreams. Each sees the world its own way: GoogLeNet dreams eyes "
+            "and dogs, the places networks dream buildings.",
+            search_aliases=["deep dream model", "googlenet", "inception", "vgg", "caffe", "load network"],
+            inputs=[
+                *widgets(ModelSettings, leave_out=(*FILES, "pooling", "model_mean")),
+                io.Combo.Input(
+                    "weights",
+                    options=[AUTO, *host.weight_files(host.DREAM_FOLDER)],
+                    default=AUTO,
+                    tooltip="auto looks for the network's own weights in models/deepdream and downloads them "
+                    "there if they are missing. Or a file from that folder, of the network chosen.",
+                    advanced=True,
+                ),
+                *widgets(ModelSettings, leave_out=(*FILES, "model")),
+                *widgets(DeviceSettings, leave_out=NOT_PRECISION),
+            ],
+            outputs=[
+                DreamModelSocket.Output(display_name="dream_model", tooltip="The network that dreams."),
+                io.String.Output(
+                    display_name="layers",
+                    tooltip="The network's layers, from shallow to deep, each with its number of channels.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, weights: str, **_: Any) -> Any:
+        """Load again where the weight file was replaced."""
+        if model not in MODELS:
+            return None
+        if weights != AUTO:
+            return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
+        return _fingerprint(MODELS[model].source, model, host.DREAM_FOLDER)  # type: ignore[index]
+
+    @classmethod
+    def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
+        """Load the network."""
+        with host.working():
+            settings = settings_from(ModelSettings, values, leave_out=FILES)
+            precision = settings_from(DeviceSettings, values, leave_out=NOT_PRECISION).precision
+            network = load_model(
+                replace(settings, model_file=_weights(settings, weights)),
+                device=torch.device("cpu"),
+                dtype=choose_dtype(precision, host.compute_device()),
+            )
+            return io.NodeOutput(host.hold(host.Held(network)), layer_list(network))
+
+
+def _weights(settings: ModelSettings, weights: str) -> Path:
+    if weights != AUTO:
+        return host.weight_path(host.DREAM_FOLDER, weights)
+    return _located(MODELS[settings.model].source, settings.model, host.DREAM_FOLDER)
+
+
+def layer_list(model: DreamModel) -> str:
+    """The layers of a network, from shallow to deep, one in a line, with their numbers of channels."""
+    return "\n".join(
+        f"{name}: {channels} channels{' (default)' if name == model.default_layer else ''}"
+        for name, channels in model.layers().items()
+    )
+
+
+class LoadFlowModel(io.ComfyNode):
+    """An optical flow network, from a model folder or a download."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Names, widgets and sockets."""
+        default = FlowSettings.flow
+        names = sorted(get_args(FlowName), key=lambda name: name != default)
+        return io.Schema(
+            node_id="DeepDreamLoadFlowModel",
+            display_name="Load Flow Model",
+            category="DeepDream",
+            description="Loads a network that sees motion. RAFT large fits ComfyUI's own optical flow nodes too.",
+            search_aliases=["optical flow", "raft", "dis", "motion", "load raft"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[*names, *host.weight_files(host.FLOW_FOLDER)],
+                    default=default,
+                    tooltip=f"{tooltip(FlowSettings, 'flow')} Weights are looked for in models/optical_flow and "
+                    "downloaded there if they are missing. Or a file of RAFT weights from that folder.",
+                )
+            ],
+            outputs=[
+                FlowModelSocket.Output(display_name="flow_model", tooltip="The network that sees motion.")
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
+        """Load again where the weight file was replaced."""
+        if model in SOURCES:
+            return _fingerprint(SOURCES[model], model, host.FLOW_FOLDER)  # type: ignore[index]
+        if model in get_args(FlowName):
+            return None
+        return host.weight_path(host.FLOW_FOLDER, model).stat().st_mtime
+
+    @classmethod
+    def execute(cls, model: str) -> io.NodeOutput:
+        """Load the network."""
+        with host.working():
+            return io.NodeOutput(host.hold(_flow_network(model)))
+
+
+def _flow_network(name: str) -> torch.nn.Module:
+    if name == "dis":
+        return DisNetwork()
+    if name in SOURCES:
+        flow: FlowName = name  # type: ignore[assignment]
+        return load_raft(flow, _located(SOURCES[flow], name, host.FLOW_FOLDER))
+    path = host.weight_path(host.FLOW_FOLDER, name)
+    return raft_of(read_state_dict(path), path=path)
+
+
+def _located(source: WeightSource, name: str, folder: str) -> Path:
+    """Find weights, or download them into ComfyUI's folder for such."""
+    folders = host.model_folders(folder)
+    found = find(source, name=name, folders=folders)
+    if found is not None:
+        return found
+    progress = host.Progress()
+    path = locate(
+        source,
+        name=name,
+        folders=folders,
+        download_dir=host.download_folder(folder),
+        progress=lambda done, total: progress.update(done, total or done),
+    )
+    _downloads[path] = path.stat().st_mtime
+    return path
+
+
+def _fingerprint(source: WeightSource, name: str, folder: str) -> float | None:
+    """The time of change of weights, or None where they are missing, or were just now downloaded."""
+    path = find(source, name=name, folders=host.model_folders(folder))
+    changed = path.stat().st_mtime if path else None
+    # A download by the first run must not make an identical second one begin again.
+    return None if path in _downloads and _downloads[path] == changed else changed
