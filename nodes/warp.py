@@ -1,0 +1,124 @@
+"""Flow Warp: moving pictures, masks and latents along flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dream_core.settings import TemporalSettings, WarpMode
+from ..dream_core.warp import resize_flow, warp
+from . import host
+from .batches import compute, match
+from .latents import Latent, from_latent, to_latent
+from .pictures import alpha_of, from_image, from_mask, to_image, to_mask
+from .sockets import Flow, FlowSocket
+from .widgets import settings_from, widgets
+
+NO_WIDGET = ("blend", "independent")
+
+
+class FlowWarp(io.ComfyNode):
+    """What belongs to the frame before, moved to where it is now."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        kind = io.MatchType.Template("kind", [io.Image, io.Mask, io.Latent])
+        return io.Schema(
+            node_id="DeepDreamFlowWarp",
+            display_name="Flow Warp",
+            category="DeepDream",
+            description=(
+                "Moves what belongs to the frame before to where its things are in the frame: pictures, masks or "
+                "latents. The flow is scaled to their size."
+            ),
+            search_aliases=[
+                "warp",
+                "remap",
+                "motion compensation",
+                "warp latent",
+                "warp mask",
+                "optical flow",
+            ],
+            inputs=[
+                io.MatchType.Input(
+                    "input",
+                    kind,
+                    tooltip="IMAGE, MASK or LATENT to move: one for each flow, or one for all. Of a video latent "
+                    "(batch of 1), each latent frame is an entry.",
+                ),
+                FlowSocket.Input("flow", tooltip="From Optical Flow: one for each entry, or one for all."),
+                *widgets(TemporalSettings, leave_out=NO_WIDGET),
+                io.Boolean.Input(
+                    "from_previous",
+                    default=False,
+                    tooltip="Off: entry i is moved by flow i. On: the entry before it is, for a clip with its own "
+                    "flow, so that the result looks like entry i; the first stays as it is.",
+                ),
+            ],
+            outputs=[
+                io.MatchType.Output(
+                    kind,
+                    "output",
+                    display_name="output",
+                    tooltip="The same kind as the input. Masks, also a latent's, are always warped bilinearly.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        input: Tensor | Latent,  # noqa: A002, the word that ComfyUI uses
+        flow: Flow,
+        from_previous: bool,
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Move."""
+        with host.working():
+            mode = settings_from(TemporalSettings, values, leave_out=NO_WIDGET).warp
+            if isinstance(input, dict):
+                return io.NodeOutput(_warp_latent(input, flow, mode, from_previous=from_previous))
+            if input.ndim < 4:
+                masks = from_mask(input, name="input")
+                return io.NodeOutput(to_mask(_warp(masks, flow, "bilinear", from_previous=from_previous)))
+            return io.NodeOutput(_warp_image(input, flow, mode, from_previous=from_previous))
+
+
+def _warp_image(image: Tensor, flow: Flow, mode: WarpMode, *, from_previous: bool) -> Tensor:
+    colors = _warp(from_image(image, name="input"), flow, mode, from_previous=from_previous, clamp=True)
+    alpha = alpha_of(image)
+    if alpha is not None:
+        channel = alpha.movedim(-1, 1)  # BHWC -> BCHW
+        alpha = _warp(channel, flow, mode, from_previous=from_previous, clamp=True).movedim(1, -1)
+    return to_image(colors, alpha=alpha)
+
+
+def _warp_latent(latent: Latent, flow: Flow, mode: WarpMode, *, from_previous: bool) -> Latent:
+    samples, noise_mask = from_latent(latent)
+    warped = _warp(samples, flow, mode, from_previous=from_previous)
+    if noise_mask is not None:
+        noise_mask = _warp(noise_mask, flow, "bilinear", from_previous=from_previous)
+    return to_latent(latent, warped, noise_mask)
+
+
+def _warp(tensor: Tensor, flow: Flow, mode: WarpMode, *, from_previous: bool, clamp: bool = False) -> Tensor:
+    """(B,C,H,W) -> (B,C,H,W) in the tensor's type on the CPU, entry by entry."""
+    count, (entries, flows) = match(input=tensor, flow=flow.backward)
+    height, width = tensor.shape[-2:]
+    progress = host.Progress(count)
+    shape = (count, *tensor.shape[1:])
+    moved = torch.empty(shape, dtype=tensor.dtype, memory_format=torch.channels_last)  # as an IMAGE lies
+    for index in range(count):
+        source = max(0, index - from_previous)
+        entry = compute(entries[source : source + 1])
+        if index or not from_previous:
+            vectors = compute(flows[index : index + 1])
+            if vectors.shape[-2:] != (height, width):
+                vectors = resize_flow(vectors, (height, width))
+            entry = warp(entry, vectors, mode=mode)
+        moved[index] = entry.clamp(0, 1)[0] if clamp else entry[0]
+        progress.update(index + 1, count)
+    return moved
