@@ -5,12 +5,32 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
+from .blend import TemporalBlend
+from .dream import Dream, DreamObjective
+from .flow import OpticalFlow
+from .flow_picture import FlowPicture
+from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
+from .mask import OcclusionMask
+from .video import DeepDreamVideo
+from .video_file import DeepDreamVideoFile
+from .warp import FlowWarp
 
 NODES: list[type[io.ComfyNode]] = [
+    LoadDreamModel,
+    LoadFlowModel,
+    DreamObjective,
+    Dream,
+    OpticalFlow,
+    OcclusionMask,
+    FlowWarp,
+    FlowPicture,
+    TemporalBlend,
     TemporalLoopOpen,
     TemporalLoopClose,
     TemporalLoopRunner,
+    DeepDreamVideo,
+    DeepDreamVideoFile,
 ]
 
 

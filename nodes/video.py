@@ -1,0 +1,186 @@
+"""The whole pipeline in one node: for a batch of frames, and for a file of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dream_core.dream import DreamStep
+from ..dream_core.errors import SettingsError
+from ..dream_core.memory import step_with_smaller_tiles
+from ..dream_core.settings import FlowSettings, OcclusionSettings, TemporalSettings
+from ..dream_core.temporal import DreamedFrame, TemporalDreamer
+from . import host
+from .dream import build, dream_settings, dream_widgets
+from .estimators import estimator_for
+from .loaders import dream_model as model_of
+from .pictures import alpha_of, from_image, to_image
+from .sockets import DreamModelSocket, Flow, FlowModelSocket, FlowSocket, Objectives, ObjectiveSocket
+from .widgets import settings_from, widgets
+
+NOT_HERE = ("flow", "flow_file")
+"""Settings of flow that Load Flow Model has."""
+
+
+def pipeline_inputs() -> list[io.Input]:
+    """The networks, the objective and all widgets of the pipeline."""
+    return [
+        DreamModelSocket.Input("dream_model", tooltip="The network that dreams, from Load Dream Model."),
+        FlowModelSocket.Input(
+            "optical_flow",
+            optional=True,
+            tooltip="The network that sees motion, from Load Flow Model. Only independent frames do without.",
+        ),
+        ObjectiveSocket.Input(
+            "objective",
+            optional=True,
+            tooltip="What to make more of, from Dream Objective. By default the network's own default layer.",
+        ),
+        *widgets(TemporalSettings),
+        *dream_widgets(),
+        *widgets(FlowSettings, leave_out=NOT_HERE),
+        *widgets(OcclusionSettings),
+    ]
+
+
+class Pipeline:
+    """A dreamer on ComfyUI's device that steps from frame to frame, shows how it goes and survives small memory.
+
+    Args:
+        dream_model, optical_flow: from the loaders.
+        objective: from Dream Objective, or None.
+        values: of the widgets.
+        count: how many frames are to come, at least 1, as well as known.
+
+    Raises:
+        SettingsError: a widget's value is out of range, or the optical flow is missing.
+    """
+
+    def __init__(
+        self,
+        dream_model: Any,
+        optical_flow: Any,
+        objective: Objectives | None,
+        values: Mapping[str, Any],
+        *,
+        count: int,
+    ) -> None:
+        temporal = settings_from(TemporalSettings, values)
+        if optical_flow is None and not temporal.independent:
+            raise SettingsError(
+                "expected a flow model to carry the dream from frame to frame, got none: "
+                "connect Load Flow Model to optical_flow, or switch independent on"
+            )
+        self._patchers = (dream_model, optical_flow)
+        self._progress = host.Progress()
+        self._count, self._done = count, 0
+        model = model_of(dream_model)
+        flow = None
+        if not temporal.independent:
+            flow = estimator_for(optical_flow, settings_from(FlowSettings, values, leave_out=NOT_HERE))
+        settings = dream_settings(values)
+        self._dreamer = TemporalDreamer(
+            [model],
+            flow,
+            settings=settings,
+            temporal=temporal,
+            occlusion=settings_from(OcclusionSettings, values),
+            objective=build(objective, model),
+        )
+
+    def step(self, frame: Tensor) -> DreamedFrame:
+        """Dream the next frame, (1,3,H,W)."""
+        dreamed = step_with_smaller_tiles(self._dreamer, frame, free=self._free, on_step=self._tell)
+        self._done += 1
+        return dreamed
+
+    def _tell(self, step: DreamStep) -> None:
+        # A container's own count of its frames may be wrong.
+        count = max(self._count, self._done + 1)
+        self._progress.update(self._done * step.total + step.done, count * step.total, step.picture)
+
+    def _free(self) -> None:
+        host.free_memory()
+        model_of(self._patchers[0])
+
+
+class DeepDreamVideo(io.ComfyNode):
+    """Dreams a batch of frames."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DeepDreamVideo",
+            display_name="DeepDream Video",
+            category="DeepDream",
+            description=(
+                "Dreams a clip: each frame goes on with the dream of the one before, carried along by optical "
+                "flow. The same as a Temporal Loop around Optical Flow, Occlusion Mask, Flow Warp, Temporal Blend "
+                "and DeepDream."
+            ),
+            search_aliases=[
+                "deep dream",
+                "inception",
+                "hallucination",
+                "video to video",
+                "temporal",
+                "vid2vid",
+            ],
+            inputs=[
+                io.Image.Input("images", tooltip="The frames of the clip, in order."),
+                *pipeline_inputs(),
+                io.Boolean.Input(
+                    "flow_and_masks",
+                    default=True,
+                    advanced=True,
+                    tooltip="Also give out the flow and the masks. They take as much memory as the frames; off "
+                    "saves it.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("dreams", display_name="images", tooltip="The dreamed frames."),
+                FlowSocket.Output(
+                    "flow",
+                    display_name="flow",
+                    tooltip="The flow from each frame to the one before; zero for the first.",
+                ),
+                io.Mask.Output(
+                    "masks",
+                    display_name="masks",
+                    tooltip="How far the carried dream was trusted: 1 = wholly. 1 for the first frame.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        dream_model: Any,
+        flow_and_masks: bool,
+        optical_flow: Any = None,
+        objective: Objectives | None = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        frames = from_image(images, name="images")
+        count, _, height, width = frames.shape
+        with host.working():
+            pipeline = Pipeline(dream_model, optical_flow, objective, values, count=count)
+            dreams = torch.empty(count, height, width, 3)
+            flow = torch.zeros(count if flow_and_masks else 0, 2, height, width)
+            masks = torch.ones(count if flow_and_masks else 0, height, width)
+            for index in range(count):
+                dreamed = pipeline.step(frames[index : index + 1])
+                dreams[index] = to_image(dreamed.dream)[0]
+                if dreamed.carried and flow_and_masks:
+                    flow[index] = dreamed.carried.flow[0]
+                    masks[index] = dreamed.carried.reliable[0, 0]
+        alpha = alpha_of(images)
+        dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
+        if not flow_and_masks:
+            return io.NodeOutput(dreams, host.blocker(), host.blocker())
+        return io.NodeOutput(dreams, Flow(flow), masks)

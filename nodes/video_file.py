@@ -1,0 +1,159 @@
+"""The whole pipeline from file to file, streamed: memory does not grow with the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import InputImpl, io
+
+from ..dream_core.settings import InputSettings, OutputSettings
+from ..dream_core.video import Output, open_clip, open_output
+from . import host
+from .sockets import Objectives
+from .video import Pipeline, pipeline_inputs
+from .widgets import tooltip
+
+QUALITY_IN_BETWEEN = 10
+"""Constant rate factor at which a video that is no file yet becomes one; lower than anyone asks of the result."""
+
+
+class DeepDreamVideoFile(io.ComfyNode):
+    """Dreams a video file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DeepDreamVideoFile",
+            display_name="DeepDream Video File",
+            category="DeepDream",
+            description=(
+                "Dreams a video of any length, frame by frame from file to file, its sound kept. The clip is never "
+                "in memory as a whole."
+            ),
+            search_aliases=[
+                "deep dream",
+                "long video",
+                "stream",
+                "movie",
+                "film",
+                "video to video",
+                "vid2vid",
+            ],
+            inputs=[
+                io.Video.Input("video", tooltip="The video, from Load Video."),
+                io.Int.Input(
+                    "size",
+                    default=InputSettings.size,
+                    min=0,
+                    max=16_384,
+                    step=32,
+                    tooltip=tooltip(InputSettings, "size"),
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=0,
+                    min=0,
+                    max=10_000_000,
+                    tooltip=f"{tooltip(InputSettings, 'frames')} 0 takes the whole clip.",
+                ),
+                *pipeline_inputs(),
+                io.Int.Input(
+                    "quality",
+                    default=OutputSettings.quality,
+                    min=0,
+                    max=51,
+                    advanced=True,
+                    tooltip=tooltip(OutputSettings, "quality"),
+                ),
+                io.Boolean.Input(
+                    "sound",
+                    default=OutputSettings.sound,
+                    advanced=True,
+                    tooltip=tooltip(OutputSettings, "sound"),
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    "dreamed",
+                    display_name="video",
+                    tooltip="The dreamed video, H.264 in MP4, among ComfyUI's temporary files until Save Video "
+                    "keeps it.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Any,
+        dream_model: Any,
+        size: int,
+        frames: int,
+        quality: int,
+        sound: bool,
+        optical_flow: Any = None,
+        objective: Objectives | None = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        target = host.temporary_file(".mp4")
+        start, seconds = video.get_active_trim_window()
+        settings = InputSettings(size=size, start=start, frames=frames or None)
+        with host.working(), _as_file(video) as source, open_clip(source, settings=settings) as clip:
+            count = clip.frame_count or 1
+            if seconds:
+                count = min(count, max(1, round(seconds * float(clip.fps))))
+            pipeline = Pipeline(dream_model, optical_flow, objective, values, count=count)
+            output = open_output(
+                target,
+                size=clip.size,
+                fps=clip.fps,
+                time_base=clip.time_base,
+                settings=OutputSettings(quality=quality, sound=sound),
+                frame_count=clip.frame_count,
+                sound=clip.sound if sound else None,
+            )
+            try:
+                for frame in takewhile(lambda frame: not seconds or frame.time < seconds, clip):
+                    output.write(
+                        pipeline.step(frame.picture[None]).dream.cpu(),
+                        time=frame.time,
+                        duration=frame.duration,
+                    )
+                output.finish()
+            except BaseException:  # Cancel is no Exception
+                _keep_what_is_done(output)
+                raise
+        return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
+
+
+def _keep_what_is_done(output: Output) -> None:
+    if not output.written:
+        output.discard()
+        return
+    output.finish()
+    host.tell(
+        f"stopped: the {output.written} frames that are done are in {output.path} until ComfyUI starts again"
+    )
+
+
+@contextmanager
+def _as_file(video: Any) -> Iterator[Path]:
+    """The file that a VIDEO lies in; one that lies in memory is written to a temporary file first."""
+    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+    if isinstance(source, str):
+        yield Path(source)
+        return
+    path = host.temporary_file(".mp4")
+    try:
+        if isinstance(source, BytesIO):
+            path.write_bytes(source.getbuffer())
+        else:
+            video.save_to(str(path), crf=QUALITY_IN_BETWEEN)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
