@@ -58,16 +58,25 @@ def host(pack: Callable[[str], ModuleType], tmp_path: Path) -> Any:
     return module.record
 
 
+class Hidden:
+    """Values of the hidden inputs; what is not given is None."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        return self._values.get(name)
+
+
 @pytest.fixture
 def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
     """`run(NodeClass, name=value, ...)` executes a node in inference mode and returns its outputs.
 
     `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself.
     """
-    holder = importlib.import_module("comfy_api.latest").io.HiddenHolder
 
     def run(node: Any, *, hidden: dict[str, Any] | None = None, raw: bool = False, **inputs: Any) -> Any:
-        clone = type(node.__name__, (node,), {"hidden": holder(**hidden or {})})
+        clone = type(node.__name__, (node,), {"hidden": Hidden(hidden or {})})
         with torch.inference_mode():
             output = clone.execute(**inputs)
             if inspect.iscoroutine(output):

@@ -76,7 +76,7 @@ class Output:
         self.is_output_list = is_output_list
 
 
-class ComfyType:
+class ComfyTypeIO:
     io_type: ClassVar[str]
 
     class Input(Input):
@@ -86,8 +86,8 @@ class ComfyType:
         pass
 
 
-def Custom(io_type: str) -> type[ComfyType]:
-    class CustomComfyType(ComfyType):
+def Custom(io_type: str) -> type[ComfyTypeIO]:
+    class CustomComfyType(ComfyTypeIO):
         class Input(Input):
             pass
 
@@ -112,7 +112,7 @@ class ControlAfterGenerate(str, Enum):
     randomize = "randomize"
 
 
-class Boolean(ComfyType):
+class Boolean(ComfyTypeIO):
     io_type = "BOOLEAN"
 
     class Input(WidgetInput):
@@ -145,7 +145,7 @@ class Boolean(ComfyType):
         io_type = "BOOLEAN"
 
 
-class Int(ComfyType):
+class Int(ComfyTypeIO):
     io_type = "INT"
 
     class Input(WidgetInput):
@@ -184,7 +184,7 @@ class Int(ComfyType):
         io_type = "INT"
 
 
-class Float(ComfyType):
+class Float(ComfyTypeIO):
     io_type = "FLOAT"
 
     class Input(WidgetInput):
@@ -225,7 +225,7 @@ class Float(ComfyType):
         io_type = "FLOAT"
 
 
-class String(ComfyType):
+class String(ComfyTypeIO):
     io_type = "STRING"
 
     class Input(WidgetInput):
@@ -260,7 +260,7 @@ class String(ComfyType):
         io_type = "STRING"
 
 
-class Combo(ComfyType):
+class Combo(ComfyTypeIO):
     io_type = "COMBO"
 
     class Input(WidgetInput):
@@ -298,12 +298,12 @@ class Combo(ComfyType):
         io_type = "COMBO"
 
 
-class MatchType(ComfyType):
+class MatchType(ComfyTypeIO):
     io_type = "COMFY_MATCHTYPE_V3"
 
     class Template:
         def __init__(
-            self, template_id: str, allowed_types: type[ComfyType] | list[type[ComfyType]] = AnyType
+            self, template_id: str, allowed_types: type[ComfyTypeIO] | list[type[ComfyTypeIO]] = AnyType
         ) -> None:
             self.template_id = template_id
             self.allowed_types = allowed_types if isinstance(allowed_types, list) else [allowed_types]
@@ -341,11 +341,11 @@ class MatchType(ComfyType):
             self.template = template
 
 
-class DynamicInput(Input):
+class _DynamicInput(Input):
     pass
 
 
-class Autogrow(ComfyType):
+class Autogrow(ComfyTypeIO):
     io_type = "COMFY_AUTOGROW_V3"
 
     class TemplatePrefix:
@@ -362,7 +362,7 @@ class Autogrow(ComfyType):
             self.names = names
             self.min = min
 
-    class Input(DynamicInput):
+    class Input(_DynamicInput):
         io_type = "COMFY_AUTOGROW_V3"
 
         def __init__(
@@ -379,7 +379,7 @@ class Autogrow(ComfyType):
             self.template = template
 
 
-class DynamicCombo(ComfyType):
+class DynamicCombo(ComfyTypeIO):
     io_type = "COMFY_DYNAMICCOMBO_V3"
 
     class Option:
@@ -387,7 +387,7 @@ class DynamicCombo(ComfyType):
             self.key = key
             self.inputs = inputs
 
-    class Input(DynamicInput):
+    class Input(_DynamicInput):
         io_type = "COMFY_DYNAMICCOMBO_V3"
 
         def __init__(
@@ -416,16 +416,6 @@ class Hidden(str, Enum):
     api_key_comfy_org = "API_KEY_COMFY_ORG"
 
 
-class HiddenHolder:
-    """Values of the hidden inputs; what is not given is None."""
-
-    def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)
-
-    def __getattr__(self, key: str) -> Any:
-        return None
-
-
 @dataclass
 class Schema:
     node_id: str
@@ -451,7 +441,7 @@ class Schema:
 
 
 class ComfyNode(ABC):
-    hidden: ClassVar[HiddenHolder] = HiddenHolder()
+    hidden: ClassVar[Any] = None
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,321 @@
+"""A ComfyUI server of one's own, headless on the CPU with this pack linked in, spoken to as its page does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import websocket
+
+ROOT = Path(__file__).resolve().parents[1]
+PACK = "comfyui-deepdream-2"
+"""The folder that the pack is linked as: no name that Python could import."""
+
+HOW_TO_GET_IT = (
+    "needs ComfyUI: git clone https://github.com/comfyanonymous/ComfyUI ~/comfy/ComfyUI, install its "
+    "requirements.txt and this pack's into ~/comfy/venv (or set COMFYUI_ROOT and COMFYUI_PYTHON)"
+)
+STARTS_WITHIN = 180.0
+
+PREVIEW, TEXT, PREVIEW_WITH_METADATA = 1, 3, 4
+
+Graph: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""A prompt in ComfyUI's API format: node id -> {"class_type", "inputs"}."""
+
+
+def find() -> tuple[Path, Path]:
+    """ComfyUI's folder and its Python.
+
+    Raises:
+        FileNotFoundError: there is none; the message is one line that says how to get it.
+    """
+    root = Path(os.environ.get("COMFYUI_ROOT") or Path.home() / "comfy" / "ComfyUI")
+    if not (root / "main.py").is_file():
+        raise FileNotFoundError(HOW_TO_GET_IT)
+    if python := os.environ.get("COMFYUI_PYTHON"):
+        return root, Path(python)
+    places = [folder / "bin" / "python" for folder in (root / ".venv", root / "venv", root.parent / "venv")]
+    return root, next((place for place in places if place.exists()), Path(sys.executable))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a `Draft`; where an input is wanted it stands for its first output, and node[1] for the second."""
+
+    id: str
+
+    def __getitem__(self, slot: int) -> list[Any]:
+        return [self.id, slot]
+
+
+class Draft:
+    """A prompt in the making."""
+
+    def __init__(self) -> None:
+        self.graph: dict[str, dict[str, Any]] = {}
+
+    def add(self, class_type: str, **inputs: Any) -> Node:
+        """Place a node. Inputs are values, nodes, or outputs of nodes."""
+        node = Node(str(len(self.graph) + 1))
+        linked = {name: value[0] if isinstance(value, Node) else value for name, value in inputs.items()}
+        self.graph[node.id] = {"class_type": class_type, "inputs": linked}
+        return node
+
+
+@dataclass
+class Run:
+    """What a prompt did.
+
+    Args:
+        prompt_id: ComfyUI's; empty where it refused the prompt.
+        graph: the prompt.
+        refused: ComfyUI's answer to a prompt that it did not accept.
+        outputs: node id -> what the node shows, as in the history.
+        error: ComfyUI's message of what went wrong, with node_id, exception_message and exception_type.
+        interrupted: whether Cancel ended it.
+        cached: ids of the nodes that were not run again.
+        executed: ids of the nodes that ran, in order.
+        progress: (node id, value, max).
+        previews: (node id, encoded picture).
+        texts: (node id, text) that nodes said.
+        events: every message, without its pictures.
+        seconds: from its start to its end, by this clock.
+    """
+
+    prompt_id: str = ""
+    graph: Graph = field(default_factory=dict)
+    refused: dict[str, Any] | None = None
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    interrupted: bool = False
+    cached: list[str] = field(default_factory=list)
+    executed: list[str] = field(default_factory=list)
+    progress: list[tuple[str, float, float]] = field(default_factory=list)
+    previews: list[tuple[str, bytes]] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    started: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    _since: float = 0.0
+
+    def hear(self, kind: str, data: dict[str, Any]) -> None:
+        """Take a message about this prompt."""
+        self.events.append({"type": kind, "data": data})
+        if kind == "execution_start":
+            self._since = time.perf_counter()
+            self.started.set()
+        elif kind == "execution_cached":
+            self.cached += data["nodes"]
+        elif kind == "executing" and data["node"] is not None:
+            self.executed.append(data["node"])
+        elif kind == "progress":
+            self.progress.append((data["node"], data["value"], data["max"]))
+        elif kind == "execution_error":
+            self.error = data
+        elif kind == "execution_interrupted":
+            self.interrupted = True
+        if kind in ("execution_success", "execution_error", "execution_interrupted"):
+            self.seconds = time.perf_counter() - self._since
+            self.ended.set()
+
+
+class Server:
+    """ComfyUI in a folder of its own; a context manager, which starts and ends it.
+
+    Args:
+        base: a folder for models, custom nodes, inputs, outputs and all that it writes; also its home.
+        packs: further custom nodes: files or folders.
+    """
+
+    def __init__(self, base: Path, *, packs: tuple[Path, ...] = ()) -> None:
+        self.base = base
+        self.log = base / "server.log"
+        self._client = uuid.uuid4().hex
+        self._runs: dict[str, Run] = {}
+        self._early: list[tuple[str, dict[str, Any]]] = []
+        self._lock = threading.Lock()
+        self._now: Run | None = None
+        for name in ("models", "custom_nodes", "input", "output", "temp", "user", "home"):
+            (base / name).mkdir(parents=True, exist_ok=True)
+        (base / "custom_nodes" / PACK).symlink_to(ROOT)
+        for pack in packs:
+            (base / "custom_nodes" / pack.name).symlink_to(pack)
+
+    def __enter__(self) -> Server:
+        root, python = find()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [str(python), "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
+        command += ["--base-directory", str(self.base), "--database-url", "sqlite:///:memory:"]
+        command += ["--disable-auto-launch", "--disable-api-nodes"]
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("DEEPDREAM", "PYTHON"))
+        }
+        nowhere = "http://127.0.0.1:9"  # so that no test can download anything
+        environment = {
+            **kept,
+            "HOME": str(self.base / "home"),
+            "OMP_NUM_THREADS": "2",
+            "GOMP_SPINCOUNT": "20000",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "http_proxy": nowhere, "https_proxy": nowhere,
+        }  # fmt: skip
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=root,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_it_answers()
+            self._listen()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
+    def _wait_until_it_answers(self) -> None:
+        end = time.monotonic() + STARTS_WITHIN
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                break
+            try:
+                self.get("/system_stats")
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+            else:
+                return
+        raise RuntimeError(f"ComfyUI does not answer:\n{self.log.read_text('utf-8', 'replace')[-4000:]}")
+
+    # Speaking
+
+    def get(self, path: str) -> Any:
+        """The answer to GET."""
+        return self._ask(urllib.request.Request(self._url(path)))
+
+    def post(self, path: str, content: Any) -> Any:
+        """The answer to POST."""
+        data = json.dumps(content).encode()
+        return self._ask(urllib.request.Request(self._url(path), data, {"Content-Type": "application/json"}))
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def _ask(self, request: urllib.request.Request) -> Any:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def queue(self, graph: Graph) -> Run:
+        """Send a prompt and go on; `wait` for it."""
+        try:
+            answer = self.post("/prompt", {"prompt": graph, "client_id": self._client})
+        except urllib.error.HTTPError as error:
+            return Run(graph=graph, refused=json.loads(error.read()))
+        run = Run(prompt_id=answer["prompt_id"], graph=graph)
+        with self._lock:
+            self._runs[run.prompt_id] = run
+            early, self._early = self._early, []
+        for kind, data in early:
+            self._hear(kind, data)
+        return run
+
+    def wait(self, run: Run, *, timeout: float = 120) -> Run:
+        """Wait until a prompt has ended."""
+        if run.refused is not None:
+            return run
+        if not run.ended.wait(timeout):
+            raise TimeoutError(f"the prompt has not ended after {timeout} s: {run.executed} ran")
+        end = time.monotonic() + timeout
+        while run.prompt_id not in (history := self.get(f"/history/{run.prompt_id}")):
+            if time.monotonic() > end:
+                raise TimeoutError("the prompt is missing in ComfyUI's history")
+            time.sleep(0.01)
+        run.outputs = history[run.prompt_id]["outputs"]
+        return run
+
+    def run(self, graph: Graph, *, timeout: float = 120) -> Run:
+        """Send a prompt and wait until it has ended."""
+        return self.wait(self.queue(graph), timeout=timeout)
+
+    def interrupt(self) -> None:
+        """Press Cancel."""
+        self.post("/interrupt", {})
+
+    # Hearing
+
+    def _listen(self) -> None:
+        address = f"ws://127.0.0.1:{self.port}/ws?clientId={self._client}"
+        self._socket = websocket.create_connection(address, timeout=30, http_no_proxy=["127.0.0.1"])
+        self._socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+        self._socket.recv()  # ComfyUI's status: from now on it knows this client
+        self._socket.settimeout(None)
+        threading.Thread(target=self._hear_all, daemon=True).start()
+
+    def _hear_all(self) -> None:
+        while True:
+            try:
+                message = self._socket.recv()
+            except (websocket.WebSocketException, OSError):
+                return
+            if isinstance(message, bytes):
+                self._hear_bytes(message)
+            elif message:
+                content = json.loads(message)
+                self._hear(content["type"], content["data"])
+
+    def _hear(self, kind: str, data: dict[str, Any]) -> None:
+        if "prompt_id" not in data:
+            return
+        with self._lock:
+            run = self._runs.get(data["prompt_id"])
+            if run is None:
+                self._early.append((kind, data))
+                return
+            self._now = run
+        run.hear(kind, data)
+
+    def _hear_bytes(self, message: bytes) -> None:
+        if self._now is None:
+            return
+        kind, length = struct.unpack(">II", message[:8])
+        head, rest = message[8 : 8 + length], message[8 + length :]
+        if kind == TEXT:
+            self._now.texts.append((head.decode(), rest.decode()))
+        elif kind == PREVIEW_WITH_METADATA:
+            self._now.previews.append((json.loads(head)["node_id"], rest))
+        elif kind == PREVIEW:
+            self._now.previews.append(("", message[8:]))

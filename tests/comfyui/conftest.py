@@ -1,0 +1,76 @@
+"""One real ComfyUI for all tests of this folder, with random but seeded weights in its model folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from comfyui_server import Node, Run, Server, find
+from safetensors.torch import save_file
+from torchvision.models import squeezenet1_1
+from torchvision.models.optical_flow import raft_large, raft_small
+
+PACKS = Path(__file__).parent / "packs"
+
+
+def _write_weights(models: Path) -> None:
+    for folder, build in (
+        ("deepdream", squeezenet1_1),
+        ("optical_flow", raft_small),
+        ("optical_flow", raft_large),
+    ):
+        torch.manual_seed(0)
+        path = models / folder / f"{build.__name__}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(build(weights=None).state_dict(), path)
+
+
+@pytest.fixture(scope="session")
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server. It has no network, and a home of its own."""
+    try:
+        find()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    base = tmp_path_factory.mktemp("comfyui")
+    _write_weights(base / "models")
+    with Server(base, packs=tuple(sorted(PACKS.glob("*.py")))) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_server(comfyui: Server, request: pytest.FixtureRequest) -> Iterator[None]:
+    before = comfyui.log.stat().st_size
+    yield
+    with comfyui.log.open("rb") as log:
+        log.seek(before)
+        request.node.add_report_section("teardown", "ComfyUI", log.read().decode("utf-8", "replace"))
+
+
+@pytest.fixture
+def seen() -> Callable[[Run, Node], list[np.ndarray]]:
+    """`seen(run, node)`: the tensors that a ProbeSee wrote down. The run must have ended well."""
+
+    def seen(run: Run, node: Node) -> list[np.ndarray]:
+        assert run.refused is None, run.refused
+        assert run.error is None, run.error and run.error["exception_message"]
+        return [np.load(file) for file in run.outputs[node.id]["files"]]
+
+    return seen
+
+
+@pytest.fixture
+def executions(comfyui: Server) -> Callable[[], list[str]]:
+    """`executions()`: the labels of the ProbeCounts that ran since the test began or since the last call."""
+    path = comfyui.base / "temp" / "executions.txt"
+
+    def executions() -> list[str]:
+        lines = path.read_text("utf-8").split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return lines
+
+    executions()
+    return executions

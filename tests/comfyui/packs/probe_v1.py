@@ -1,0 +1,37 @@
+"""Nodes of the old kind, for the tests."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+
+class ProbeLighten:
+    """Adds to an IMAGE."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "lighten"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802, ComfyUI's name
+        return {"required": {"image": ("IMAGE",), "amount": ("FLOAT", {"default": 0.125})}}
+
+    def lighten(self, image: Any, amount: float) -> tuple[Any]:
+        return (image + amount,)
+
+
+NODE_CLASS_MAPPINGS = {"ProbeLighten": ProbeLighten}
+NODE_DISPLAY_NAME_MAPPINGS = {"ProbeLighten": "Probe Lighten"}
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+# The tests may be killed without a chance to end their server.
+threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -1,0 +1,226 @@
+"""Temporal Loop Open and Close in the real ComfyUI, around nodes of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from comfyui_server import Draft, Node, Run, Server
+
+Seen = Callable[[Run, Node], list[np.ndarray]]
+Executions = Callable[[], list[str]]
+
+FRAME, PREVIOUS_FRAME, PREVIOUS_RESULT, INDEX, COUNT, CARRIED = range(1, 7)
+
+
+class Loop(Draft):
+    """A prompt with frames, a Temporal Loop Open on them and, at the end, a Close."""
+
+    def __init__(self, count: int = 4, **initial: object) -> None:
+        super().__init__()
+        self.frames = self.add("ProbeFrames", kind="moving", count=count, height=16, width=24)
+        self.open = self.add("DeepDreamLoopOpen", frames=self.frames, **initial)
+
+    def close(self, result: object, **carried: object) -> Node:
+        """Close the loop and look at its results."""
+        self.end = self.add("DeepDreamLoopClose", loop=self.open, result=result, **carried)
+        return self.add("ProbeSee", value=self.end)
+
+
+def frames_of(comfyui: Server, seen: Seen, count: int = 4) -> np.ndarray:
+    draft = Draft()
+    frames = draft.add("ProbeFrames", kind="moving", count=count, height=16, width=24)
+    see = draft.add("ProbeSee", value=frames)
+    return seen(comfyui.run(draft.graph), see)[0]
+
+
+def test_core_image_nodes_repeat_for_every_frame(comfyui: Server, seen: Seen) -> None:
+    loop = Loop()
+    inverted = loop.add("ImageInvert", image=loop.open[FRAME])
+    mixed = loop.add(
+        "ImageBlend",
+        image1=inverted,
+        image2=loop.open[PREVIOUS_RESULT],
+        blend_factor=0.5,
+        blend_mode="normal",
+    )
+    see = loop.close(mixed)
+    (results,) = seen(comfyui.run(loop.graph), see)
+    frames = frames_of(comfyui, seen)
+    previous = frames[0]
+    for frame, result in zip(frames, results, strict=True):
+        expected = (1 - frame) * 0.5 + previous * 0.5
+        assert np.allclose(result, expected, atol=1e-6)
+        previous = result
+
+
+def test_an_async_node_and_one_of_the_old_kind_mix(comfyui: Server, seen: Seen) -> None:
+    loop = Loop()
+    inverted = loop.add("ProbeAsyncInvert", image=loop.open[FRAME])
+    see = loop.close(loop.add("ProbeLighten", image=inverted, amount=0.125))
+    (results,) = seen(comfyui.run(loop.graph), see)
+    assert np.array_equal(results, (1 - frames_of(comfyui, seen)) + np.float32(0.125))
+
+
+def test_the_previous_frame_the_index_and_the_count_are_handed_out(comfyui: Server, seen: Seen) -> None:
+    loop = Loop(3)
+    see = loop.close(loop.open[PREVIOUS_FRAME])
+    loop.add("ProbeSee", value=loop.open[INDEX])
+    loop.add("ProbeSee", value=loop.open[COUNT])
+    run = comfyui.run(loop.graph)
+    (results,) = seen(run, see)
+    assert np.array_equal(results, frames_of(comfyui, seen, 3)[[0, 0, 1]])
+    shown = [text for outputs in run.outputs.values() for text in outputs.get("texts", [])]
+    assert sorted(shown) == ["0", "1", "2", "3", "3", "3"]
+
+
+def test_values_of_several_kinds_are_carried(comfyui: Server, seen: Seen) -> None:
+    loop = Loop(4, **{"initial.carried_0": 10, "initial.carried_1": "text"})
+    number = loop.add("ProbeAdd", left=loop.open[CARRIED], right=2)
+    darker = loop.add("ProbeLighten", image=loop.open[PREVIOUS_RESULT], amount=-0.0625)
+    loop.close(
+        darker,
+        **{
+            "carried.carried_0": number[0],
+            "carried.carried_1": loop.open[CARRIED + 1],
+            "carried.carried_2": darker[0],
+        },
+    )
+    seers = [loop.add("ProbeSee", value=loop.end[1 + slot]) for slot in range(3)]
+    run = comfyui.run(loop.graph)
+    (last,) = seen(run, seers[2])
+    assert run.outputs[seers[0].id]["texts"] == ["18"]
+    assert run.outputs[seers[1].id]["texts"] == ["text"]
+    assert np.allclose(last[0], frames_of(comfyui, seen)[0] - 0.25, atol=1e-6)
+
+
+def test_a_failing_node_is_named_with_its_frame(comfyui: Server, seen: Seen) -> None:
+    loop = Loop()
+    loop.close(loop.add("ProbeFail", value=loop.open[FRAME], index=loop.open[INDEX], at=2))
+    run = comfyui.run(loop.graph)
+    assert run.error is not None
+    assert "frame 2 of 4" in run.error["exception_message"]
+    assert "ProbeFail" in run.error["exception_message"].replace(" ", "")
+    assert "failed on purpose" in run.error["exception_message"]
+    frames_of(comfyui, seen)  # the queue is usable
+
+
+def test_a_loop_may_stand_in_a_loop(comfyui: Server, seen: Seen) -> None:
+    loop = Loop(3)
+    inner = loop.add("DeepDreamLoopOpen", frames=loop.frames)
+    mixed = loop.add(
+        "ImageBlend", image1=inner[FRAME], image2=loop.open[FRAME], blend_factor=0.5, blend_mode="normal"
+    )
+    inner_end = loop.add("DeepDreamLoopClose", loop=inner, result=mixed)
+    see = loop.close(inner_end)
+    (results,) = seen(comfyui.run(loop.graph), see)
+    frames = frames_of(comfyui, seen, 3)
+    expected = np.concatenate([frames * 0.5 + frame * 0.5 for frame in frames])
+    assert np.allclose(results, expected, atol=1e-6)
+
+
+def test_an_output_node_inside_shows_every_frame(comfyui: Server) -> None:
+    loop = Loop()
+    loop.add("PreviewImage", images=loop.open[FRAME])
+    loop.close(loop.open[FRAME])
+    run = comfyui.run(loop.graph)
+    assert run.error is None
+    pictures = [picture for outputs in run.outputs.values() for picture in outputs.get("images", [])]
+    assert len(pictures) == 4
+    assert len({picture["filename"] for picture in pictures}) == 4
+
+
+def test_lists_inside_a_loop_go_from_node_to_node(comfyui: Server, seen: Seen) -> None:
+    loop = Loop()
+    halves = loop.add("ProbeSplit", image=loop.open[FRAME])
+    lighter = loop.add("ProbeLighten", image=halves, amount=0.25)  # once for each
+    see = loop.close(loop.add("ProbeJoin", images=lighter))
+    (results,) = seen(comfyui.run(loop.graph), see)
+    assert np.allclose(results, 0.75, atol=1e-6)
+
+
+def test_a_lazy_switch_leaves_the_other_side_uncomputed(
+    comfyui: Server, seen: Seen, executions: Executions
+) -> None:
+    loop = Loop()
+    even = loop.add("ProbeCount", value=loop.open[FRAME], label="even")
+    odd = loop.add("ProbeCount", value=loop.add("ImageInvert", image=loop.open[FRAME]), label="odd")
+    see = loop.close(loop.add("ProbeSwitch", index=loop.open[INDEX], even=even, odd=odd))
+    (results,) = seen(comfyui.run(loop.graph), see)
+    frames = frames_of(comfyui, seen)
+    assert executions() == ["even", "odd", "even", "odd"]
+    assert np.array_equal(results[::2], frames[::2])
+    assert np.array_equal(results[1::2], 1 - frames[1::2])
+
+
+def test_a_blocked_result_leaves_its_frame_out(comfyui: Server, seen: Seen) -> None:
+    loop = Loop()
+    see = loop.close(loop.add("ProbeBlock", value=loop.open[FRAME], index=loop.open[INDEX], at=1))
+    (results,) = seen(comfyui.run(loop.graph), see)
+    assert np.array_equal(results, frames_of(comfyui, seen)[[0, 2, 3]])
+
+
+def test_a_node_that_expands_is_rejected_by_name(comfyui: Server) -> None:
+    loop = Loop()
+    loop.close(loop.add("ProbeExpand", image=loop.open[FRAME]))
+    run = comfyui.run(loop.graph)
+    assert run.error is not None
+    assert "ProbeExpand" in run.error["exception_message"].replace(" ", "")
+    assert "expands" in run.error["exception_message"]
+
+
+def test_an_empty_batch_is_refused_clearly(comfyui: Server) -> None:
+    draft = Draft()
+    frames = draft.add("ProbeFrames", kind="empty", count=2, height=16, width=24)
+    start = draft.add("DeepDreamLoopOpen", frames=frames)
+    draft.add("ProbeSee", value=draft.add("DeepDreamLoopClose", loop=start, result=start[FRAME]))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "the loop got no frames" in run.error["exception_message"]
+
+
+def test_an_identical_queue_runs_nothing_again(comfyui: Server, executions: Executions) -> None:
+    loop = Loop()
+    loop.close(loop.add("ProbeCount", value=loop.open[FRAME], label="ran"))
+    first = comfyui.run(loop.graph)
+    assert executions() == ["ran"] * 4
+    again = comfyui.run(loop.graph)
+    assert executions() == []
+    assert again.executed == []
+    assert again.outputs == first.outputs
+
+
+def test_a_change_outside_the_loop_runs_it_again(comfyui: Server, executions: Executions) -> None:
+    loop = Loop()
+    loop.close(loop.add("ProbeCount", value=loop.open[FRAME], label="ran"))
+    comfyui.run(loop.graph)
+    executions()
+    loop.graph[loop.frames.id]["inputs"]["seed"] = 7
+    comfyui.run(loop.graph)
+    assert executions() == ["ran"] * 4
+
+
+def test_a_change_inside_the_loop_runs_it_again(comfyui: Server, executions: Executions) -> None:
+    loop = Loop()
+    count = loop.add("ProbeCount", value=loop.open[FRAME], label="ran")
+    loop.close(count)
+    comfyui.run(loop.graph)
+    executions()
+    loop.graph[count.id]["inputs"]["label"] = "changed"
+    comfyui.run(loop.graph)
+    assert executions() == ["changed"] * 4
+
+
+def test_cancel_ends_a_loop_and_the_queue_goes_on(
+    comfyui: Server, seen: Seen, executions: Executions
+) -> None:
+    loop = Loop(50)
+    slow = loop.add("ProbeSlow", value=loop.open[FRAME], seconds=0.2)
+    loop.close(loop.add("ProbeCount", value=slow, label="ran"))
+    run = comfyui.queue(loop.graph)
+    assert run.started.wait(30)
+    comfyui.interrupt()
+    comfyui.wait(run, timeout=30)
+    assert run.interrupted
+    assert len(executions()) < 50
+    frames_of(comfyui, seen)

@@ -1,0 +1,74 @@
+"""The pack as ComfyUI sees it once it has loaded it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfyui_server import PACK, Server, find
+
+HERE = Path(__file__).parent
+OURS = "DeepDream"
+
+
+@pytest.fixture(scope="module")
+def nodes(comfyui: Server) -> dict[str, Any]:
+    found = {name: info for name, info in comfyui.get("/object_info").items() if name.startswith(OURS)}
+    assert found
+    return found
+
+
+def inputs_of(group: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every input, also those that only show for one choice or as more are connected."""
+    for kind in ("required", "optional"):
+        for name, spec in group.get(kind, {}).items():
+            options = spec[1] if len(spec) > 1 else {}
+            yield name, options
+            if isinstance(spec[0], str) and spec[0].startswith("COMFY_DYNAMIC"):
+                for option in options["options"]:
+                    yield from inputs_of(option["inputs"])
+
+
+def test_it_loads_and_the_log_holds_no_complaint(comfyui: Server, nodes: dict[str, Any]) -> None:
+    log = comfyui.log.read_text("utf-8", "replace")
+    assert "IMPORT FAILED" not in log
+    assert "Traceback" not in log.split("To see the GUI")[0]
+    seconds = re.search(rf"([0-9.]+) seconds:.*{PACK}", log)
+    assert seconds is not None
+    print(f"ComfyUI imported the pack in {seconds[1]} s")
+
+
+def test_every_node_is_in_our_category_with_a_name_a_description_and_aliases(nodes: dict[str, Any]) -> None:
+    for name, info in nodes.items():
+        assert info["category"] == "DeepDream", name
+        assert info["display_name"] not in ("", name), name
+        assert info["description"], name
+        assert info["search_aliases"], name
+
+
+def test_every_input_and_output_has_a_tooltip(nodes: dict[str, Any]) -> None:
+    bare = [
+        f"{name}.{input_name}"
+        for name, info in nodes.items()
+        for input_name, options in inputs_of(info["input"])
+        if not options.get("tooltip")
+    ]
+    bare += [
+        f"{name} -> {output}"
+        for name, info in nodes.items()
+        for output, tooltip in zip(info["output_name"], info["output_tooltips"] or [None] * 99, strict=False)
+        if not tooltip
+    ]
+    assert bare == []
+
+
+def test_the_standin_promises_nothing_that_comfyui_does_not_hold(comfyui: Server) -> None:
+    root, python = find()
+    command = [str(python), str(HERE / "compare_standin.py"), str(root), str(HERE.parent / "standin")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == []
