@@ -148,10 +148,10 @@ def settings_from(
     for name in _fields(cls):
         if name in leave_out or name in DEPENDENT:
             continue
-        if name not in values:
-            raise SettingsError(f"expected a value for {name}, got none: set the widget again")
         if name in CHOICES:
-            given |= _chosen(cls, name, values[name])
+            given |= _chosen(cls, name, values.get(name))  # ComfyUI leaves out a choice that it does not know
+        elif name not in values:
+            raise SettingsError(f"expected a value for {name}, got none: set the widget again")
         else:
             given[name] = _read(name, _fields(cls)[name], values[name])
     return cls(**given)
@@ -236,7 +236,8 @@ def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
     keys = get_args(_fields(cls)[choice])
     if not isinstance(value, Mapping) or value.get(choice) not in keys:
         came = value.get(choice) if isinstance(value, Mapping) else value
-        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got '{came}'")
+        told = "none of these" if came is None else f"'{came}'"
+        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got {told}")
     key, shown = value[choice], CHOICES[choice].get(value[choice], {})
     if value.keys() != {choice, *shown}:
         wanted, came = ", ".join(shown) or "nothing", ", ".join(sorted(value.keys() - {choice})) or "nothing"

@@ -257,12 +257,18 @@ def test_a_wrong_choice_is_told(pack: Pack, widgets: ModuleType, value: Any, mes
         widgets.settings_from(core.AscentSettings, values)
 
 
-@pytest.mark.parametrize("missing", ["optimizer", "jitter"])
-def test_a_missing_value_is_told(pack: Pack, widgets: ModuleType, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("optimizer", "expected optimizer to be one of adam, lbfgs, classic, got none of these"),
+        ("jitter", "expected a value for jitter, got none"),
+    ],
+)
+def test_a_missing_value_is_told(pack: Pack, widgets: ModuleType, missing: str, message: str) -> None:
     core = pack("dream_core.settings")
     values = values_of(widgets.widgets(core.AscentSettings), {})
     del values[missing]
-    with pytest.raises(pack("dream_core.errors").SettingsError, match=f"expected a value for {missing}"):
+    with pytest.raises(pack("dream_core.errors").SettingsError, match=message):
         widgets.settings_from(core.AscentSettings, values)
 
 

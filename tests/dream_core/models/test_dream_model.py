@@ -29,6 +29,16 @@ class Tiny(nn.Module):
         return self.head(self.pool(self.conv(x)))
 
 
+class Fused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
 SPEC = ModelSpec(
     name="squeezenet1_1",
     build=Tiny,
@@ -201,6 +211,30 @@ def test_cuts_follow_the_network_to_its_device(dtype: torch.dtype) -> None:
     model = model.to("meta")
     assert model.device.type == "meta"
     assert model.activations(torch.empty(1, 3, 9, 9, device="meta"), ["pool"])["pool"].device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cuts_follow_weights_that_are_moved_module_by_module(dtype: torch.dtype) -> None:
+    """As ComfyUI moves them; a fused convolution and a cut in bfloat16 hold weights of their own."""
+    model = DreamModel(Fused(), SPEC, dtype=dtype)
+    assert model.extractor(["norm"]) is model.extractor(["norm"])
+    for module in model.network.children():
+        module.to("meta")
+    assert {weight.device.type for weight in model.extractor(["norm"]).parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cuts_follow_weights_that_are_replaced(dtype: torch.dtype) -> None:
+    """As they are where ComfyUI evicted them in inference mode."""
+    model, other = (DreamModel(Fused(), SPEC, dtype=dtype) for _ in range(2))
+    picture = torch.rand(1, 3, 8, 8)
+    assert not torch.equal(*(one.activations(picture, ["norm"])["norm"] for one in (model, other)))
+    for name, module in model.network.named_children():
+        for kind, weight in other.network.get_submodule(name).named_parameters():
+            setattr(module, kind, nn.Parameter(weight.clone(), requires_grad=False))
+        for kind, buffer in other.network.get_submodule(name).named_buffers():
+            setattr(module, kind, buffer.clone())
+    assert torch.equal(*(one.activations(picture, ["norm"])["norm"] for one in (model, other)))
 
 
 def test_average_pooling_reaches_the_activations() -> None:

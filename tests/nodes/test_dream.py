@@ -1,0 +1,293 @@
+"""Dream Objective and DeepDream: what they hand to the core, batches, memory, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Pack = Callable[[str], ModuleType]
+Run = Callable[..., Any]
+
+SMALL = {
+    "octave_mode": {"octave_mode": "normal", "octaves": 2, "octave_scale": 0.7},
+    "octave_steps": 2,
+    "jitter": 4,
+    "channel_capture": "once",
+}
+
+
+@pytest.fixture(scope="module")
+def model(pack: Pack) -> Any:
+    """SqueezeNet with random weights, on a wire."""
+    spec = pack("dream_core.models.registry").MODELS["squeezenet1_1"]
+    torch.manual_seed(3)
+    host = pack("nodes.host")
+    network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
+    return host.hold(host.Held(network))
+
+
+def defaults(inputs: list[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for one in inputs:
+        if one.io_type == "COMFY_DYNAMICCOMBO_V3":
+            first = one.options[0]
+            values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
+        elif not one.optional and hasattr(one, "default"):
+            values[one.id] = one.default
+    return values
+
+
+@pytest.fixture
+def dream(pack: Pack, run: Run, model: Any) -> Run:
+    """`dream(image, tile_size=64)`: DeepDream's output."""
+    node = pack("nodes.dream").Dream
+    values = defaults(node.define_schema().inputs) | SMALL
+
+    def dream(image: Tensor, **changed: Any) -> Tensor:
+        (result,) = run(node, **{"image": image, "dream_model": model, **values, **changed})
+        return result
+
+    return dream
+
+
+@pytest.fixture
+def objective(pack: Pack, run: Run) -> Run:
+    """`objective(layers="...")`: Dream Objective's output."""
+    node = pack("nodes.dream").DreamObjective
+    values = defaults(node.define_schema().inputs)
+
+    def objective(**changed: Any) -> Any:
+        (result,) = run(node, **(values | changed))
+        return result
+
+    return objective
+
+
+def images(count: int = 1, channels: int = 3) -> Tensor:
+    return torch.rand(count, 72, 88, channels, generator=torch.Generator().manual_seed(1))
+
+
+def settings_of(pack: Pack, **tile: Any) -> Any:
+    core = pack("dream_core.settings")
+    return core.DreamSettings(
+        octave=core.OctaveSettings(octaves=2, octave_scale=0.7, octave_steps=2),
+        ascent=core.AscentSettings(jitter=4),
+        tile=core.TileSettings(**tile),
+    )
+
+
+def test_it_dreams_bit_for_bit_as_the_library_does(pack: Pack, dream: Run, model: Any) -> None:
+    image = images()
+    core, picture = pack("dream_core.dream"), image.movedim(-1, 1).contiguous()
+    expected = core.dream(picture, [model.model.network], settings=settings_of(pack))
+    assert torch.equal(dream(image), expected.movedim(1, -1))
+    assert not torch.equal(dream(image), image)
+
+
+def test_it_dreams_bit_for_bit_as_the_first_frame_of_a_video(pack: Pack, dream: Run, model: Any) -> None:
+    image, core = images(), pack("dream_core.settings")
+    dreamer = pack("dream_core.temporal").TemporalDreamer(
+        [model.model.network],
+        None,
+        settings=settings_of(pack),
+        temporal=core.TemporalSettings(independent=True),
+        occlusion=core.OcclusionSettings(),
+    )
+    frame = pack("nodes.pictures").from_image(image)
+    assert torch.equal(dream(image), dreamer.step(frame).dream.movedim(1, -1))
+
+
+def test_each_picture_of_a_batch_is_dreamed_by_itself(dream: Run) -> None:
+    image = images(3)
+    batch = dream(image)
+    for index in range(3):
+        assert torch.equal(batch[index], dream(image[index : index + 1])[0])
+
+
+def test_alpha_is_kept_and_does_not_change_the_dream(dream: Run) -> None:
+    image = images(2, channels=4)
+    dreamed = dream(image)
+    assert torch.equal(dreamed[..., 3], image[..., 3])
+    assert torch.equal(dreamed[..., :3], dream(image[..., :3]))
+
+
+def test_grey_pictures_become_coloured(dream: Run) -> None:
+    assert dream(images(1, channels=1)).shape == (1, 72, 88, 3)
+
+
+def test_the_result_is_fit_for_any_node(dream: Run) -> None:
+    dreamed = dream(images())
+    assert dreamed.device.type == "cpu"
+    assert dreamed.dtype == torch.float32
+    assert dreamed.is_contiguous()
+    assert not dreamed.requires_grad
+    assert 0 <= dreamed.min() <= dreamed.max() <= 1
+
+
+def test_pictures_made_in_inference_mode_can_be_dreamed_on(dream: Run) -> None:
+    with torch.inference_mode():
+        image = images() * 1.0
+    assert image.is_inference()
+    assert torch.equal(dream(image), dream(images()))
+
+
+def test_progress_counts_the_steps_of_the_batch_and_shows_the_dream(dream: Run, host: Any) -> None:
+    dream(images(3))
+    assert [(done, total) for done, total, _ in host.progress] == [(step, 12) for step in range(1, 13)]
+    assert all(picture.shape[:2] == (1, 3) for _, _, picture in host.progress)
+
+
+def test_cancel_ends_the_dream(dream: Run, host: Any, pack: Pack) -> None:
+    host.interrupted = True
+    with pytest.raises(pack("nodes.host").Interrupted):
+        dream(images())
+
+
+def test_colors_are_kept_of_the_picture_or_of_another(dream: Run) -> None:
+    image, other = images(2), images(2).flip(0)
+    own = dream(image, original_colors=True)
+    assert torch.equal(own, dream(image, original_colors=True, colors=image))
+    theirs = dream(image, original_colors=True, colors=other)
+    assert not torch.equal(own, theirs)
+    one = dream(image, original_colors=True, colors=other[:1])
+    assert torch.equal(one[0], theirs[0])
+    assert not torch.equal(one[1], theirs[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 72, 90, 3), (3, 72, 88, 3)])
+def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        pack("dream_core.errors").PictureError, match="expected colors as one picture, or one"
+    ):
+        dream(images(2), colors=torch.rand(shape))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.full((1, 72, 88, 3), float("nan")), "image holds NaN"),
+        (torch.rand(0, 72, 88, 3), "image is empty"),
+        (torch.rand(1, 72, 88, 3) * 255, "divide it by 255"),
+    ],
+)
+def test_wrong_pictures_are_told(pack: Pack, dream: Run, image: Tensor, message: str) -> None:
+    with pytest.raises(pack("dream_core.errors").PictureError, match=message):
+        dream(image)
+
+
+def test_an_unknown_layer_is_told_with_close_ones_and_without_flags(
+    pack: Pack, dream: Run, objective: Run
+) -> None:
+    wanted = objective(layers="features.3.squeez")
+    with pytest.raises(
+        pack("dream_core.errors").SettingsError,
+        match=r"no layer 'features.3.squeez'; close: features.3.squeeze.*; the output layers of Load Dream Model",
+    ):
+        dream(images(), objective=wanted)
+
+
+def test_settings_that_do_not_fit_are_told(pack: Pack, dream: Run, objective: Run) -> None:
+    error = pack("dream_core.errors").SettingsError
+    with pytest.raises(error, match="expected tile_size of at least 64"):
+        dream(images(), tile_size=32)
+    with pytest.raises(error, match="expected optimizer to be one of"):
+        dream(images(), optimizer={"optimizer": "sgd"})
+    with pytest.raises(error, match="expected loss to be one of"):
+        objective(loss="l3")
+
+
+def test_objectives_add_up(pack: Pack, model: Any, objective: Run) -> None:
+    first = objective(layers="features.3.squeeze:2", tv_weight=0.5)
+    both = objective(
+        objective=first,
+        layers="features.6",
+        tv_weight=0.25,
+        channel_mode={"channel_mode": "all", "channels": "1 2"},
+    )
+    built = pack("nodes.dream").build(both, model.model.network)
+    assert [(term.layer, term.weight, term.channels) for term in built.terms] == [
+        ("features.3.squeeze", 2.0, ()),
+        ("features.6", 1.0, (1, 2)),
+    ]
+    assert built.tv_weight == 0.75
+
+
+def test_no_objective_is_the_networks_own(pack: Pack, dream: Run, objective: Run, model: Any) -> None:
+    assert torch.equal(dream(images()), dream(images(), objective=objective()))
+    built = pack("nodes.dream").build(None, model.model.network)
+    assert built.layers == (model.model.network.default_layer,)
+
+
+def test_another_objective_is_another_dream(dream: Run, objective: Run) -> None:
+    shallow = objective(layers="features.3.squeeze")
+    assert not torch.equal(dream(images()), dream(images(), objective=shallow))
+
+
+def test_a_number_of_channels_is_chosen_in_the_picture(dream: Run, objective: Run) -> None:
+    strong = {"channel_mode": "strong", "channel_count": 1}
+    weak = {"channel_mode": "weak", "channel_count": 1}
+    few, others = (dream(images(), objective=objective(channel_mode=mode)) for mode in (strong, weak))
+    assert not torch.equal(few, others)
+
+
+def test_a_warning_of_the_core_is_told_on_the_node(objective: Run, host: Any) -> None:
+    objective(channel_mode={"channel_mode": "ignore", "channels": ""})
+    assert host.told == ["channel_mode ignore does nothing without channels: name those to ignore"]
+
+
+@pytest.fixture
+def scarce(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Memory runs out at tiles of more than 64 pixels; the sizes of the tiles that were tried."""
+    node = pack("nodes.dream")
+    tried: list[int] = []
+    whole = node.dream
+
+    def dream(*arguments: Any, settings: Any, **options: Any) -> Tensor:
+        tried.append(settings.tile.tile_size)
+        if not 0 < settings.tile.tile_size <= 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(*arguments, settings=settings, **options)
+
+    monkeypatch.setattr(node, "dream", dream)
+    return tried
+
+
+def test_where_memory_runs_out_the_rest_of_the_batch_has_smaller_tiles(
+    dream: Run, host: Any, scarce: list[int]
+) -> None:
+    image = images(3)
+    expected = dream(image, tile_size=64)
+    scarce.clear()
+    host.taken.clear()
+    assert torch.equal(dream(image), expected)
+    assert scarce == [0, 64, 64, 64]
+    assert host.freed == 1
+    assert len(host.taken) == 4  # the network was evicted, and is taken again
+    assert [message.partition(";")[0] for message in host.told] == [
+        "memory ran out: going on with tiles of 64 pixels"
+    ]
+
+
+def test_too_little_memory_for_any_tile_is_told(
+    pack: Pack, dream: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dream_nothing(*_: Any, **__: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pack("nodes.dream"), "dream", dream_nothing)
+    with pytest.raises(pack("dream_core.errors").OutOfMemoryError, match=r"flow_scale 0\.5"):
+        dream(images())
+
+
+@pytest.mark.parametrize("name", ["Dream", "DreamObjective"])
+def test_everything_has_a_tooltip(pack: Pack, name: str) -> None:
+    schema = getattr(pack("nodes.dream"), name).define_schema()
+    for one in [*schema.inputs, *schema.outputs]:
+        assert one.tooltip, one
+    assert schema.search_aliases
+    assert schema.description
