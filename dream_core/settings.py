@@ -115,9 +115,9 @@ class FlowPictureSettings:
     """How optical flow is shown.
 
     Args:
-        saturation_length: Motion in pixels that is shown in full colour, so that pictures can be compared. 0
-            takes the longest of each picture.
-        arrow_spacing: Pixels from one arrow to the next. 0 draws none.
+        saturation_length: Motion in pixels that is shown in full colour and by the longest arrows, so that
+            pictures can be compared. 0 takes the longest of each picture.
+        arrow_spacing: Pixels from one arrow to the next, and length of the longest arrows. 0 draws none.
     """
 
     saturation_length: float = 0.0

@@ -66,7 +66,12 @@ class FlowPicture(io.ComfyNode):
                     picture = compute(canvases[index : index + 1])
                     one = resize_flow(one, (size[0], size[1]))
                 if canvases is not None or settings.arrow_spacing:
-                    picture = draw_arrows(picture, one, spacing=settings.arrow_spacing)
+                    picture = draw_arrows(
+                        picture,
+                        one,
+                        spacing=settings.arrow_spacing,
+                        saturation_length=settings.saturation_length,
+                    )
                 pictures[index] = picture[0]
                 progress.update(index + 1, count)
             return io.NodeOutput(to_image(pictures))

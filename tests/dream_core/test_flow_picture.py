@@ -48,7 +48,7 @@ def test_a_fixed_scale_fades_what_is_shorter_and_saturates_at_its_length() -> No
 def test_an_arrow_goes_where_the_flow_points() -> None:
     grey = torch.full((2, 3, 32, 32), 0.5)
     flow = torch.cat([constant_flow(10, 0, 32, 32), constant_flow(0, -12, 32, 32)])
-    drawn = draw_arrows(grey, flow, spacing=32)
+    drawn = draw_arrows(grey, flow, spacing=32, saturation_length=32)
     white = (drawn > 0.8).all(dim=1)
     assert white[0, 16, 16:27].all()  # from the middle to the right
     assert not white[0, 16, :15].any()
@@ -58,6 +58,19 @@ def test_an_arrow_goes_where_the_flow_points() -> None:
     assert not white[1, :3, 16].any()
     assert (drawn < 0.1).all(dim=1).any()  # the rim
     assert torch.equal(grey, torch.full_like(grey, 0.5))
+
+
+def test_the_longest_arrow_is_as_long_as_the_spacing() -> None:
+    flow = constant_flow(0.01, 0, 64, 48)
+    flow[:, 0, 32:] = 0.005
+    black = torch.zeros(1, 3, 64, 48)
+    long, short = (draw_arrows(black, flow, spacing=32)[0] > 0.8).all(dim=0)[[16, 48]]
+    assert long[16:].all()
+    assert short[16:32].all()
+    assert not short[33:].any()
+    long, short = (draw_arrows(black, flow * 1e6, spacing=32, saturation_length=5) > 0.8)[0, 0, [16, 48]]
+    assert long[16:].all()
+    assert short[16:].all()
 
 
 def test_arrows_stand_on_a_grid() -> None:

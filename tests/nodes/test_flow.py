@@ -336,6 +336,12 @@ def test_a_latent_is_moved_by_the_flow_of_its_grid_and_keeps_what_else_it_holds(
     assert torch.equal(latent["samples"], samples)
 
 
+def test_a_latents_mask_keeps_its_range(nodes: Any, run: Any) -> None:
+    latent = {"samples": torch.randn(1, 4, 6, 8), "noise_mask": (torch.rand(1, *SIZE) > 0.5).float()}
+    mask = moved(nodes, run, latent, constant_flow(0.5, 0.5))["noise_mask"]
+    assert 0 <= mask.min() < mask.max() <= 1
+
+
 def test_the_frames_of_a_video_latent_are_its_entries(nodes: Any, run: Any) -> None:
     samples = torch.randn(1, 4, 3, 6, 8)
     flow = torch.cat([constant_flow(8 * x, 0) for x in (0, 1, 2)])
@@ -388,17 +394,23 @@ def test_each_flow_is_a_picture(nodes: Any, run: Any, pack: Any) -> None:
     settings = {"saturation_length": 20.0, "arrow_spacing": 16}
     (image,) = run(nodes.FlowPicture, flow=nodes.Flow(flow), **settings)
     wheel = pack("dream_core.flow_picture").flow_picture(flow, saturation_length=20)
-    assert torch.equal(planes(image), pack("dream_core.flow_picture").draw_arrows(wheel, flow, spacing=16))
+    assert torch.equal(
+        planes(image),
+        pack("dream_core.flow_picture").draw_arrows(wheel, flow, spacing=16, saturation_length=20),
+    )
 
 
 def test_arrows_on_a_frame_of_another_size_are_scaled(nodes: Any, run: Any, pack: Any, errors: Any) -> None:
     frame = torch.full((1, 96, 128, 4), 0.5)
     flow = nodes.Flow(constant_flow(5, 0, count=2))
-    settings = {**SHOWN, "arrow_spacing": 64}
+    settings = {"saturation_length": 20.0, "arrow_spacing": 64}
     (image,) = run(nodes.FlowPicture, flow=flow, frames=frame, **settings)
     draw = pack("dream_core.flow_picture").draw_arrows
     expected = draw(
-        torch.full((2, 3, 96, 128), 0.5), constant_flow(10, 0, count=2, size=(96, 128)), spacing=64
+        torch.full((2, 3, 96, 128), 0.5),
+        constant_flow(10, 0, count=2, size=(96, 128)),
+        spacing=64,
+        saturation_length=20,
     )
     assert torch.equal(planes(image), expected)
     with pytest.raises(errors.SettingsError, match="expected arrow_spacing of at least 1, got 0"):
@@ -414,6 +426,12 @@ def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
     (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
     expected = pack("dream_core.blend").blend_frames(planes(frame), planes(warped), mask[:, None], blend=0.3)
     assert torch.equal(planes(image), expected.clamp(0, 1))
+
+
+def test_blending_ends_in_range(nodes: Any, run: Any) -> None:
+    frame, mask = torch.tensor([-0.5, 0.5, 1.5]).expand(1, *SIZE, 3), torch.ones(SIZE)
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, blend=0.3)
+    assert torch.equal(image, torch.tensor([0.0, 0.5, 1.0]).expand(1, *SIZE, 3))
 
 
 def test_the_frames_transparency_is_kept(nodes: Any, run: Any) -> None:
@@ -473,6 +491,12 @@ def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(nodes: Any, ru
     warped = moved(nodes, run, frame, flow.backward)
     (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
     assert torch.equal(image, frame)
+
+
+def test_the_core_gets_pictures_in_its_own_layout(pack: Any) -> None:
+    picture = pack("nodes.pictures").from_image(torch.rand(1, *SIZE, 3))
+    assert not picture.is_contiguous()
+    assert pack("nodes.batches").compute(picture).is_contiguous()
 
 
 def test_what_comes_out_lies_on_the_cpu_in_one_piece(nodes: Any, run: Any) -> None:
