@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import torch
 from comfy_api.latest import io
+from torch import nn
 
 from ..dream_core.device import choose_dtype
 from ..dream_core.flow import DisNetwork
@@ -144,7 +145,7 @@ class LoadFlowModel(io.ComfyNode):
     def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
         """Load again where the weight file was replaced."""
         if model in SOURCES:
-            return _fingerprint(SOURCES[model], model, host.FLOW_FOLDER)  # type: ignore[index]
+            return _fingerprint(SOURCES[model], model, host.FLOW_FOLDER)
         if model in get_args(FlowName):
             return None
         return host.weight_path(host.FLOW_FOLDER, model).stat().st_mtime
@@ -156,14 +157,15 @@ class LoadFlowModel(io.ComfyNode):
             return io.NodeOutput(host.hold(_flow_network(model)))
 
 
-def _flow_network(name: str) -> torch.nn.Module:
+def _flow_network(name: str) -> nn.Module:
     if name == "dis":
         return DisNetwork()
     if name in SOURCES:
-        flow: FlowName = name  # type: ignore[assignment]
-        return load_raft(flow, _located(SOURCES[flow], name, host.FLOW_FOLDER))
+        known: nn.Module = load_raft(name, _located(SOURCES[name], name, host.FLOW_FOLDER))
+        return known
     path = host.weight_path(host.FLOW_FOLDER, name)
-    return raft_of(read_state_dict(path), path=path)
+    network: nn.Module = raft_of(read_state_dict(path), path=path)
+    return network
 
 
 def _located(source: WeightSource, name: str, folder: str) -> Path:

@@ -145,7 +145,7 @@ def settings_from(
         SettingsError: a value is missing, of another choice, or cannot be read.
     """
     given: dict[str, Any] = {}
-    for name in _fields(cls):
+    for name, kind in _fields(cls).items():
         if name in leave_out or name in DEPENDENT:
             continue
         if name in CHOICES:
@@ -153,16 +153,15 @@ def settings_from(
         elif name not in values:
             raise SettingsError(f"expected a value for {name}, got none: set the widget again")
         else:
-            given[name] = _read(name, _fields(cls)[name], values[name])
+            given[name] = _read(name, kind, values[name])
     return cls(**given)
 
 
 def tooltip(cls: type[Any], name: str) -> str:
     """What a field's docstring says of it, in the nodes' words."""
-    return _texts(cls)[name]
+    return _texts(cls.__doc__ or "")[name]
 
 
-@cache
 def _fields(cls: type[Any]) -> dict[str, Any]:
     """Name -> type, in order."""
     hints = get_type_hints(cls)
@@ -170,8 +169,8 @@ def _fields(cls: type[Any]) -> dict[str, Any]:
 
 
 @cache
-def _texts(cls: type[Any]) -> dict[str, str]:
-    described = parse(cls.__doc__ or "").params
+def _texts(docstring: str) -> dict[str, str]:
+    described = parse(docstring).params
     return {one.arg_name: as_widgets(" ".join((one.description or "").split())) for one in described}
 
 
