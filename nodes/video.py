@@ -174,7 +174,7 @@ class DeepDreamVideo(io.ComfyNode):
             flow = torch.zeros(count if flow_and_masks else 0, 2, height, width)
             masks = torch.ones(count if flow_and_masks else 0, height, width)
             for index in range(count):
-                dreamed = pipeline.step(frames[index : index + 1])
+                dreamed = pipeline.step(frames[index : index + 1].contiguous())
                 dreams[index] = to_image(dreamed.dream)[0]
                 if dreamed.carried and flow_and_masks:
                     flow[index] = dreamed.carried.flow[0]
