@@ -76,6 +76,19 @@ class Draft:
         return node
 
 
+def _fill(inputs: dict[str, Any], group: Mapping[str, Any], prefix: str = "") -> None:
+    for short, (kind, *rest) in group.items():
+        name, options = prefix + short, rest[0] if rest and isinstance(rest[0], dict) else {}
+        if kind == "COMFY_DYNAMICCOMBO_V3":
+            choice = inputs.setdefault(name, options["options"][0]["key"])
+            for option in options["options"]:
+                if option["key"] == choice:
+                    for inner in option["inputs"].values():
+                        _fill(inputs, inner, f"{name}.")
+        elif "default" in options:
+            inputs.setdefault(name, options["default"])
+
+
 @dataclass
 class Run:
     """What a prompt did.
@@ -150,6 +163,7 @@ class Server:
         self._early: list[tuple[str, dict[str, Any]]] = []
         self._lock = threading.Lock()
         self._now: Run | None = None
+        self._infos: dict[str, dict[str, Any]] = {}
         for name in ("models", "custom_nodes", "input", "output", "temp", "user", "home"):
             (base / name).mkdir(parents=True, exist_ok=True)
         (base / "custom_nodes" / PACK).symlink_to(ROOT)
@@ -239,8 +253,26 @@ class Server:
             content = answer.read()
         return json.loads(content) if content else None
 
+    def filled(self, graph: Graph) -> Graph:
+        """A prompt with every widget that it leaves out at its default, as ComfyUI's page sends it."""
+        full = {}
+        for node_id, node in graph.items():
+            inputs = dict(node["inputs"])
+            for group in self.info(node["class_type"])["input"].values():
+                _fill(inputs, group)
+            full[node_id] = {**node, "inputs": inputs}
+        return full
+
+    def info(self, class_type: str) -> dict[str, Any]:
+        """What ComfyUI tells its page of a node; {"input": {}} where it knows none such."""
+        if class_type not in self._infos:
+            answer = self.get(f"/object_info/{class_type}")
+            self._infos[class_type] = answer.get(class_type, {"input": {}})
+        return self._infos[class_type]
+
     def queue(self, graph: Graph) -> Run:
-        """Send a prompt and go on; `wait` for it."""
+        """Send a prompt, its widgets at their defaults where it leaves them out, and go on; `wait` for it."""
+        graph = self.filled(graph)
         try:
             answer = self.post("/prompt", {"prompt": graph, "client_id": self._client})
         except urllib.error.HTTPError as error:

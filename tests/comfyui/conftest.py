@@ -32,13 +32,22 @@ def _write_weights(models: Path) -> None:
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server. It has no network, and a home of its own."""
     try:
-        find()
+        root, _ = find()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     base = tmp_path_factory.mktemp("comfyui")
     _write_weights(base / "models")
+    before = _files(root)
     with Server(base, packs=tuple(sorted(PACKS.glob("*.py")))) as server:
         yield server
+    assert _files(root) == before, "something was written into ComfyUI's own folder"
+    assert list((base / "home").rglob("*")) == [], "something was written into the home"
+
+
+def _files(root: Path) -> dict[Path, int]:
+    """Path -> time of change, without Python's caches."""
+    places = (path for path in root.rglob("*") if not {"__pycache__", ".git"} & set(path.parts))
+    return {path: path.lstat().st_mtime_ns for path in places if path.is_file()}
 
 
 @pytest.fixture(autouse=True)

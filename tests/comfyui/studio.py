@@ -1,0 +1,40 @@
+"""Prompts that dream, quickly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfyui_server import Draft, Node
+
+QUICK: dict[str, Any] = {"octave_mode.octaves": 2, "octave_steps": 2, "jitter": 4}
+QUICK_FLOW: dict[str, Any] = {"flow_updates": 2}
+
+
+class Studio(Draft):
+    """A prompt with frames and both networks."""
+
+    def __init__(self, kind: str = "moving", **frames: Any) -> None:
+        super().__init__()
+        self.frames = self.add("ProbeFrames", kind=kind, **frames)
+        self.dream_model = self.add("DeepDreamLoadDreamModel", model="squeezenet1_1")
+        self.flow_model = self.add("DeepDreamLoadFlowModel", model="raft_small")
+
+    def dream(self, image: Any, **values: Any) -> Node:
+        return self.add("DeepDreamDream", image=image, dream_model=self.dream_model, **{**QUICK, **values})
+
+    def flow(self, frames: Any, **values: Any) -> Node:
+        return self.add(
+            "DeepDreamOpticalFlow", optical_flow=self.flow_model, frames=frames, **{**QUICK_FLOW, **values}
+        )
+
+    def video(self, **values: Any) -> Node:
+        return self.add(
+            "DeepDreamVideo",
+            images=self.frames,
+            dream_model=self.dream_model,
+            optical_flow=self.flow_model,
+            **{**QUICK, **QUICK_FLOW, **values},
+        )
+
+    def see(self, value: Any) -> Node:
+        return self.add("ProbeSee", value=value)

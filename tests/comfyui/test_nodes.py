@@ -1,0 +1,220 @@
+"""Every node in the real ComfyUI, and what odd pictures do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from comfyui_server import Node, Run, Server
+from studio import QUICK, QUICK_FLOW, Studio
+
+Seen = Callable[[Run, Node], list[np.ndarray]]
+
+
+def make_video(path: Path, *, frames: int = 4) -> None:
+    """A small clip with a tone."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        audio = container.add_stream("aac", rate=16000)
+        texture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+        for index in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.roll(texture, index, 1), format="rgb24")
+            container.mux(video.encode(picture))
+        container.mux(video.encode())
+        for start in range(0, 16000 * frames // 10, 1024):
+            tone = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 16000, start, Fraction(1, 16000)
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+
+
+def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
+    make_video(comfyui.base / "input" / "clip.mp4")
+    draft = Studio()
+    objective = draft.add("DeepDreamObjective", layers="fire4/expand1x1")
+    objective = draft.add("DeepDreamObjective", layers="fire5/expand3x3", objective=objective)
+    flow = draft.flow(draft.frames)
+    mask = draft.add("DeepDreamOcclusionMask", flow=flow, frames=draft.frames)
+    warped = draft.add("DeepDreamFlowWarp", input=draft.frames, flow=flow, from_previous=True)
+    warped_mask = draft.add("DeepDreamFlowWarp", input=mask, flow=flow)
+    latent = draft.add("EmptyLatentImage", width=96, height=64, batch_size=3)
+    warped_latent = draft.add("DeepDreamFlowWarp", input=latent, flow=flow)
+    picture = draft.add("DeepDreamFlowPicture", flow=flow)
+    blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, mask=mask)
+    dream = draft.dream(blend, objective=objective)
+    start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
+    end = draft.add("DeepDreamLoopClose", loop=start, result=draft.dream(start[1]))
+    video = draft.video(objective=objective)
+    file = draft.add(
+        "DeepDreamVideoFile",
+        video=draft.add("LoadVideo", file="clip.mp4"),
+        dream_model=draft.dream_model,
+        optical_flow=draft.flow_model,
+        **QUICK,
+        **QUICK_FLOW,
+        size=0,
+    )
+    parts = draft.add("GetVideoComponents", video=file)
+    saved = draft.add("SaveVideo", video=file)
+    images = [draft.see(node) for node in (warped, picture, blend, dream, end, video)]
+    masks = [draft.see(value) for value in (mask, warped_mask, video[2])]
+    latents = draft.see(warped_latent)
+    streamed = draft.see(parts)
+    layers = draft.see(draft.dream_model[1])
+    run = comfyui.run(draft.graph)
+
+    for node in images:
+        (image,) = seen(run, node)
+        assert image.shape == (3, 64, 96, 3), node
+        assert image.dtype == np.float32
+        assert image.min() >= 0
+        assert image.max() <= 1
+    for node in masks:
+        (found,) = seen(run, node)
+        assert found.shape == (3, 64, 96)
+    assert seen(run, latents)[0].shape == (3, 4, 8, 12)
+    assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
+    assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
+    with av.open(str(comfyui.base / "output" / run.outputs[saved.id]["images"][0]["filename"])) as container:
+        assert len(container.streams.audio) == 1
+    known = {name for name in comfyui.get("/object_info") if name.startswith("DeepDream")}
+    used = {node["class_type"] for node in draft.graph.values()} | {"DeepDreamLoopRunner"}
+    assert known - used == set()
+
+
+def test_the_dream_differs_from_its_picture_and_shows_how_it_goes(comfyui: Server, seen: Seen) -> None:
+    draft = Studio(seed=1)
+    dream = draft.dream(draft.frames)
+    frames, dreams = draft.see(draft.frames), draft.see(dream)
+    run = comfyui.run(draft.graph)
+    assert np.abs(seen(run, dreams)[0] - seen(run, frames)[0]).max() > 1 / 255
+    steps = [(value, most) for node, value, most in run.progress if node == dream.id]
+    assert steps[-1] == (12, 12)  # 3 pictures, 2 octaves, 2 steps
+    assert any(node == dream.id for node, _ in run.previews)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"warp": "bilinear", "blend": 0.25, "original_colors": True},
+        {"check_consistency": False, "seed": 3},
+    ],
+    ids=["defaults", "other settings", "one-way flow"],
+)
+def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
+    comfyui: Server, seen: Seen, values: dict[str, Any]
+) -> None:
+    draft = Studio(count=5)
+
+    def own(class_type: str) -> dict[str, Any]:
+        names = {name for group in comfyui.info(class_type)["input"].values() for name in group}
+        return {name: value for name, value in values.items() if name in names}
+
+    start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
+    _, frame, previous_frame, previous_result = (start[slot] for slot in range(4))
+    flow = draft.flow(frame, previous=previous_frame, both_ways=values.get("check_consistency", True))
+    mask = draft.add(
+        "DeepDreamOcclusionMask",
+        flow=flow,
+        frames=frame,
+        previous=previous_frame,
+        **own("DeepDreamOcclusionMask"),
+    )
+    warped = draft.add("DeepDreamFlowWarp", input=previous_result, flow=flow, **own("DeepDreamFlowWarp"))
+    blend = draft.add(
+        "DeepDreamTemporalBlend", frame=frame, warped=warped, mask=mask, **own("DeepDreamTemporalBlend")
+    )
+    dream = draft.dream(blend, colors=frame, **own("DeepDreamDream"))
+    wired = draft.see(draft.add("DeepDreamLoopClose", loop=start, result=dream))
+    single = draft.see(draft.video(**values))
+    run = comfyui.run(draft.graph)
+    (one,), (other,) = seen(run, wired), seen(run, single)
+    assert one.shape == (5, 64, 96, 3)
+    assert np.array_equal(one, other), np.abs(one - other).max(axis=(1, 2, 3))
+
+
+def test_cores_flow_model_works_in_our_nodes(comfyui: Server, seen: Seen) -> None:
+    draft = Studio(height=128, width=128)
+    draft.flow_model = draft.add("OpticalFlowLoader", model_name="raft_large.safetensors")
+    core = draft.see(draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)))
+    draft.flow_model = draft.add("DeepDreamLoadFlowModel", model="raft_large")
+    ours = draft.see(draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)))
+    run = comfyui.run(draft.graph)
+    assert np.array_equal(seen(run, core)[0], seen(run, ours)[0])
+
+
+def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, seen: Seen) -> None:
+    draft = Studio(count=5, height=256, width=256)
+    draft.flow_model = draft.add("DeepDreamLoadFlowModel", model="raft_large")
+    noise = draft.add(
+        "VOIDWarpedNoise",
+        optical_flow=draft.flow_model,
+        video=draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
+        width=256,
+        height=256,
+        length=5,
+    )
+    see = draft.see(noise)
+    (found,) = seen(comfyui.run(draft.graph), see)
+    assert np.isfinite(found).all()
+
+
+TAKERS: dict[str, Callable[[Studio], Node]] = {
+    "dream": lambda draft: draft.dream(draft.frames),
+    "flow picture": lambda draft: draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
+    "warp": lambda draft: draft.add("DeepDreamFlowWarp", input=draft.frames, flow=draft.flow(draft.frames)),
+    "video": lambda draft: draft.video(),
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_a_single_frame_works(comfyui: Server, seen: Seen, taker: str) -> None:
+    draft = Studio(count=1)
+    see = draft.see(TAKERS[taker](draft))
+    assert seen(comfyui.run(draft.graph), see)[0].shape == (1, 64, 96, 3)
+
+
+@pytest.mark.parametrize("taker", ["dream", "warp", "video"])
+def test_transparency_survives(comfyui: Server, seen: Seen, taker: str) -> None:
+    draft = Studio("rgba")
+    see = draft.see(TAKERS[taker](draft))
+    assert seen(comfyui.run(draft.graph), see)[0].shape == (3, 64, 96, 4)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize(("kind", "says"), [("nan", "NaN or infinite"), ("empty", "is empty")])
+def test_what_is_no_picture_is_refused_on_the_node(comfyui: Server, taker: str, kind: str, says: str) -> None:
+    draft = Studio(kind)
+    draft.see(TAKERS[taker](draft))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert run.error["node_type"].startswith("DeepDream")
+    assert says in run.error["exception_message"]
+
+
+def test_two_sizes_are_refused_with_both_named(comfyui: Server) -> None:
+    draft = Studio()
+    other = draft.add("ProbeFrames", kind="moving", height=64, width=64)
+    draft.see(draft.flow(draft.frames, previous=other))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "96" in run.error["exception_message"]
+    assert "64" in run.error["exception_message"]
+
+
+def test_an_unknown_layer_is_refused_with_close_ones(comfyui: Server) -> None:
+    draft = Studio()
+    objective = draft.add("DeepDreamObjective", layers="fire3/expand9x9")
+    draft.see(draft.dream(draft.frames, objective=objective))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "fire3/expand3x3" in run.error["exception_message"]
+    assert "--" not in run.error["exception_message"]
