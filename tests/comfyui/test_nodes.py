@@ -82,7 +82,9 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     assert seen(run, latents)[0].shape == (3, 4, 8, 12)
     assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
     assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
-    with av.open(str(comfyui.base / "output" / run.outputs[saved.id]["images"][0]["filename"])) as container:
+    file_saved = run.outputs[saved.id]["images"][0]
+    path = comfyui.base / "output" / file_saved["subfolder"] / file_saved["filename"]
+    with av.open(str(path)) as container:
         assert len(container.streams.audio) == 1
     known = {name for name in comfyui.get("/object_info") if name.startswith("DeepDream")}
     used = {node["class_type"] for node in draft.graph.values()} | {"DeepDreamLoopRunner"}

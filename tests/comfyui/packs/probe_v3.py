@@ -241,7 +241,12 @@ class ProbeOutOfMemory(io.ComfyNode):
     @classmethod
     def execute(cls, value: Any, pixels: int) -> io.NodeOutput:
         def run_out(module: Any, inputs: tuple[Any, ...]) -> None:
-            if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim == 4:
+            if (
+                inputs
+                and isinstance(inputs[0], torch.Tensor)
+                and inputs[0].ndim == 4
+                and not inputs[0].is_meta
+            ):
                 height, width = inputs[0].shape[-2:]
                 if height * width > pixels:
                     raise torch.OutOfMemoryError("out of memory on purpose")
