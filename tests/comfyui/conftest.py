@@ -28,13 +28,18 @@ def _write_weights(models: Path) -> None:
         save_file(build(weights=None).state_dict(), path)
 
 
+def pytest_runtest_setup() -> None:
+    """Skip without ComfyUI: here and not in the fixture, so that all skips are told in one line."""
+    try:
+        find()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server. It has no network, and a home of its own."""
-    try:
-        root, _ = find()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    root, _ = find()
     base = tmp_path_factory.mktemp("comfyui")
     _write_weights(base / "models")
     before = _files(root)
