@@ -3,8 +3,8 @@
     python benchmarks/loop.py
 
 The body is three of ComfyUI's own image nodes, which are trivial; their time counts. Memory is the server's peak
-beyond what it held after a loop over two frames, less the batches that go in and come out. The lengths take turns, so that
-whatever else the machine does falls on all of them.
+beyond what it held after a loop over two frames, less the batches that go in and come out. The lengths take
+turns, so that whatever else the machine does falls on all of them.
 """
 
 from __future__ import annotations
