@@ -109,7 +109,10 @@ BASIC = {
     "saturation_length",
     "arrow_spacing",
 }
-"""What is seen at once; all else is marked advanced. Choices with widgets of their own are always seen."""
+"""What is seen at once; all else is marked advanced. Choices with widgets of their own are always seen.
+
+What is advanced is optional too: a graph that does not name it, such as one saved before it existed, means the default.
+"""
 
 
 def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Input]:
@@ -142,7 +145,7 @@ def settings_from(
         leave_out: as for `widgets`; these fields keep their defaults.
 
     Raises:
-        SettingsError: a value is missing, of another choice, or cannot be read.
+        SettingsError: a value that is always seen is missing, or one is of another choice or cannot be read.
     """
     given: dict[str, Any] = {}
     for name, kind in _fields(cls).items():
@@ -150,10 +153,10 @@ def settings_from(
             continue
         if name in CHOICES:
             given |= _chosen(cls, name, values.get(name))  # ComfyUI leaves out a choice that it does not know
-        elif name not in values:
-            raise SettingsError(f"expected a value for {name}, got none: set the widget again")
-        else:
+        elif name in values:
             given[name] = _read(name, kind, values[name])
+        elif name in BASIC:
+            raise SettingsError(f"expected a value for {name}, got none: set the widget again")
     return cls(**given)
 
 
@@ -179,20 +182,24 @@ def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
     kind, default, text = _fields(cls)[field], getattr(cls, field), tooltip(cls, field)
     if name in CHOICES:
         return io.DynamicCombo.Input(name, options=_options(cls, name), tooltip=text)
-    advanced = None if name in BASIC else True
+    rarely = name not in BASIC
     if get_origin(kind) is Literal:
         choices = list(get_args(kind))
-        return io.Combo.Input(name, options=choices, default=default, tooltip=text, advanced=advanced)
+        return io.Combo.Input(
+            name, options=choices, default=default, tooltip=text, optional=rarely, advanced=rarely
+        )
     if kind is bool:
-        return io.Boolean.Input(name, default=default, tooltip=text, advanced=advanced)
+        return io.Boolean.Input(name, default=default, tooltip=text, optional=rarely, advanced=rarely)
     if name in RANGES:
-        return _number(name, kind, default, text, advanced)
+        return _number(name, kind, default, text, rarely)
     if _is_text(kind):
-        return io.String.Input(name, default=_written(default), tooltip=text, advanced=advanced)
+        return io.String.Input(
+            name, default=_written(default), tooltip=text, optional=rarely, advanced=rarely
+        )
     raise TypeError(f"expected a range for {name} or a kind that a widget is known for, got {kind}")
 
 
-def _number(name: str, kind: Any, default: Any, text: str, advanced: bool | None) -> io.Input:
+def _number(name: str, kind: Any, default: Any, text: str, rarely: bool) -> io.Input:
     limits = RANGES[name]
     if kind is float:
         return io.Float.Input(
@@ -203,7 +210,8 @@ def _number(name: str, kind: Any, default: Any, text: str, advanced: bool | None
             step=limits.step,
             round=ROUND,
             tooltip=text,
-            advanced=advanced,
+            optional=rarely,
+            advanced=rarely,
         )
     return io.Int.Input(
         name,
@@ -214,7 +222,8 @@ def _number(name: str, kind: Any, default: Any, text: str, advanced: bool | None
         # ComfyUI would else draw a new seed for every run, and nothing would be the same again.
         control_after_generate=io.ControlAfterGenerate.fixed if name == "seed" else None,
         tooltip=text,
-        advanced=advanced,
+        optional=rarely,
+        advanced=rarely,
     )
 
 

@@ -261,7 +261,7 @@ def test_a_wrong_choice_is_told(pack: Pack, widgets: ModuleType, value: Any, mes
     ("missing", "message"),
     [
         ("optimizer", "expected optimizer to be one of adam, lbfgs, classic, got none of these"),
-        ("jitter", "expected a value for jitter, got none"),
+        ("learning_rate", "expected a value for learning_rate, got none"),
     ],
 )
 def test_a_missing_value_is_told(pack: Pack, widgets: ModuleType, missing: str, message: str) -> None:
@@ -270,6 +270,19 @@ def test_a_missing_value_is_told(pack: Pack, widgets: ModuleType, missing: str, 
     del values[missing]
     with pytest.raises(pack("dream_core.errors").SettingsError, match=message):
         widgets.settings_from(core.AscentSettings, values)
+
+
+def test_what_is_advanced_may_be_missing_and_is_then_the_default(pack: Pack, widgets: ModuleType) -> None:
+    core = pack("dream_core.settings")
+    inputs = widgets.widgets(core.AscentSettings)
+    values = values_of(inputs, {})
+    optional = [one.id for one in inputs if one.optional]
+    assert set(optional) == {one.id for one in inputs if one.advanced}
+    assert "jitter" in optional
+    for name in optional:
+        del values[name]
+    assert widgets.settings_from(core.AscentSettings, values) == core.AscentSettings()
+
 
 
 def test_sizes_that_are_no_numbers_are_told(pack: Pack, widgets: ModuleType) -> None:
