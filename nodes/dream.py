@@ -82,7 +82,7 @@ class Dream(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """Names, widgets and sockets."""
         return io.Schema(
-            node_id="DeepDreamDream",
+            node_id="DeepDreamImage",
             display_name="DeepDream",
             category="DeepDream",
             description="Dreams each picture: what excites the network's layers grows out of what is there.",

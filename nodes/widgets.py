@@ -111,7 +111,8 @@ BASIC = {
 }
 """What is seen at once; all else is marked advanced. Choices with widgets of their own are always seen.
 
-What is advanced is optional too: a graph that does not name it, such as one saved before it existed, means the default.
+What is advanced is optional too: a graph that does not name it, such as one saved before it existed, means the
+default.
 """
 
 

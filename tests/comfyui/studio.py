@@ -20,7 +20,7 @@ class Studio(Draft):
         self.flow_model = self.add("DeepDreamLoadFlowModel", model="raft_small")
 
     def dream(self, image: Any, **values: Any) -> Node:
-        return self.add("DeepDreamDream", image=image, dream_model=self.dream_model, **{**QUICK, **values})
+        return self.add("DeepDreamImage", image=image, dream_model=self.dream_model, **{**QUICK, **values})
 
     def flow(self, frames: Any, **values: Any) -> Node:
         return self.add(

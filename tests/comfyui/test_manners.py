@@ -103,7 +103,7 @@ def test_where_even_the_smallest_tile_is_too_large_the_server_lives(comfyui: Ser
     draft.see(draft.dream(draft.add("ProbeOutOfMemory", value=draft.frames, pixels=100)))
     run = comfyui.run(draft.graph)
     assert run.error is not None
-    assert run.error["node_type"] == "DeepDreamDream"
+    assert run.error["node_type"] == "DeepDreamImage"
     again = Studio(count=1)
     again.frames = again.add("ProbeOutOfMemory", value=again.frames, pixels=0)
     see = again.see(again.dream(again.frames))

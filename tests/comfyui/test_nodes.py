@@ -134,7 +134,7 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     blend = draft.add(
         "DeepDreamTemporalBlend", frame=frame, warped=warped, mask=mask, **own("DeepDreamTemporalBlend")
     )
-    dream = draft.dream(blend, colors=frame, **own("DeepDreamDream"))
+    dream = draft.dream(blend, colors=frame, **own("DeepDreamImage"))
     wired = draft.see(draft.add("DeepDreamLoopClose", loop=start, result=dream))
     single = draft.see(draft.video(**values))
     run = comfyui.run(draft.graph)
