@@ -268,6 +268,11 @@ def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
     return {node_id: dynprompt.get_node(node_id) for node_id in dynprompt.all_node_ids()}
 
 
+def running_graph() -> dict[str, dict[str, Any]]:
+    """The whole graph of the prompt at work, also while ComfyUI still finds out what of it to run."""
+    return graph_of(get_progress_state().dynprompt)
+
+
 class HostedNode:
     """One node of a graph, prepared to be called again and again, as ComfyUI itself would call it.
 

@@ -82,6 +82,34 @@ def collect(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> Lo
     return _collect(graph, _consumers(graph), close_id, is_output)
 
 
+def watched(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> dict[str, Mapping[str, Any]]:
+    """What the output nodes in a loop depend on, they themselves included.
+
+    Nothing of it need lead to Close, so that ComfyUI would not run the loop again when it changes.
+
+    Args:
+        graph, close_id, is_output: see `collect`.
+
+    Returns:
+        Node id -> node, sorted.
+
+    Raises:
+        LoopError: see `collect`.
+    """
+    outputs = collect(graph, close_id, is_output).outputs
+    needed = _reach_all(outputs, lambda node_id: _sources(graph, node_id))
+    return {node_id: graph[node_id] for node_id in sorted(needed)}
+
+
+def closes_of(graph: Graph, open_id: str) -> list[str]:
+    """The ids of the Closes that are tied to an Open; a loop has one."""
+    return sorted(
+        node_id
+        for node_id, node in graph.items()
+        if node["class_type"] == CLOSE and links_of(node).get("loop", ("", 0))[0] == open_id
+    )
+
+
 def _collect(
     graph: Graph, consumers: Mapping[str, set[str]], close_id: str, is_output: Callable[[str], bool]
 ) -> LoopBody:
@@ -131,6 +159,12 @@ def _open_of(graph: Graph, close_id: str) -> str:
         raise LoopError(
             f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: "
             "connect the two 'loop' sockets directly"
+        )
+    closes = closes_of(graph, link[0])
+    if len(closes) > 1:
+        raise LoopError(
+            f"{title(graph[link[0]], link[0])} is closed by {' and '.join(title(graph[i], i) for i in closes)}: "
+            "a loop has one Close; carry further values there, or give each Close an Open of its own"
         )
     return link[0]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from comfy_api.latest import io
 
 from .. import host
 from ..sockets import LoopSocket
-from .body import CLOSE, OPEN, Link, LoopBody, collect
+from .body import CLOSE, OPEN, Link, LoopBody, LoopError, closes_of, collect, watched
 from .runner import CARRIED, CARRIED_AT_MOST, FIRST_CARRIED, INITIAL, LoopRun, Values
 
 RUNNER = "DeepDreamLoopRunner"
@@ -87,11 +88,26 @@ class TemporalLoopOpen(io.ComfyNode):
                     "The value that Temporal Loop Close got under this name for the frame before."
                 ),
             ],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> bool:
+        """Look again where a Close came or went."""
+        return bool(closes_of(host.running_graph(), cls.hidden.unique_id))
+
+    @classmethod
     def execute(cls, frames: Any, initial_result: Any = None, initial: Any = None) -> io.NodeOutput:
-        """Hand out nothing: the runner, not ComfyUI, calls the nodes that follow."""
+        """Hand out nothing: the runner, not ComfyUI, calls the nodes that follow.
+
+        Raises:
+            LoopError: no Close is tied to it, so that nothing of what follows would ever run.
+        """
+        if not closes_of(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id):
+            raise LoopError(
+                "no Temporal Loop Close is tied to this loop: connect the 'loop' sockets of the two, and the "
+                "result of a frame"
+            )
         return io.NodeOutput(*[host.blocker()] * (FIRST_CARRIED + CARRIED_AT_MOST))
 
 
@@ -105,7 +121,8 @@ class TemporalLoopClose(io.ComfyNode):
             node_id=CLOSE,
             display_name="Temporal Loop Close",
             category="DeepDream",
-            description="Ends a loop: gathers the result of every frame into one batch.",
+            description="Ends a loop: gathers the result of every frame into one batch. The loop also runs for "
+            "output nodes in it, such as Save Image, where nothing uses the batch.",
             search_aliases=["end loop", "loop end", "gather frames", "collect", "feedback loop"],
             inputs=[
                 LoopSocket.Input("loop", raw_link=True, tooltip="The loop socket of Temporal Loop Open."),
@@ -131,8 +148,19 @@ class TemporalLoopClose(io.ComfyNode):
                 *_carried_outputs("The carried value of this name after the last frame."),
             ],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
+            is_output_node=True,
             enable_expand=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str | None:
+        """Run again where an output node in the loop changed: ComfyUI looks at what leads to Close only."""
+        try:
+            nodes = watched(host.running_graph(), cls.hidden.unique_id, host.is_output_node)
+        except LoopError:
+            return None  # `execute` tells
+        inputs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in nodes.items()}
+        return json.dumps(inputs, default=repr)
 
     @classmethod
     def execute(cls, loop: Any, result: Any, carried: Any = None) -> io.NodeOutput:

@@ -77,6 +77,7 @@ class LoopRun:
         if count == 0:
             raise LoopError("the loop got no frames: connect a batch of at least one to Temporal Loop Open")
         carried = {index: inputs.get(_initial(index)) for index in range(CARRIED_AT_MOST)}
+        self._check_initial(carried)
         result: Any = inputs.get("initial_result")
         frame = frame_at(frames, 0)
         result = frame if result is None else result
@@ -97,6 +98,18 @@ class LoopRun:
         for name, value in self.body.open_inputs.items():
             inputs[name] = _only(await self._outside((value[0], value[1])), name) if is_link(value) else value
         return inputs
+
+    def _check_initial(self, carried: Mapping[int, Any]) -> None:
+        """Raise a LoopError where a node would get a carried value for the first frame that there is none of."""
+        for node_id, node in self.body.nodes.items():
+            for source, slot in links_of(node).values():
+                number = slot - FIRST_CARRIED
+                if source == self.body.open_id and number >= 0 and carried[number] is None:
+                    name = f"{CARRIED}_{number}"
+                    raise LoopError(
+                        f"{title(node, node_id)} uses {name}, which has no value for the first frame: connect one "
+                        f"to {name} of Temporal Loop Open (node {source})"
+                    )
 
     async def _step(
         self,

@@ -224,3 +224,61 @@ def test_cancel_ends_a_loop_and_the_queue_goes_on(
     assert run.interrupted
     assert len(executions()) < 50
     frames_of(comfyui, seen)
+
+
+def saved_files(comfyui: Server, prefix: str) -> int:
+    return len(list((comfyui.base / "output").glob(f"{prefix}*.png")))
+
+
+def test_a_loop_that_nothing_takes_from_runs_for_what_is_saved_in_it(comfyui: Server) -> None:
+    loop = Loop(3)
+    loop.add("SaveImage", images=loop.open[FRAME], filename_prefix="within")
+    loop.add("DeepDreamLoopClose", loop=loop.open, result=loop.open[FRAME])
+    assert comfyui.run(loop.graph).error is None
+    assert saved_files(comfyui, "within") == 3
+
+
+def test_a_change_of_what_is_saved_in_a_loop_runs_it_again(comfyui: Server, executions: Executions) -> None:
+    loop = Loop(3)
+    count = loop.add("ProbeCount", value=loop.open[FRAME], label="ran")
+    save = loop.add("SaveImage", images=loop.open[FRAME], filename_prefix="before")
+    loop.close(count)
+    comfyui.run(loop.graph)
+    loop.graph[save.id]["inputs"]["filename_prefix"] = "after"
+    assert comfyui.run(loop.graph).error is None
+    assert saved_files(comfyui, "after") == 3
+    executions()
+    assert comfyui.run(loop.graph).executed == []
+    assert executions() == []
+
+
+def test_an_open_without_a_close_is_refused_each_time(comfyui: Server) -> None:
+    loop = Loop(2)
+    see = loop.add("ProbeSee", value=loop.open[FRAME])
+    loop.close(loop.open[FRAME])
+    assert comfyui.run(loop.graph).error is None
+    graph = {node_id: loop.graph[node_id] for node_id in (loop.frames.id, loop.open.id, see.id)}
+    for _ in range(2):
+        run = comfyui.run(graph)
+        assert run.error is not None
+        assert "no Temporal Loop Close is tied" in run.error["exception_message"]
+
+
+def test_two_closes_on_one_open_are_refused(comfyui: Server) -> None:
+    loop = Loop(2)
+    loop.close(loop.open[FRAME])
+    loop.close(loop.open[PREVIOUS_FRAME])
+    run = comfyui.run(loop.graph)
+    assert run.error is not None
+    assert "a loop has one Close" in run.error["exception_message"]
+
+
+def test_a_loop_inside_that_nothing_takes_from_runs_too(comfyui: Server, executions: Executions) -> None:
+    loop = Loop(2)
+    inner = loop.add("DeepDreamLoopOpen", frames=loop.open[FRAME])
+    count = loop.add("ProbeCount", value=inner[FRAME], label="inner")
+    loop.add("ProbeSee", value=count)
+    loop.add("DeepDreamLoopClose", loop=inner, result=inner[FRAME])
+    loop.close(loop.open[FRAME])
+    assert comfyui.run(loop.graph).error is None
+    assert executions() == ["inner"] * 2

@@ -43,6 +43,7 @@ class Record:
         folder: holds models/ and temp/.
         interrupted: whether Cancel was pressed.
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
+        graph: the whole graph of the prompt at work.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
         taken: the memory that each `take` asked for.
@@ -51,6 +52,7 @@ class Record:
     folder: Path = Path("unset")
     interrupted: bool = False
     classes: dict[str, Any] = field(default_factory=dict)
+    graph: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     progress: list[tuple[int, int, Tensor | None]] = field(default_factory=list)
     shown: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -201,6 +203,10 @@ def is_output_node(class_type: str) -> bool:
 
 def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
     return dict(dynprompt)
+
+
+def running_graph() -> dict[str, dict[str, Any]]:
+    return record.graph
 
 
 class HostedNode:

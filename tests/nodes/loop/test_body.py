@@ -160,3 +160,26 @@ def test_the_inside_of_an_inner_loop_used_outside_of_it(
     )
     with pytest.raises(error, match=r"leave it through 'DeepDreamLoopClose' \(node out\)"):
         collect({name: one for name, one in graph.items() if name != "save"})
+
+
+def test_a_second_close_on_the_same_open_is_refused(collect: Any, error: type[Exception]) -> None:
+    graph = loop({"work": node("Work", image=["open", 1])})
+    graph["other"] = node("DeepDreamLoopClose", loop=["open", 0], result=["close", 0])
+    with pytest.raises(error, match=re.escape("(node close) and 'DeepDreamLoopClose' (node other)")):
+        collect(graph)
+
+
+def test_watched_is_all_that_output_nodes_inside_depend_on(pack: Any) -> None:
+    body = pack("nodes.loop.body")
+    graph = loop(
+        {
+            "work": node("Work", image=["open", 1]),
+            "brush": node("Load"),
+            "sketch": node("Work", image=["open", 1], brush=["brush", 0]),
+            "look": node("Save", images=["sketch", 0]),
+        }
+    )
+    found = body.watched(graph, "close", lambda kind: kind == "Save")
+    assert list(found) == ["brush", "frames", "look", "open", "sketch"]
+    del graph["look"]
+    assert body.watched(graph, "close", lambda kind: kind == "Save") == {}

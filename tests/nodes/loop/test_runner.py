@@ -314,3 +314,13 @@ def test_an_output_node_shows_all_it_made(loop: Loop, host: Any) -> None:
         }
     )
     assert host.shown[-1] == ("look", {"images": [0, 1, 2, 3]})
+
+
+def test_a_carried_value_that_begins_with_nothing_is_refused(loop: Loop, error: type[Exception]) -> None:
+    with pytest.raises(
+        error, match=r"'Fake' \(node work\) uses carried_0, which has no value .* \(node open\)"
+    ):
+        loop(
+            {"work": ({"new": of("frame"), "old": of("carried")}, lambda new, old: new)},
+            **{"carried.carried_0": ["work", 0]},
+        )
