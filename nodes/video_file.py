@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import InputImpl, io
+from torch.nn.functional import pad
 
 from ..dream_core.settings import InputSettings, OutputSettings
 from ..dream_core.video import Output, open_clip, open_output
@@ -153,7 +155,20 @@ def _as_file(video: Any) -> Iterator[Path]:
         if isinstance(source, BytesIO):
             path.write_bytes(source.getbuffer())
         else:
-            video.save_to(str(path), crf=QUALITY_IN_BETWEEN)
+            _encodable(video).save_to(str(path), crf=QUALITY_IN_BETWEEN)
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _encodable(video: Any) -> Any:
+    """A VIDEO whose frames H.264 takes: no alpha, and even sides; an odd one grows as it does in a file."""
+    if not isinstance(video, InputImpl.VideoFromComponents):
+        return video
+    components = video.get_components()
+    frames = components.images[..., :3]
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        pictures = frames.movedim(-1, 1)  # BHWC -> BCHW
+        frames = pad(pictures, (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
+    return InputImpl.VideoFromComponents(replace(components, images=frames))

@@ -220,3 +220,17 @@ def test_an_unknown_layer_is_refused_with_close_ones(comfyui: Server) -> None:
     assert run.error is not None
     assert "fire3/expand3x3" in run.error["exception_message"]
     assert "--" not in run.error["exception_message"]
+
+
+def test_a_video_made_of_odd_sized_transparent_pictures_is_dreamed(comfyui: Server, seen: Seen) -> None:
+    draft = Studio("rgba", count=2, height=63, width=97)
+    file = draft.add(
+        "DeepDreamVideoFile",
+        video=draft.add("CreateVideo", images=draft.frames, fps=10),
+        dream_model=draft.dream_model,
+        **QUICK,
+        size=0,
+        independent=True,
+    )
+    see = draft.see(draft.add("GetVideoComponents", video=file))
+    assert seen(comfyui.run(draft.graph), see)[0].shape == (2, 64, 98, 3)

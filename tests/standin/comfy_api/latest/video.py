@@ -1,8 +1,9 @@
-"""A VIDEO that is a file, with the methods that need no decoding."""
+"""A VIDEO that is a file, or frames in memory, with the methods that need no decoding."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 
 class VideoFromFile:
@@ -19,5 +20,14 @@ class VideoFromFile:
         return self._window
 
 
+class VideoFromComponents:
+    def __init__(self, components: Any, bit_depth: int = 8) -> None:
+        self._components = components
+
+    def get_components(self) -> Any:
+        return self._components
+
+
 class InputImpl:
     VideoFromFile = VideoFromFile
+    VideoFromComponents = VideoFromComponents
