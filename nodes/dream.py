@@ -27,6 +27,7 @@ from ..dream_core.settings import (
     TileSettings,
 )
 from . import host
+from .expect import expect
 from .loaders import dream_model as model_of
 from .pictures import alpha_of, from_image, to_image
 from .sockets import DreamModelSocket, Objectives, ObjectiveSocket
@@ -65,13 +66,26 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
     return settings
 
 
+def check_objectives(objectives: Any) -> Objectives:
+    """The objectives on a socket; none where nothing is connected.
+
+    Raises:
+        WireError: something else is connected.
+    """
+    found: Objectives = expect(objectives or (), tuple, name="objective", source="Dream Objective")
+    for one in found:
+        expect(one, ObjectiveSettings, name="objective", source="Dream Objective")
+    return found
+
+
 def build(objectives: Objectives | None, model: DreamModel) -> Objective:
     """What to make more of, for a network: all objectives added up; the network's own default where none is.
 
     Raises:
         SettingsError: the network has no such layer or channel.
+        WireError: the objectives are none.
     """
-    wanted = objectives or (ObjectiveSettings(),)
+    wanted = check_objectives(objectives) or (ObjectiveSettings(),)
     return reduce(add, (build_objective(one, model) for one in wanted))
 
 
@@ -160,7 +174,7 @@ class DreamObjective(io.ComfyNode):
         with host.working():
             settings = settings_from(ObjectiveSettings, values, leave_out=WITH_THE_DREAM)
             check_objective(settings)
-            return io.NodeOutput((*(objective or ()), settings))
+            return io.NodeOutput((*check_objectives(objective), settings))
 
 
 def dream_pictures(

@@ -15,6 +15,7 @@ from ..dream_core.flow import DisNetwork, FlowEstimator, check_flow, estimator_o
 from ..dream_core.raft import FastRaft, raft_of
 from ..dream_core.settings import FlowSettings
 from . import host
+from .expect import expect
 
 _fast: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 """A network on a socket -> ComfyUI's ModelPatcher around the `FastRaft` made from it."""
@@ -31,9 +32,15 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
     Raises:
         SettingsError: a setting is out of range.
         WeightsError: the network is no RAFT.
+        WireError: there is no network.
     """
     check_flow(settings)
-    network = patcher.model
+    network = expect(
+        getattr(patcher, "model", patcher),
+        nn.Module,
+        name="optical_flow",
+        source="Load Flow Model or ComfyUI's own loader",
+    )
     if isinstance(network, DisNetwork):
         return estimator_of(network, settings, device=host.compute_device())
     if network not in _fast:

@@ -14,7 +14,7 @@ from ..dream_core.warp import resize_flow
 from . import host
 from .batches import compute, match
 from .pictures import from_image, to_image
-from .sockets import Flow, FlowSocket
+from .sockets import Flow, FlowSocket, check_flow
 from .widgets import settings_from, widgets
 
 
@@ -50,6 +50,7 @@ class FlowPicture(io.ComfyNode):
         """Draw."""
         with host.working():
             settings = settings_from(FlowPictureSettings, values)
+            flow = check_flow(flow)
             if frames is None:
                 count, (flows,) = match(flow=flow.backward)
                 canvases, size = None, flows.shape[-2:]

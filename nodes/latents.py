@@ -25,7 +25,7 @@ def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
     Raises:
         PictureError: they have another shape, are empty, or hold NaN or infinite values.
     """
-    samples = _entries(latent["samples"], "samples of the latent")
+    samples = _entries(latent.get("samples"), "samples of the latent")
     mask: Tensor | None = latent.get("noise_mask")
     if mask is None:
         return samples, None

@@ -15,7 +15,7 @@ from . import host
 from .batches import check_same_size, compute
 from .pairs import FRAMES, PREVIOUS, FramePairs
 from .pictures import to_mask
-from .sockets import Flow, FlowSocket
+from .sockets import Flow, FlowSocket, check_flow
 from .widgets import settings_from, widgets
 
 
@@ -59,6 +59,7 @@ class OcclusionMask(io.ComfyNode):
         """Check."""
         with host.working():
             settings = settings_from(OcclusionSettings, values)
+            flow = check_flow(flow)
             pairs = FramePairs(frames, previous)
             check_same_size(frames=pairs.frames, flow=flow.backward)
             if len(flow.backward) != len(pairs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,9 +23,9 @@ def from_image(image: Tensor, *, name: str = "image") -> Tensor:
     Raises:
         PictureError: the batch is empty, has another shape, or holds NaN or infinite values.
     """
-    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise PictureError(
-            f"expected {name} as IMAGE (batch, height, width, 1, 3 or 4 channels), got {tuple(image.shape)}"
+            f"expected {name} as IMAGE (batch, height, width, 1, 3 or 4 channels), got {_kind(image)}"
         )
     if 0 in image.shape:
         raise PictureError(f"{name} is empty, {tuple(image.shape)}: connect at least one picture")
@@ -55,13 +57,18 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     Raises:
         PictureError: the mask is empty, has another shape, or holds NaN or infinite values.
     """
-    if mask.ndim not in (2, 3):
-        raise PictureError(f"expected {name} as MASK (batch, height, width), got {tuple(mask.shape)}")
+    if not isinstance(mask, Tensor) or mask.ndim not in (2, 3):
+        raise PictureError(f"expected {name} as MASK (batch, height, width), got {_kind(mask)}")
     if 0 in mask.shape:
         raise PictureError(f"{name} is empty, {tuple(mask.shape)}: connect at least one mask")
     if not torch.isfinite(mask).all():
         raise PictureError(f"{name} holds NaN or infinite values: check the node that made it")
     return mask.to(torch.float32).reshape(-1, 1, *mask.shape[-2:])
+
+
+def _kind(value: Any) -> str:
+    """What came instead of a picture: sockets of any type let everything through."""
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def to_mask(masks: Tensor) -> Tensor:

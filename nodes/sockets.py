@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.settings import ObjectiveSettings
+from .expect import expect
 
 FlowSocket = io.Custom("FLOW")
 """Carries a `Flow`."""
@@ -40,3 +41,8 @@ class Flow:
 
     backward: Tensor
     forward: Tensor | None = None
+
+
+def check_flow(flow: Any) -> Flow:
+    """Raise a WireError unless this is a `Flow`: other packs have a FLOW of their own."""
+    return expect(flow, Flow, name="flow", source="Optical Flow or DeepDream Video")

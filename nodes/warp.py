@@ -14,7 +14,7 @@ from . import host
 from .batches import compute, match
 from .latents import Latent, from_latent, to_latent
 from .pictures import alpha_of, from_image, from_mask, to_image, to_mask
-from .sockets import Flow, FlowSocket
+from .sockets import Flow, FlowSocket, check_flow
 from .widgets import settings_from, widgets
 
 NO_WIDGET = ("blend", "independent")
@@ -79,9 +79,10 @@ class FlowWarp(io.ComfyNode):
         """Move."""
         with host.working():
             mode = settings_from(TemporalSettings, values, leave_out=NO_WIDGET).warp
+            flow = check_flow(flow)
             if isinstance(input, dict):
                 return io.NodeOutput(_warp_latent(input, flow, mode, from_previous=from_previous))
-            if input.ndim < 4:
+            if isinstance(input, Tensor) and input.ndim < 4:
                 masks = from_mask(input, name="input")
                 return io.NodeOutput(to_mask(_warp(masks, flow, "bilinear", from_previous=from_previous)))
             return io.NodeOutput(_warp_image(input, flow, mode, from_previous=from_previous))

@@ -518,3 +518,34 @@ def test_every_socket_and_widget_is_explained(nodes: Any) -> None:
         assert schema.category == "DeepDream"
         assert schema.search_aliases
         assert all(one.tooltip for one in (*schema.inputs, *schema.outputs))
+
+
+def test_another_packs_flow_is_refused_by_name(
+    pack: Any, nodes: SimpleNamespace, run: Callable[..., Any]
+) -> None:
+    wire_error = pack("nodes.expect").WireError
+    for node, given in (
+        (nodes.OcclusionMask, {"frames": clip(2), **CHECKS}),
+        (nodes.FlowWarp, {"input": clip(2), "from_previous": False, "warp": "bilinear"}),
+        (nodes.FlowPicture, SHOWN),
+    ):
+        with pytest.raises(wire_error, match="flow from Optical Flow or DeepDream Video, got Tensor"):
+            run(node, flow=torch.zeros(2, 2, *SIZE), **given)
+
+
+def test_another_packs_flow_model_is_refused_by_name(
+    pack: Any, nodes: SimpleNamespace, run: Callable[..., Any]
+) -> None:
+    with pytest.raises(
+        pack("nodes.expect").WireError, match=r"optical_flow from Load Flow Model .*, got dict"
+    ):
+        run(nodes.OpticalFlow, optical_flow={}, frames=clip(2), **FLOW)
+
+
+@pytest.mark.parametrize("came", ["text", None, {"other": 1}])
+def test_what_is_no_picture_at_all_is_refused(
+    nodes: SimpleNamespace, errors: Any, run: Callable[..., Any], came: Any
+) -> None:
+    flow = nodes.Flow(torch.zeros(1, 2, *SIZE))
+    with pytest.raises(errors.PictureError, match=r"got (str|NoneType)"):
+        run(nodes.FlowWarp, input=came, flow=flow, from_previous=False, warp="bilinear")
