@@ -18,6 +18,7 @@ from ..dream_core.models.weights import WeightSource, find, locate, read_state_d
 from ..dream_core.raft import SOURCES, load_raft, raft_of
 from ..dream_core.settings import DeviceSettings, FlowName, FlowSettings, ModelSettings
 from . import host
+from .expect import expect
 from .sockets import DreamModelSocket, FlowModelSocket
 from .widgets import settings_from, tooltip, widgets
 
@@ -36,6 +37,7 @@ _downloads: dict[Path, float] = {}
 
 def dream_model(patcher: Any) -> DreamModel:
     """The network on a DREAM_MODEL socket, on the compute device and fit for gradients."""
+    expect(getattr(patcher, "model", patcher), host.Held, name="dream_model", source="Load Dream Model")
     held: Any = host.take(patcher)
     model: DreamModel = held.network
     return model
