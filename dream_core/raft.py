@@ -245,7 +245,9 @@ class FastRaft(nn.Module):
         last, self._last = self._last, None
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
-        start = self._last = self._encode(first)
+        start = self._encode(first)
+        # No batch comes a second time, and it would stay in memory long after the clip.
+        self._last = start if len(first) == 1 else None
         of_first, of_second, context = start.features, to.features, start.context
         if both:
             of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,17 @@ def test_what_is_remembered_of_a_frame_changes_nothing() -> None:
     assert all(torch.equal(x, y) for x, y in zip(found, afresh, strict=True))
     along(c, a, updates=2, both=True)  # not the frame that came before
     assert len(calls) == 3 + 4 + 2
+
+
+@torch.no_grad()
+def test_no_batch_stays_in_memory_when_its_flow_is_known() -> None:
+    network = FastRaft(random_network("raft_small"), dtype=torch.float32)
+    for count in (1, 2):
+        first, second = torch.rand(2, count, 3, 128, 128) * 2 - 1
+        kept = weakref.ref(first)
+        network(first, second, updates=1, both=False)
+        del first, second
+        assert (kept() is None) == (count > 1)
 
 
 def princeton_modules(network: RAFT) -> dict[str, str]:
