@@ -293,6 +293,7 @@ class HostedNode:
             "extra_pnginfo": hidden.extra_pnginfo,
             "auth_token_comfy_org": hidden.auth_token_comfy_org,
             "api_key_comfy_org": hidden.api_key_comfy_org,
+            "comfy_usage_source": hidden.comfy_usage_source,
         }
         self._data, missing, self._v3 = execution.get_input_data(
             node["inputs"], node_class, node_id, None, hidden.dynprompt, extra

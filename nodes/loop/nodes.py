@@ -193,6 +193,7 @@ class TemporalLoopRunner(io.ComfyNode):
                 io.Hidden.extra_pnginfo,
                 io.Hidden.auth_token_comfy_org,
                 io.Hidden.api_key_comfy_org,
+                io.Hidden.comfy_usage_source,
             ],
             is_input_list=True,
             is_dev_only=True,

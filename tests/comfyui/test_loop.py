@@ -282,3 +282,15 @@ def test_a_loop_inside_that_nothing_takes_from_runs_too(comfyui: Server, executi
     loop.close(loop.open[FRAME])
     assert comfyui.run(loop.graph).error is None
     assert executions() == ["inner"] * 2
+
+
+def test_nodes_inside_know_who_queued_the_prompt(comfyui: Server) -> None:
+    loop = Loop(1)
+    see = loop.add("ProbeSee", value=loop.add("ProbeUsage", value=loop.open[INDEX]))
+    loop.close(loop.open[FRAME])
+    content = {"prompt": comfyui.filled(loop.graph), "extra_data": {"comfy_usage_source": "a test"}}
+    run = Run(prompt_id=comfyui.post("/prompt", content)["prompt_id"])
+    run.ended.set()  # nobody listens: the history tells
+    outputs = comfyui.wait(run).outputs
+    assert see.id not in outputs  # shown by the loop
+    assert [text for shown in outputs.values() for text in shown.get("texts", [])] == ["a test"]

@@ -212,6 +212,23 @@ class ProbeAdd(io.ComfyNode):
         return io.NodeOutput(left + right)
 
 
+class ProbeUsage(io.ComfyNode):
+    """Says who queued the prompt, as nodes that cost money ask."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "ProbeUsage",
+            [io.AnyType.Input("value")],
+            [io.String.Output()],
+            hidden=[io.Hidden.comfy_usage_source],
+        )
+
+    @classmethod
+    def execute(cls, value: Any) -> io.NodeOutput:
+        return io.NodeOutput(cls.hidden.comfy_usage_source)
+
+
 class ProbeExpand(io.ComfyNode):
     """Expands into another node."""
 
@@ -272,6 +289,7 @@ NODES = [
     ProbeBlock,
     ProbeSwitch,
     ProbeAdd,
+    ProbeUsage,
     ProbeExpand,
     ProbeOutOfMemory,
 ]

@@ -414,6 +414,7 @@ class Hidden(str, Enum):
     dynprompt = "DYNPROMPT"
     auth_token_comfy_org = "AUTH_TOKEN_COMFY_ORG"
     api_key_comfy_org = "API_KEY_COMFY_ORG"
+    comfy_usage_source = "COMFY_USAGE_SOURCE"
 
 
 @dataclass
