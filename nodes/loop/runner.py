@@ -127,11 +127,13 @@ class LoopRun:
             for node_id in self.body.outputs:
                 await self._outputs(node_id)
             links = links_of({"inputs": self.body.close_inputs})
-            found = {
-                name: _only(await self._value(link), name) for name, link in links.items() if name != "loop"
-            }
+            values = {name: await self._value(link) for name, link in links.items() if name != "loop"}
         finally:
             self._frame = {}
+        try:
+            found = {name: _only(value, name) for name, value in values.items()}
+        except LoopError as error:
+            raise LoopError(f"{self._where}: {error}") from error
         for number in carried:
             value = found.get(f"{CARRIED}.{CARRIED}_{number}")
             if value is not None and not host.is_blocker(value):

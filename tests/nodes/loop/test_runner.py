@@ -241,7 +241,9 @@ def test_results_that_change_their_size(loop: Loop, error: type[Exception]) -> N
 
 
 def test_a_list_is_no_result(loop: Loop, error: type[Exception]) -> None:
-    with pytest.raises(error, match="expected one value for 'result' of the loop, got a list of 2"):
+    with pytest.raises(
+        error, match="frame 0 of 4: expected one value for 'result' of the loop, got a list of 2"
+    ):
         loop({"work": ({"x": of("frame")}, lambda x: [[x, x]])})
 
 
