@@ -37,6 +37,10 @@ def main() -> int:
 def run() -> int:
     """Load and run the command."""
     try:
+        if sys.argv[1:2] == ["measure"]:
+            from .measure_cli import main as measure
+
+            return measure(sys.argv[2:])
         from .cli import main as command
 
         return command()

@@ -108,11 +108,11 @@ class Teller:
             self._progress.remove_task(self._download)
             self._download = None
 
-    def begin(self, frames: int | None) -> None:
+    def begin(self, frames: int | None, doing: str = "dreaming") -> None:
         """Show the bar of the frames to come; None where their number is not known."""
         self._end_download()  # one of unknown length is not over before
         self._started = time.monotonic()
-        self._frames = self._progress.add_task("dreaming", total=frames, unit="frames")
+        self._frames = self._progress.add_task(doing, total=frames, unit="frames")
 
     def frame_done(self, index: int) -> None:
         """Move the bar to the frame after `index`."""

@@ -40,11 +40,8 @@ def e_warp(clip: Iterable[Tensor], flows: Iterable[Tensor], masks: Iterable[Tens
     Raises:
         PictureError: fewer than two frames, numbers or shapes that do not fit, or nothing reliable.
     """
-    errors = [
-        (_masked_sum((carried - frame).square(), mask) / (mask.double().sum() * frame.shape[1])).item()
-        for frame, carried, mask in _carried_pairs(clip, flows, masks)
-        if bool(mask.any())
-    ]
+    pairs = _pairs(clip, flows, masks)
+    errors = [error for pair in pairs if (error := pair_error(*pair)) is not None]
     if not errors:
         raise PictureError("expected a reliable pixel in some mask to measure e_warp by, got none")
     return sum(errors) / len(errors)
@@ -70,9 +67,9 @@ def flicker(
         PictureError: fewer than two frames, numbers or shapes that do not fit, or no dream to measure.
     """
     change = energy = 0.0
-    for residual, carried, mask in _carried_pairs(_residuals(dreamed, source), flows, masks):
-        change += _masked_sum((carried - residual).square(), mask).item()
-        energy += _masked_sum(carried.square() + residual.square(), mask).item()
+    for pair in _pairs(_residuals(dreamed, source), flows, masks):
+        changed, held = pair_flicker(*pair)
+        change, energy = change + changed, energy + held
     if energy == 0:
         raise PictureError("expected a dream that differs from its source where it is reliable, got none")
     return change / energy
@@ -91,10 +88,10 @@ def strength(dreamed: Tensor, source: Tensor) -> float:
     Raises:
         PictureError: the source's activation is zero everywhere.
     """
-    reference = source.double().square().mean().item()
+    reference = mean_square(source)
     if not reference > 0:
         raise PictureError("expected an activation of the source that is not zero everywhere, got zero")
-    return dreamed.double().square().mean().item() / reference
+    return mean_square(dreamed) / reference
 
 
 def sharpness(clip: Iterable[Tensor]) -> float:
@@ -111,10 +108,10 @@ def sharpness(clip: Iterable[Tensor]) -> float:
     Raises:
         PictureError: the clip is empty, or a frame is not (3, H, W).
     """
-    variances = [cv2.Laplacian(_grey(frame).double().cpu().numpy(), cv2.CV_64F).var() for frame in clip]
+    variances = [laplacian_variance(frame) for frame in clip]
     if not variances:
         raise PictureError("expected at least 1 frame to measure sharpness by, got none")
-    return float(sum(variances) / len(variances))
+    return sum(variances) / len(variances)
 
 
 def drift(dreamed: Iterable[Tensor], source: Iterable[Tensor]) -> float:
@@ -130,22 +127,80 @@ def drift(dreamed: Iterable[Tensor], source: Iterable[Tensor]) -> float:
     Raises:
         PictureError: the clip is empty, or numbers or shapes do not fit.
     """
-    excess = [_grey(residual).double().mean().item() for residual in _residuals(dreamed, source)]
+    excess = [luminance(residual) for residual in _residuals(dreamed, source)]
     if not excess:
         raise PictureError("expected at least 1 frame to measure drift by, got none")
     return excess[-1] - excess[0]
 
 
-def _carried_pairs(
+def pair_error(frame: Tensor, following: Tensor, flow: Tensor, mask: Tensor) -> float | None:
+    """The share of one pair of frames in `e_warp`.
+
+    Args:
+        frame, following: (3, H, W) in 0..1.
+        flow: (2, H, W) in pixels, of the input clip from the frame to the following one.
+        mask: (1, H, W) in 0..1, 1 where the flow is reliable.
+
+    Returns:
+        The error; None where nothing is reliable.
+
+    Raises:
+        PictureError: the shapes do not fit.
+    """
+    carried = _carry(frame, following, flow, mask)
+    if not mask.any():
+        return None
+    weight = mask.double().sum() * frame.shape[0]
+    return (_masked_sum((carried - frame).square(), mask) / weight).item()
+
+
+def pair_flicker(residual: Tensor, following: Tensor, flow: Tensor, mask: Tensor) -> tuple[float, float]:
+    """The share of one pair of frames in `flicker`: its change and its energy, whose ratio that is.
+
+    Args:
+        residual, following: (3, H, W), dream minus source of both frames.
+        flow, mask: as for `pair_error`.
+
+    Raises:
+        PictureError: the shapes do not fit.
+    """
+    carried = _carry(residual, following, flow, mask)
+    change = _masked_sum((carried - residual).square(), mask)
+    return change.item(), _masked_sum(carried.square() + residual.square(), mask).item()
+
+
+def laplacian_variance(frame: Tensor) -> float:
+    """The share of one frame (3, H, W) in 0..1 in `sharpness`."""
+    return float(cv2.Laplacian(_grey(frame).double().cpu().numpy(), cv2.CV_64F).var())
+
+
+def luminance(frame: Tensor) -> float:
+    """Mean grey level of a frame (3, H, W), or of a difference of two; 1 is 255 levels."""
+    return _grey(frame).double().mean().item()
+
+
+def mean_square(activation: Tensor) -> float:
+    """Mean of the squares of an activation of any shape."""
+    return activation.double().square().mean().item()
+
+
+def _carry(frame: Tensor, following: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
+    """The following frame moved onto the frame."""
+    expected = (1, *frame.shape[-2:])
+    if mask.shape != expected:
+        raise PictureError(f"expected mask of shape {expected}, got {describe(mask)}")
+    return warp(following[None], flow[None], mode="bilinear")[0]
+
+
+def _pairs(
     clip: Iterable[Tensor], flows: Iterable[Tensor], masks: Iterable[Tensor]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For each t: frame t, frame t + 1 warped onto it, and the mask, each with a batch of one."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """For each t: frame t, frame t + 1, flow and mask."""
     pairs = 0
     links = _zip_equally(pairwise(clip), flows, masks, names="pairs of frames, flows and masks")
     for (frame, following), flow, mask in links:
-        _check_mask(mask, frame)
         pairs += 1
-        yield frame[None], warp(following[None], flow[None], mode="bilinear"), mask[None]
+        yield frame, following, flow, mask
     if pairs == 0:
         raise PictureError("expected at least 2 frames to compare, got fewer")
 
@@ -163,12 +218,6 @@ def _zip_equally(*iterables: Iterable[Any], names: str) -> Iterator[tuple[Any, .
         if any(item is missing for item in items):
             raise PictureError(f"expected equally many {names}; one of them ended before the others")
         yield items
-
-
-def _check_mask(mask: Tensor, frame: Tensor) -> None:
-    expected = (1, *frame.shape[-2:])
-    if mask.shape != expected:
-        raise PictureError(f"expected mask of shape {expected}, got {describe(mask)}")
 
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:

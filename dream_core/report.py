@@ -1,0 +1,101 @@
+"""The figures of dreams as text: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from io import StringIO
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .measure import Figures, Measured, Report
+
+MISSING = "-"
+"""What stands for a figure that is not defined."""
+
+TEXT_WIDTH = 100
+"""Characters in a line of `as_text`."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a figure is called and written.
+
+    Args:
+        field: of `Figures`.
+        title: for people.
+        meaning: of its values, short.
+        write: a value as text.
+    """
+
+    field: str
+    title: str
+    meaning: str
+    write: Callable[[float], str]
+
+    def of(self, figures: Figures) -> float | None:
+        """This one of several figures."""
+        value: float | None = getattr(figures, self.field)
+        return value
+
+    def text(self, figures: Figures) -> str:
+        """This one of several figures, as text."""
+        value = self.of(figures)
+        return MISSING if value is None else self.write(value)
+
+
+FIGURES = (
+    Figure("e_warp", "E_warp", "squared change along the motion", "{:.3e}".format),
+    Figure("flicker", "flicker", "0 = dream carried perfectly, 1 = unrelated", "{:.3f}".format),
+    Figure("strength", "strength", "activation, times the input's", "x{:.2f}".format),
+    Figure("sharpness", "sharpness", "times the input's", "x{:.2f}".format),
+    Figure("drift", "drift", "brighter since the first frame, in levels of 255", "{:+.2f}".format),
+)
+"""All figures, in the order of tables and plots."""
+
+
+def overall_table(report: Report) -> Table:
+    """A row for the input and one for each dream."""
+    caption = f"strength by {report.layers}" if report.layers else None
+    table = _table("clip", caption=caption)
+    for clip in (report.input, *report.dreams):
+        table.add_row(Text(clip.name), *(figure.text(clip.overall) for figure in FIGURES))
+    return table
+
+
+def frame_table(clip: Measured) -> Table:
+    """A row for each frame of a clip."""
+    table = _table("frame", title=clip.name)
+    for index, figures in enumerate(clip.frames):
+        table.add_row(str(index), *(figure.text(figures) for figure in FIGURES))
+    return table
+
+
+def as_text(report: Report) -> str:
+    """`overall_table` in plain text."""
+    sink = StringIO()
+    Console(file=sink, width=TEXT_WIDTH, color_system=None).print(overall_table(report))
+    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines() if line.strip())
+
+
+def as_json(report: Report) -> str:
+    """All figures: the fields of `Report`, null where one is not defined."""
+    return json.dumps(asdict(report), indent=1, allow_nan=False)
+
+
+def _table(first: str, *, title: str | None = None, caption: str | None = None) -> Table:
+    table = Table(
+        first,
+        box=SIMPLE,
+        title=None if title is None else Text(title),
+        caption=None if caption is None else Text(caption),
+        caption_justify="left",
+        title_justify="left",
+    )
+    for figure in FIGURES:
+        table.add_column(figure.title, justify="right", no_wrap=True)
+    return table
