@@ -12,6 +12,7 @@ from .flow_picture import FlowPicture
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .mask import OcclusionMask
+from .report import ConsistencyReport
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile
 from .warp import FlowWarp
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     FlowWarp,
     FlowPicture,
     TemporalBlend,
+    ConsistencyReport,
     TemporalLoopOpen,
     TemporalLoopClose,
     TemporalLoopRunner,

@@ -52,6 +52,15 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
     end = draft.add("DeepDreamLoopClose", loop=start, result=draft.dream(start[1]))
     video = draft.video(objective=objective)
+    report = draft.add(
+        "DeepDreamConsistencyReport",
+        images=draft.frames,
+        dreams=video,
+        optical_flow=draft.flow_model,
+        dream_model=draft.dream_model,
+        objective=objective,
+        **QUICK_FLOW,
+    )
     file = draft.add(
         "DeepDreamVideoFile",
         video=draft.add("LoadVideo", file="clip.mp4"),
@@ -68,6 +77,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
     layers = draft.see(draft.dream_model[1])
+    plot, table, strength = (draft.see(report[slot]) for slot in (0, 1, 4))
     run = comfyui.run(draft.graph)
 
     for node in images:
@@ -82,6 +92,9 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     assert seen(run, latents)[0].shape == (3, 4, 8, 12)
     assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
     assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
+    assert seen(run, plot)[0].shape[2:] == (1200, 3)
+    assert "fire4/expand1x1, fire5/expand3x3" in run.outputs[table.id]["texts"][0]
+    assert float(run.outputs[strength.id]["texts"][0]) > 1
     file_saved = run.outputs[saved.id]["images"][0]
     path = comfyui.base / "output" / file_saved["subfolder"] / file_saved["filename"]
     with av.open(str(path)) as container:

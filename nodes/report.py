@@ -1,0 +1,147 @@
+"""Consistency Report: how steady, strong and sharp a dreamed clip is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dream_core.errors import PictureError
+from ..dream_core.measure import Figures, LayerEnergy, flow_link, measure
+from ..dream_core.plot import plot
+from ..dream_core.report import FIGURES, as_text
+from ..dream_core.settings import FlowSettings
+from . import host
+from .batches import check_same_size, compute
+from .dream import build
+from .estimators import estimator_for
+from .loaders import dream_model as model_of
+from .pictures import from_image, to_image
+from .sockets import DreamModelSocket, FlowModelSocket, Objectives, ObjectiveSocket
+from .widgets import settings_from, widgets
+
+NO_WIDGET = ("flow", "flow_file")
+"""Load Flow Model has these."""
+
+NAME = "dreams"
+"""Of the dreamed clip, in plot and table."""
+
+TOOLTIPS = {
+    "e_warp": "How much the dreamed clip changes along the motion, squared (Lai et al. 2018). It contains the "
+    "input's own noise and rewards blur.",
+    "flicker": "The same of the dream alone: 0 = carried perfectly, 1 = unrelated from frame to frame.",
+    "strength": "Mean squared activation of the objective's layers, times the input's. Not a number without a "
+    "dream model.",
+    "sharpness": "Variance of the Laplacian, times the input's.",
+    "drift": "How much brighter the dream is in the last frame than in the first, less the input's own change, in "
+    "levels of 255.",
+}
+"""Name of the output -> what it is."""
+
+
+class ConsistencyReport(io.ComfyNode):
+    """Figures of a dreamed clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DeepDreamConsistencyReport",
+            display_name="Consistency Report",
+            category="DeepDream",
+            description=(
+                "Measures how well a dream keeps to what moves, how strong and how sharp it is, frame by frame "
+                "and over all."
+            ),
+            search_aliases=[
+                "flicker",
+                "temporal consistency",
+                "warping error",
+                "e_warp",
+                "measure",
+                "metrics",
+            ],
+            inputs=[
+                io.Image.Input("images", tooltip="The clip that was dreamed."),
+                io.Image.Input("dreams", tooltip="The dreamed clip: as many frames, of the same size."),
+                FlowModelSocket.Input(
+                    "optical_flow",
+                    tooltip="The network that sees the motion of the images, from Load Flow Model.",
+                ),
+                DreamModelSocket.Input(
+                    "dream_model",
+                    optional=True,
+                    tooltip="The network to measure strength by, from Load Dream Model. Without it the rest is "
+                    "measured.",
+                ),
+                ObjectiveSocket.Input(
+                    "objective",
+                    optional=True,
+                    tooltip="Its layers are those to measure strength by. Without it, the network's default layer.",
+                ),
+                *widgets(FlowSettings, leave_out=NO_WIDGET),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "plot",
+                    display_name="plot",
+                    tooltip="The figures of every frame, as curves. Grey: the images.",
+                ),
+                io.String.Output("table", display_name="table", tooltip="The figures of the whole clip."),
+                *(
+                    io.Float.Output(figure.field, display_name=figure.field, tooltip=TOOLTIPS[figure.field])
+                    for figure in FIGURES
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        dreams: Tensor,
+        optical_flow: Any,
+        dream_model: Any = None,
+        objective: Objectives | None = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Measure."""
+        with host.working():
+            source, dreamed = from_image(images, name="images"), from_image(dreams, name="dreams")
+            check_same_size(images=source, dreams=dreamed)
+            if len(source) != len(dreamed):
+                raise PictureError(
+                    f"expected one dream for each of the {len(source)} images, got {len(dreamed)}: connect the "
+                    "clip that was dreamed"
+                )
+            settings = settings_from(FlowSettings, values, leave_out=NO_WIDGET)
+            progress = host.Progress(len(source))
+            report = measure(
+                _frames(source),
+                {NAME: _frames(dreamed)},
+                flow_link(estimator_for(optical_flow, settings)),
+                energy=_energy(dream_model, objective),
+                on_frame=lambda index: progress.update(index + 1, len(source)),
+            )
+            picture = plot(report)
+            progress.update(len(source), len(source), picture)
+            return io.NodeOutput(to_image(picture), as_text(report), *_numbers(report.dreams[0].overall))
+
+
+def _frames(batch: Tensor) -> Iterator[Tensor]:
+    return (compute(frame) for frame in batch)
+
+
+def _energy(patcher: Any, objective: Objectives | None) -> LayerEnergy | None:
+    if patcher is None:
+        return None
+    model = model_of(patcher)
+    return LayerEnergy(model, build(objective, model).layers)
+
+
+def _numbers(figures: Figures) -> list[float]:
+    """All figures in the order of the outputs, not a number where one is not defined."""
+    values = [figure.of(figures) for figure in FIGURES]
+    return [math.nan if value is None else value for value in values]
