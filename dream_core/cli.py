@@ -76,6 +76,9 @@ class Command:
 
     Reads any video, GIF, picture or folder of pictures, and writes the same kinds, by the output's name.
 
+    deepdream-video measure tells how steady, strong and sharp dreams are; see deepdream-video measure --help. An
+    INPUT that is itself called measure is reached as ./measure.
+
     Args:
         input: Video, GIF, picture or folder of pictures.
         output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
