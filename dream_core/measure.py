@@ -130,7 +130,7 @@ def measure(
     """
     own, meters = _Meter(), [_Meter() for _ in dreams]
     previous: Tensor | None = None
-    for index, (frame, *dreamed) in enumerate(_together({INPUT: source, **dreams})):
+    for index, (frame, *dreamed) in enumerate(_together(source, dreams)):
         _check_sizes(frame, dict(zip(dreams, dreamed, strict=True)))
         linked = None if previous is None else link(previous, frame)
         reference = _Seen.of(frame, energy)
@@ -146,9 +146,10 @@ def measure(
     return Report(own.measured(INPUT), tuple(measured), str(energy) if energy else None)
 
 
-def _together(clips: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
-    """One frame of each clip after the other."""
-    streams = [iter(clip) for clip in clips.values()]
+def _together(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
+    """One frame of the source and of each dream after the other."""
+    names = [INPUT, *dreams]
+    streams = [iter(clip) for clip in (source, *dreams.values())]
     for index in count():
         # Not zip_longest, which keeps an older frame of each alive.
         frames = [next(stream, None) for stream in streams]
@@ -156,10 +157,8 @@ def _together(clips: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
         if not there:
             return
         if len(there) < len(frames):
-            ended, longer = (
-                next(name for name, frame in zip(clips, frames, strict=True) if (frame is None) == missing)
-                for missing in (True, False)
-            )
+            ended = next(name for name, frame in zip(names, frames, strict=True) if frame is None)
+            longer = next(name for name, frame in zip(names, frames, strict=True) if frame is not None)
             raise PictureError(
                 f"expected clips of equal length, but {ended} ends after {index} frames and {longer} goes on: "
                 f"measure the same frames of all, as with --frames {index}"

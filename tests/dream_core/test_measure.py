@@ -188,6 +188,11 @@ def test_lengths_must_be_equal(
         measure(clip.frames[:source], dreamed, exact(clip))
 
 
+def test_a_dream_may_be_called_input(clip: SyntheticClip) -> None:
+    (dream,) = measure(clip.frames, {INPUT: independent(clip)}, exact(clip)).dreams
+    assert dream.overall.flicker == pytest.approx(1, abs=0.03)
+
+
 def test_sizes_must_be_equal(clip: SyntheticClip) -> None:
     with pytest.raises(PictureError, match="expected small in the size of the input, 80x60, got 79x60"):
         measure(clip.frames, {"small": clip.frames[..., 1:]}, exact(clip))
