@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from dream_core import pipeline
 from dream_core.cli import Command, default_output, main
 from dream_core.console import Teller
+from dream_core.measure_cli import main as measure
 from dream_core.models import dream_model
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
@@ -171,11 +173,23 @@ def test_mistakes_get_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_input_and_none(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_input_a_synthetic_clip_is_dreamed(
+    quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [option for option in quick if option not in ("--layers", "fire2")]
+    assert main([*options, "--frames", "3"]) == 0
+    assert "no INPUT is given: dreaming a synthetic clip" in capsys.readouterr().err
+    with open_clip(tmp_path / "synthetic_dream.mp4", settings=InputSettings(size=0)) as clip:
+        assert clip.size == (48, 64)
+        assert len(list(clip)) == 3
+
+
+def test_a_missing_input_and_one_that_a_list_took(
+    quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["missing.mp4", *quick]) == 1
     assert "missing.mp4 does not exist" in capsys.readouterr().err
-    assert main([]) == 1
-    assert "expected an INPUT, a video, a picture or a folder of pictures; see" in capsys.readouterr().err
     assert main(["--layers", "fire2", "clip.mp4"]) == 1
     assert "put INPUT before options that take lists (--layers)" in capsys.readouterr().err
 
@@ -305,9 +319,9 @@ def test_default_output_of_a_folder(tmp_path: Path) -> None:
     assert default_output(tmp_path) == tmp_path.with_name(tmp_path.name + "_dream")
 
 
-def help_text(capsys: pytest.CaptureFixture[str]) -> str:
+def help_text(capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int] = main) -> str:
     with pytest.raises(SystemExit) as exit_:
-        main(["--help"])
+        command(["--help"])
     assert exit_.value.code == 0
     return capsys.readouterr().out
 
@@ -332,7 +346,8 @@ def test_help_explains_every_setting_once(
     "document", ["README.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"]
 )
 def test_documents_name_only_options_that_exist(document: str, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", help_text(capsys)))
+    both = help_text(capsys) + help_text(capsys, measure)
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", both))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
     assert named - {"--help"} <= flags
 
