@@ -35,6 +35,7 @@ RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
 OctaveCarry: TypeAlias = Literal["detail", "picture"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+DreamCarry: TypeAlias = Literal["difference", "picture"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
 
@@ -152,12 +153,22 @@ class TemporalSettings:
     """How the dream is carried from frame to frame.
 
     Args:
-        blend: Share of the new frame in what is dreamed on: 0 keeps the carried dream, 1 keeps the frame.
+        blend: Share of the carried dream that is given up for the new frame, at every frame: 0 keeps the dream,
+            1 keeps the frame alone.
+        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes the share --blend
+            of --octave-steps: as much is dreamed anew as is given up. As many as --octave-steps is what a
+            loop wired from single nodes does.
+        carry: difference: what was dreamed is added to the new frame, which stays sharp. picture: the last
+            dream is mixed with the new frame, as the predecessor did.
+        cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
     """
 
-    blend: float = 0.3
+    blend: float = 0.1
+    carried_steps: int = 0
+    carry: DreamCarry = "difference"
+    cuts: bool = True
     independent: bool = False
     warp: WarpMode = "bicubic"
 

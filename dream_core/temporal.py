@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from .blend import blend_frames
-from .checks import check_choice
+from .blend import add_difference, blend_frames
+from .checks import check_choice, check_number
+from .cuts import is_cut
 from .dream import DreamCallback, check_dream, dream
 from .errors import PictureError, SettingsError
 from .flow import FlowEstimator
@@ -17,7 +19,7 @@ from .models.dream_model import DreamModel
 from .objectives import Objective
 from .occlusion import check_occlusion, reliable_mask
 from .picture import check_picture, zoom
-from .settings import DreamSettings, OcclusionSettings, TemporalSettings
+from .settings import DreamCarry, DreamSettings, OcclusionSettings, TemporalSettings
 from .warp import WARP_MODES, warp
 
 
@@ -29,11 +31,13 @@ class Carried:
         flow: (1,2,H,W), backward, in pixels.
         reliable: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the previous dream moved to where its things are now.
+        warped_frame: (1,3,H,W), the previous frame moved alike; None where the picture is carried.
     """
 
     flow: Tensor
     reliable: Tensor
     warped: Tensor
+    warped_frame: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,22 @@ class DreamedFrame:
     Args:
         frame: (1,3,H,W), as it came.
         dream: (1,3,H,W) in 0..1.
-        carried: what came over from the frame before; None for the first frame and without feedback.
+        carried: what came over from the frame before; None for the first frame, at a cut and without feedback.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
+
+
+def renewing_steps(steps: int, share: float) -> int:
+    """Gradient steps that dream anew what a frame has given up of the dream it carries.
+
+    Args:
+        steps: that a frame without a dream takes.
+        share: of the dream that was given up, 0..1.
+    """
+    return min(steps, max(1, round(steps * share)))
 
 
 class TemporalDreamer:
@@ -77,7 +91,9 @@ class TemporalDreamer:
         objective: Objective | None = None,
     ) -> None:
         check_dream(settings, devices=len(models))
+        check_choice("--carry", temporal.carry, get_args(DreamCarry))
         check_choice("--warp", temporal.warp, WARP_MODES)
+        check_number("--carried-steps", temporal.carried_steps, least=0)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
                 f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
@@ -113,15 +129,11 @@ class TemporalDreamer:
         # A copy: the caller may use its buffer again, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
         carried = self._carry(frame, self._previous) if self._previous else None
-        start, settings = frame, self.settings
-        if carried:
-            start = blend_frames(frame, carried.warped, carried.reliable, blend=self.temporal.blend)
-            # A dream begun from noise goes on from itself.
-            settings = replace(settings, picture=replace(settings.picture, init="image"))
+        start = frame if carried is None else self._start(frame, carried)
         dreamed = dream(
             start.clamp(0, 1),
             self.models,
-            settings=settings,
+            settings=self._settings(carried),
             objective=self.objective,
             colors=frame,
             on_step=on_step,
@@ -130,19 +142,49 @@ class TemporalDreamer:
         self._previous = None if self.temporal.independent else replace(result, carried=None)
         return result
 
-    def _carry(self, frame: Tensor, previous: DreamedFrame) -> Carried:
+    def _carry(self, frame: Tensor, previous: DreamedFrame) -> Carried | None:
+        """What comes over from the frame before; None at a cut."""
         if frame.shape != previous.frame.shape:
             raise PictureError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
         backward, forward = self._flows(frame, previous.frame)
+        if self.temporal.cuts and is_cut(frame, previous.frame, backward):
+            return None
         reliable = reliable_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.occlusion
         )
-        picture = self.settings.picture
-        zoomed = zoom(previous.dream, picture.zoom, picture.zoom_mode)
-        return Carried(backward, reliable, warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1))
+        difference = self.temporal.carry == "difference"
+        return Carried(
+            backward,
+            reliable,
+            self._moved(previous.dream, backward),
+            self._moved(previous.frame, backward) if difference else None,
+        )
+
+    def _moved(self, picture: Tensor, backward: Tensor) -> Tensor:
+        zoomed = zoom(picture, self.settings.picture.zoom, self.settings.picture.zoom_mode)
+        return warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1)
+
+    def _start(self, frame: Tensor, carried: Carried) -> Tensor:
+        """What is dreamed on."""
+        parts, blend = (frame, carried.warped, carried.reliable), self.temporal.blend
+        if carried.warped_frame is None:
+            return blend_frames(*parts, blend=blend)
+        return add_difference(*parts, carried.warped_frame, blend=blend)
+
+    def _settings(self, carried: Carried | None) -> DreamSettings:
+        if carried is None:
+            return self.settings
+        octave, picture = self.settings.octave, self.settings.picture
+        steps = self.temporal.carried_steps or renewing_steps(octave.octave_steps, self.temporal.blend)
+        # A dream begun from noise goes on from itself.
+        return replace(
+            self.settings,
+            octave=replace(octave, octave_steps=steps),
+            picture=replace(picture, init="image"),
+        )
 
     def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
         assert self.flow is not None  # or nothing would be carried

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.blend import blend_frames
+from ..dream_core.blend import add_difference, blend_frames
 from ..dream_core.settings import TemporalSettings
 from . import host
 from .batches import check_same_size, compute, match
 from .pictures import alpha_of, from_image, from_mask, to_image
 from .widgets import settings_from, widgets
 
-NO_WIDGET = ("independent", "warp")
+NO_WIDGET = ("carried_steps", "carry", "cuts", "independent", "warp")
 
 
 class TemporalBlend(io.ComfyNode):
-    """The carried dream, mixed with the new frame."""
+    """The new frame with the carried dream."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,8 +29,9 @@ class TemporalBlend(io.ComfyNode):
             display_name="Temporal Blend",
             category="DeepDream",
             description=(
-                "Mixes the warped dream with the new frame: what is not trusted is taken from the frame, and blend "
-                "says how much of the rest."
+                "Adds to the new frame what was dreamed before: the warped dream less the warped frame before. "
+                "Without warped_frame it mixes the warped dream with the new frame, which blurs the frame. What is "
+                "not trusted is the frame's alone, and blend says how much of the rest."
             ),
             search_aliases=["feedback", "mix frames", "carry dream", "blend", "temporal consistency"],
             inputs=[
@@ -41,6 +43,12 @@ class TemporalBlend(io.ComfyNode):
                     "mask", tooltip="From Occlusion Mask: 1 where the warped dream is to be trusted."
                 ),
                 *widgets(TemporalSettings, leave_out=NO_WIDGET),
+                io.Image.Input(
+                    "warped_frame",
+                    optional=True,
+                    tooltip="The frame before, from a second Flow Warp with the same flow: what was dreamed is the "
+                    "warped dream less this. Without it, pictures are mixed.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="What to dream on, for DeepDream.")
@@ -48,8 +56,10 @@ class TemporalBlend(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frame: Tensor, warped: Tensor, mask: Tensor, **values: Any) -> io.NodeOutput:
-        """Mix."""
+    def execute(
+        cls, frame: Tensor, warped: Tensor, mask: Tensor, warped_frame: Tensor | None = None, **values: Any
+    ) -> io.NodeOutput:
+        """Add, or mix."""
         with host.working():
             settings = settings_from(TemporalSettings, values, leave_out=NO_WIDGET)
             batches = {
@@ -57,13 +67,17 @@ class TemporalBlend(io.ComfyNode):
                 "warped": from_image(warped, name="warped"),
                 "mask": from_mask(mask),
             }
+            join: Callable[..., Tensor] = blend_frames
+            if warped_frame is not None:
+                batches["warped_frame"] = from_image(warped_frame, name="warped_frame")
+                join = add_difference
             check_same_size(**batches)
             count, entries = match(**batches)
             progress = host.Progress(count)
             mixed = torch.empty((count, 3, *entries[0].shape[-2:]), memory_format=torch.channels_last)
             for index in range(count):
                 parts = (compute(entry[index : index + 1]) for entry in entries)
-                mixed[index] = blend_frames(*parts, blend=settings.blend).clamp(0, 1)[0]
+                mixed[index] = join(*parts, blend=settings.blend).clamp(0, 1)[0]
                 progress.update(index + 1, count)
             alpha = alpha_of(frame)
             return io.NodeOutput(

@@ -17,7 +17,7 @@ from .pictures import alpha_of, from_image, from_mask, to_image, to_mask
 from .sockets import Flow, FlowSocket, check_flow
 from .widgets import settings_from, widgets
 
-NO_WIDGET = ("blend", "independent")
+NO_WIDGET = ("blend", "carried_steps", "carry", "cuts", "independent")
 
 
 class FlowWarp(io.ComfyNode):

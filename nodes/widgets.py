@@ -65,6 +65,7 @@ RANGES = {
     "brightness_threshold": Range(0, 255, 1),
     "mask_softness": Range(0, 1, 0.001),
     "blend": Range(0, 1, 0.05),
+    "carried_steps": Range(0, 10_000, 1),
 }
 
 COUNT = "channel_count"

@@ -121,8 +121,9 @@ def test_the_dream_differs_from_its_picture_and_shows_how_it_goes(comfyui: Serve
         {},
         {"warp": "bilinear", "blend": 0.25, "original_colors": True},
         {"check_consistency": False, "seed": 3},
+        {"carry": "picture"},
     ],
-    ids=["defaults", "other settings", "one-way flow"],
+    ids=["defaults", "other settings", "one-way flow", "picture"],
 )
 def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     comfyui: Server, seen: Seen, values: dict[str, Any]
@@ -144,12 +145,22 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
         **own("DeepDreamOcclusionMask"),
     )
     warped = draft.add("DeepDreamFlowWarp", input=previous_result, flow=flow, **own("DeepDreamFlowWarp"))
+    also = {}
+    if values.get("carry") != "picture":
+        also["warped_frame"] = draft.add(
+            "DeepDreamFlowWarp", input=previous_frame, flow=flow, **own("DeepDreamFlowWarp")
+        )
     blend = draft.add(
-        "DeepDreamTemporalBlend", frame=frame, warped=warped, mask=mask, **own("DeepDreamTemporalBlend")
+        "DeepDreamTemporalBlend",
+        frame=frame,
+        warped=warped,
+        mask=mask,
+        **also,
+        **own("DeepDreamTemporalBlend"),
     )
     dream = draft.dream(blend, colors=frame, **own("DeepDreamImage"))
     wired = draft.see(draft.add("DeepDreamLoopClose", loop=start, result=dream))
-    single = draft.see(draft.video(**values))
+    single = draft.see(draft.video(**{"carried_steps": QUICK["octave_steps"], **values}))
     run = comfyui.run(draft.graph)
     (one,), (other,) = seen(run, wired), seen(run, single)
     assert one.shape == (5, 64, 96, 3)

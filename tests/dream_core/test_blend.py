@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dream_core.blend import blend_frames
+from dream_core.blend import add_difference, blend_frames
 from dream_core.errors import PictureError, SettingsError
 
 FRAME = torch.full((1, 3, 2, 2), 0.2)
@@ -80,3 +80,46 @@ def test_wrong_shapes() -> None:
         blend_frames(FRAME, WARPED[..., :1], ONES, blend=0.5)
     with pytest.raises(PictureError, match=r"mask of shape \(1, 1, 2, 2\), got \(1, 3, 2, 2\)"):
         blend_frames(FRAME, WARPED, FRAME, blend=0.5)
+
+
+# The difference
+
+
+@pytest.mark.parametrize(
+    ("trust", "blend", "expected"),
+    [
+        (1.0, 0.0, 0.5),  # all that was dreamed
+        (1.0, 1.0, 0.2),  # the frame alone
+        (0.0, 0.0, 0.2),  # nothing to be trusted: the frame
+        (1.0, 0.5, 0.35),
+        (0.5, 0.5, 0.275),
+    ],
+)
+def test_known_sums(trust: float, blend: float, expected: float) -> None:
+    start = add_difference(FRAME, WARPED, trust * ONES, WARPED - 0.3, blend=blend)
+    torch.testing.assert_close(start, torch.full_like(FRAME, expected))
+
+
+def test_sums_end_in_range() -> None:
+    dark, bright = torch.zeros_like(FRAME), torch.ones_like(FRAME)
+    assert torch.equal(add_difference(WARPED, bright, ONES, dark, blend=0), bright)
+    assert torch.equal(add_difference(FRAME, dark, ONES, bright, blend=0), dark)
+
+
+@settings(max_examples=30, deadline=None)
+@given(blend=st.floats(0, 1))
+def test_nothing_is_rounded_where_nothing_was_dreamed(blend: float) -> None:
+    frame, warped, before = torch.rand(3, 2, 3, 7, 9)
+    mask = torch.rand(2, 1, 7, 9)
+    assert torch.equal(add_difference(frame, warped, mask, warped, blend=blend), frame)
+    assert torch.equal(add_difference(frame, warped, mask, before, blend=1), frame)
+    assert torch.equal(add_difference(frame, warped, torch.zeros_like(mask), before, blend=blend), frame)
+
+
+def test_the_difference_is_checked_alike() -> None:
+    with pytest.raises(SettingsError, match="blend between 0"):
+        add_difference(FRAME, WARPED, ONES, WARPED, blend=2)
+    with pytest.raises(PictureError, match="mask values between 0 and 1"):
+        add_difference(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
+    with pytest.raises(PictureError, match=r"warped_frame of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+        add_difference(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)

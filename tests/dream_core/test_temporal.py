@@ -12,7 +12,7 @@ from kornia.color import rgb_to_ycbcr
 from torch import Tensor
 
 from dream_core import temporal as temporal_module
-from dream_core.blend import blend_frames
+from dream_core.blend import add_difference, blend_frames
 from dream_core.dream import DreamStep, dream
 from dream_core.errors import PictureError, SettingsError
 from dream_core.flow import FlowEstimator
@@ -62,6 +62,11 @@ def exact_flow(clip: SyntheticClip) -> FlowEstimator:
     return FlowEstimator(estimate, CPU, 1, 1)
 
 
+def uncut(**options: Any) -> TemporalSettings:
+    """For frames of noise, of which each is a scene of its own."""
+    return TemporalSettings(**{"cuts": False, **options})
+
+
 def dreamer(
     model: DreamModel,
     flow: FlowEstimator | None = None,
@@ -75,10 +80,14 @@ def dreamer(
         [model],
         flow or constant_flow(),
         settings=settings,
-        temporal=temporal or TemporalSettings(),
+        temporal=temporal or uncut(),
         occlusion=occlusion or OcclusionSettings(),
         **options,
     )
+
+
+def steps_of(steps: int) -> DreamSettings:
+    return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps))
 
 
 def run(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
@@ -113,7 +122,7 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
 
     monkeypatch.setattr(temporal_module, "dream", invert)
     frame = synthetic_clip(frames=1, height=24, width=32).frames
-    machine = dreamer(tiny, temporal=TemporalSettings(blend=blend))
+    machine = dreamer(tiny, temporal=uncut(blend=blend))
     first, second = machine.step(frame), machine.step(frame)
     assert second.carried is not None
     assert torch.equal(second.carried.flow, torch.zeros(1, 2, 24, 32))
@@ -127,7 +136,9 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
 @pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
 def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend: float) -> None:
     frames = random_clip()
-    machine = dreamer(tiny, constant_flow(x=1), temporal=TemporalSettings(blend=blend), occlusion=TRUST_ALL)
+    machine = dreamer(
+        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="picture"), occlusion=TRUST_ALL
+    )
     first, *others = run(machine, frames)
     expected = frames[:1]
     torch.testing.assert_close(first.dream, expected)
@@ -141,7 +152,7 @@ def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend:
 def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 * random_clip(2, 24, 32)
     frames[1] += 0.5  # every pixel changes by more than the threshold
-    machine = dreamer(tiny, temporal=TemporalSettings(blend=0))
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"))
     _, second = run(machine, frames)
     assert second.carried is not None
     assert torch.equal(second.carried.reliable, torch.zeros(1, 1, 24, 32))
@@ -153,7 +164,7 @@ def test_the_dream_sticks_to_what_moves(tiny: DreamModel, monkeypatch: pytest.Mo
     clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
     paints = iter([lambda picture: 1 - picture, *[lambda picture: picture] * 5])
     monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
-    machine = dreamer(tiny, exact_flow(clip), temporal=TemporalSettings(blend=0))
+    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0, carry="picture"))
     # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
     negative = torch.ones(1, 1, 72, 96)
     for index, step in enumerate(run(machine, clip.frames)):
@@ -180,7 +191,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
         tiny,
         constant_flow(0.4, -0.3),
         settings=QUICK,
-        temporal=TemporalSettings(warp=mode, blend=0.5),
+        temporal=uncut(warp=mode, blend=0.5, carry="picture"),
         occlusion=TRUST_ALL,
     )
     first, second = run(machine, frames)
@@ -188,7 +199,101 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
     assert second.carried is not None
     torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
     start = blend_frames(frames[1:], second.carried.warped, second.carried.reliable, blend=0.5)
-    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=QUICK))
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2)))
+
+
+def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
+    frames = 0.3 + 0.4 * random_clip(2)
+    machine = dreamer(
+        tiny,
+        constant_flow(0.4, -0.3),
+        settings=QUICK,
+        temporal=uncut(blend=0.5, warp="bilinear"),
+        occlusion=TRUST_ALL,
+    )
+    first, second = run(machine, frames)
+    flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
+    start = frames[1:] + 0.5 * warp(first.dream - first.frame, flow, mode="bilinear")
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2)))
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 1.0])
+def test_a_frame_without_a_dream_stays_as_sharp_as_it_was(tiny: DreamModel, blend: float) -> None:
+    frames = random_clip(5)
+    machine = dreamer(tiny, constant_flow(0.4, -0.3), temporal=uncut(blend=blend), occlusion=TRUST_ALL)
+    for step in run(machine, frames):
+        assert torch.equal(step.dream, step.frame)
+
+
+def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(shapes=0, background=(2, -1), whole_pixels=True)
+    clip = synthetic_clip(frames=6, height=48, width=64, seed=7, scene=scene)
+    clip = replace(clip, frames=0.25 + 0.5 * clip.frames)
+    pattern = 0.4 * random_clip(1, 48, 64) - 0.2
+    paints = iter([lambda picture: picture + pattern, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0), occlusion=TRUST_ALL)
+    for index, step in enumerate(run(machine, clip.frames)):
+        inner = slice(12, -12)
+        moved = torch.roll(pattern, (-index, 2 * index), (-2, -1))
+        torch.testing.assert_close(
+            (step.dream - step.frame)[..., inner, inner], moved[..., inner, inner], atol=1e-5, rtol=0
+        )
+
+
+def test_the_carried_dream_gives_up_its_share_at_every_frame(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = torch.full((1, 3, 24, 32), 0.3)
+    paints = iter([lambda picture: picture + 0.4, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, temporal=TemporalSettings(blend=0.2))
+    for index in range(6):
+        step = machine.step(frame)
+        torch.testing.assert_close(step.dream - frame, torch.full_like(frame, 0.4 * 0.8**index))
+
+
+@pytest.mark.parametrize(
+    ("blend", "carried_steps", "expected"),
+    [(0.1, 0, 2), (0.5, 0, 10), (1.0, 0, 20), (0.0, 0, 1), (0.1, 3, 3), (0.1, 25, 25)],
+)
+def test_a_carried_dream_is_dreamed_on_with_fewer_steps(
+    tiny: DreamModel, blend: float, carried_steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+        taken.append(settings.octave.octave_steps)
+        return picture
+
+    monkeypatch.setattr(temporal_module, "dream", count)
+    temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
+    settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
+    machine = dreamer(tiny, settings=settings, temporal=temporal)
+    run(machine, synthetic_clip(frames=1, height=24, width=32).frames.expand(3, -1, -1, -1))
+    machine.reset()
+    machine.step(random_clip(1))
+    assert taken == [20, expected, expected, 20]
+
+
+def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
+    temporal = TemporalSettings(independent=True, carried_steps=1)
+    for step in run(dreamer(tiny, settings=QUICK, temporal=temporal), random_clip(2)):
+        assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
+
+
+# Cuts
+
+
+def test_a_cut_starts_afresh(tiny: DreamModel) -> None:
+    scenes = [synthetic_clip(frames=2, height=48, width=64, seed=seed).frames for seed in (1, 4)]
+    steps = run(dreamer(tiny, settings=QUICK), torch.cat(scenes))
+    assert [step.carried is None for step in steps] == [True, False, False, False]  # `uncut`
+    steps = run(dreamer(tiny, settings=QUICK, temporal=TemporalSettings()), torch.cat(scenes))
+    assert [step.carried is None for step in steps] == [True, False, True, False]
+    assert torch.equal(steps[2].dream, dream(scenes[1][:1], [tiny], settings=QUICK))
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -216,9 +321,10 @@ def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
     machine = dreamer(tiny, settings=QUICK)
     for frame in random_clip(2).split(1):
         machine.step(frame, on_step=told.append)
-    total = told[0].total
-    assert total >= 3
-    assert [step.done for step in told] == [*range(1, total + 1)] * 2
+    assert [(step.done, step.total) for step in told] == [
+        *((done, 12) for done in range(1, 13)),  # 4 octaves of 3 steps
+        *((done, 4) for done in range(1, 5)),  # and of one
+    ]
 
 
 # The picture inside the loop
@@ -226,7 +332,7 @@ def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
 
 def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
     frames = (random_clip(4) * 3 - 1).clamp(0, 1)  # much black and white, where bicubic warping overshoots
-    machine = dreamer(tiny, constant_flow(0.5, 0.5), settings=QUICK, temporal=TemporalSettings(blend=0.2))
+    machine = dreamer(tiny, constant_flow(0.5, 0.5), settings=QUICK, temporal=uncut(blend=0.2))
     steps = [machine.step(frame.to(torch.float64)) for frame in frames.split(1)]
     for step in steps:
         carried = [step.carried.warped, step.carried.reliable] if step.carried else []
@@ -237,7 +343,7 @@ def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
 
 def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
     frames = 0.5 + random_clip(5) / 1000
-    machine = dreamer(tiny, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
     torch.testing.assert_close(run(machine, frames)[-1].dream, frames[:1], atol=1e-5, rtol=0)
 
 
@@ -245,7 +351,7 @@ def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
 def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
     frames = random_clip(3)
     settings = replace(STILL, picture=PictureSettings(zoom=amount, zoom_mode=mode))
-    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
     expected = frames[:1]
     for step in run(machine, frames):
         torch.testing.assert_close(step.dream, expected)
@@ -253,10 +359,20 @@ def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mo
     assert not torch.allclose(expected, frames[:1], atol=0.01)
 
 
+def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel) -> None:
+    frames = 0.3 + 0.4 * random_clip(2)
+    settings = replace(QUICK, picture=PictureSettings(zoom=10.0))
+    first, second = run(dreamer(tiny, settings=settings, occlusion=TRUST_ALL), frames)
+    zoomed = [zoom(picture, 10.0, "percent").clamp(0, 1) for picture in (first.dream, first.frame)]
+    start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.1)
+    settings = replace(settings, octave=replace(settings.octave, octave_steps=1))
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
+
+
 def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
     settings = replace(STILL, picture=PictureSettings(original_colors=True))
-    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
     for step in run(machine, frames):
         dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
         torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
@@ -386,7 +502,21 @@ def test_wrong_settings_are_told_before_the_first_frame(
 @pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
 def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
     with pytest.raises(SettingsError, match=rf"^expected --blend from 0 .* to 1 .*, got {blend:g}$"):
-        dreamer(tiny, temporal=TemporalSettings(blend=blend))
+        dreamer(tiny, temporal=uncut(blend=blend))
+
+
+@pytest.mark.parametrize(
+    ("temporal", "message"),
+    [
+        ({"carry": "both"}, r"^expected --carry to be one of difference, picture, got 'both'$"),
+        ({"carried_steps": -1}, r"^expected --carried-steps of at least 0, got -1$"),
+    ],
+)
+def test_wrong_ways_to_carry_are_told_before_the_first_frame(
+    tiny: DreamModel, temporal: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        dreamer(tiny, temporal=TemporalSettings(**temporal))
 
 
 # Memory
@@ -403,7 +533,10 @@ def test_one_frame_and_one_dream_are_held_however_long_the_clip(tiny: DreamModel
         references["dream"].append(weakref.ref(step.dream))
         if step.carried:
             carried = step.carried
-            references["carried"] += map(weakref.ref, (carried.flow, carried.reliable, carried.warped))
+            assert carried.warped_frame is not None
+            references["carried"] += map(
+                weakref.ref, (carried.flow, carried.reliable, carried.warped, carried.warped_frame)
+            )
     del frame, step, carried
     gc.collect()
     alive = {name: sum(one() is not None for one in found) for name, found in references.items()}

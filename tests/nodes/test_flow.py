@@ -428,6 +428,18 @@ def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
     assert torch.equal(planes(image), expected.clamp(0, 1))
 
 
+def test_adding_the_difference_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
+    frame, warped, before = torch.rand(3, 2, *SIZE, 3)
+    mask = torch.rand(2, *SIZE)
+    (image,) = run(
+        nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, warped_frame=before[:1], blend=0.3
+    )
+    expected = pack("dream_core.blend").add_difference(
+        planes(frame), planes(warped), mask[:, None], planes(before[:1].expand(2, -1, -1, -1)), blend=0.3
+    )
+    assert torch.equal(planes(image), expected)
+
+
 def test_blending_ends_in_range(nodes: Any, run: Any) -> None:
     frame, mask = torch.tensor([-0.5, 0.5, 1.5]).expand(1, *SIZE, 3), torch.ones(SIZE)
     (image,) = run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, blend=0.3)
@@ -450,13 +462,16 @@ def test_blending_refuses_other_sizes_and_masks(nodes: Any, run: Any, errors: An
         run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask[..., :8], blend=0.3)
     with pytest.raises(errors.PictureError, match="mask values between 0 and 1"):
         run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask * 2, blend=0.3)
+    with pytest.raises(errors.PictureError, match="warped_frame in the size of frame, 9 x 8, got 9 x 7"):
+        run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, warped_frame=frame[:, :7], blend=0.3)
 
 
 # Together
 
 
+@pytest.mark.parametrize("carry", ["difference", "picture"])
 def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
-    nodes: Any, run: Any, dis: Any, pack: Any
+    nodes: Any, run: Any, dis: Any, pack: Any, carry: str
 ) -> None:
     frames, dream = clip(2), torch.rand(1, *SIZE, 3)
     frame, previous = frames[1:], frames[:1]
@@ -466,17 +481,18 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         [SimpleNamespace(device=torch.device("cpu"))],
         pack("nodes.estimators").estimator_for(dis, settings.FlowSettings()),
         settings=settings.DreamSettings(),
-        temporal=settings.TemporalSettings(),
+        temporal=settings.TemporalSettings(blend=0.3, carry=carry),
         occlusion=settings.OcclusionSettings(),
     )
     before = temporal.DreamedFrame(planes(previous), planes(dream), None)
     carried = dreamer._carry(planes(frame), before)
-    start = pack("dream_core.blend").blend_frames(planes(frame), carried.warped, carried.reliable, blend=0.3)
+    start = dreamer._start(planes(frame), carried)
 
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=previous, **FLOW)
     (mask,) = run(nodes.OcclusionMask, flow=flow, frames=frame, previous=previous, **CHECKS)
     warped = moved(nodes, run, dream, flow.backward)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
+    also = {"warped_frame": moved(nodes, run, previous, flow.backward)} if carry == "difference" else {}
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
     assert torch.equal(flow.backward, carried.flow)
     assert torch.equal(mask[:, None], carried.reliable)
     assert torch.equal(planes(warped), carried.warped)
@@ -489,8 +505,9 @@ def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(nodes: Any, ru
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=frame, **FLOW)
     (mask,) = run(nodes.OcclusionMask, flow=flow, frames=frame, previous=frame, **CHECKS)
     warped = moved(nodes, run, frame, flow.backward)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
-    assert torch.equal(image, frame)
+    for also in ({}, {"warped_frame": warped}):
+        (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
+        assert torch.equal(image, frame)
 
 
 def test_the_core_gets_pictures_in_its_own_layout(pack: Any) -> None:

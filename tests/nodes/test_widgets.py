@@ -170,8 +170,8 @@ def check(pack: Pack, field: str, value: float) -> None:
         flow.check_flow(core.FlowSettings(**changes))
     elif hasattr(core.OcclusionSettings(), field):
         occlusion.check_occlusion(core.OcclusionSettings(**changes))
-    elif field == "blend":
-        temporal = core.TemporalSettings(blend=value, independent=True)
+    elif hasattr(core.TemporalSettings(), field):
+        temporal = core.TemporalSettings(independent=True, **changes)
         options = {"settings": core.DreamSettings(), "occlusion": core.OcclusionSettings()}
         pack("dream_core.temporal").TemporalDreamer([None], None, temporal=temporal, **options)
     else:
