@@ -155,9 +155,9 @@ class TemporalSettings:
     Args:
         blend: Share of the carried dream that is given up for the new frame, at every frame: 0 keeps the dream,
             1 keeps the frame alone.
-        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes the share --blend
-            of --octave-steps: as much is dreamed anew as is given up. As many as --octave-steps is what a
-            loop wired from single nodes does.
+        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes the share of
+            --octave-steps that was given up of that dream, by --blend and where it is not to be trusted, at
+            least 1. As many as --octave-steps is what a loop wired from single nodes does.
         carry: difference: what was dreamed is added to the new frame, which stays sharp. picture: the last
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
@@ -267,7 +267,7 @@ class OctaveSettings:
 
     octaves: int = 4
     octave_scale: float = 0.7
-    octave_steps: int = 6
+    octave_steps: int = 10
     octave_mode: OctaveMode = "normal"
     octave_sizes: tuple[int, ...] = ()
     octave_carry: OctaveCarry = "detail"

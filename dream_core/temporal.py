@@ -60,7 +60,7 @@ def renewing_steps(steps: int, share: float) -> int:
 
     Args:
         steps: that a frame without a dream takes.
-        share: of the dream that was given up, 0..1.
+        share: of the dream that was given up, 0..1, mean over the picture.
     """
     return min(steps, max(1, round(steps * share)))
 
@@ -178,7 +178,8 @@ class TemporalDreamer:
         if carried is None:
             return self.settings
         octave, picture = self.settings.octave, self.settings.picture
-        steps = self.temporal.carried_steps or renewing_steps(octave.octave_steps, self.temporal.blend)
+        given_up = 1 - (1 - self.temporal.blend) * carried.reliable.mean().item()
+        steps = self.temporal.carried_steps or renewing_steps(octave.octave_steps, given_up)
         # A dream begun from noise goes on from itself.
         return replace(
             self.settings,

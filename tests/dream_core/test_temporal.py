@@ -278,6 +278,28 @@ def test_a_carried_dream_is_dreamed_on_with_fewer_steps(
     assert taken == [20, expected, expected, 20]
 
 
+@pytest.mark.parametrize(("seen", "expected"), [(0, 20), (8, 16), (16, 11), (32, 2)])
+def test_the_less_comes_over_the_more_steps_are_taken(
+    tiny: DreamModel, seen: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+        taken.append(settings.octave.octave_steps)
+        return picture
+
+    monkeypatch.setattr(temporal_module, "dream", count)
+    machine = dreamer(
+        tiny,
+        constant_flow(x=32 - seen),  # of 32 columns, as many come from inside the frame
+        settings=DreamSettings(octave=OctaveSettings(octave_steps=20)),
+        temporal=uncut(blend=0.1),
+        occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+    )
+    run(machine, random_clip(2, 24, 32))
+    assert taken == [20, expected]
+
+
 def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
     temporal = TemporalSettings(independent=True, carried_steps=1)
     for step in run(dreamer(tiny, settings=QUICK, temporal=temporal), random_clip(2)):
@@ -318,7 +340,7 @@ def test_an_objective_of_ones_own_is_dreamed_on(tiny: DreamModel) -> None:
 
 def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
     told: list[DreamStep] = []
-    machine = dreamer(tiny, settings=QUICK)
+    machine = dreamer(tiny, settings=QUICK, occlusion=TRUST_ALL)
     for frame in random_clip(2).split(1):
         machine.step(frame, on_step=told.append)
     assert [(step.done, step.total) for step in told] == [
