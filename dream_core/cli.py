@@ -17,6 +17,7 @@ from .device import backends, is_out_of_memory
 from .dream import DreamCallback, DreamStep, build_objective, look_at
 from .errors import DeepDreamError, SettingsError, VideoError
 from .models.dream_model import DreamModel, outline
+from .models.registry import settle
 from .objectives import Objective
 from .pipeline import PipelineSettings, dream_clip, load_dreamer, load_models
 from .settings import (
@@ -34,12 +35,15 @@ from .settings import (
     TemporalSettings,
     TileSettings,
 )
-from .video import Clip, KeepFolder, Output, open_clip, open_output
+from .video import Clip, KeepFolder, Output, open_clip, open_output, open_sample
 from .video.images import is_picture, save_picture
 from .video.keep import STEPS
 
 SUFFIX = "_dream"
 """What an output's name adds to the input's, where none is given."""
+
+SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
+"""Where a dream of the synthetic clip goes."""
 
 INTERRUPTED = 130
 """Exit code after ctrl-C, as shells expect it."""
@@ -80,7 +84,7 @@ class Command:
     INPUT that is itself called measure is reached as ./measure.
 
     Args:
-        input: Video, GIF, picture or folder of pictures.
+        input: Video, GIF, picture or folder of pictures. Without one, a synthetic clip is dreamed.
         output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
             pictures. By default INPUT's name with _dream.
     """
@@ -117,20 +121,6 @@ class Command:
             for name, value in vars(group).items()
             if isinstance(value, tuple) and value != getattr(type(group), name, ())
         ]
-
-    @property
-    def given_input(self) -> Path:
-        """The input.
-
-        Raises:
-            SettingsError: there is none.
-        """
-        if self.input is None:
-            hint = "; see --help"
-            if lists := self.given_lists:
-                hint = f": put INPUT before options that take lists ({', '.join(lists)})"
-            raise SettingsError(f"expected an INPUT, a video, a picture or a folder of pictures{hint}")
-        return self.input
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,19 +163,37 @@ def run(command: Command, teller: Teller) -> int:
         print(installed_version())
         return 0
     if command.report.print_layers:
-        print_layers(outline(command.model.model))
+        print_layers(outline(settle(command.model)))
         return 0
-    with open_clip(command.given_input, settings=command.read) as clip:
+    with open_input(command, teller) as clip:
         if command.report.print_channels or command.report.classify:
             look_into(clip, command, teller)
             return 0
         return dream_file(clip, command, teller)
 
 
+def open_input(command: Command, teller: Teller) -> Clip:
+    """The input, or where none is given a synthetic clip.
+
+    Raises:
+        SettingsError: an option that takes a list has taken the input too.
+        VideoError: the input cannot be read.
+    """
+    if command.input is not None:
+        return open_clip(command.input, settings=command.read)
+    if lists := command.given_lists:
+        raise SettingsError(
+            "expected an INPUT, a video, a picture or a folder of pictures: "
+            f"put INPUT before options that take lists ({', '.join(lists)})"
+        )
+    teller.say("no INPUT is given: dreaming a synthetic clip")
+    return open_sample(command.read)
+
+
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     """Dream a clip into a file. Returns the exit code; after ctrl-C, what is done is a whole file."""
-    target = command.output or default_output(command.given_input)
-    if target.resolve() == command.given_input.resolve():
+    target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
+    if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")
     output = open_output(
         target,

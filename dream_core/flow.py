@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_choice, warn_once
 from .errors import PictureError, SettingsError
-from .models.weights import Progress, locate
+from .models.weights import Progress, find, locate
 from .picture import Size, size_of
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
-from .settings import FlowName, FlowSettings
+from .settings import FlowChoice, FlowName, FlowSettings
 from .warp import resize_flow
 
 MEMORY = 2**30
@@ -28,6 +29,9 @@ MEMORY = 2**30
 
 PAIR_MEMORY = 4 * 2**30
 """Bytes that the correlation volumes of a single pair may take; beyond, flow is estimated at a smaller scale."""
+
+PREFERRED: FlowName = "raft_small"
+"""What "auto" means where its weights are at hand."""
 
 DIS_SMALLEST_SIDE = 16
 """Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
@@ -247,8 +251,28 @@ def check_flow(settings: FlowSettings) -> None:
             "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
             f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
         )
-    if settings.flow not in get_args(FlowName):
-        raise SettingsError(f"expected --flow raft_large, raft_small or dis, got '{settings.flow}'")
+    check_choice("--flow", settings.flow, get_args(FlowChoice))
+
+
+def settle_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
+    """The estimator that the settings name; for "auto" a warning says so where it is not the preferred one.
+
+    Args:
+        settings: which estimator, and its file.
+        folders: searched for weights first.
+
+    Raises:
+        SettingsError: there is no such estimator, or a folder does not exist.
+    """
+    check_flow(settings)
+    if settings.flow != "auto":
+        return settings.flow
+    if settings.flow_file or find(SOURCES[PREFERRED], name=PREFERRED, folders=folders):
+        return PREFERRED
+    warn_once(
+        f"no weights of {PREFERRED} are at hand: estimating flow with DIS; --flow {PREFERRED} downloads them"
+    )
+    return "dis"
 
 
 def load_flow(
@@ -272,17 +296,17 @@ def load_flow(
         SettingsError: a setting is out of range, or a folder does not exist.
         WeightsError: weights are missing or wrong.
     """
-    check_flow(settings)
-    if settings.flow == "dis":
+    name = settle_flow(settings, folders=folders)
+    if name == "dis":
         if settings.flow_file is not None:
             warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)
         return estimator_of(DisNetwork(), settings, device=device)
     path = locate(
-        SOURCES[settings.flow],
-        name=settings.flow,
+        SOURCES[name],
+        name=name,
         file=settings.flow_file,
         folders=folders,
         progress=progress,
     )
-    network = FastRaft(load_raft(settings.flow, path), dtype=dtype).to(device)
+    network = FastRaft(load_raft(name, path), dtype=dtype).to(device)
     return estimator_of(network, settings, device=device)

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
+    "fractal",
     "bvlc_googlenet",
     "googlenet_places205",
     "googlenet_places365",
@@ -27,6 +28,8 @@ ModelName: TypeAlias = Literal[
     "squeezenet1_1",
     "squeezenet1_1_caffe",
 ]
+FlowChoice: TypeAlias = Literal["auto", FlowName]
+ModelChoice: TypeAlias = Literal["auto", ModelName]
 LossMode: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
 ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
@@ -70,9 +73,10 @@ class ModelSettings:
     """The network that dreams.
 
     Args:
-        model: Name of the network.
-        model_file: Weights, .safetensors or .pth. By default they are looked for in the model folders, then
-            downloaded.
+        model: Name of the network. auto is bvlc_googlenet where its weights are at hand, else fractal, the small
+            network that the package brings along.
+        model_file: Weights, .safetensors or .pth. By default they are looked for in the model folders, then,
+            if the network is named, downloaded.
         model_dirs: Folders searched for the network's and RAFT's weights before anything is downloaded, under
             their original names or as <model>.safetensors or .pth; after them, those that the environment
             variable DEEPDREAM_MODELS lists.
@@ -82,7 +86,7 @@ class ModelSettings:
         label_file: One class name per line, so that channels and --classify can speak in words.
     """
 
-    model: ModelName = "bvlc_googlenet"
+    model: ModelChoice = "auto"
     model_file: Path | None = None
     model_dirs: tuple[Path, ...] = ()
     model_mean: tuple[float, float, float] | None = None
@@ -96,7 +100,7 @@ class FlowSettings:
 
     Args:
         flow: Estimator: raft_large (most exact), raft_small (several times faster), dis (OpenCV, needs no
-            weights).
+            weights). auto is raft_small where its weights are at hand, else dis.
         flow_file: RAFT weights, .safetensors or .pth, in torchvision's or princeton-vl's key names.
         flow_scale: Estimate at this fraction of the picture's size and scale the flow back up, 0 <
             scale <= 1.
@@ -104,7 +108,7 @@ class FlowSettings:
         flow_batch: Frame pairs estimated at once; 0 chooses as many as fit in about 1 GiB.
     """
 
-    flow: FlowName = "raft_small"
+    flow: FlowChoice = "auto"
     flow_file: Path | None = None
     flow_scale: float = 1.0
     flow_updates: int = 8

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from comfy_api.latest import io
 from torch import nn
 
 from ..dream_core.device import choose_dtype
-from ..dream_core.flow import DisNetwork
+from ..dream_core.flow import PREFERRED as RAFT
+from ..dream_core.flow import DisNetwork, settle_flow
 from ..dream_core.models.dream_model import DreamModel, load_model
-from ..dream_core.models.registry import MODELS
+from ..dream_core.models.registry import MODELS, PREFERRED, settle
 from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
 from ..dream_core.raft import SOURCES, load_raft, raft_of
-from ..dream_core.settings import DeviceSettings, FlowName, FlowSettings, ModelSettings
+from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from . import host
 from .expect import expect
 from .sockets import DreamModelSocket, FlowModelSocket
 from .widgets import settings_from, tooltip, widgets
 
-AUTO = "auto"
-"""The choice of weights that are found, or else downloaded."""
+AUTO: Literal["auto"] = "auto"
+"""The choice of a network by what is at hand, and of weights that are found or else downloaded."""
 
 FILES = ("model_file", "model_dirs", "label_file")
 """What ComfyUI's model folders stand for."""
@@ -79,13 +80,12 @@ class LoadDreamModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, weights: str, **_: Any) -> Any:
+    def fingerprint_inputs(cls, model: ModelChoice, weights: str, **_: Any) -> Any:
         """Load again where the weight file was replaced."""
-        if model not in MODELS:
-            return None
         if weights != AUTO:
             return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
-        return _fingerprint(MODELS[model].source, model, host.DREAM_FOLDER)  # type: ignore[index]
+        name = PREFERRED if model == "auto" else model
+        return _fingerprint(MODELS[name].source, name, host.DREAM_FOLDER) if name in MODELS else None
 
     @classmethod
     def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
@@ -93,18 +93,16 @@ class LoadDreamModel(io.ComfyNode):
         with host.working():
             settings = settings_from(ModelSettings, values, leave_out=FILES)
             precision = settings_from(DeviceSettings, values, leave_out=NOT_PRECISION).precision
+            file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
+            folders = tuple(host.model_folders(host.DREAM_FOLDER))
+            name = settle(replace(settings, model_file=file, model_dirs=folders))
+            file = file or _located(MODELS[name].source, name, host.DREAM_FOLDER)
             network = load_model(
-                replace(settings, model_file=_weights(settings, weights)),
+                replace(settings, model=name, model_file=file),
                 device=torch.device("cpu"),
                 dtype=choose_dtype(precision, host.compute_device()),
             )
             return io.NodeOutput(host.hold(host.Held(network)), layer_list(network))
-
-
-def _weights(settings: ModelSettings, weights: str) -> Path:
-    if weights != AUTO:
-        return host.weight_path(host.DREAM_FOLDER, weights)
-    return _located(MODELS[settings.model].source, settings.model, host.DREAM_FOLDER)
 
 
 def layer_list(model: DreamModel) -> str:
@@ -121,8 +119,6 @@ class LoadFlowModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Names, widgets and sockets."""
-        default = FlowSettings.flow
-        names = sorted(get_args(FlowName), key=lambda name: name != default)
         return io.Schema(
             node_id="DeepDreamLoadFlowModel",
             display_name="Load Flow Model",
@@ -132,8 +128,8 @@ class LoadFlowModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=[*names, *host.weight_files(host.FLOW_FOLDER)],
-                    default=default,
+                    options=[*get_args(FlowChoice), *host.weight_files(host.FLOW_FOLDER)],
+                    default=FlowSettings.flow,
                     tooltip=f"{tooltip(FlowSettings, 'flow')} Weights are looked for in models/optical_flow and "
                     "downloaded there if they are missing. Or a file of RAFT weights from that folder.",
                 )
@@ -146,9 +142,10 @@ class LoadFlowModel(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
         """Load again where the weight file was replaced."""
-        if model in SOURCES:
-            return _fingerprint(SOURCES[model], model, host.FLOW_FOLDER)
-        if model in get_args(FlowName):
+        name = RAFT if model == AUTO else model
+        if name in SOURCES:
+            return _fingerprint(SOURCES[name], name, host.FLOW_FOLDER)
+        if name in get_args(FlowChoice):
             return None
         return host.weight_path(host.FLOW_FOLDER, model).stat().st_mtime
 
@@ -159,7 +156,10 @@ class LoadFlowModel(io.ComfyNode):
             return io.NodeOutput(host.hold(_flow_network(model)))
 
 
-def _flow_network(name: str) -> nn.Module:
+def _flow_network(model: str) -> nn.Module:
+    name = model
+    if model == AUTO:
+        name = settle_flow(FlowSettings(flow=AUTO), folders=host.model_folders(host.FLOW_FOLDER))
     if name == "dis":
         return DisNetwork()
     if name in SOURCES:

@@ -15,12 +15,13 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
+from ..checks import check_choice
 from ..errors import PictureError, SettingsError, WeightsError
 from ..settings import ModelName, ModelSettings
 from .cut import Pooling, cut, layer_nodes
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
-from .registry import MODELS, ModelSpec
+from .registry import MODELS, ModelSpec, settle
 from .weights import Progress, State, advice_for, load_strictly, locate, read_state_dict
 
 
@@ -302,15 +303,13 @@ def load_model(
     dtype: torch.dtype,
     progress: Progress | None = None,
 ) -> DreamModel:
-    """Build the network that the settings name, find or download its weights, and load them.
+    """Build the network that the settings name, find or download its weights, and load them; see `settle`.
 
     Raises:
         SettingsError: no such model, no such model folder, or an unreadable label file.
         WeightsError: the weights are missing or wrong.
     """
-    if settings.model not in MODELS:
-        raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {settings.model!r}")
-    spec = MODELS[settings.model]
+    spec = MODELS[settle(settings)]
     path = locate(
         spec.source,
         name=spec.name,
@@ -341,8 +340,7 @@ def outline(name: ModelName) -> DreamModel:
     Raises:
         SettingsError: no such model.
     """
-    if name not in MODELS:
-        raise SettingsError(f"model should be one of {', '.join(MODELS)}, instead got {name!r}")
+    check_choice("--model", name, tuple(MODELS))
     with torch.device("meta"), _Uninitialised():
         return DreamModel(MODELS[name].build(), MODELS[name])
 

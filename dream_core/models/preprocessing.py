@@ -48,3 +48,4 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # torchvision's googlenet and inception_v3 first normalise as IMAGENET and then, by `transform_input`, undo it
 # in favour of this, the scale their TensorFlow originals were trained on.
 INCEPTION = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+FRACTAL = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

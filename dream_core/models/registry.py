@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from ..settings import ModelName
+from ..checks import check_choice, warn_once
+from ..settings import ModelName, ModelSettings
 from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
+from .fractal import CLASSES, Fractal
 from .preprocessing import Preprocessing
-from .weights import State, WeightSource
+from .weights import State, WeightSource, find
 
 
 def without_auxiliary(state: State) -> State:
@@ -222,6 +224,15 @@ def _squeezenet(name: ModelName, preprocess: Preprocessing, source: WeightSource
 
 
 _SPECS = (
+    ModelSpec(
+        name="fractal",
+        build=Fractal,
+        preprocessing=preprocessing.FRACTAL,
+        layer="petals",
+        source=WeightSource("fractal.safetensors", packaged=Path(__file__).with_name("fractal.safetensors")),
+        classes=CLASSES,
+        size=72,
+    ),
     _caffe_googlenet(
         "bvlc_googlenet",
         1000,
@@ -287,3 +298,27 @@ _SPECS = (
 )
 
 MODELS: Mapping[ModelName, ModelSpec] = {spec.name: spec for spec in _SPECS}
+
+PREFERRED: ModelName = "bvlc_googlenet"
+"""What "auto" means where its weights are at hand."""
+AT_HAND: ModelName = "fractal"
+"""What "auto" means elsewhere."""
+
+
+def settle(settings: ModelSettings) -> ModelName:
+    """The network that the settings name; for "auto" a warning says so where it is not the preferred one.
+
+    Raises:
+        SettingsError: there is no such network, or no such model folder.
+    """
+    if settings.model != "auto":
+        check_choice("--model", settings.model, ("auto", *MODELS))
+        return settings.model
+    source = MODELS[PREFERRED].source
+    if settings.model_file or find(source, name=PREFERRED, folders=settings.model_dirs):
+        return PREFERRED
+    warn_once(
+        f"no weights of {PREFERRED} are at hand: dreaming with {AT_HAND}, the network inside the package; "
+        f"--model {PREFERRED} downloads them"
+    )
+    return AT_HAND

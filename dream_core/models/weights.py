@@ -37,12 +37,14 @@ class WeightSource:
         digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
             a SHA-1 over the file's size and content. None leaves a download unchecked.
         mebibytes: size of the file to three decimals, or None where unknown.
+        packaged: the file itself, where the package brings it along.
     """
 
     filename: str
     url: str | None = None
     digest: str | None = None
     mebibytes: float | None = None
+    packaged: Path | None = None
 
 
 def cache_dir() -> Path:
@@ -102,7 +104,7 @@ def locate(
 
 
 def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """The path of a weight file in a model folder, or None.
+    """The path of a weight file in a model folder or in the package, or None.
 
     Args:
         source: what to look for.
@@ -115,7 +117,7 @@ def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Pa
     stem = Path(source.filename).stem
     accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
     paths = (folder / filename for folder in search_folders(folders) for filename in accepted)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if path.is_file()), source.packaged)
 
 
 def _existing(file: Path, source: WeightSource) -> Path:

@@ -126,7 +126,7 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
         VideoError: nothing can be read: the file is missing, holds no video or no frame that can be decoded,
             the folder is empty, or the start lies behind the end.
     """
-    _check(settings)
+    check_input(settings)
     path = Path(path)
     if not path.exists():
         raise VideoError(f"{path} does not exist: expected a video, a picture or a folder of pictures")
@@ -137,7 +137,8 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     return _open_video(path, settings=settings)
 
 
-def _check(settings: InputSettings) -> None:
+def check_input(settings: InputSettings) -> None:
+    """Raise a SettingsError for settings out of range."""
     if settings.size < 0:
         raise SettingsError(f"size should be 0 (the input's own) or more pixels, instead got {settings.size}")
     if not 0 <= settings.start < float("inf"):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dream_core import flow as flow_module
+from dream_core.checks import warn_once
 from dream_core.errors import PictureError, SettingsError, WeightsError
-from dream_core.flow import FlowEstimator, dis_flow, load_flow
+from dream_core.flow import FlowEstimator, dis_flow, load_flow, settle_flow
 from dream_core.settings import FlowSettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -447,7 +448,7 @@ def test_raft_is_found_in_a_model_folder_by_its_plain_name(test_data: Path) -> N
 
 def test_an_unknown_estimator() -> None:
     with pytest.raises(
-        SettingsError, match=r"^expected --flow raft_large, raft_small or dis, got 'farneback'$"
+        SettingsError, match=r"^expected --flow to be one of auto, raft_large, raft_small, dis, got 'farneback'$"
     ):
         load(FlowSettings(flow="farneback"))
 
@@ -458,3 +459,24 @@ def test_a_missing_file_names_itself_and_the_original(tmp_path: Path) -> None:
         WeightsError, match=rf"{file} does not exist; the original is at https://.*raft_large"
     ):
         load(FlowSettings(flow="raft_large", flow_file=file))
+
+
+@pytest.fixture
+def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPDREAM_MODELS", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    warn_once.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_weights")
+def test_auto_is_dis_where_no_weights_are_at_hand() -> None:
+    with pytest.warns(UserWarning, match="no weights of raft_small are at hand: estimating flow with DIS"):
+        assert settle_flow(FlowSettings()) == "dis"
+
+
+@pytest.mark.usefixtures("_no_weights")
+def test_auto_is_raft_small_where_its_weights_are_at_hand(tmp_path: Path) -> None:
+    assert settle_flow(FlowSettings(flow_file=tmp_path / "mine.pth")) == "raft_small"
+    (tmp_path / "raft_small.safetensors").touch()
+    assert settle_flow(FlowSettings()) == "raft_small"
+    assert settle_flow(FlowSettings(flow="raft_large")) == "raft_large"

@@ -87,10 +87,11 @@ def test_files_of_the_folder_can_be_chosen(pack: Pack, folder: Path, flow_folder
     loaders = pack("nodes.loaders")
     combos = {one.id: one for one in loaders.LoadDreamModel.define_schema().inputs}
     assert combos["weights"].options == ["auto", "mine.pth"]
-    assert combos["model"].options[0] == combos["model"].default == "bvlc_googlenet"
+    assert combos["model"].options[:3] == ["auto", "fractal", "bvlc_googlenet"]
+    assert combos["model"].default == "auto"
     (flow,) = loaders.LoadFlowModel.define_schema().inputs
-    assert flow.options == ["raft_small", "raft_large", "dis", "my_raft.pth"]
-    assert flow.default == "raft_small"
+    assert flow.options == ["auto", "raft_large", "raft_small", "dis", "my_raft.pth"]
+    assert flow.default == "auto"
 
 
 def test_a_file_of_another_network_is_told_without_flags(pack: Pack, load: Run, folder: Path) -> None:

@@ -284,7 +284,6 @@ def test_what_is_advanced_may_be_missing_and_is_then_the_default(pack: Pack, wid
     assert widgets.settings_from(core.AscentSettings, values) == core.AscentSettings()
 
 
-
 def test_sizes_that_are_no_numbers_are_told(pack: Pack, widgets: ModuleType) -> None:
     core = pack("dream_core.settings")
     values = values_of(widgets.widgets(core.OctaveSettings), {"octave_mode": "manual"})

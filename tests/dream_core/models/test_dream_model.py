@@ -366,7 +366,7 @@ def test_a_file_of_another_number_of_classes(tmp_path: Path, state: dict[str, Te
 
 
 def test_an_unknown_model() -> None:
-    message = r"^model should be one of bvlc_googlenet, .*, instead got 'vgg11'$"
+    message = r"^expected --model to be one of auto, fractal, bvlc_googlenet, .*, got 'vgg11'$"
     with pytest.raises(SettingsError, match=message):
         load_model(ModelSettings(model="vgg11"), device=CPU, dtype=torch.float32)
 

@@ -1,0 +1,85 @@
+"""One gradient step of several networks, side by side: milliseconds at 512x384.
+
+    python benchmarks/gradient_step.py fractal:blooms bvlc_googlenet:inception_4d_3x3_reduce
+
+The networks take turns, so that whatever else the machine does falls on all of them. Weights do not matter for
+the time and are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from functools import partial
+
+import torch
+
+from dream_core.ascent import climb
+from dream_core.device import choose_dtype, parse_device
+from dream_core.models.dream_model import DreamModel
+from dream_core.models.registry import MODELS
+from dream_core.objectives import LayerTerm, Objective
+from dream_core.settings import AscentSettings, TileSettings
+from dream_core.tiling import objective_gradient
+
+HEIGHT, WIDTH = 384, 512
+STEPS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "networks",
+        nargs="*",
+        default=["fractal", "bvlc_googlenet:inception_4d_3x3_reduce"],
+        metavar="MODEL[:LAYER]",
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="auto")
+    chosen = parser.parse_args()
+    device = parse_device(chosen.device)
+    torch.manual_seed(0)
+    picture = torch.rand(1, 3, HEIGHT, WIDTH, device=device)
+    runs = {}
+    for name in chosen.networks:
+        model_name, _, layer = name.partition(":")
+        spec = MODELS[model_name]  # type: ignore[index]
+        model = DreamModel(spec.build(), spec, dtype=choose_dtype("auto", device)).to(device)
+        layer = layer or model.default_layer
+        generator = torch.Generator().manual_seed(0)
+        gradient = partial(
+            objective_gradient,
+            [model],
+            Objective((LayerTerm(layer),)),
+            settings=TileSettings(),
+            generator=generator,
+        )
+        runs[f"{model_name} {layer}"] = partial(
+            climb,
+            picture,
+            gradient,
+            steps=STEPS,
+            settings=AscentSettings(),
+            generator=generator,
+            on_step=None,
+        )
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(chosen.repeats + 1):
+        for name, run in runs.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            began = time.perf_counter()
+            run().sum().item()
+            if repeat:  # the first one warms up
+                seconds[name].append((time.perf_counter() - began) / STEPS)
+    last = statistics.median(list(seconds.values())[-1])
+    for name, found in seconds.items():
+        median = statistics.median(found)
+        print(f"{name:45s} {1000 * median:7.1f} ms   {median / last:5.2f} of the last one's")
+
+
+if __name__ == "__main__":
+    main()

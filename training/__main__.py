@@ -1,0 +1,11 @@
+"""`python -m training` makes the weights that the package ships."""
+
+from __future__ import annotations
+
+import tyro
+
+from .train import Training, train
+
+if __name__ == "__main__":
+    for line in train(tyro.cli(Training, description="Train the network inside the package.")):
+        print(line, flush=True)
