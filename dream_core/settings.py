@@ -159,9 +159,9 @@ class TemporalSettings:
     Args:
         blend: Share of the carried dream that is given up for the new frame, at every frame: 0 keeps the dream,
             1 keeps the frame alone.
-        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes the share of
-            --octave-steps that was given up of that dream, by --blend and where it is not to be trusted, at
-            least 1. As many as --octave-steps is what a loop wired from single nodes does.
+        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes a share of the steps
+            of a frame without one: as much as was given up of the dream, blended away or not to be trusted.
+            A loop of single nodes takes as many for every frame.
         carry: difference: what was dreamed is added to the new frame, which stays sharp. picture: the last
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
@@ -169,7 +169,7 @@ class TemporalSettings:
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
     """
 
-    blend: float = 0.1
+    blend: float = 0.05
     carried_steps: int = 0
     carry: DreamCarry = "difference"
     cuts: bool = True

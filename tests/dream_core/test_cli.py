@@ -58,7 +58,8 @@ def quick(weights: Path) -> list[str]:
         "--flow",
         "dis",
     ]
-    return [*network, "--size", "64", "--octaves", "1", "--octave-steps", "2", "--device", "cpu"]
+    steps = ["--octaves", "1", "--octave-steps", "2", "--carried-steps", "2"]
+    return [*network, "--size", "64", *steps, "--device", "cpu"]
 
 
 def read(path: Path) -> list[torch.Tensor]:

@@ -384,9 +384,11 @@ def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mo
 def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel) -> None:
     frames = 0.3 + 0.4 * random_clip(2)
     settings = replace(QUICK, picture=PictureSettings(zoom=10.0))
-    first, second = run(dreamer(tiny, settings=settings, occlusion=TRUST_ALL), frames)
+    first, second = run(
+        dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), occlusion=TRUST_ALL), frames
+    )
     zoomed = [zoom(picture, 10.0, "percent").clamp(0, 1) for picture in (first.dream, first.frame)]
-    start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.1)
+    start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
     settings = replace(settings, octave=replace(settings.octave, octave_steps=1))
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
 
