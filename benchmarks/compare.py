@@ -112,7 +112,7 @@ def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
             octave=OctaveSettings(octaves=args.octaves, octave_scale=0.6, octave_steps=steps),
             ascent=AscentSettings(optimizer="adam", learning_rate=1.5),
         ),
-        temporal=TemporalSettings(blend=BLEND),
+        temporal=TemporalSettings(blend=BLEND, carried_steps=steps),
         flow=replace(FlowSettings(flow="raft_small", flow_file=args.flow_file), **args.flow_options),
         device=DeviceSettings(device=args.device),
     )

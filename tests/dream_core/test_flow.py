@@ -448,7 +448,8 @@ def test_raft_is_found_in_a_model_folder_by_its_plain_name(test_data: Path) -> N
 
 def test_an_unknown_estimator() -> None:
     with pytest.raises(
-        SettingsError, match=r"^expected --flow to be one of auto, raft_large, raft_small, dis, got 'farneback'$"
+        SettingsError,
+        match=r"^expected --flow to be one of auto, raft_large, raft_small, dis, got 'farneback'$",
     ):
         load(FlowSettings(flow="farneback"))
 
