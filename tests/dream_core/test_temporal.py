@@ -300,6 +300,22 @@ def test_the_less_comes_over_the_more_steps_are_taken(
     assert taken == [20, expected]
 
 
+def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
+    settings = replace(steps_of(10), octave=OctaveSettings(octaves=1, octave_steps=10))
+
+    def energies(blend: float, frames: int) -> list[float]:
+        frame = 0.45 + 0.1 * random_clip(1)
+        machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=blend))
+        residuals = (machine.step(frame).dream - frame for _ in range(frames))
+        return [residual.square().mean().item() for residual in residuals]
+
+    held = energies(TemporalSettings().blend, 200)
+    assert held[199] == pytest.approx(held[30], rel=0.4)  # of the energy: a fifth of the amplitude
+    assert held[199] == pytest.approx(held[150], rel=0.05)
+    grown = energies(0, 100)
+    assert grown[99] > 1.2 * grown[50] > 1.2 * 1.2 * held[199]
+
+
 def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
     temporal = TemporalSettings(independent=True, carried_steps=1)
     for step in run(dreamer(tiny, settings=QUICK, temporal=temporal), random_clip(2)):
