@@ -17,6 +17,9 @@ from dream_core.video import open_clip, open_output
 # The process with another body than the command.
 PROGRAM = """
 import os, signal, sys
+# Whoever runs the tests, as nohup does, may have signals ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)
 import dream_core.__main__ as command
 
 def run():
