@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Mapping
@@ -266,7 +267,7 @@ class Server:
     def info(self, class_type: str) -> dict[str, Any]:
         """What ComfyUI tells its page of a node; {"input": {}} where it knows none such."""
         if class_type not in self._infos:
-            answer = self.get(f"/object_info/{class_type}")
+            answer = self.get(f"/object_info/{urllib.parse.quote(class_type)}")
             self._infos[class_type] = answer.get(class_type, {"input": {}})
         return self._infos[class_type]
 

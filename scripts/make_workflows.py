@@ -22,7 +22,7 @@ PICTURE = "example.png"
 """Comes with ComfyUI."""
 CLIP = "video.mp4"
 """Stands for the user's own."""
-SECONDS = 3.0
+SECONDS = 2.0
 SIDE = 512
 
 INPUT, MODELS, MOTION, DREAM, RESULT = "#3f789e", "#8A8", "#b58b2a", "#a1309b", "#b06634"

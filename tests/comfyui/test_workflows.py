@@ -1,0 +1,218 @@
+"""The workflows that come with the pack, in the real ComfyUI."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from comfyui_server import Node, Run, Server
+from PIL import Image
+
+from dream_core.measure import LayerEnergy
+from dream_core.models.dream_model import load_model
+from dream_core.settings import ModelSettings
+
+Seen = Callable[[Run, Node], list[np.ndarray]]
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+VIDEOS = [name for name in NAMES if name.startswith("deepdream_video")]
+FRAMES, WIDTH, HEIGHT = 4, 96, 64
+SMALLER = {
+    "octave_steps": 4,
+    "octave_mode.octaves": 2,
+    "jitter": 4,
+    "largest_size": WIDTH,
+    "size": WIDTH,
+}
+NOTE = "MarkdownNote"
+"""The page's own: the server does not know it."""
+
+
+def read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return loaded
+
+
+def twin(name: str) -> dict[str, Any]:
+    """The twin for the API, made small."""
+    graph = read(f"api/{name}")
+    for node in graph.values():
+        node["inputs"] |= {key: value for key, value in SMALLER.items() if key in node["inputs"]}
+    return graph
+
+
+def only(graph: dict[str, Any], class_type: str) -> str:
+    """The id of the one node of a class."""
+    (found,) = (node_id for node_id, node in graph.items() if node["class_type"] == class_type)
+    return found
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def texture() -> np.ndarray:
+    """Blobs, (H,W,3) uint8."""
+    rough = torch.rand(1, 3, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(rough, size=(HEIGHT, WIDTH), mode="bicubic").clamp(0, 1)
+    return (smooth[0].movedim(0, -1) * 255).byte().numpy()
+
+
+@pytest.fixture
+def inputs(comfyui: Server) -> None:
+    """A picture and a clip with sound, where the workflows look for them."""
+    Image.fromarray(texture()).save(comfyui.base / "input" / "example.png")
+    with av.open(str(comfyui.base / "input" / "video.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        audio = container.add_stream("aac", rate=16000)
+        for index in range(FRAMES):
+            picture = av.VideoFrame.from_ndarray(np.roll(texture(), 2 * index, 1), format="rgb24")
+            container.mux(video.encode(picture))
+        container.mux(video.encode())
+        for start in range(0, 16000 * FRAMES // 10, 1024):
+            tone = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = 16000, start
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+
+
+@pytest.fixture(scope="module")
+def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
+    """`strength(dreams, sources, layer)`: how much more a layer of fractal is excited, as a ratio."""
+    model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
+
+    def strength(dreams: np.ndarray, sources: np.ndarray, layer: str) -> float:
+        energy = LayerEnergy(model, (layer,))
+        # BHWC -> BCHW
+        dreamed, source = (
+            sum(float(energy(torch.from_numpy(one).movedim(-1, 0))) for one in batch)
+            for batch in (dreams, sources)
+        )
+        return dreamed / source
+
+    return strength
+
+
+def test_there_are_workflows() -> None:
+    assert {"deepdream_image", "deepdream_video", "deepdream_video_loop"} <= set(NAMES)
+    assert sorted(path.stem for path in (FOLDER / "api").glob("*.json")) == NAMES
+
+
+def test_the_files_are_those_that_the_script_writes(
+    comfyui: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If this fails after a default or a node changed: PYTHONPATH=benchmarks python scripts/make_workflows.py."""
+    script("make_workflows", monkeypatch).write(comfyui.get("/object_info"), tmp_path)
+    for path in sorted(tmp_path.rglob("*.json")):
+        assert json.loads(path.read_text("utf-8")) == read(str(path.relative_to(tmp_path).with_suffix("")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_and_its_twin_are_the_same_graph(comfyui: Server, name: str) -> None:
+    page, graph = read(name), read(f"api/{name}")
+    nodes = {str(node["id"]): node for node in page["nodes"]}
+    notes = {node_id for node_id, node in nodes.items() if node["type"] == NOTE}
+    assert notes, "a note says what to try"
+    assert nodes.keys() - notes == graph.keys()
+    wires = {
+        (str(target), nodes[str(target)]["inputs"][slot]["name"], str(source), source_slot)
+        for _, source, source_slot, target, slot, _ in page["links"]
+    }
+    assert wires == {
+        (node_id, key, *value)
+        for node_id, node in graph.items()
+        for key, value in node["inputs"].items()
+        if isinstance(value, list)
+    }
+    for node_id, node in graph.items():
+        assert comfyui.info(node["class_type"])["input"], node["class_type"]
+        assert nodes[node_id]["type"] == node["class_type"]
+        values = iter(nodes[node_id]["widgets_values"])
+        assert all(value in values for value in node["inputs"].values() if not isinstance(value, list))
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_picture_is_dreamed_on_three_layers(comfyui: Server, seen: Seen, strength: Any) -> None:
+    graph = twin("deepdream_image")
+    scaled = only(graph, "ImageScaleToMaxDimension")
+    graph["source"] = {"class_type": "ProbeSee", "inputs": {"value": [scaled, 0]}}
+    dreams = [node_id for node_id, node in graph.items() if node["class_type"] == "DeepDreamImage"]
+    for node_id in dreams:
+        graph[f"see {node_id}"] = {"class_type": "ProbeSee", "inputs": {"value": [node_id, 0]}}
+    run = comfyui.run(graph)
+    (source,) = seen(run, Node("source"))
+    layers = []
+    for node_id in dreams:
+        (dreamed,) = seen(run, Node(f"see {node_id}"))
+        layers.append(graph[graph[node_id]["inputs"]["objective"][0]]["inputs"]["layers"])
+        assert strength(dreamed, source, layers[-1]) > 1.1
+    assert len(set(layers)) == 3
+    (saved,) = run.outputs[only(graph, "SaveImage")]["images"]
+    with Image.open(comfyui.base / "output" / saved["subfolder"] / saved["filename"]) as sheet:
+        assert sheet.size == (2 * WIDTH, 2 * HEIGHT)
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_clip_is_dreamed_with_its_sound(comfyui: Server, strength: Any, name: str) -> None:
+    graph = twin(name)
+    run = comfyui.run(graph)
+    assert run.refused is None, run.refused
+    assert run.error is None, run.error and run.error["exception_message"]
+    (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
+    dreams, sounds = decoded(comfyui.base / "output" / saved["subfolder"] / saved["filename"])
+    source, _ = decoded(comfyui.base / "input" / "video.mp4")
+    assert dreams.shape == source.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    assert sounds == 1
+    layer = graph[only(graph, "DeepDreamObjective")]["inputs"]["layers"]
+    for dreamed, frame in zip(dreams, source, strict=True):
+        assert strength(dreamed[None], frame[None], layer) > 1.2
+
+
+@pytest.mark.usefixtures("inputs")
+def test_flow_mask_and_warp_error_are_shown_for_every_frame(comfyui: Server) -> None:
+    graph = twin("flow_and_occlusion")
+    run = comfyui.run(graph)
+    assert run.refused is None, run.refused
+    assert run.error is None, run.error and run.error["exception_message"]
+    shown = {graph[node_id]["_meta"]["title"]: outputs["images"] for node_id, outputs in run.outputs.items()}
+    pictures = {
+        title: np.stack([np.asarray(Image.open(comfyui.base / "temp" / one["filename"])) for one in images])
+        for title, images in shown.items()
+    }
+    assert {batch.shape for batch in pictures.values()} == {(FRAMES, HEIGHT, WIDTH, 3)}
+    flow, mask, error = (
+        next(batch for title, batch in pictures.items() if title.startswith(kind))
+        for kind in ("Flow", "Mask", "Warp error")
+    )
+    assert flow[1:].std() > 1  # arrows, at least
+    assert mask[1:].mean() > 128  # most of a clip that only pans is to be trusted
+    inner = error[1:, 8:-8, 8:-8]
+    assert inner.mean() < 8
+
+
+def decoded(path: Path) -> tuple[np.ndarray, int]:
+    """Frames (T,H,W,3) in 0..1, and how many sound tracks there are."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return np.stack(frames).astype(np.float32) / 255, len(container.streams.audio)
