@@ -40,6 +40,7 @@ OctaveCarry: TypeAlias = Literal["detail", "picture"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 DreamCarry: TypeAlias = Literal["difference", "picture"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
+WarpEdges: TypeAlias = Literal["border", "mirror"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
 
 
@@ -127,6 +128,35 @@ class FlowPictureSettings:
 
     saturation_length: float = 0.0
     arrow_spacing: int = 32
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """How a camera moves from one frame to the next.
+
+    Args:
+        zoom_factor: The picture grows by this factor about its centre: above 1 goes in, below 1 out.
+        rotation: Degrees that the picture turns about its centre, counter-clockwise.
+        pan_x: Pixels that the picture shifts to the right.
+        pan_y: Pixels that the picture shifts down.
+    """
+
+    zoom_factor: float = 1.02
+    rotation: float = 0.5
+    pan_x: float = 0.0
+    pan_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class WarpSettings:
+    """What a warp shows where the flow points out of the picture.
+
+    Args:
+        edges: border: the colour of the nearest pixel, which draws streaks where a camera pans or moves out again
+            and again. mirror: the picture, mirrored at its edges.
+    """
+
+    edges: WarpEdges = "border"
 
 
 @dataclass(frozen=True)

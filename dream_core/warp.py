@@ -7,18 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import PictureError
-from .settings import WarpMode
+from .settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
+PADDING: dict[WarpEdges, str] = {"border": "border", "mirror": "reflection"}
+"""What grid_sample calls them."""
 
 
-def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic") -> Tensor:
+def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: WarpEdges = "border") -> Tensor:
     """Sample a tensor where the flow points: ``out(x) = tensor(x + flow(x))``.
 
     With the *backward* flow, from the current frame to the previous one, this moves anything that belongs to
     the previous frame to where it is in the current one (Jaderberg et al. 2015). What lies outside of
-    the tensor takes the value of its border, never black. Where the flow is exactly zero the tensor comes back
-    bit for bit.
+    the tensor is never black. Where the flow is exactly zero the tensor comes back bit for bit.
 
     Args:
         tensor: (B, C, H, W), floating point, any number of channels and any range: pictures, masks, flows,
@@ -27,19 +28,23 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic") -> Tensor:
         mode: "bicubic" stays sharp when a picture is warped frame after frame. It overshoots at edges
             and is not clamped, because the tensor may be a difference with negative values: clamp pictures
             afterwards. "bilinear" keeps the range and suits masks and flows.
+        edges: what lies outside: "border", the value of the nearest pixel, or "mirror", the tensor mirrored at
+            the centres of its outermost pixels.
 
     Returns:
         (B, C, H, W) in the tensor's own type; the arithmetic is at least float32.
 
     Raises:
-        PictureError: the shapes or types do not fit, or the mode is unknown.
+        PictureError: the shapes or types do not fit, or mode or edges are unknown.
     """
     check_flow(flow, like=tensor)
     if mode not in WARP_MODES:
         raise PictureError(f"expected warp mode {' or '.join(WARP_MODES)}, got {mode!r}")
+    if edges not in PADDING:
+        raise PictureError(f"expected warp edges {' or '.join(PADDING)}, got {edges!r}")
     exact = torch.promote_types(tensor.dtype, torch.float32)
     grid = _sampling_grid(flow.to(exact))
-    warped = sample(tensor.to(exact), grid, mode=mode, padding_mode="border", align_corners=True)
+    warped = sample(tensor.to(exact), grid, mode=mode, padding_mode=PADDING[edges], align_corners=True)
     still = (flow == 0).all(dim=1, keepdim=True)
     return torch.where(still, tensor, warped.to(tensor.dtype))
 

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import host
 from .blend import TemporalBlend
+from .camera import CameraFlow
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
 from .flow_picture import FlowPicture
@@ -23,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     DreamObjective,
     Dream,
     OpticalFlow,
+    CameraFlow,
     OcclusionMask,
     FlowWarp,
     FlowPicture,

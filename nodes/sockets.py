@@ -45,4 +45,4 @@ class Flow:
 
 def check_flow(flow: Any) -> Flow:
     """Raise a WireError unless this is a `Flow`: other packs have a FLOW of their own."""
-    return expect(flow, Flow, name="flow", source="Optical Flow or DeepDream Video")
+    return expect(flow, Flow, name="flow", source="Optical Flow, Camera Flow or DeepDream Video")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.settings import TemporalSettings, WarpMode
+from ..dream_core.settings import TemporalSettings, WarpEdges, WarpMode, WarpSettings
 from ..dream_core.warp import resize_flow, warp
 from . import host
 from .batches import compute, match
@@ -49,7 +50,9 @@ class FlowWarp(io.ComfyNode):
                     tooltip="IMAGE, MASK or LATENT to move: one for each flow, or one for all. Of a video latent "
                     "(batch of 1), each latent frame is an entry.",
                 ),
-                FlowSocket.Input("flow", tooltip="From Optical Flow: one for each entry, or one for all."),
+                FlowSocket.Input(
+                    "flow", tooltip="From Optical Flow or Camera Flow: one for each entry, or one for all."
+                ),
                 *widgets(TemporalSettings, leave_out=NO_WIDGET),
                 io.Boolean.Input(
                     "from_previous",
@@ -57,6 +60,7 @@ class FlowWarp(io.ComfyNode):
                     tooltip="Off: entry i is moved by flow i. On: the entry before it is, for a clip with its own "
                     "flow, so that the result looks like entry i; the first stays as it is.",
                 ),
+                *widgets(WarpSettings),
             ],
             outputs=[
                 io.MatchType.Output(
@@ -78,34 +82,49 @@ class FlowWarp(io.ComfyNode):
     ) -> io.NodeOutput:
         """Move."""
         with host.working():
-            mode = settings_from(TemporalSettings, values, leave_out=NO_WIDGET).warp
+            how = _How(
+                settings_from(TemporalSettings, values, leave_out=NO_WIDGET).warp,
+                settings_from(WarpSettings, values).edges,
+                from_previous,
+            )
             flow = check_flow(flow)
             if isinstance(input, dict):
-                return io.NodeOutput(_warp_latent(input, flow, mode, from_previous=from_previous))
+                return io.NodeOutput(_warp_latent(input, flow, how))
             if isinstance(input, Tensor) and input.ndim < 4:
                 masks = from_mask(input, name="input")
-                return io.NodeOutput(to_mask(_warp(masks, flow, "bilinear", from_previous=from_previous)))
-            return io.NodeOutput(_warp_image(input, flow, mode, from_previous=from_previous))
+                return io.NodeOutput(to_mask(_warp(masks, flow, how.for_masks())))
+            return io.NodeOutput(_warp_image(input, flow, how))
 
 
-def _warp_image(image: Tensor, flow: Flow, mode: WarpMode, *, from_previous: bool) -> Tensor:
-    colors = _warp(from_image(image, name="input"), flow, mode, from_previous=from_previous, clamp=True)
+@dataclass(frozen=True)
+class _How:
+    """The widgets' values."""
+
+    mode: WarpMode
+    edges: WarpEdges
+    from_previous: bool
+
+    def for_masks(self) -> _How:
+        return replace(self, mode="bilinear")
+
+
+def _warp_image(image: Tensor, flow: Flow, how: _How) -> Tensor:
+    colors = _warp(from_image(image, name="input"), flow, how, clamp=True)
     alpha = alpha_of(image)
     if alpha is not None:
-        channel = alpha.movedim(-1, 1)  # BHWC -> BCHW
-        alpha = _warp(channel, flow, mode, from_previous=from_previous, clamp=True).movedim(1, -1)
+        alpha = _warp(alpha.movedim(-1, 1), flow, how, clamp=True).movedim(1, -1)  # BHWC -> BCHW and back
     return to_image(colors, alpha=alpha)
 
 
-def _warp_latent(latent: Latent, flow: Flow, mode: WarpMode, *, from_previous: bool) -> Latent:
+def _warp_latent(latent: Latent, flow: Flow, how: _How) -> Latent:
     samples, noise_mask = from_latent(latent)
-    warped = _warp(samples, flow, mode, from_previous=from_previous)
+    warped = _warp(samples, flow, how)
     if noise_mask is not None:
-        noise_mask = _warp(noise_mask, flow, "bilinear", from_previous=from_previous)
+        noise_mask = _warp(noise_mask, flow, how.for_masks())
     return to_latent(latent, warped, noise_mask)
 
 
-def _warp(tensor: Tensor, flow: Flow, mode: WarpMode, *, from_previous: bool, clamp: bool = False) -> Tensor:
+def _warp(tensor: Tensor, flow: Flow, how: _How, *, clamp: bool = False) -> Tensor:
     """(B,C,H,W) -> (B,C,H,W) in the tensor's type on the CPU, entry by entry."""
     count, (entries, flows) = match(input=tensor, flow=flow.backward)
     height, width = tensor.shape[-2:]
@@ -113,13 +132,13 @@ def _warp(tensor: Tensor, flow: Flow, mode: WarpMode, *, from_previous: bool, cl
     shape = (count, *tensor.shape[1:])
     moved = torch.empty(shape, dtype=tensor.dtype, memory_format=torch.channels_last)  # as an IMAGE lies
     for index in range(count):
-        source = max(0, index - from_previous)
+        source = max(0, index - how.from_previous)
         entry = compute(entries[source : source + 1])
-        if index or not from_previous:
+        if index or not how.from_previous:
             vectors = compute(flows[index : index + 1])
             if vectors.shape[-2:] != (height, width):
                 vectors = resize_flow(vectors, (height, width))
-            entry = warp(entry, vectors, mode=mode)
+            entry = warp(entry, vectors, mode=how.mode, edges=how.edges)
         moved[index] = entry.clamp(0, 1)[0] if clamp else entry[0]
         progress.update(index + 1, count)
     return moved

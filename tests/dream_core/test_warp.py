@@ -38,6 +38,20 @@ def test_outside_is_the_border_and_never_black(mode: str) -> None:
     torch.testing.assert_close(moved, torch.full_like(moved, 0.9))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_outside_may_be_a_mirror(mode: str) -> None:
+    row = torch.tensor([0.1, 0.2, 0.4, 0.8]).view(1, 1, 1, 4)
+    moved = warp(row, constant_flow(2, 0, 1, 4), mode=mode, edges="mirror")
+    torch.testing.assert_close(moved.flatten(), torch.tensor([0.4, 0.8, 0.4, 0.2]))
+    far = warp(row, constant_flow(-6, 0, 1, 4), mode=mode, edges="mirror")  # mirrored again
+    torch.testing.assert_close(far, row)
+
+
+def test_unknown_edges_are_refused() -> None:
+    with pytest.raises(PictureError, match="expected warp edges border or mirror, got 'wrap'"):
+        warp(torch.rand(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), edges="wrap")  # type: ignore[arg-type]
+
+
 def test_bilinear_halfway() -> None:
     row = torch.tensor([0.0, 1.0, 4.0]).view(1, 1, 1, 3)
     moved = warp(row, constant_flow(0.5, 0, 1, 3), mode="bilinear")

@@ -1,4 +1,4 @@
-"""The nodes of flow: estimate, mask, warp, picture, blend."""
+"""The nodes of flow: estimate, compute, mask, warp, picture, blend."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ SIZE = (48, 64)
 def nodes(pack: Any) -> SimpleNamespace:
     return SimpleNamespace(
         OpticalFlow=pack("nodes.flow").OpticalFlow,
+        CameraFlow=pack("nodes.camera").CameraFlow,
         OcclusionMask=pack("nodes.mask").OcclusionMask,
         FlowWarp=pack("nodes.warp").FlowWarp,
         FlowPicture=pack("nodes.flow_picture").FlowPicture,
@@ -229,6 +230,37 @@ def test_frames_that_do_not_fit_are_named(
         run(nodes.OpticalFlow, optical_flow=dis, frames=frames, previous=previous, **FLOW)
 
 
+# Camera Flow
+
+
+CAMERA = {"zoom_factor": 1.1, "rotation": 3.0, "pan_x": 2.0, "pan_y": -1.0}
+
+
+def test_a_camera_has_the_cores_flow_for_each_picture(nodes: Any, run: Any, pack: Any) -> None:
+    (flow,) = run(nodes.CameraFlow, image=clip(3), **CAMERA)
+    camera = pack("dream_core.settings").CameraSettings(**CAMERA)
+    backward, forward = pack("dream_core.camera").camera_flow(SIZE, camera)
+    assert torch.equal(flow.backward, backward.expand(3, 2, *SIZE))
+    assert torch.equal(flow.forward, forward.expand(3, 2, *SIZE))
+
+
+def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any) -> None:
+    frames = clip(2)
+    (flow,) = run(nodes.CameraFlow, image=frames, **{**CAMERA, "pan_x": 12.0})
+    before = moved(nodes, run, frames, flow.backward)
+    (masks,) = run(
+        nodes.OcclusionMask,
+        flow=flow,
+        frames=before,
+        previous=frames,
+        **{**CHECKS, "check_brightness": False},
+    )
+    assert not masks[..., :6].any()  # what the pan has laid open
+    assert masks[..., 20:-8].mean() > 0.9
+    (picture,) = run(nodes.FlowPicture, flow=flow, **SHOWN)
+    assert picture.shape == frames.shape
+
+
 # Occlusion Mask
 
 
@@ -284,6 +316,16 @@ def test_a_picture_is_warped_as_in_the_pipeline(nodes: Any, run: Any, pack: Any,
     assert torch.equal(planes(moved(nodes, run, image, flow, warp=mode)), expected.clamp(0, 1))
     if mode == "bicubic":
         assert expected.max() > 1  # so that clamping is seen
+
+
+def test_edges_may_be_mirrored(nodes: Any, run: Any) -> None:
+    image = torch.rand(1, *SIZE, 4)
+    flow = constant_flow(-5, 0)
+    for channels in (image, image[..., :3]):
+        mirrored = moved(nodes, run, channels, flow, edges="mirror")
+        torch.testing.assert_close(mirrored[:, :, :5], channels[:, :, 1:6].flip(2), rtol=0, atol=1e-5)
+        border = moved(nodes, run, channels, flow)
+        torch.testing.assert_close(border[:, :, :5], channels[:, :, :1].expand_as(border[:, :, :5]))
 
 
 def test_transparency_moves_along(nodes: Any, run: Any) -> None:
@@ -546,7 +588,9 @@ def test_another_packs_flow_is_refused_by_name(
         (nodes.FlowWarp, {"input": clip(2), "from_previous": False, "warp": "bilinear"}),
         (nodes.FlowPicture, SHOWN),
     ):
-        with pytest.raises(wire_error, match="flow from Optical Flow or DeepDream Video, got Tensor"):
+        with pytest.raises(
+            wire_error, match="flow from Optical Flow, Camera Flow or DeepDream Video, got Tensor"
+        ):
             run(node, flow=torch.zeros(2, 2, *SIZE), **given)
 
 

@@ -21,6 +21,8 @@ CLASSES = (
     "TemporalSettings",
     "OcclusionSettings",
     "FlowPictureSettings",
+    "CameraSettings",
+    "WarpSettings",
 )
 FLOW_LEFT_OUT = ("flow", "flow_file")
 PACKS = hypothesis_settings(
@@ -170,6 +172,8 @@ def check(pack: Pack, field: str, value: float) -> None:
         flow.check_flow(core.FlowSettings(**changes))
     elif hasattr(core.OcclusionSettings(), field):
         occlusion.check_occlusion(core.OcclusionSettings(**changes))
+    elif hasattr(core.CameraSettings(), field):
+        pack("dream_core.camera").camera_flow((4, 4), core.CameraSettings(**changes))
     elif hasattr(core.TemporalSettings(), field):
         temporal = core.TemporalSettings(independent=True, **changes)
         options = {"settings": core.DreamSettings(), "occlusion": core.OcclusionSettings()}
@@ -178,7 +182,7 @@ def check(pack: Pack, field: str, value: float) -> None:
         raise errors.SettingsError(f"no check is known for {field}")
 
 
-FREE_BELOW = {"dream_weight", "tv_weight", "l2_weight", "zoom"}
+FREE_BELOW = {"dream_weight", "tv_weight", "l2_weight", "zoom", "rotation", "pan_x", "pan_y"}
 """Fields that may be anything, so that their ranges end somewhere far beyond use."""
 
 SHOWN_ONLY = {"saturation_length", "arrow_spacing"}
