@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from comfyui_server import PACK, Server, find
@@ -64,6 +65,17 @@ def test_every_input_and_output_has_a_tooltip(nodes: dict[str, Any]) -> None:
         if not tooltip
     ]
     assert bare == []
+
+
+def test_every_shown_node_has_a_help_page_and_its_picture(comfyui: Server, nodes: dict[str, Any]) -> None:
+    """The page asks for them there: frontend's nodeHelpService."""
+    folder = f"http://127.0.0.1:{comfyui.port}/extensions/{PACK}/docs"
+    for name in (name for name, info in nodes.items() if not info.get("dev_only")):
+        with urlopen(f"{folder}/{name}.md") as answer:
+            text = answer.read().decode()
+        (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
+        with urlopen(f"{folder}/{picture}") as answer:
+            assert answer.headers.get_content_type() == "image/jpeg"
 
 
 def test_the_standin_promises_nothing_that_comfyui_does_not_hold(comfyui: Server) -> None:

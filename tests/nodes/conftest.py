@@ -12,41 +12,22 @@ The pack has its own copy of the library: take classes to compare with, such as 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import load_pack
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[2]
-STANDIN = ROOT / "tests" / "standin"
-NAME = "pack-under any name 2"
-
-
-def _load(name: str, path: Path, **options: Any) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path, **options)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
 def pack() -> Callable[[str], ModuleType]:
     """`pack("nodes.flow")` imports a module of the pack."""
-    sys.path.insert(0, str(STANDIN))  # for comfy_api
-    _load(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    standin = _load(f"{NAME}.nodes.host", STANDIN / "host.py")
-    importlib.import_module(f"{NAME}.nodes").host = standin  # type: ignore[attr-defined]
-    return lambda name: importlib.import_module(f"{NAME}.{name}")
+    load_pack.load()
+    return load_pack.pack
 
 
 @pytest.fixture(autouse=True)
