@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dream_core.blend import add_difference
+from dream_core.camera import camera_flow as exact_flow
 from dream_core.dream import dream
 from dream_core.flow import FlowEstimator
 from dream_core.flow_picture import draw_arrows, flow_picture
@@ -26,6 +27,7 @@ from dream_core.models.dream_model import DreamModel
 from dream_core.pipeline import PipelineSettings, load_dreamer, load_estimator, load_models
 from dream_core.plot import plot
 from dream_core.settings import (
+    CameraSettings,
     DeviceSettings,
     DreamSettings,
     FlowName,
@@ -34,6 +36,7 @@ from dream_core.settings import (
     ModelName,
     ModelSettings,
     ObjectiveSettings,
+    OctaveSettings,
     TemporalSettings,
 )
 from dream_core.temporal import DreamedFrame
@@ -50,6 +53,8 @@ SIDE = 384
 LAYER = "petals"
 SHOWN = (1, 30, 75)
 """Frames of the clip."""
+FLIGHT = (0, 20, 40)
+"""Frames of a flight into a still picture."""
 PAIR = (60, 65)
 """Two frames so far apart that the motion from one to the other shows at this size."""
 
@@ -105,6 +110,17 @@ def flow_warp() -> Image.Image:
     before = dreamed(PAIR[0], layer=LAYER)
     moved = warp(before, flow()).clamp(0, 1)
     return _rows([{"dream of the frame before": before, "output": moved}])
+
+
+def camera_flow() -> Image.Image:
+    """Camera Flow: a flight into a still picture."""
+    picture = dreamed(0, layer=LAYER)
+    backward, _ = exact_flow((picture.shape[-2], picture.shape[-1]), CameraSettings())
+    flight = {FLIGHT[0]: picture}
+    for index in range(1, FLIGHT[-1] + 1):
+        moved = warp(picture, backward, edges="mirror").clamp(0, 1)
+        picture = flight[index] = _dream(moved, network("fractal"), LAYER, steps=2)
+    return _rows([{f"frame {index}": flight[index] for index in FLIGHT}])
 
 
 def temporal_blend() -> Image.Image:
@@ -168,6 +184,7 @@ PICTURES: tuple[Callable[[], Image.Image], ...] = (
     flow_pictures,
     mask,
     flow_warp,
+    camera_flow,
     temporal_blend,
     temporal_loop,
     dreamed_video,
@@ -213,8 +230,15 @@ def estimator(name: FlowName) -> FlowEstimator:
 @cache
 def dreamed(index: int, *, model: ModelName = "fractal", layer: str = "") -> Tensor:
     """A frame dreamed by itself, on a layer or on the network's default."""
+    return _dream(frame(index), network(model), layer)
+
+
+def _dream(
+    picture: Tensor, model: DreamModel, layer: str, steps: int = OctaveSettings.octave_steps
+) -> Tensor:
     objective = ObjectiveSettings(layers=(layer,) if layer else ())
-    return dream(frame(index), [network(model)], settings=DreamSettings(objective=objective))
+    settings = DreamSettings(objective=objective, octave=OctaveSettings(octave_steps=steps))
+    return dream(picture, [model], settings=settings)
 
 
 @cache
