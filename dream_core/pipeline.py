@@ -11,9 +11,10 @@ import torch
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dream import DreamCallback
 from .flow import FlowEstimator, load_flow
-from .memory import free_cached, step_with_smaller_tiles
+from .memory import free_cached
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
+from .seamless import dream_frames
 from .settings import (
     DeviceSettings,
     DreamSettings,
@@ -110,8 +111,7 @@ def dream_clip(
         on_frame: told about every frame once it is written.
         on_step: told about every gradient step.
     """
-    for frame in clip:
-        step = step_with_smaller_tiles(dreamer, frame.picture[None], free=free_cached, on_step=on_step)
+    for frame, step in dream_frames(clip, dreamer, free=free_cached, on_step=on_step):
         output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
         if keep:
             _keep(keep, frame.index, step)

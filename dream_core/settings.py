@@ -197,6 +197,10 @@ class TemporalSettings:
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
+        loop: Let the last frame lead into the first, for clips that are played over and over. The last frames are
+            also dreamed backwards from the first one, and the dream fades over from the one to the other.
+        loop_frames: How many of the last frames --loop fades over, at least 1. More change less at a time; a clip
+            with fewer fades over all but its first.
     """
 
     blend: float = 0.05
@@ -205,6 +209,8 @@ class TemporalSettings:
     cuts: bool = True
     independent: bool = False
     warp: WarpMode = "bicubic"
+    loop: bool = False
+    loop_frames: int = 12
 
 
 @dataclass(frozen=True)

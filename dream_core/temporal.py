@@ -94,6 +94,7 @@ class TemporalDreamer:
         check_choice("--carry", temporal.carry, get_args(DreamCarry))
         check_choice("--warp", temporal.warp, WARP_MODES)
         check_number("--carried-steps", temporal.carried_steps, least=0)
+        check_number("--loop-frames", temporal.loop_frames, least=1)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
                 f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
@@ -110,10 +111,28 @@ class TemporalDreamer:
         self.occlusion = occlusion
         self.objective = objective
         self._previous: DreamedFrame | None = None
+        self._direction = 1
 
     def reset(self) -> None:
         """Forget the frame before, as at a cut: the next frame is dreamed from itself."""
         self._previous = None
+
+    def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
+        """A dreamer like this one for frames in reversed time, which goes on from a dreamed frame.
+
+        Its zoom moves the other way. This one's state stays as it is.
+        """
+        other = TemporalDreamer(
+            self.models,
+            self.flow,
+            settings=self.settings,
+            temporal=self.temporal,
+            occlusion=self.occlusion,
+            objective=self.objective,
+        )
+        other._previous = replace(dreamed, carried=None)
+        other._direction = -self._direction
+        return other
 
     def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> DreamedFrame:
         """Dream the next frame of the clip.
@@ -164,7 +183,8 @@ class TemporalDreamer:
         )
 
     def _moved(self, picture: Tensor, backward: Tensor) -> Tensor:
-        zoomed = zoom(picture, self.settings.picture.zoom, self.settings.picture.zoom_mode)
+        amount = self._direction * self.settings.picture.zoom
+        zoomed = zoom(picture, amount, self.settings.picture.zoom_mode)
         return warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1)
 
     def _start(self, frame: Tensor, carried: Carried) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..dream_core.dream import DreamStep
 from ..dream_core.errors import SettingsError
-from ..dream_core.memory import step_with_smaller_tiles
+from ..dream_core.seamless import dream_frames
 from ..dream_core.settings import FlowSettings, OcclusionSettings, TemporalSettings
 from ..dream_core.temporal import DreamedFrame, TemporalDreamer
+from ..dream_core.video import Frame
 from . import host
 from .dream import build, dream_settings, dream_widgets
 from .estimators import estimator_for
@@ -48,7 +49,7 @@ def pipeline_inputs() -> list[io.Input]:
 
 
 class Pipeline:
-    """A dreamer on ComfyUI's device that steps from frame to frame, shows how it goes and survives small memory.
+    """A dreamer on ComfyUI's device that shows how it goes and survives small memory.
 
     Args:
         dream_model, optical_flow: from the loaders.
@@ -77,7 +78,8 @@ class Pipeline:
             )
         self._patchers = (dream_model, optical_flow)
         self._progress = host.Progress()
-        self._count, self._done = count, 0
+        again = min(temporal.loop_frames, count - 1) if temporal.loop else 0
+        self._count, self._done = count + again, 0
         model = model_of(dream_model)
         flow = None
         if not temporal.independent:
@@ -92,16 +94,15 @@ class Pipeline:
             objective=build(objective, model),
         )
 
-    def step(self, frame: Tensor) -> DreamedFrame:
-        """Dream the next frame, (1,3,H,W)."""
-        dreamed = step_with_smaller_tiles(self._dreamer, frame, free=self._free, on_step=self._tell)
-        self._done += 1
-        return dreamed
+    def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
+        """Dream the frames of a clip, see `dream_frames`."""
+        return dream_frames(clip, self._dreamer, free=self._free, on_step=self._tell)
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.
         count = max(self._count, self._done + 1)
         self._progress.update(self._done * step.total + step.done, count * step.total, step.picture)
+        self._done += step.done == step.total
 
     def _free(self) -> None:
         host.free_memory()
@@ -173,14 +174,19 @@ class DeepDreamVideo(io.ComfyNode):
             dreams = torch.empty(count, height, width, 3)
             flow = torch.zeros(count if flow_and_masks else 0, 2, height, width)
             masks = torch.ones(count if flow_and_masks else 0, height, width)
-            for index in range(count):
-                dreamed = pipeline.step(frames[index : index + 1].contiguous())
-                dreams[index] = to_image(dreamed.dream)[0]
+            for frame, dreamed in pipeline.dream(_clip(frames)):
+                dreams[frame.index] = to_image(dreamed.dream)[0]
                 if dreamed.carried and flow_and_masks:
-                    flow[index] = dreamed.carried.flow[0]
-                    masks[index] = dreamed.carried.reliable[0, 0]
+                    flow[frame.index] = dreamed.carried.flow[0]
+                    masks[frame.index] = dreamed.carried.reliable[0, 0]
         alpha = alpha_of(images)
         dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
         if not flow_and_masks:
             return io.NodeOutput(dreams, host.blocker(), host.blocker())
         return io.NodeOutput(dreams, Flow(flow), masks)
+
+
+def _clip(frames: Tensor) -> Iterator[Frame]:
+    """A batch (B,3,H,W) as a clip of one frame per unit of time."""
+    for index, picture in enumerate(frames):
+        yield Frame(picture.contiguous(), time=index, duration=1, index=index)

@@ -120,12 +120,9 @@ class DeepDreamVideoFile(io.ComfyNode):
                 sound=clip.sound if sound else None,
             )
             try:
-                for frame in takewhile(lambda frame: not seconds or frame.time < seconds, clip):
-                    output.write(
-                        pipeline.step(frame.picture[None]).dream.cpu(),
-                        time=frame.time,
-                        duration=frame.duration,
-                    )
+                wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)
+                for frame, dreamed in pipeline.dream(wanted):
+                    output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
                 output.finish()
             except BaseException:  # Cancel is no Exception
                 _keep_what_is_done(output)

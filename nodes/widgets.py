@@ -70,6 +70,7 @@ RANGES = {
     "mask_softness": Range(0, 1, 0.001),
     "blend": Range(0, 1, 0.05),
     "carried_steps": Range(0, 10_000, 1),
+    "loop_frames": Range(1, 10_000, 1),
 }
 
 COUNT = "channel_count"

@@ -409,6 +409,19 @@ def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
 
 
+def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(zoom=10.0))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    undisturbed = run(machine, frames)[2]
+    machine.reset()
+    first, second = run(machine, frames[:2])
+    back = machine.backwards_from(first).step(frames[2:])
+    torch.testing.assert_close(back.dream, zoom(first.dream, -10.0, "percent").clamp(0, 1))
+    assert not torch.equal(second.dream, first.dream)
+    assert torch.equal(machine.step(frames[2:]).dream, undisturbed.dream)
+
+
 def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
     settings = replace(STILL, picture=PictureSettings(original_colors=True))

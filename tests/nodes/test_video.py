@@ -1,0 +1,175 @@
+"""DeepDream Video and DeepDream Video File: the same dreams as the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+Pack = Callable[[str], ModuleType]
+Run = Callable[..., Any]
+
+SIZE = (64, 80)
+NODES = ["DeepDreamVideo", "DeepDreamVideoFile"]
+QUICK = {
+    "octave_mode": {"octave_mode": "normal", "octaves": 1, "octave_scale": 0.7},
+    "octave_steps": 4,
+    "carried_steps": 2,
+    "jitter": 4,
+}
+LOOP = {"loop": True, "loop_frames": 3}
+
+
+def defaults(inputs: list[Any]) -> dict[str, Any]:
+    """What a graph holds that names nothing advanced."""
+    values: dict[str, Any] = {}
+    for one in inputs:
+        if one.io_type == "COMFY_DYNAMICCOMBO_V3":
+            first = one.options[0]
+            values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
+        elif hasattr(one, "default") and (not one.optional or one.id in ("flow_and_masks", "quality", "sound")):
+            values[one.id] = one.default
+    return values
+
+
+@pytest.fixture(scope="module")
+def networks(pack: Pack) -> dict[str, Any]:
+    """SqueezeNet with random weights and DIS, on wires."""
+    spec = pack("dream_core.models.registry").MODELS["squeezenet1_1"]
+    torch.manual_seed(3)
+    host = pack("nodes.host")
+    network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
+    return {
+        "dream_model": host.hold(host.Held(network)),
+        "optical_flow": host.hold(pack("dream_core.flow").DisNetwork()),
+    }
+
+
+@pytest.fixture
+def frames(pack: Pack) -> Tensor:
+    """(6,3,64,80): shapes that move to and fro."""
+    synthetic = pack("dream_core.synthetic")
+    scene = synthetic.Scene(speed=2)
+    there = synthetic.synthetic_clip(frames=4, height=SIZE[0], width=SIZE[1], seed=3, scene=scene).frames
+    return torch.cat([there, there[1:3].flip(0)])
+
+
+@pytest.fixture
+def file(pack: Pack, frames: Tensor, tmp_path: Path) -> Path:
+    """The clip as a file."""
+    settings = pack("dream_core.settings").OutputSettings(quality=0, pixel_format="yuv444p")
+    path = tmp_path / "clip.mp4"
+    with pack("dream_core.video").open_output(path, size=SIZE, fps=Fraction(10), settings=settings) as output:
+        for frame in frames:
+            output.write(frame)
+    return path
+
+
+@pytest.fixture
+def dream(pack: Pack, run: Run, networks: dict[str, Any], frames: Tensor, file: Path) -> Run:
+    """`dream("DeepDreamVideo", loop=True)`: (B,3,H,W)."""
+    batch, streamed = pack("nodes.video").DeepDreamVideo, pack("nodes.video_file").DeepDreamVideoFile
+
+    def dream(name: str, **changed: Any) -> Tensor:
+        node = batch if name == "DeepDreamVideo" else streamed
+        values = {**defaults(node.define_schema().inputs), **networks, **QUICK, **changed}
+        if node is batch:
+            images, *_ = run(node, **{**values, "images": frames.movedim(1, -1)})
+            return images.movedim(-1, 1)
+        video = pack("nodes.video_file").InputImpl.VideoFromFile(str(file))
+        (dreamed,) = run(node, **{**values, "video": video, "size": 0})
+        return read(pack, Path(dreamed.get_stream_source()))
+
+    return dream
+
+
+def read(pack: Pack, path: Path) -> Tensor:
+    settings = pack("dream_core.settings").InputSettings(size=0)
+    with pack("dream_core.video").open_clip(path, settings=settings) as clip:
+        return torch.stack([frame.picture for frame in clip])
+
+
+def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **temporal: Any) -> Tensor:
+    core, seamless = pack("dream_core.settings"), pack("dream_core.seamless")
+    dreamer = pack("dream_core.temporal").TemporalDreamer(
+        [networks["dream_model"].model.network],
+        pack("nodes.estimators").estimator_for(networks["optical_flow"], core.FlowSettings()),
+        settings=core.DreamSettings(
+            octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
+        ),
+        temporal=core.TemporalSettings(carried_steps=2, **temporal),
+        occlusion=core.OcclusionSettings(),
+    )
+    source = [
+        pack("dream_core.video").Frame(picture, index, 1, index) for index, picture in enumerate(clip.clone())
+    ]
+    return torch.cat([step.dream for _, step in seamless.dream_frames(source, dreamer, free=lambda: None)])
+
+
+@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+def test_a_batch_is_dreamed_as_by_the_library(
+    pack: Pack, networks: dict[str, Any], frames: Tensor, dream: Run, values: dict[str, Any]
+) -> None:
+    assert torch.equal(dream("DeepDreamVideo", **values), by_the_library(pack, networks, frames, **values))
+
+
+@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+def test_a_file_is_dreamed_as_by_the_library(
+    pack: Pack, networks: dict[str, Any], file: Path, dream: Run, values: dict[str, Any]
+) -> None:
+    expected = by_the_library(pack, networks, read(pack, file), **values)
+    found = dream("DeepDreamVideoFile", quality=0, **values)
+    # Lossless but for the colours, which H.264 halves.
+    assert (found.mean(1) - expected.mean(1)).abs().mean() < 0.02
+    assert found.shape == expected.shape
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_loop_changes_the_last_frames_alone(dream: Run, name: str) -> None:
+    plain, loop = dream(name, quality=0), dream(name, quality=0, **LOOP)
+    changed = (plain - loop).abs().mean(dim=(1, 2, 3))
+    assert changed[:3].max() == 0
+    assert changed[4:].min() > 0.001  # at its turn the clip comes from its first frame alike on both ways
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+def test_progress_reaches_its_end(dream: Run, host: Any, name: str, values: dict[str, Any]) -> None:
+    dream(name, **values)
+    shares = [done / total for done, total, _ in host.progress]
+    assert shares[-1] == 1
+    assert max(shares[:-1]) < 1
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_warning_of_the_loop_is_told_on_the_node_in_its_words(dream: Run, host: Any, name: str) -> None:
+    dream(name, independent=True, **LOOP)
+    assert host.told == ["loop does nothing with independent: no frame leads into another"]
+
+
+def test_cancel_while_the_loop_is_closed_keeps_what_is_done(
+    pack: Pack, dream: Run, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in the second dream in reversed time, when three frames are done."""
+    module = pack("nodes.host")
+    update, seen = module.Progress.update, []
+
+    def cancel(self: Any, done: int, total: int, picture: Tensor | None = None) -> None:
+        seen.append(done)
+        host.interrupted = len(seen) == 4 + 2 + 2 + 2 + 1
+        update(self, done, total, picture)
+
+    monkeypatch.setattr(module.Progress, "update", cancel)
+    with pytest.raises(module.Interrupted):
+        dream("DeepDreamVideoFile", **LOOP)
+    (path,) = (host.folder / "temp").glob("*.mp4")
+    assert len(read(pack, path)) == 3
+    assert host.told == [
+        f"stopped: the 3 frames that are done are in {path} until ComfyUI starts again",
+    ]
