@@ -17,7 +17,7 @@ from .temporal import DreamedFrame, TemporalDreamer
 from .video import Frame
 
 MOST_GAIN = 2**0.5
-"""What makes up for mixing equal parts of two patterns that are unrelated. Opposite ones would need any amount."""
+"""What a mix of two unrelated patterns in equal parts needs. Opposite ones leave nothing that could be strengthened."""
 
 Step = Callable[[TemporalDreamer, Tensor], DreamedFrame]
 
@@ -63,8 +63,8 @@ def dream_frames(
 def crossfade(frame: Tensor, dream: Tensor, other: Tensor, share: float) -> Tensor:
     """Mix two dreams of a frame without a loss of strength on the way.
 
-    ``frame + gain * ((1 - share) * (dream - frame) + share * (other - frame))``, clamped to 0..1. Patterns that differ
-    cancel out in part; the gain gives the mix a root mean square between theirs.
+    ``frame + gain * lerp(dream - frame, other - frame, share)``, clamped to 0..1. Patterns that differ cancel out in
+    part; the gain brings the mix to the root mean square that lies between theirs.
 
     Args:
         frame, dream, other: (1,3,H,W) in 0..1.
@@ -103,16 +103,17 @@ def _dream_loop(
         if len(ahead) > dreamer.temporal.loop_frames:
             frame = ahead.popleft()
             yield frame, step(dreamer, frame.picture)
-    ending = _dream_back(ahead, dreamer.backwards_from(first), step)
-    fading, behind_cut = len(ending), False
+    ends = _dream_back(ahead, dreamer.backwards_from(first), step)
+    fading, behind_cut = len(ends), False
     while ahead:
         frame = ahead.popleft()
         dreamed = step(dreamer, frame.picture)
-        if len(ahead) < len(ending):
+        if len(ahead) < fading:
+            # Behind a cut no dream came over that would have to fade away.
             behind_cut = behind_cut or dreamed.carried is None
             share = 1 if behind_cut else 1 - len(ahead) / fading
-            other = ending.popleft().to(dreamed.dream.device)
-            dreamed = replace(dreamed, dream=crossfade(dreamed.frame, dreamed.dream, other, share))
+            end = ends.popleft().to(dreamed.dream.device)
+            dreamed = replace(dreamed, dream=crossfade(dreamed.frame, dreamed.dream, end, share))
         yield frame, dreamed
 
 

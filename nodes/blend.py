@@ -14,9 +14,9 @@ from ..dream_core.settings import TemporalSettings
 from . import host
 from .batches import check_same_size, compute, match
 from .pictures import alpha_of, from_image, from_mask, to_image
-from .widgets import settings_from, widgets
+from .widgets import all_but, settings_from, widgets
 
-NO_WIDGET = ("carried_steps", "carry", "cuts", "independent", "warp")
+NO_WIDGET = all_but(TemporalSettings, "blend")
 
 
 class TemporalBlend(io.ComfyNode):

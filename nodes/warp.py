@@ -16,9 +16,9 @@ from .batches import compute, match
 from .latents import Latent, from_latent, to_latent
 from .pictures import alpha_of, from_image, from_mask, to_image, to_mask
 from .sockets import Flow, FlowSocket, check_flow
-from .widgets import settings_from, widgets
+from .widgets import all_but, settings_from, widgets
 
-NO_WIDGET = ("blend", "carried_steps", "carry", "cuts", "independent")
+NO_WIDGET = all_but(TemporalSettings, "warp")
 
 
 class FlowWarp(io.ComfyNode):

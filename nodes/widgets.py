@@ -171,6 +171,11 @@ def settings_from(
     return cls(**given)
 
 
+def all_but(cls: type[Any], *names: str) -> tuple[str, ...]:
+    """The fields of a class of settings without these few, to leave out where only these have widgets."""
+    return tuple(name for name in _fields(cls) if name not in names)
+
+
 def tooltip(cls: type[Any], name: str) -> str:
     """What a field's docstring says of it, in the nodes' words."""
     return _texts(cls.__doc__ or "")[name]

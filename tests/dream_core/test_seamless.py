@@ -239,7 +239,9 @@ def test_no_more_frames_are_alive_than_fade_over(make: Callable[..., TemporalDre
         pictures.append(weakref.ref(dreamed.dream))
         del dreamed
     assert len(alive) == 40
-    assert max(alive) <= 5 + 5  # those read ahead; the first and the last, as they came and dreamed; a new one
+    assert (
+        max(alive) <= 5 + 5
+    )  # those read ahead; the first and the last, as they came and dreamed; a new one
     assert max(alive[20:]) == max(alive[:20])
 
 

@@ -33,7 +33,9 @@ def defaults(inputs: list[Any]) -> dict[str, Any]:
         if one.io_type == "COMFY_DYNAMICCOMBO_V3":
             first = one.options[0]
             values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
-        elif hasattr(one, "default") and (not one.optional or one.id in ("flow_and_masks", "quality", "sound")):
+        elif hasattr(one, "default") and (
+            not one.optional or one.id in ("flow_and_masks", "quality", "sound")
+        ):
             values[one.id] = one.default
     return values
 
