@@ -17,7 +17,7 @@ from .temporal import DreamedFrame, TemporalDreamer
 from .video import Frame
 
 MOST_GAIN = 2**0.5
-"""What a mix of two unrelated patterns in equal parts needs. Opposite ones leave nothing that could be strengthened."""
+"""What a mix of two unrelated patterns in equal parts needs. Opposite ones leave nothing to be strengthened."""
 
 Step = Callable[[TemporalDreamer, Tensor], DreamedFrame]
 
@@ -63,8 +63,8 @@ def dream_frames(
 def crossfade(frame: Tensor, dream: Tensor, other: Tensor, share: float) -> Tensor:
     """Mix two dreams of a frame without a loss of strength on the way.
 
-    ``frame + gain * lerp(dream - frame, other - frame, share)``, clamped to 0..1. Patterns that differ cancel out in
-    part; the gain brings the mix to the root mean square that lies between theirs.
+    ``frame + gain * lerp(dream - frame, other - frame, share)``, clamped to 0..1. Patterns that differ cancel out
+    in part; the gain brings the mix to the root mean square that lies between theirs.
 
     Args:
         frame, dream, other: (1,3,H,W) in 0..1.

@@ -69,6 +69,8 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         **QUICK,
         **QUICK_FLOW,
         size=0,
+        loop=True,
+        loop_frames=2,
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
@@ -254,6 +256,8 @@ def test_a_video_made_of_odd_sized_transparent_pictures_is_dreamed(comfyui: Serv
         dream_model=draft.dream_model,
         **QUICK,
         size=0,
+        loop=True,
+        loop_frames=2,
         independent=True,
     )
     see = draft.see(draft.add("GetVideoComponents", video=file))
