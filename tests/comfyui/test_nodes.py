@@ -256,8 +256,6 @@ def test_a_video_made_of_odd_sized_transparent_pictures_is_dreamed(comfyui: Serv
         dream_model=draft.dream_model,
         **QUICK,
         size=0,
-        loop=True,
-        loop_frames=2,
         independent=True,
     )
     see = draft.see(draft.add("GetVideoComponents", video=file))
