@@ -23,7 +23,10 @@ PICTURE = "example.png"
 CLIP = "video.mp4"
 """Stands for the user's own."""
 SECONDS = 2.0
+MEGAPIXELS = 0.19
+"""Of a clip's frames: 512 x 384, for instance."""
 SIDE = 512
+"""Of a picture."""
 
 INPUT, MODELS, MOTION, DREAM, RESULT = "#3f789e", "#8A8", "#b58b2a", "#a1309b", "#b06634"
 """Colours of the groups: what goes in, the networks, what moves, what dreams, what comes out."""
@@ -34,7 +37,7 @@ DREAMING = ("#323", "#535")
 
 CHOOSE_CLIP = (
     "**Choose a clip of your own in Load Video** (or put one into ComfyUI's `input` folder as "
-    f"`{CLIP}`). The first {SECONDS:g} seconds are dreamed, {SIDE} pixels wide: minutes on a CPU.\n\n"
+    f"`{CLIP}`). The first {SECONDS:g} seconds are dreamed, at {MEGAPIXELS:g} megapixels: minutes on a CPU.\n\n"
 )
 OTHER_NETWORK = (
     "- **Load Dream Model**: `fractal` comes with this pack. `bvlc_googlenet` is the classic of dogs and birds; "
@@ -284,16 +287,86 @@ def flow_and_occlusion(workflow: Workflow) -> None:
     )
 
 
+def endless_zoom(workflow: Workflow) -> None:
+    """A still, dreamed while a camera flies into it."""
+    picture = workflow.add("LoadImage", (0, 0), (320, 330), image=PICTURE)
+    still = _small(workflow, (420, 0), picture, megapixels=0.25)
+    workflow.group("1 · Picture", INPUT, picture, still)
+    frames = workflow.add(
+        "RepeatImageBatch", (820, 0), (240, 60), title="How many frames", image=still, amount=120
+    )
+    camera = workflow.add("DeepDreamCameraFlow", (820, 160), (240, 130), image=still)
+    start = workflow.add("DeepDreamLoopOpen", (1160, 0), (220, 126), frames=frames)
+    warped = workflow.add(
+        "DeepDreamFlowWarp", (1480, 40), (260, 78), input=start[3], flow=camera, edges="mirror"
+    )
+    workflow.group("2 · For every frame: move the last dream", MOTION, frames, camera, start, warped)
+    colors = workflow.add(
+        "ColorTransfer",
+        (1840, 40),
+        (280, 150),
+        title="Keep the picture's colors",
+        image_target=warped,
+        image_ref=still,
+        method="mkl_lab",
+    )
+    workflow.bend(colors, "image_ref", (780, 350), (1740, 350))
+    model = workflow.add("DeepDreamLoadDreamModel", (1840, 290), (280, 60), model="fractal")
+    objective = workflow.add("DeepDreamObjective", (1840, 450), (280, 130), layers="petals worlds")
+    dream = workflow.add(
+        "DeepDreamImage",
+        (2240, 40),
+        (320, 334),
+        color=DREAMING,
+        octave_steps=2,
+        image=colors,
+        dream_model=model,
+        objective=objective,
+    )
+    end = workflow.add("DeepDreamLoopClose", (2680, -60), (220, 66), loop=start, result=dream)
+    workflow.bend(end, "loop", (1440, SLOT - 60), (2600, SLOT - 60))
+    workflow.group("3 · Dream on", DREAM, colors, model, objective, dream, end)
+    video = workflow.add("CreateVideo", (3020, -60), (240, 110), images=end, fps=24.0)
+    saved = workflow.add(
+        "SaveVideo", (3360, -60), (480, 520), video=video, filename_prefix="video/endless_zoom"
+    )
+    workflow.group("4 · Result", RESULT, video, saved)
+    workflow.note(
+        (0, 460),
+        (1060, 330),
+        "A flight into one picture that never ends. **Temporal Loop** hands each dream to the next frame, **Camera "
+        "Flow** moves it a little, and DeepDream fills in what the zoom lacks. **Transfer Color** keeps the "
+        "picture's colors; without it they would run away within a hundred frames.\n\nTry\n"
+        "- **Load Image**: a photo of your own.\n"
+        "- **How many frames**: 120 take minutes on a CPU. To fly on, load the last frame as the picture.\n"
+        "- **Camera Flow**: `zoom_factor` 1.05 is fast, 0.98 moves out; `rotation` 0 goes straight ahead; `pan_x` "
+        "4 drives past. What comes in at the edges is mirrored (**Flow Warp**, `edges`).\n"
+        "- **Dream Objective**: `eyes`, `scales blooms`, or `petals` with `channels 3`.\n"
+        "- **DeepDream**: more `octave_steps` dream faster than the camera flies.\n" + OTHER_NETWORK,
+    )
+
+
 def _clip(workflow: Workflow, *, seconds: float = SECONDS) -> tuple[Node, Node]:
     """The clip's parts, and its frames in a small size."""
     clip = workflow.add("LoadVideo", (0, 0), (300, 300), file=CLIP)
     short = workflow.add("Video Slice", (360, 0), (260, 110), video=clip, duration=seconds)
     parts = workflow.add("GetVideoComponents", (680, 0), (220, 110), video=short)
-    images = workflow.add(
-        "ImageScaleToMaxDimension", (960, 0), (300, 90), image=parts, upscale_method="area", largest_size=SIDE
-    )
+    images = _small(workflow, (960, 0), parts)
     workflow.group("1 · Clip", INPUT, clip, short, parts, images)
     return parts, images
+
+
+def _small(workflow: Workflow, at: tuple[int, int], images: Node, *, megapixels: float = MEGAPIXELS) -> Node:
+    """Pictures in a small size that videos can have: some encoders refuse odd sides."""
+    return workflow.add(
+        "ImageScaleToTotalPixels",
+        at,
+        (300, 110),
+        image=images,
+        upscale_method="area",
+        megapixels=megapixels,
+        resolution_steps=8,
+    )
 
 
 def _networks(workflow: Workflow, at: tuple[int, int]) -> tuple[Node, Node, Node]:
@@ -326,6 +399,7 @@ WORKFLOWS: tuple[Callable[[Workflow], None], ...] = (
     deepdream_video_loop,
     deepdream_video_file,
     flow_and_occlusion,
+    endless_zoom,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -39,6 +39,7 @@ class Node:
         title: shown instead of the display name.
         place: left, top, width, height in the page's pixels, without the title bar.
         color: "#rgb" of title and body.
+        models: files that the page offers to download where they are missing, as it saves them.
     """
 
     id: int
@@ -49,6 +50,7 @@ class Node:
     title: str
     place: tuple[int, int, int, int]
     color: tuple[str, str] | None
+    models: Sequence[Mapping[str, str]] = ()
 
     def __getitem__(self, slot: int) -> Output:
         return Output(self.id, slot)
@@ -77,6 +79,7 @@ class Workflow:
         *,
         title: str = "",
         color: tuple[str, str] | None = None,
+        models: Sequence[Mapping[str, str]] = (),
         **inputs: Any,
     ) -> Node:
         """Place a node. Inputs are outputs of nodes, nodes (their first output) or values; "." is "__" in a name.
@@ -111,7 +114,7 @@ class Workflow:
         }
         if unknown := {*given, *links} - sockets:
             raise ValueError(f"expected inputs of {class_type}, got {', '.join(sorted(unknown))}")
-        node = Node(self._next(), definition, links, values, saved, title, (*at, *size), color)
+        node = Node(self._next(), definition, links, values, saved, title, (*at, *size), color, models)
         self.nodes.append(node)
         return node
 
@@ -226,6 +229,8 @@ class Workflow:
             drawn["title"] = node.title
         if node.color:
             drawn["color"], drawn["bgcolor"] = node.color
+        if node.models:
+            drawn["properties"]["models"] = [dict(model) for model in node.models]
         return drawn
 
 

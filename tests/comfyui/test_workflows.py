@@ -11,15 +11,18 @@ from types import ModuleType
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
 from comfyui_server import Node, Run, Server
 from PIL import Image
 
+from dream_core.camera import camera_flow
 from dream_core.measure import LayerEnergy
 from dream_core.models.dream_model import load_model
-from dream_core.settings import ModelSettings
+from dream_core.settings import CameraSettings, ModelSettings
+from dream_core.warp import warp
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
 
@@ -27,12 +30,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 VIDEOS = [name for name in NAMES if name.startswith("deepdream_video")]
-FRAMES, WIDTH, HEIGHT = 4, 96, 64
+FRAMES, WIDTH, HEIGHT = 4, 128, 80
+CLIP_WIDTH, CLIP_HEIGHT = 130, 82
+"""Scaled to 128 pixels this would be 81 high, and encoders refuse odd sizes."""
 SMALLER = {
     "octave_steps": 4,
     "octave_mode.octaves": 2,
     "jitter": 4,
     "largest_size": WIDTH,
+    "megapixels": 0.01,  # 128 x 80
+    "amount": FRAMES,
     "size": WIDTH,
 }
 NOTE = "MarkdownNote"
@@ -71,18 +78,19 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def texture() -> np.ndarray:
     """Blobs, (H,W,3) uint8."""
-    rough = torch.rand(1, 3, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(0))
-    smooth = torch.nn.functional.interpolate(rough, size=(HEIGHT, WIDTH), mode="bicubic").clamp(0, 1)
+    rough = torch.rand(1, 3, 10, 16, generator=torch.Generator().manual_seed(0))
+    size = (CLIP_HEIGHT, CLIP_WIDTH)
+    smooth = torch.nn.functional.interpolate(rough, size=size, mode="bicubic").clamp(0, 1)
     return (smooth[0].movedim(0, -1) * 255).byte().numpy()
 
 
 @pytest.fixture
 def inputs(comfyui: Server) -> None:
     """A picture and a clip with sound, where the workflows look for them."""
-    Image.fromarray(texture()).save(comfyui.base / "input" / "example.png")
+    Image.fromarray(texture()).resize((WIDTH, HEIGHT)).save(comfyui.base / "input" / "example.png")
     with av.open(str(comfyui.base / "input" / "video.mp4"), "w") as container:
         video = container.add_stream("libx264", rate=10)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.width, video.height, video.pix_fmt = CLIP_WIDTH, CLIP_HEIGHT, "yuv420p"
         audio = container.add_stream("aac", rate=16000)
         for index in range(FRAMES):
             picture = av.VideoFrame.from_ndarray(np.roll(texture(), 2 * index, 1), format="rgb24")
@@ -181,9 +189,11 @@ def test_a_clip_is_dreamed_with_its_sound(comfyui: Server, strength: Any, name: 
     assert run.error is None, run.error and run.error["exception_message"]
     (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
     dreams, sounds = decoded(comfyui.base / "output" / saved["subfolder"] / saved["filename"])
-    source, _ = decoded(comfyui.base / "input" / "video.mp4")
-    assert dreams.shape == source.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    height = HEIGHT + 2 * (name == "deepdream_video_file")  # which rounds by itself
+    assert dreams.shape == (FRAMES, height, WIDTH, 3)
     assert sounds == 1
+    source, _ = decoded(comfyui.base / "input" / "video.mp4")
+    source = resized(source, (WIDTH, height))
     layer = graph[only(graph, "DeepDreamObjective")]["inputs"]["layers"]
     for dreamed, frame in zip(dreams, source, strict=True):
         assert strength(dreamed[None], frame[None], layer) > 1.2
@@ -209,6 +219,38 @@ def test_flow_mask_and_warp_error_are_shown_for_every_frame(comfyui: Server) -> 
     assert mask[1:].mean() > 128  # most of a clip that only pans is to be trusted
     inner = error[1:, 8:-8, 8:-8]
     assert inner.mean() < 8
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_still_is_flown_into(comfyui: Server, strength: Any) -> None:
+    graph = twin("endless_zoom")
+    run = comfyui.run(graph)
+    assert run.refused is None, run.refused
+    assert run.error is None, run.error and run.error["exception_message"]
+    (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
+    dreams, _ = decoded(comfyui.base / "output" / saved["subfolder"] / saved["filename"])
+    assert dreams.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    with Image.open(comfyui.base / "input" / "example.png") as picture:
+        still = np.asarray(picture)[None].astype(np.float32) / 255
+    camera = graph[only(graph, "DeepDreamCameraFlow")]["inputs"]
+    assert camera["zoom_factor"] > 1
+    settings = CameraSettings(**{key: camera[key] for key in ("zoom_factor", "rotation", "pan_x", "pan_y")})
+    backward, _ = camera_flow((HEIGHT, WIDTH), settings)
+    moved, last = torch.from_numpy(still).movedim(-1, 1), np.inf  # BHWC -> BCHW
+    for dreamed in dreams:
+        moved = warp(moved, backward).clamp(0, 1)
+        frame = moved.movedim(1, -1).numpy()
+        for layer in graph[only(graph, "DeepDreamObjective")]["inputs"]["layers"].split():
+            assert strength(dreamed[None], frame, layer) > 1.1
+        # It flies along: the still, moved as far, is nearer than the still itself.
+        last = np.abs(dreamed - frame[0]).mean()
+        assert last < np.abs(dreamed - still[0]).mean()
+    assert last < 0.2
+
+
+def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Frames (T,H,W,3) in another width and height."""
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def decoded(path: Path) -> tuple[np.ndarray, int]:
