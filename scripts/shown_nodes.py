@@ -28,7 +28,6 @@ class Input:
         default: of a widget; None for a socket.
         limits: least and most of a number.
         options: of a combo.
-        controlled: whether a widget follows that says how the value changes from run to run.
     """
 
     key: str
@@ -42,7 +41,6 @@ class Input:
     default: Any = None
     limits: tuple[float, float] | None = None
     options: tuple[str, ...] = ()
-    controlled: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,6 @@ def _inputs(schema: Any) -> Iterator[Input]:
         default=choices[0] if default is None and choices else default,
         limits=None if least is None or most is None else (least, most),
         options=tuple(choices),
-        controlled=bool(getattr(schema, "control_after_generate", None)),
     )
     inner: dict[str, Input] = {}
     for option in options:

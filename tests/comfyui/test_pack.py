@@ -23,6 +23,11 @@ def nodes(comfyui: Server) -> dict[str, Any]:
     return found
 
 
+def shown(nodes: dict[str, Any]) -> dict[str, Any]:
+    """Without those that only developers see."""
+    return {name: info for name, info in nodes.items() if not info["dev_only"]}
+
+
 def inputs_of(group: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every input, also those that only show for one choice or as more are connected."""
     for kind in ("required", "optional"):
@@ -67,10 +72,35 @@ def test_every_input_and_output_has_a_tooltip(nodes: dict[str, Any]) -> None:
     assert bare == []
 
 
+def test_translations_are_served_under_the_names_that_the_page_asks_for(
+    comfyui: Server, nodes: dict[str, Any]
+) -> None:
+    """Inputs by name, with underscores for dots; outputs by number; sockets that grow not at all."""
+    served = comfyui.get("/i18n")
+    for language in ("ja", "zh", "zh-TW"):
+        for name, info in shown(nodes).items():
+            told = served[language]["nodeDefs"][name]
+            assert {"display_name", "description"} <= told.keys()
+            assert told["inputs"].keys() == set(keys_of(info["input"])), name
+            outputs = {str(slot): output for slot, output in enumerate(info["output_name"])}
+            fixed = {slot for slot, output in outputs.items() if not output.startswith("carried_")}
+            assert told["outputs"].keys() == fixed, name
+
+
+def keys_of(group: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for kind in ("required", "optional"):
+        for name, (io_type, *rest) in group.get(kind, {}).items():
+            if io_type != "COMFY_AUTOGROW_V3":
+                yield prefix + name
+            if io_type == "COMFY_DYNAMICCOMBO_V3":
+                for option in rest[0]["options"]:
+                    yield from keys_of(option["inputs"], f"{prefix}{name}_")
+
+
 def test_every_shown_node_has_a_help_page_and_its_picture(comfyui: Server, nodes: dict[str, Any]) -> None:
     """The page asks for them there: frontend's nodeHelpService."""
     folder = f"http://127.0.0.1:{comfyui.port}/extensions/{PACK}/docs"
-    for name in (name for name, info in nodes.items() if not info.get("dev_only")):
+    for name in shown(nodes):
         with urlopen(f"{folder}/{name}.md") as answer:
             text = answer.read().decode()
         (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
