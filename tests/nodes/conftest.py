@@ -65,3 +65,20 @@ def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
         return output if raw else output.args
 
     return run
+
+
+@pytest.fixture(scope="session")
+def defaults() -> Callable[[Any], dict[str, Any]]:
+    """`defaults(NodeClass)`: the widgets' values in a graph that names nothing optional."""
+
+    def defaults(node: Any) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for one in node.define_schema().inputs:
+            if one.io_type == "COMFY_DYNAMICCOMBO_V3":
+                first = one.options[0]
+                values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
+            elif not one.optional and hasattr(one, "default"):
+                values[one.id] = one.default
+        return values
+
+    return defaults

@@ -31,22 +31,11 @@ def model(pack: Pack) -> Any:
     return host.hold(host.Held(network))
 
 
-def defaults(inputs: list[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for one in inputs:
-        if one.io_type == "COMFY_DYNAMICCOMBO_V3":
-            first = one.options[0]
-            values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
-        elif not one.optional and hasattr(one, "default"):
-            values[one.id] = one.default
-    return values
-
-
 @pytest.fixture
-def dream(pack: Pack, run: Run, model: Any) -> Run:
+def dream(pack: Pack, run: Run, defaults: Run, model: Any) -> Run:
     """`dream(image, tile_size=64)`: DeepDream's output."""
     node = pack("nodes.dream").Dream
-    values = defaults(node.define_schema().inputs) | SMALL
+    values = defaults(node) | SMALL
 
     def dream(image: Tensor, **changed: Any) -> Tensor:
         (result,) = run(node, **{"image": image, "dream_model": model, **values, **changed})
@@ -56,10 +45,10 @@ def dream(pack: Pack, run: Run, model: Any) -> Run:
 
 
 @pytest.fixture
-def objective(pack: Pack, run: Run) -> Run:
+def objective(pack: Pack, run: Run, defaults: Run) -> Run:
     """`objective(layers="...")`: Dream Objective's output."""
     node = pack("nodes.dream").DreamObjective
-    values = defaults(node.define_schema().inputs)
+    values = defaults(node)
 
     def objective(**changed: Any) -> Any:
         (result,) = run(node, **(values | changed))

@@ -26,20 +26,6 @@ QUICK = {
 LOOP = {"loop": True, "loop_frames": 3}
 
 
-def defaults(inputs: list[Any]) -> dict[str, Any]:
-    """What a graph holds that names nothing advanced."""
-    values: dict[str, Any] = {}
-    for one in inputs:
-        if one.io_type == "COMFY_DYNAMICCOMBO_V3":
-            first = one.options[0]
-            values[one.id] = {one.id: first.key, **{inner.id: inner.default for inner in first.inputs}}
-        elif hasattr(one, "default") and (
-            not one.optional or one.id in ("flow_and_masks", "quality", "sound")
-        ):
-            values[one.id] = one.default
-    return values
-
-
 @pytest.fixture(scope="module")
 def networks(pack: Pack) -> dict[str, Any]:
     """SqueezeNet with random weights and DIS, on wires."""
@@ -74,13 +60,13 @@ def file(pack: Pack, frames: Tensor, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dream(pack: Pack, run: Run, networks: dict[str, Any], frames: Tensor, file: Path) -> Run:
+def dream(pack: Pack, run: Run, defaults: Run, networks: dict[str, Any], frames: Tensor, file: Path) -> Run:
     """`dream("DeepDreamVideo", loop=True)`: (B,3,H,W)."""
     batch, streamed = pack("nodes.video").DeepDreamVideo, pack("nodes.video_file").DeepDreamVideoFile
 
     def dream(name: str, **changed: Any) -> Tensor:
         node = batch if name == "DeepDreamVideo" else streamed
-        values = {**defaults(node.define_schema().inputs), **networks, **QUICK, **changed}
+        values = {**defaults(node), **networks, **QUICK, **changed}
         if node is batch:
             images, *_ = run(node, **{**values, "images": frames.movedim(1, -1)})
             return images.movedim(-1, 1)
