@@ -47,6 +47,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     latent = draft.add("EmptyLatentImage", width=96, height=64, batch_size=3)
     warped_latent = draft.add("DeepDreamFlowWarp", input=latent, flow=flow)
     picture = draft.add("DeepDreamFlowPicture", flow=flow)
+    camera = draft.add("DeepDreamFlowPicture", flow=draft.add("DeepDreamCameraFlow", image=draft.frames))
     blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, mask=mask)
     dream = draft.dream(blend, objective=objective)
     start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
@@ -74,7 +75,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
-    images = [draft.see(node) for node in (warped, picture, blend, dream, end, video)]
+    images = [draft.see(node) for node in (warped, picture, camera, blend, dream, end, video)]
     masks = [draft.see(value) for value in (mask, warped_mask, video[2])]
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
