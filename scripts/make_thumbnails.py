@@ -23,6 +23,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 SIDE = 512
+FOUR = ("Frames", "Mask", "Warped", "Result")
 QUALITY = 88
 TIMEOUT = 3600.0
 
@@ -56,14 +57,67 @@ def flight(pictures: Pictures) -> Image.Image:
     return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
 
 
+def two_frames(pictures: Pictures) -> Image.Image:
+    """Two frames of the longest video, one below the other."""
+    frames = max(pictures.values(), key=len)
+    half = len(frames) // 2
+    whole = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
+    for row in range(2):
+        whole.paste(frames[half + row], (0, row * frames[0].height))
+    return whole
+
+
 def one_moment(pictures: Pictures) -> Image.Image:
-    """All that is shown of one frame."""
-    return sheet([shown[len(shown) // 2] for shown in pictures.values()])
+    """All that is shown of one frame; where FOUR are shown, those."""
+    chosen = [pictures[title] for title in FOUR] if set(FOUR) <= pictures.keys() else pictures.values()
+    return sheet([shown[len(shown) // 2] for shown in chosen])
 
 
 def with_frames(graph: Graph) -> None:
     """Show the frames, too."""
     show(graph, "Frames", only(graph, "ImageScaleToTotalPixels"))
+
+
+def without_diffusion(graph: Graph) -> None:
+    """What stable_diffusion_loop does apart from Stable Diffusion, for want of a checkpoint."""
+    for class_type, name in (("VAEEncode", "pixels"), ("KSampler", "latent_image"), ("VAEDecode", "samples")):
+        bypass(graph, only(graph, class_type), name)
+    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] in DIFFUSION]:
+        del graph[node_id]
+    del graph[only(graph, "SaveVideo")]
+    warped = graph[only(graph, "DeepDreamTemporalBlend")]["inputs"]["warped"][0]
+    mask = add(graph, "MaskToImage", mask=[only(graph, "DeepDreamOcclusionMask"), 0])
+    show(graph, "Result", only(graph, "DeepDreamLoopClose"))
+    show(graph, "Warped", warped)
+    show(graph, "Mask", mask)
+    with_frames(graph)
+
+
+def parts_of_latent_warp(graph: Graph) -> None:
+    """Frames, flow and mask, and frames as small as latents, moved; for want of a checkpoint."""
+    frames = only(graph, "ImageScaleToTotalPixels")
+    flow_model = only(graph, "DeepDreamLoadFlowModel")
+    kept = (
+        "LoadVideo",
+        "Video Slice",
+        "GetVideoComponents",
+        "ImageScaleToTotalPixels",
+        "DeepDreamLoadFlowModel",
+    )
+    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] not in kept]:
+        del graph[node_id]
+    flow = add(graph, "DeepDreamOpticalFlow", optical_flow=[flow_model, 0], frames=[frames, 0])
+    small = add(graph, "ImageScaleBy", image=[frames, 0], upscale_method="area", scale_by=1 / 8)
+    moved = add(graph, "DeepDreamFlowWarp", input=[small, 0], flow=[flow, 0], from_previous=True)
+    mask = add(graph, "DeepDreamOcclusionMask", flow=[flow, 0], frames=[frames, 0])
+    show(
+        graph,
+        "Moved",
+        add(graph, "ImageScaleBy", image=[moved, 0], upscale_method="nearest-exact", scale_by=8.0),
+    )
+    show(graph, "Mask", add(graph, "MaskToImage", mask=[mask, 0]))
+    show(graph, "Flow", add(graph, "DeepDreamFlowPicture", flow=[flow, 0]))
+    show(graph, "Frames", frames)
 
 
 THUMBNAILS = {
@@ -73,7 +127,12 @@ THUMBNAILS = {
     "deepdream_video_file": Thumbnail(last),
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
+    "independent_vs_temporal": Thumbnail(two_frames),
+    "stable_diffusion_loop": Thumbnail(one_moment, without_diffusion),
+    "latent_warp": Thumbnail(one_moment, parts_of_latent_warp),
 }
+
+DIFFUSION = ("CheckpointLoaderSimple", "CLIPTextEncode")
 
 
 def only(graph: Graph, class_type: str) -> str:
@@ -82,13 +141,29 @@ def only(graph: Graph, class_type: str) -> str:
     return found
 
 
+def bypass(graph: Graph, node_id: str, name: str) -> None:
+    """Take a node out and connect what its input `name` comes from to whatever used the node."""
+    source = graph.pop(node_id)["inputs"][name]
+    for node in graph.values():
+        for key, value in node["inputs"].items():
+            if value == [node_id, 0]:
+                node["inputs"][key] = source
+
+
+def add(graph: Graph, class_type: str, **inputs: Any) -> str:
+    """Place a node and return its id."""
+    node_id = f"{class_type} {len(graph)}"
+    graph[node_id] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": node_id}}
+    return node_id
+
+
 def show(graph: Graph, title: str, node_id: str) -> None:
-    """Preview a node's first output, before all else."""
+    """Save a node's first output under a title, before all else."""
     rest = dict(graph)
     graph.clear()
     graph[title] = {
-        "class_type": "PreviewImage",
-        "inputs": {"images": [node_id, 0]},
+        "class_type": "SaveImage",
+        "inputs": {"images": [node_id, 0], "filename_prefix": title},
         "_meta": {"title": title},
     }
     graph.update(rest)
@@ -104,12 +179,14 @@ def sheet(pictures: list[Image.Image]) -> Image.Image:
 
 
 def pictures_of(run: Run, base: Path) -> Pictures:
-    """All that a run shows, in the order of the graph."""
+    """All that a run shows, in the order of the graph, and then what was saved inside of a loop."""
     shown: Pictures = {}
-    for node_id, node in run.graph.items():
-        for file in run.outputs.get(node_id, {}).get("images", []):
+    for node_id in sorted(run.outputs, key=[*run.graph, *run.outputs].index):
+        for file in run.outputs[node_id].get("images", []):
             path = base / file["type"] / file["subfolder"] / file["filename"]
-            shown.setdefault(node["_meta"]["title"], []).extend(read(path))
+            node = run.graph.get(node_id)
+            title = node["_meta"]["title"] if node else file["filename"].split("_")[0]
+            shown.setdefault(title, []).extend(read(path))
     return shown
 
 

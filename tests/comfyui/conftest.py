@@ -12,6 +12,7 @@ from comfyui_server import Node, Run, Server, find
 from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 from torchvision.models.optical_flow import raft_large, raft_small
+from workflow_inputs import write_inputs
 
 PACKS = Path(__file__).parent / "packs"
 
@@ -53,6 +54,12 @@ def _files(root: Path) -> dict[Path, int]:
     """Path -> time of change, without Python's caches."""
     places = (path for path in root.rglob("*") if not {"__pycache__", ".git"} & set(path.parts))
     return {path: path.lstat().st_mtime_ns for path in places if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def inputs(comfyui: Server) -> None:
+    """What the workflows want to find."""
+    write_inputs(comfyui)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from comfyui_server import Node, Run, Server
 from PIL import Image
+from workflow_inputs import FRAMES, HEIGHT, WIDTH
 
 from dream_core.camera import camera_flow
 from dream_core.measure import LayerEnergy
@@ -29,10 +30,8 @@ Seen = Callable[[Run, Node], list[np.ndarray]]
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+DIFFUSING = ["latent_warp", "stable_diffusion_loop"]
 VIDEOS = [name for name in NAMES if name.startswith("deepdream_video")]
-FRAMES, WIDTH, HEIGHT = 4, 128, 80
-CLIP_WIDTH, CLIP_HEIGHT = 130, 82
-"""Scaled to 128 pixels this would be 81 high, and encoders refuse odd sizes."""
 SMALLER = {
     "octave_steps": 4,
     "octave_mode.octaves": 2,
@@ -76,34 +75,6 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def texture() -> np.ndarray:
-    """Blobs, (H,W,3) uint8."""
-    rough = torch.rand(1, 3, 10, 16, generator=torch.Generator().manual_seed(0))
-    size = (CLIP_HEIGHT, CLIP_WIDTH)
-    smooth = torch.nn.functional.interpolate(rough, size=size, mode="bicubic").clamp(0, 1)
-    return (smooth[0].movedim(0, -1) * 255).byte().numpy()
-
-
-@pytest.fixture
-def inputs(comfyui: Server) -> None:
-    """A picture and a clip with sound, where the workflows look for them."""
-    Image.fromarray(texture()).resize((WIDTH, HEIGHT)).save(comfyui.base / "input" / "example.png")
-    with av.open(str(comfyui.base / "input" / "video.mp4"), "w") as container:
-        video = container.add_stream("libx264", rate=10)
-        video.width, video.height, video.pix_fmt = CLIP_WIDTH, CLIP_HEIGHT, "yuv420p"
-        audio = container.add_stream("aac", rate=16000)
-        for index in range(FRAMES):
-            picture = av.VideoFrame.from_ndarray(np.roll(texture(), 2 * index, 1), format="rgb24")
-            container.mux(video.encode(picture))
-        container.mux(video.encode())
-        for start in range(0, 16000 * FRAMES // 10, 1024):
-            tone = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None]
-            sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-            sound.sample_rate, sound.pts = 16000, start
-            container.mux(audio.encode(sound))
-        container.mux(audio.encode())
-
-
 @pytest.fixture(scope="module")
 def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
     """`strength(dreams, sources, layer)`: how much more a layer of fractal is excited, as a ratio."""
@@ -121,8 +92,12 @@ def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
     return strength
 
 
-def test_there_are_workflows() -> None:
+def test_there_are_workflows_with_thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"deepdream_image", "deepdream_video", "deepdream_video_loop"} <= set(NAMES)
+    assert sorted(path.stem for path in FOLDER.glob("*.jpg")) == NAMES
+    assert sorted(script("make_thumbnails", monkeypatch).THUMBNAILS) == NAMES
+    for name in NAMES:
+        assert (FOLDER / f"{name}.jpg").stat().st_size < 150_000
     assert sorted(path.stem for path in (FOLDER / "api").glob("*.json")) == NAMES
 
 
@@ -219,6 +194,49 @@ def test_flow_mask_and_warp_error_are_shown_for_every_frame(comfyui: Server) -> 
     assert mask[1:].mean() > 128  # most of a clip that only pans is to be trusted
     inner = error[1:, 8:-8, 8:-8]
     assert inner.mean() < 8
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_dream_that_is_carried_flickers_less(comfyui: Server, strength: Any) -> None:
+    graph = twin("independent_vs_temporal")
+    reports = [
+        node_id for node_id, node in graph.items() if node["class_type"] == "DeepDreamConsistencyReport"
+    ]
+    for node_id in reports:
+        flicker = comfyui.info("DeepDreamConsistencyReport")["output_name"].index("flicker")
+        graph[f"see {node_id}"] = {"class_type": "ProbeSee", "inputs": {"value": [node_id, flicker]}}
+    run = comfyui.run(graph)
+    assert run.refused is None, run.refused
+    assert run.error is None, run.error and run.error["exception_message"]
+    (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
+    both, _ = decoded(comfyui.base / "output" / saved["subfolder"] / saved["filename"])
+    assert both.shape == (FRAMES, HEIGHT, 2 * WIDTH, 3)
+    source, _ = decoded(comfyui.base / "input" / "video.mp4")
+    layer = graph[only(graph, "DeepDreamObjective")]["inputs"]["layers"]
+    for dreams in (both[:, :, :WIDTH], both[:, :, WIDTH:]):
+        assert strength(dreams, resized(source, (WIDTH, HEIGHT)), layer) > 1.2
+    alone, carried = (float(run.outputs[f"see {node_id}"]["texts"][0]) for node_id in reports)
+    assert carried < 0.7 * alone
+    for node_id, node in graph.items():
+        if node["class_type"] == "PreviewImage":
+            assert len(run.outputs[node_id]["images"]) == 1
+
+
+@pytest.mark.usefixtures("inputs")
+@pytest.mark.parametrize("name", DIFFUSING)
+def test_a_workflow_with_stable_diffusion_lacks_nothing_but_the_checkpoint(
+    comfyui: Server, name: str
+) -> None:
+    graph = twin(name)
+    run = comfyui.run(graph)
+    assert run.refused is None, run.refused
+    assert run.error is not None  # the file in its place is empty
+    assert run.error["node_id"] == only(graph, "CheckpointLoaderSimple")
+    (loader,) = (node for node in read(name)["nodes"] if node["type"] == "CheckpointLoaderSimple")
+    (model,) = loader["properties"]["models"]
+    assert model["name"] == loader["widgets_values"][0]
+    assert model["directory"] == "checkpoints"
+    assert model["url"].endswith(model["name"])
 
 
 @pytest.mark.usefixtures("inputs")
