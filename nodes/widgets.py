@@ -98,6 +98,7 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
 DEPENDENT = {field for options in CHOICES.values() for shown in options.values() for field in shown.values()}
 
 BASIC = {
+    "model",
     "layers",
     "channels",
     COUNT,

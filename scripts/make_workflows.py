@@ -323,7 +323,7 @@ def independent_vs_temporal(workflow: Workflow) -> None:
         curves = workflow.add("PreviewImage", (3420, curves_top), (420, 520), title="Curves", images=report)
         reports += [measure, report, curves]
     video = workflow.add("CreateVideo", (3420, -60), (240, 110), images=both, fps=parts[2])
-    workflow.bend(video, "fps", (930, -880), (3370, -880), (3370, -180))
+    workflow.bend(video, "fps", (930, -100), (930, -880), (3370, -880), (3370, -180))
     saved = workflow.add(
         "SaveVideo",
         (3720, -60),
@@ -657,6 +657,10 @@ def _motion(workflow: Workflow, start: Node) -> Motion:
         input=previous_frame,
         flow=flow,
     )
+    # Around Optical Flow, not behind it.
+    workflow.bend(mask, "frames", (2060, 265))
+    workflow.bend(mask, "previous", (2060, 285))
+    workflow.bend(warped_frame, "input", (1740, 470), (2060, 470))
     return Motion(warped, mask, warped_frame, (flow_model, flow, warped, mask, warped_frame))
 
 

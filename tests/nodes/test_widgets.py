@@ -84,7 +84,16 @@ def test_every_field_has_one_widget(widgets: ModuleType, core: ModuleType) -> No
 def test_every_table_speaks_of_widgets_that_exist(widgets: ModuleType, core: ModuleType) -> None:
     ids = {inner.id for one in all_widgets(widgets, core) for inner in one.get_all()}
     assert set(widgets.RANGES) <= ids
+    left_out = ("model_file", "model_dirs", "label_file")
+    ids |= {one.id for one in widgets.widgets(core.ModelSettings, leave_out=left_out)}
     assert ids >= widgets.BASIC
+
+
+def test_the_choice_of_the_network_is_seen_at_once(pack: Pack) -> None:
+    (model,) = (
+        one for one in pack("nodes.loaders").LoadDreamModel.define_schema().inputs if one.id == "model"
+    )
+    assert not model.advanced
 
 
 WORDS = st.text("abcxyz019_/:.-'é ", min_size=1).map(str.strip).filter(bool)
