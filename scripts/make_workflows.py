@@ -74,7 +74,7 @@ def deepdream_image(workflow: Workflow) -> None:
     for row, layer in enumerate(("scales", "eyes", "worlds")):
         top = row * 480
         model = workflow.add("DeepDreamLoadDreamModel", (560, top + 80), (300, 90), model="fractal")
-        objective = workflow.add("DeepDreamObjective", (560, top + 200), (300, 130), layers=layer)
+        objective = workflow.add("DeepDreamObjective", (560, top + 215), (300, 130), layers=layer)
         dream = workflow.add(
             "DeepDreamImage",
             (980, top),

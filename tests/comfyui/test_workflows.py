@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from comfyui_server import Node, Run, Server
+from comfyui_server import PACK, Node, Run, Server
 from PIL import Image
 from workflow_inputs import FRAMES, HEIGHT, WIDTH
 
@@ -99,6 +100,15 @@ def test_there_are_workflows_with_thumbnails(monkeypatch: pytest.MonkeyPatch) ->
     for name in NAMES:
         assert (FOLDER / f"{name}.jpg").stat().st_size < 150_000
     assert sorted(path.stem for path in (FOLDER / "api").glob("*.json")) == NAMES
+
+
+def test_the_template_browser_lists_them_with_their_thumbnails(comfyui: Server) -> None:
+    assert sorted(comfyui.get("/workflow_templates")[PACK]) == NAMES
+    for name in NAMES:
+        address = f"http://127.0.0.1:{comfyui.port}/api/workflow_templates/{PACK}/{name}.jpg"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=30) as answer:
+            assert answer.read() == (FOLDER / f"{name}.jpg").read_bytes()
 
 
 def test_the_files_are_those_that_the_script_writes(
