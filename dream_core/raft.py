@@ -141,9 +141,9 @@ class Correlation:
         self.pyramid = []
         for level in range(levels):
             second = F.avg_pool2d(second, 2) if level else second
-            volume = torch.bmm(queries, second.flatten(2))
+            volume = torch.bmm(queries, second.flatten(2)).float()
             self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
-        offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=first.dtype)
+        offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
         # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
         self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
 
@@ -198,7 +198,7 @@ class Code(NamedTuple):
 
     Args:
         frames: the frames themselves.
-        features: (B,C,h,w) float32, h and w an eighth of the frames'.
+        features: (B,C,h,w), h and w an eighth of the frames'.
         context: (B,D,h,w).
     """
 
@@ -214,8 +214,8 @@ class FastRaft(nn.Module):
 
     Args:
         network: torchvision's, weights loaded.
-        dtype: of its convolutions; positions and correlations stay float32, without which flow would lose its
-            sub-pixel part.
+        dtype: of its convolutions and of the features that are correlated; positions stay float32, without which
+            flow would lose its sub-pixel part.
     """
 
     def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
@@ -258,7 +258,7 @@ class FastRaft(nn.Module):
 
     def _encode(self, frames: Tensor) -> Code:
         x = frames.to(self.dtype, memory_format=torch.channels_last)
-        features = self.network.feature_encoder(x).float().contiguous()
+        features = self.network.feature_encoder(x).contiguous()
         return Code(frames, features, self.network.context_encoder(x))
 
     def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:

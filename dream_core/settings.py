@@ -112,7 +112,7 @@ class FlowSettings:
     flow: FlowChoice = "auto"
     flow_file: Path | None = None
     flow_scale: float = 1.0
-    flow_updates: int = 8
+    flow_updates: int = 6
     flow_batch: int = 0
 
 
@@ -273,11 +273,11 @@ class AscentSettings:
     """
 
     optimizer: OptimizerName = "classic"
-    learning_rate: float = 1.5
+    learning_rate: float = 1.75
     lbfgs_history: int = 100
     jitter: int = 32
     random_transforms: RandomTransforms = "none"
-    gradient_blur: float = 0.0
+    gradient_blur: float = 0.8
     laplacian_levels: int = 0
     laplacian_sigma: float = 1.0
     fft_block: int = 0

@@ -19,7 +19,14 @@ from .models.dream_model import DreamModel
 from .objectives import Objective
 from .occlusion import check_occlusion, reliable_mask
 from .picture import check_picture, zoom
-from .settings import DreamCarry, DreamSettings, OcclusionSettings, TemporalSettings
+from .settings import (
+    AscentSettings,
+    DreamCarry,
+    DreamSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    TemporalSettings,
+)
 from .warp import WARP_MODES, warp
 
 
@@ -55,14 +62,22 @@ class DreamedFrame:
     carried: Carried | None
 
 
-def renewing_steps(steps: int, share: float) -> int:
-    """Gradient steps that dream anew what a frame has given up of the dream it carries.
+def renewal(octave: OctaveSettings, ascent: AscentSettings, share: float) -> tuple[int, float]:
+    """How to dream anew what a frame has given up of the dream it carries: that share of all steps.
 
     Args:
-        steps: that a frame without a dream takes.
+        octave, ascent: of a frame without a dream.
         share: of the dream that was given up, 0..1, mean over the picture.
+
+    Returns:
+        Gradient steps at each size, and their learning rate: lower where they are more than are due. None only
+        where nothing is due.
     """
-    return min(steps, max(1, round(steps * share)))
+    due = octave.octave_steps * share
+    if due == 0:
+        return 0, ascent.learning_rate
+    steps = max(1, round(due))
+    return steps, ascent.learning_rate * min(1.0, due / steps)
 
 
 class TemporalDreamer:
@@ -197,13 +212,16 @@ class TemporalDreamer:
     def _settings(self, carried: Carried | None) -> DreamSettings:
         if carried is None:
             return self.settings
-        octave, picture = self.settings.octave, self.settings.picture
+        octave, ascent, picture = self.settings.octave, self.settings.ascent, self.settings.picture
         given_up = 1 - (1 - self.temporal.blend) * carried.reliable.mean().item()
-        steps = self.temporal.carried_steps or renewing_steps(octave.octave_steps, given_up)
+        steps, rate = self.temporal.carried_steps, ascent.learning_rate
+        if not steps:
+            steps, rate = renewal(octave, ascent, given_up)
         # A dream begun from noise goes on from itself.
         return replace(
             self.settings,
             octave=replace(octave, octave_steps=steps),
+            ascent=replace(ascent, learning_rate=rate),
             picture=replace(picture, init="image"),
         )
 

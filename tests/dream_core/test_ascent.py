@@ -54,7 +54,7 @@ def test_the_classic_step_by_hand() -> None:
 
 def test_adam_is_torch_adam() -> None:
     picture = torch.rand(1, 3, 6, 8)
-    ours = move(picture, steps=7, optimizer="adam", learning_rate=2, clamp=False)
+    ours = move(picture, steps=7, optimizer="adam", learning_rate=2, gradient_blur=0, clamp=False)
     parameter = picture.clone().requires_grad_()
     adam = torch.optim.Adam([parameter], lr=2 / 255)
     for _ in range(7):
@@ -219,7 +219,9 @@ def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
         views.append(view)
         return view.max(), (view == view.max()).float()
 
-    settings = AscentSettings(optimizer="classic", jitter=3, random_transforms="all", learning_rate=0.01)
+    settings = AscentSettings(
+        optimizer="classic", jitter=3, random_transforms="all", learning_rate=0.01, gradient_blur=0
+    )
     moved = climb(picture, of_brightest, steps=12, settings=settings, generator=generator()) - picture
     assert (moved[..., 1, 4] > 0).all()
     moved[..., 1, 4] = 0

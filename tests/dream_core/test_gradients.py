@@ -152,9 +152,10 @@ def test_the_percentage_of_pixels_is_dropped(percent: float, count: int, measure
     assert abs(dropped - percent / 100 * count) <= 1.5
 
 
-def test_filters_are_off_by_default() -> None:
+def test_only_the_blur_is_on_by_default() -> None:
     gradient = torch.rand(1, 3, 8, 8)
-    assert shape_gradient(gradient, AscentSettings()) is gradient
+    assert torch.equal(shape_gradient(gradient, AscentSettings()), blur(gradient, AscentSettings().gradient_blur))
+    assert shape_gradient(gradient, AscentSettings(gradient_blur=0)) is gradient
 
 
 def test_filters_follow_one_another() -> None:

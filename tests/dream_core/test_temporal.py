@@ -86,8 +86,10 @@ def dreamer(
     )
 
 
-def steps_of(steps: int) -> DreamSettings:
-    return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps))
+def steps_of(steps: int, *, rate: float = 1.0) -> DreamSettings:
+    """So many steps, whose learning rate is multiplied by `rate`."""
+    ascent = replace(QUICK.ascent, learning_rate=rate * QUICK.ascent.learning_rate)
+    return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps), ascent=ascent)
 
 
 def run(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
@@ -199,7 +201,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
     assert second.carried is not None
     torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
     start = blend_frames(frames[1:], second.carried.warped, second.carried.reliable, blend=0.5)
-    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2)))
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
 
 
 def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
@@ -214,7 +216,7 @@ def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
     first, second = run(machine, frames)
     flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
     start = frames[1:] + 0.5 * warp(first.dream - first.frame, flow, mode="bilinear")
-    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2)))
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.25, 1.0])
@@ -256,16 +258,31 @@ def test_the_carried_dream_gives_up_its_share_at_every_frame(
 
 
 @pytest.mark.parametrize(
-    ("blend", "carried_steps", "expected"),
-    [(0.1, 0, 2), (0.5, 0, 10), (1.0, 0, 20), (0.0, 0, 1), (0.1, 3, 3), (0.1, 25, 25)],
+    ("blend", "carried_steps", "expected", "rate"),
+    [
+        (0.1, 0, 2, 1),
+        (0.5, 0, 10, 1),
+        (1.0, 0, 20, 1),
+        (0.02, 0, 1, 0.4),
+        (0.08, 0, 2, 0.8),
+        (0.0, 0, 0, 1),
+        (0.02, 3, 3, 1),
+        (0.1, 25, 25, 1),
+    ],
 )
-def test_a_carried_dream_is_dreamed_on_with_fewer_steps(
-    tiny: DreamModel, blend: float, carried_steps: int, expected: int, monkeypatch: pytest.MonkeyPatch
+def test_as_much_as_is_given_up_is_dreamed_anew(
+    tiny: DreamModel,
+    blend: float,
+    carried_steps: int,
+    expected: int,
+    rate: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken = []
+    taken, rates = [], []
 
     def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
         taken.append(settings.octave.octave_steps)
+        rates.append(settings.ascent.learning_rate / AscentSettings().learning_rate)
         return picture
 
     monkeypatch.setattr(temporal_module, "dream", count)
@@ -276,6 +293,7 @@ def test_a_carried_dream_is_dreamed_on_with_fewer_steps(
     machine.reset()
     machine.step(random_clip(1))
     assert taken == [20, expected, expected, 20]
+    assert rates == pytest.approx([1, rate, rate, 1])
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(0, 20), (8, 16), (16, 11), (32, 2)])
@@ -303,17 +321,19 @@ def test_the_less_comes_over_the_more_steps_are_taken(
 def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
     settings = replace(steps_of(10), octave=OctaveSettings(octaves=1, octave_steps=10))
 
-    def energies(blend: float, frames: int) -> list[float]:
+    def energies(temporal: TemporalSettings, frames: int) -> list[float]:
         frame = 0.45 + 0.1 * random_clip(1)
-        machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=blend))
+        machine = dreamer(tiny, settings=settings, temporal=temporal)
         residuals = (machine.step(frame).dream - frame for _ in range(frames))
         return [residual.square().mean().item() for residual in residuals]
 
-    held = energies(TemporalSettings().blend, 200)
+    held = energies(TemporalSettings(), 200)
     assert held[199] == pytest.approx(held[30], rel=0.4)  # of the energy: a fifth of the amplitude
     assert held[199] == pytest.approx(held[150], rel=0.05)
-    grown = energies(0, 100)
+    grown = energies(TemporalSettings(blend=0, carried_steps=1), 100)
     assert grown[99] > 1.2 * grown[50] > 1.2 * 1.2 * held[199]
+    kept = energies(TemporalSettings(blend=0), 10)
+    assert kept == pytest.approx(kept[:1] * 10)
 
 
 def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
@@ -405,7 +425,7 @@ def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel
     )
     zoomed = [zoom(picture, 10.0, "percent").clamp(0, 1) for picture in (first.dream, first.frame)]
     start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
-    settings = replace(settings, octave=replace(settings.octave, octave_steps=1))
+    settings = replace(steps_of(1, rate=0.6), picture=settings.picture)
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
 
 
