@@ -3,8 +3,9 @@
     GOMP_SPINCOUNT=20000 python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
-Both dream the same frames with the same network and layer, octaves, steps, size, optimiser and flow. Prints
-frames a second and the figures of the dream side by side, then where our time goes, and the floor beneath it.
+Both dream the same frames with the same network and layer, octaves and size. Ours runs with the predecessor's
+steps, optimiser and blend, and, as steps of 0, with what it does by default. Prints seconds a frame and the figures
+of the dream side by side, then where the time of our first run goes, and the floor beneath it.
 """
 
 from __future__ import annotations
@@ -105,14 +106,16 @@ def run_predecessor(args: argparse.Namespace, work: Path) -> Result:
 
 
 def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
+    octave = OctaveSettings(octaves=args.octaves, octave_scale=0.6)
+    ascent, temporal = AscentSettings(), TemporalSettings()
+    if steps:
+        octave = replace(octave, octave_steps=steps)
+        ascent = AscentSettings(optimizer="adam", learning_rate=1.5, gradient_blur=0)
+        temporal = TemporalSettings(blend=BLEND, carried_steps=steps)
     return PipelineSettings(
         model=ModelSettings(model="bvlc_googlenet", model_file=args.model_file),
-        dream=DreamSettings(
-            objective=ObjectiveSettings(layers=(LAYER,)),
-            octave=OctaveSettings(octaves=args.octaves, octave_scale=0.6, octave_steps=steps),
-            ascent=AscentSettings(optimizer="adam", learning_rate=1.5),
-        ),
-        temporal=TemporalSettings(blend=BLEND, carried_steps=steps),
+        dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,)), octave=octave, ascent=ascent),
+        temporal=temporal,
         flow=replace(FlowSettings(flow="raft_small", flow_file=args.flow_file), **args.flow_options),
         device=DeviceSettings(device=args.device),
     )
@@ -136,7 +139,12 @@ def run_ours(args: argparse.Namespace, work: Path, steps: int, stopwatch: Stopwa
             instrument(stopwatch, dreamer, output)
         dream_clip(clip, dreamer, output, on_frame=collect)
     seconds = time.perf_counter() - started
-    return Result(f"ours, {steps} steps", dreams, seconds, peak_memory(torch.device(args.device)))
+    return Result(
+        f"ours, {steps} steps" if steps else "ours, defaults",
+        dreams,
+        seconds,
+        peak_memory(torch.device(args.device)),
+    )
 
 
 def run_ours_apart(args: argparse.Namespace, work: Path, steps: int) -> Result:
@@ -257,7 +265,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--octaves", type=int, default=2)
     parser.add_argument(
-        "--steps", type=int, nargs="+", default=[10, 7], help="ours runs once for each; the first is both's"
+        "--steps", type=int, nargs="+", default=[10, 0], help="ours runs once for each; 0: its defaults"
     )
     parser.add_argument("--flow-updates", type=int, default=FlowSettings().flow_updates)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -287,6 +295,7 @@ def main() -> None:
     octaves = [name for name in stopwatch.seconds if name.startswith("octave")]
     sizes = {name: tuple(map(int, name.removeprefix("octave ").split("x")))[::-1] for name in octaves}
     floors = {name: args.steps[0] * step_flops(dreamer, size) / peak for name, size in sizes.items()}
+    floors = floors if args.steps[0] else {}  # by default the steps differ from frame to frame
     print_stages(stopwatch, staged, args.frames, floors)
     print(
         f"matmul peak {peak / 1e9:.0f} GFLOP/s in {dreamer.models[0].dtype}, {torch.get_num_threads()} threads"

@@ -154,7 +154,9 @@ def test_the_percentage_of_pixels_is_dropped(percent: float, count: int, measure
 
 def test_only_the_blur_is_on_by_default() -> None:
     gradient = torch.rand(1, 3, 8, 8)
-    assert torch.equal(shape_gradient(gradient, AscentSettings()), blur(gradient, AscentSettings().gradient_blur))
+    assert torch.equal(
+        shape_gradient(gradient, AscentSettings()), blur(gradient, AscentSettings().gradient_blur)
+    )
     assert shape_gradient(gradient, AscentSettings(gradient_blur=0)) is gradient
 
 

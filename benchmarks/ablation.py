@@ -1,0 +1,137 @@
+"""What each part of the loop buys: the table of docs/temporal.md, in Markdown.
+
+    GOMP_SPINCOUNT=20000 python benchmarks/ablation.py --clip mallard.mp4 --weights folder
+
+One run dreams the clip once for each row, by default but for what the row names, and measures all of them by the
+same flow. Seconds are those of a frame that carries a dream, the median of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dream_core.measure import Figures, LayerEnergy, flow_link, measure
+from dream_core.pipeline import PipelineSettings, load_dreamer, load_estimator, load_models
+from dream_core.settings import (
+    AscentSettings,
+    DreamSettings,
+    FlowSettings,
+    InputSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OctaveSettings,
+    TemporalSettings,
+)
+from dream_core.video import open_clip
+
+LAYER = "inception_4d_3x3_reduce"
+MEASURED_BY = FlowSettings(flow="raft_small", flow_updates=12)
+"""More exact than the flow of any row, so that none is measured by itself."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variation.
+
+    Args:
+        name: as the table calls it.
+        temporal, flow, ascent, octave: what differs from the defaults, by field.
+    """
+
+    name: str
+    temporal: dict[str, Any] = field(default_factory=dict)
+    flow: dict[str, Any] = field(default_factory=dict)
+    ascent: dict[str, Any] = field(default_factory=dict)
+    octave: dict[str, Any] = field(default_factory=dict)
+
+
+ROWS = (
+    Row("the defaults"),
+    Row("`--carry picture`", temporal={"carry": "picture"}),
+    Row("`--warp bilinear`", temporal={"warp": "bilinear"}),
+    Row("both", temporal={"carry": "picture", "warp": "bilinear"}),
+    Row("`--gradient-blur 0`", ascent={"gradient_blur": 0.0}),
+    Row("`--gradient-blur 1.2`", ascent={"gradient_blur": 1.2}),
+    Row("`--blend 0.02`", temporal={"blend": 0.02}),
+    Row("`--blend 0.1`", temporal={"blend": 0.1}),
+    Row("`--blend 0.3`", temporal={"blend": 0.3}),
+    Row("`--blend 0.5`", temporal={"blend": 0.5}),
+    Row("`--carried-steps 1`: one step, however much is given up", temporal={"carried_steps": 1}),
+    Row("`--carried-steps 10`: all steps for every frame", temporal={"carried_steps": 10}),
+    Row("`--flow-updates 12`", flow={"flow_updates": 12}),
+    Row("`--flow-updates 4`", flow={"flow_updates": 4}),
+    Row("`--flow-scale 0.5`", flow={"flow_scale": 0.5}),
+    Row("`--flow dis`", flow={"flow": "dis"}),
+    Row("`--independent`", temporal={"independent": True}),
+)
+
+
+def settings_of(row: Row, weights: Path) -> PipelineSettings:
+    return PipelineSettings(
+        model=ModelSettings(model="bvlc_googlenet", model_dirs=(weights,)),
+        dream=DreamSettings(
+            objective=ObjectiveSettings(layers=(LAYER,)),
+            octave=replace(OctaveSettings(octaves=2, octave_scale=0.6), **row.octave),
+            ascent=replace(AscentSettings(), **row.ascent),
+        ),
+        temporal=replace(TemporalSettings(), **row.temporal),
+        flow=replace(FlowSettings(flow="raft_small"), **row.flow),
+    )
+
+
+def run(row: Row, frames: Sequence[Tensor], weights: Path) -> tuple[list[Tensor], float]:
+    """The dreams of a row, (3,H,W) each, and the median of the seconds per frame."""
+    dreamer = load_dreamer(settings_of(row, weights))
+    dreams, seconds = [], []
+    for frame in frames:
+        started = time.perf_counter()
+        dreams.append(dreamer.step(frame[None]).dream[0].cpu())
+        seconds.append(time.perf_counter() - started)
+    return dreams, torch.tensor(seconds[1:]).median().item()
+
+
+def line(name: str, figures: Figures, last: Figures, seconds: float) -> str:
+    assert figures.flicker is not None
+    assert figures.strength is not None
+    assert last.strength is not None
+    return (
+        f"| {name} | {figures.flicker:.3f} | x{figures.strength:.1f} | x{last.strength:.1f} "
+        f"| x{figures.sharpness:.2f} | {figures.drift:+.2f} | {seconds:.2f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="folder with GoogLeNet's and RAFT's")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--rows", default="", help="only rows whose name has this in it")
+    args = parser.parse_args()
+    with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
+        frames = [frame.picture for frame in clip]
+    rows = [row for row in ROWS if args.rows in row.name]
+    runs = {row.name: run(row, frames, args.weights) for row in rows}
+    base = settings_of(ROWS[0], args.weights)
+    link = flow_link(load_estimator(MEASURED_BY, base.device, folders=[args.weights]))
+    energy = LayerEnergy(load_models(base.model, base.device)[0], (LAYER,))
+    report = measure(frames, {name: dreams for name, (dreams, _) in runs.items()}, link, energy=energy)
+    print(
+        "| | flicker | strength | at the end | sharpness | drift | s/frame |\n|---|---|---|---|---|---|---|"
+    )
+    for measured in report.dreams:
+        print(line(measured.name, measured.overall, measured.frames[-1], runs[measured.name][1]))
+
+
+if __name__ == "__main__":
+    main()
