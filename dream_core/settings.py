@@ -196,6 +196,9 @@ class TemporalSettings:
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
+        references: Frames that the dream comes over from: of 1, 2, 4, ... frames before, each pixel takes the
+            nearest that is reliable there, so that what was hidden for a moment gets its dream back. Each costs
+            a flow.
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
         loop: Let the last frame lead into the first, for clips that are played over and over. The last frames are
             also dreamed backwards from the first one, and the dream fades over from the one to the other.
@@ -208,6 +211,7 @@ class TemporalSettings:
     carry: DreamCarry = "difference"
     cuts: bool = True
     independent: bool = False
+    references: int = 1
     warp: WarpMode = "bicubic"
     loop: bool = False
     loop_frames: int = 12

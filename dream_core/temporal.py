@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -30,6 +31,10 @@ from .settings import (
 from .warp import WARP_MODES, warp
 
 
+MOST_REFERENCES = 6
+"""The earliest of so many is 32 frames back; all of them are kept."""
+
+
 @dataclass(frozen=True)
 class Carried:
     """What came over from the frame before.
@@ -45,6 +50,21 @@ class Carried:
     reliable: Tensor
     warped: Tensor
     warped_frame: Tensor | None
+
+    def or_else(self, earlier: Carried) -> Carried:
+        """This, and where it is not to be trusted, what came over from an earlier frame.
+
+        Each pixel takes from the nearest reference that is reliable there (Ruder et al. 2016, section 4.3): the
+        earlier one's weight is what it has of trust beyond this one's.
+        """
+        added = (earlier.reliable - self.reliable).clamp_min(0)
+        share = added / (self.reliable + added).clamp_min(torch.finfo(added.dtype).tiny)
+        frame = self.warped_frame
+        if frame is not None and earlier.warped_frame is not None:
+            frame = torch.lerp(frame, earlier.warped_frame, share)
+        return Carried(
+            self.flow, self.reliable + added, torch.lerp(self.warped, earlier.warped, share), frame
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +101,8 @@ def renewal(octave: OctaveSettings, ascent: AscentSettings, share: float) -> tup
 
 
 class TemporalDreamer:
-    """The state machine of the feedback. It holds one frame and one dream, however long the clip.
+    """The state machine of the feedback. It holds one frame and one dream, however long the clip; with further
+    references, as many as the earliest of them is frames back.
 
     Args:
         models: the network, once per device.
@@ -110,6 +131,7 @@ class TemporalDreamer:
         check_choice("--warp", temporal.warp, WARP_MODES)
         check_number("--carried-steps", temporal.carried_steps, least=0)
         check_number("--loop-frames", temporal.loop_frames, least=1)
+        check_number("--references", temporal.references, least=1, most=MOST_REFERENCES)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
                 f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
@@ -125,12 +147,13 @@ class TemporalDreamer:
         self.temporal = temporal
         self.occlusion = occlusion
         self.objective = objective
-        self._previous: DreamedFrame | None = None
+        # The latest comes last.
+        self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
         self._direction = 1
 
     def reset(self) -> None:
         """Forget the frame before, as at a cut: the next frame is dreamed from itself."""
-        self._previous = None
+        self._past.clear()
 
     def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
         """A dreamer like this one for frames in reversed time, which goes on from a dreamed frame.
@@ -145,7 +168,7 @@ class TemporalDreamer:
             occlusion=self.occlusion,
             objective=self.objective,
         )
-        other._previous = replace(dreamed, carried=None)
+        other._past.append(replace(dreamed, carried=None))
         other._direction = -self._direction
         return other
 
@@ -162,7 +185,7 @@ class TemporalDreamer:
         check_picture(frame)
         # A copy: the caller may use its buffer again, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
-        carried = self._carry(frame, self._previous) if self._previous else None
+        carried = self._carry(frame)
         start = frame if carried is None else self._start(frame, carried)
         dreamed = dream(
             start.clamp(0, 1),
@@ -173,11 +196,27 @@ class TemporalDreamer:
             on_step=on_step,
         )
         result = DreamedFrame(frame, dreamed, carried)
-        self._previous = None if self.temporal.independent else replace(result, carried=None)
+        if self._past and carried is None:
+            self.reset()
+        if not self.temporal.independent:
+            self._past.append(replace(result, carried=None))
         return result
 
-    def _carry(self, frame: Tensor, previous: DreamedFrame) -> Carried | None:
-        """What comes over from the frame before; None at a cut."""
+    def _carry(self, frame: Tensor) -> Carried | None:
+        """What comes over from the frames before; None where there is none, and at a cut."""
+        if not self._past:
+            return None
+        carried = self._carry_from(1, frame)
+        distance = 2
+        while carried and distance <= len(self._past):
+            earlier = self._carry_from(distance, frame)
+            carried = carried.or_else(earlier) if earlier else carried
+            distance *= 2
+        return carried
+
+    def _carry_from(self, distance: int, frame: Tensor) -> Carried | None:
+        """What comes over from so many frames before; None at a cut."""
+        previous = self._past[-distance]
         if frame.shape != previous.frame.shape:
             raise PictureError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
@@ -193,14 +232,15 @@ class TemporalDreamer:
         return Carried(
             backward,
             reliable,
-            self._moved(previous.dream, backward),
-            self._moved(previous.frame, backward) if difference else None,
+            self._moved(previous.dream, backward, frames=distance),
+            self._moved(previous.frame, backward, frames=distance) if difference else None,
         )
 
-    def _moved(self, picture: Tensor, backward: Tensor) -> Tensor:
+    def _moved(self, picture: Tensor, backward: Tensor, *, frames: int) -> Tensor:
         amount = self._direction * self.settings.picture.zoom
-        zoomed = zoom(picture, amount, self.settings.picture.zoom_mode)
-        return warp(zoomed, backward, mode=self.temporal.warp).clamp(0, 1)
+        for _ in range(frames):
+            picture = zoom(picture, amount, self.settings.picture.zoom_mode)
+        return warp(picture, backward, mode=self.temporal.warp).clamp(0, 1)
 
     def _start(self, frame: Tensor, carried: Carried) -> Tensor:
         """What is dreamed on."""

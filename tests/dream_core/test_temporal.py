@@ -28,7 +28,7 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
-from dream_core.temporal import DreamedFrame, TemporalDreamer
+from dream_core.temporal import Carried, DreamedFrame, TemporalDreamer
 from dream_core.warp import warp
 
 CPU = torch.device("cpu")
@@ -342,6 +342,90 @@ def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
         assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
 
 
+# Long-term references
+
+
+HIDES = (slice(None), slice(None), slice(4, 12), slice(6, 16))
+"""Where something stands in the way."""
+
+
+@pytest.mark.parametrize(("references", "hidden", "remembered"), [(1, 1, 0), (2, 1, 1), (2, 2, 0), (3, 3, 1)])
+def test_what_was_hidden_gets_its_dream_back(
+    tiny: DreamModel, references: int, hidden: int, remembered: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = torch.full((hidden + 2, 3, 20, 24), 0.2)
+    clip[1:-1][HIDES] = 0.9
+    paints = iter([lambda picture: picture + 0.3, *[lambda picture: picture] * (hidden + 1)])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(
+        tiny,
+        temporal=uncut(blend=0, references=references),
+        occlusion=replace(TRUST_ALL, check_brightness=True, mask_softness=0),
+    )
+    *_, last = run(machine, clip)
+    dreamed = last.dream - last.frame
+    torch.testing.assert_close(dreamed[HIDES], torch.full_like(dreamed[HIDES], 0.3 * remembered))
+    torch.testing.assert_close(dreamed[:, :, 13:], torch.full_like(dreamed[:, :, 13:], 0.3))
+
+
+def test_the_nearest_reliable_reference_wins() -> None:
+    def carried(reliable: list[float], value: float) -> Carried:
+        mask = torch.tensor(reliable).view(1, 1, 1, -1)
+        picture = torch.full((1, 3, 1, len(reliable)), value)
+        return Carried(torch.full((1, 2, 1, len(reliable)), value), mask, picture, picture / 2)
+
+    near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
+    merged = near.or_else(far)
+    torch.testing.assert_close(merged.reliable.flatten(), torch.tensor([1, 1, 0.5, 0.75, 0]))
+    expected = torch.tensor([0.2, 0.8, 0.2, (0.25 * 0.2 + 0.5 * 0.8) / 0.75, 0.2])
+    torch.testing.assert_close(merged.warped[0, 0, 0], expected)
+    assert merged.warped_frame is not None
+    torch.testing.assert_close(merged.warped_frame[0, 2, 0], expected / 2)
+    assert merged.flow is near.flow
+
+
+def test_references_are_1_2_4_frames_back_and_not_behind_a_cut(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = random_clip(9)
+    pairs: list[tuple[int, int]] = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        index = [
+            next(i for i, frame in enumerate(frames) if torch.equal(frame, one[0])) for one in (first, second)
+        ]
+        pairs.append((index[0], index[1]))
+        return torch.zeros(1 + both, 2, 20, 24)
+
+    monkeypatch.setattr(temporal_module, "is_cut", lambda frame, *_: torch.equal(frame[0], frames[6]))
+    machine = dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=TemporalSettings(references=3))
+    run(machine, frames)
+    looked = [(5, 4), (5, 3), (5, 1), (6, 5), (7, 6), (8, 7), (8, 6)]
+    assert pairs == [(1, 0), (2, 1), (2, 0), (3, 2), (3, 1), (4, 3), (4, 2), (4, 0), *looked]
+
+
+def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamModel) -> None:
+    frames = torch.full((3, 3, 20, 24), 0.5)
+    frames[1] = 0.9
+    machine = dreamer(
+        tiny,
+        settings=replace(STILL, picture=PictureSettings(zoom=10.0)),
+        temporal=uncut(blend=0, carry="picture", references=2),
+        occlusion=replace(TRUST_ALL, check_brightness=True),
+    )
+    frames[:1] += 0.05 * random_clip(1)
+    *_, last = run(machine, frames)
+    assert last.carried is not None
+    twice = zoom(zoom(frames[:1], 10.0, "percent"), 10.0, "percent")
+    torch.testing.assert_close(last.carried.warped, twice)
+
+
+@pytest.mark.parametrize("references", [0, 7])
+def test_references_out_of_range(tiny: DreamModel, references: int) -> None:
+    with pytest.raises(SettingsError, match=f"expected --references from 1 to 6, got {references}"):
+        dreamer(tiny, temporal=TemporalSettings(references=references))
+
+
 # Cuts
 
 
@@ -595,28 +679,32 @@ def test_wrong_ways_to_carry_are_told_before_the_first_frame(
 # Memory
 
 
-def test_one_frame_and_one_dream_are_held_however_long_the_clip(tiny: DreamModel) -> None:
-    machine = dreamer(tiny, constant_flow(0.5, 0))
-    references: dict[str, list[weakref.ref[Tensor]]] = {"given": [], "frame": [], "dream": [], "carried": []}
+@pytest.mark.parametrize("references", [1, 2, 4])
+def test_as_many_frames_are_held_as_are_looked_back_however_long_the_clip(
+    tiny: DreamModel, references: int
+) -> None:
+    machine = dreamer(tiny, constant_flow(0.5, 0), temporal=uncut(references=references))
+    held: dict[str, list[weakref.ref[Tensor]]] = {"given": [], "frame": [], "dream": [], "carried": []}
     for _ in range(20):
         frame = torch.rand(1, 3, 12, 14)
         step = machine.step(frame)
-        references["given"].append(weakref.ref(frame))
-        references["frame"].append(weakref.ref(step.frame))
-        references["dream"].append(weakref.ref(step.dream))
+        held["given"].append(weakref.ref(frame))
+        held["frame"].append(weakref.ref(step.frame))
+        held["dream"].append(weakref.ref(step.dream))
         if step.carried:
             carried = step.carried
             assert carried.warped_frame is not None
-            references["carried"] += map(
+            held["carried"] += map(
                 weakref.ref, (carried.flow, carried.reliable, carried.warped, carried.warped_frame)
             )
     del frame, step, carried
     gc.collect()
-    alive = {name: sum(one() is not None for one in found) for name, found in references.items()}
-    assert alive == {"given": 0, "frame": 1, "dream": 1, "carried": 0}
+    alive = {name: sum(one() is not None for one in found) for name, found in held.items()}
+    back = 2 ** (references - 1)
+    assert alive == {"given": 0, "frame": back, "dream": back, "carried": 0}
     machine.reset()
     gc.collect()
-    assert not any(one() is not None for found in references.values() for one in found)
+    assert not any(one() is not None for found in held.values() for one in found)
 
 
 def test_a_frame_does_not_hold_the_clip_that_it_was_cut_from(tiny: DreamModel) -> None:
