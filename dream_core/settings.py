@@ -196,9 +196,9 @@ class TemporalSettings:
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
-        references: Frames that the dream comes over from: of 1, 2, 4, ... frames before, each pixel takes the
-            nearest that is reliable there, so that what was hidden for a moment gets its dream back. Each costs
-            a flow.
+        references: How many earlier frames the dream comes over from: those 1, 2, 4, ... frames back. Each pixel
+            takes the nearest that is reliable there, so that what was hidden for a moment gets its dream back.
+            Each costs a flow.
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
         loop: Let the last frame lead into the first, for clips that are played over and over. The last frames are
             also dreamed backwards from the first one, and the dream fades over from the one to the other.
@@ -261,8 +261,8 @@ class AscentSettings:
         lbfgs_history: Corrections that lbfgs remembers.
         jitter: Roll the picture by up to this many pixels at random before each step.
         random_transforms: Also flip, rotate by right angles, or both, at random before each step.
-        gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: larger, softer patterns. 0 is
-            off.
+        gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: softer patterns, without the grain that
+            flickers. 0 is off.
         laplacian_levels: Split the gradient into this many octaves of detail and give all the same
             strength, at most as many as the picture has. 0 is off.
         laplacian_sigma: Sigma in pixels of the blur that separates those levels.

@@ -527,7 +527,8 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         occlusion=settings.OcclusionSettings(),
     )
     before = temporal.DreamedFrame(planes(previous), planes(dream), None)
-    carried = dreamer._carry(planes(frame), before)
+    dreamer._past.append(before)
+    carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
 
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=previous, **FLOW)
