@@ -262,7 +262,7 @@ def test_every_loss_is_climbed(model: DreamModel, picture: Tensor, loss: str) ->
 
 
 def test_a_negative_weight_makes_less_of_a_layer(model: DreamModel, picture: Tensor) -> None:
-    dreamed = dream(picture, [model], settings=make(layers=("second:-1",), octave_steps=8))
+    dreamed = dream(picture, [model], settings=make(layers=("second:-1",), octave_steps=16))
     assert excitement(model, dreamed) < 0.9 * excitement(model, picture)
 
 
