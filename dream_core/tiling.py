@@ -73,12 +73,22 @@ def fades(all_spans: Sequence[Span]) -> list[Tensor]:
     return [row[span.start : span.stop] for row, span in zip(weights, all_spans, strict=True)]
 
 
+def _gradient(value: Tensor, leaf: Tensor, objective: Objective) -> Tensor:
+    """The gradient of a value that layers gave."""
+    if not value.requires_grad:
+        raise SettingsError(
+            f"expected a layer that has a gradient, got {', '.join(objective.layers)}, which the network takes as "
+            "given; choose another one"
+        )
+    return torch.autograd.grad(value, leaf)[0]
+
+
 def whole_gradient(model: DreamModel, objective: Objective, picture: Tensor) -> tuple[Tensor, Tensor]:
     """The layers' part of the objective and its gradient for (1,3,H,W), in one piece."""
     leaf = picture.detach().requires_grad_()
     with torch.enable_grad():
         value = objective(model.activations(leaf, objective.layers))
-    (gradient,) = torch.autograd.grad(value, leaf)
+    gradient = _gradient(value, leaf, objective)
     return value.detach(), gradient
 
 
@@ -128,7 +138,7 @@ def tiled_gradient(
             totals = objective.totals(model.activations(leaf, objective.layers))
             contribution = sum(slope * total.sum for slope, total in zip(slopes, totals, strict=True))
         assert isinstance(contribution, Tensor)
-        (slope_of_part,) = torch.autograd.grad(contribution, leaf)
+        slope_of_part = _gradient(contribution, leaf, objective)
         part.cut(gradient).addcmul_(slope_of_part.to(picture.device), part.weight(picture))
     return value, gradient
 

@@ -346,6 +346,19 @@ def test_wrong_tiles(options: dict, message: str) -> None:
         check_tiles(TileSettings(**options))
 
 
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_layer_without_a_gradient(tile: int) -> None:
+    model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
+    with pytest.raises(SettingsError, match=r"expected a layer that has a gradient, got grain\.coarse"):
+        objective_gradient(
+            [model],
+            layer("grain.coarse"),
+            torch.rand(1, 3, 96, 96),
+            settings=TileSettings(tile_size=tile),
+            generator=torch.Generator(),
+        )
+
+
 def test_several_devices_without_tiles() -> None:
     check_tiles(TileSettings(tile_size=64), devices=2)
     with pytest.raises(SettingsError, match=r"^expected a --tile-size, got 0: several devices share out"):
