@@ -111,7 +111,7 @@ def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
     if steps:
         octave = replace(octave, octave_steps=steps)
         ascent = AscentSettings(optimizer="adam", learning_rate=1.5, gradient_blur=0)
-        temporal = TemporalSettings(blend=BLEND, carried_steps=steps, temporal_weight=0)
+        temporal = TemporalSettings(blend=BLEND, carried_steps=steps)
     return PipelineSettings(
         model=ModelSettings(model="bvlc_googlenet", model_file=args.model_file),
         dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,)), octave=octave, ascent=ascent),

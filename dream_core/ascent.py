@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
@@ -24,19 +23,6 @@ GradientFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 StepCallback = Callable[[int, Tensor, Tensor], None]
 """Called after each step with its number from 1, the objective before it and the picture after it."""
-
-
-@dataclass(frozen=True)
-class Hold:
-    """A pull back to a picture after every step: the temporal loss of Ruder et al. (2016), as a proximal step.
-
-    Args:
-        picture: (1,3,H,W), what is held on to.
-        share: (1,1,H,W) in 0..1, how much of the way back each pixel goes; 0 leaves it free.
-    """
-
-    picture: Tensor
-    share: Tensor
 
 
 class ClassicAscent(torch.optim.Optimizer):
@@ -145,7 +131,6 @@ def climb(
     steps: int,
     settings: AscentSettings,
     generator: torch.Generator,
-    hold: Hold | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Change a picture step by step so that its objective rises.
@@ -156,7 +141,6 @@ def climb(
         steps: number of steps.
         settings: optimiser, random views, gradient filters; within the ranges of `check_ascent`.
         generator: on the CPU; decides the random views.
-        hold: what every step is pulled back to, and how far.
         on_step: told about every step.
 
     Returns:
@@ -180,8 +164,6 @@ def climb(
             return -value
 
         value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
-        if hold:
-            parameter.lerp_(hold.picture, hold.share)
         if settings.clamp:
             parameter.clamp_(0, 1)
         if on_step:

@@ -10,7 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from .ascent import Hold, StepCallback, check_ascent, climb
+from .ascent import StepCallback, check_ascent, climb
 from .models.dream_model import DreamModel
 from .models.labels import channel_indices
 from .objectives import LayerTerm, Objective, check_objective, parse_layers, split_list
@@ -154,7 +154,6 @@ def dream(
     settings: DreamSettings,
     objective: Objective | None = None,
     colors: Tensor | None = None,
-    hold: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream on a picture (Mordvintsev et al. 2015, "Inceptionism").
@@ -167,7 +166,6 @@ def dream(
         settings: how to dream.
         objective: what to make more of; by default what `settings.objective` says.
         colors: (1,3,H,W), whose colours `settings.picture.original_colors` keeps; by default the picture.
-        hold: (1,1,H,W) in 0..1, how far every step is pulled back to the picture it began with; see `Hold`.
         on_step: told about every gradient step.
 
     Returns:
@@ -201,7 +199,6 @@ def dream(
             steps=settings.octave.octave_steps,
             settings=settings.ascent,
             generator=generator,
-            hold=_hold(current, hold, size_of(before)),
             on_step=report,
         )
 
@@ -210,12 +207,6 @@ def dream(
             current = zoom(current, settings.picture.zoom, settings.picture.zoom_mode)
         current = dream_pass(current, sizes, climb_octave, carry=settings.octave.octave_carry)
     return finish(current, frame if colors is None else colors.to(frame), settings.picture)
-
-
-def _hold(picture: Tensor, share: Tensor | None, size: Size) -> Hold | None:
-    if share is None:
-        return None
-    return Hold(resize(picture, size), resize(share.to(picture), size).clamp(0, 1))
 
 
 def _reporter(on_step: DreamCallback | None, settings: OctaveSettings, octaves: int) -> StepCallback | None:

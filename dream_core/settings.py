@@ -196,8 +196,6 @@ class TemporalSettings:
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
-        temporal_weight: Temporal loss: how far, 0 to 0.9, each step is pulled back to the carried dream where that
-            is trusted. More is steadier, and what is dreamed anew goes where nothing came over. 0 is off.
         references: How many earlier frames the dream comes over from: those 1, 2, 4, ... frames back. Each pixel
             takes the nearest that is reliable there, so that what was hidden for a moment gets its dream back.
             Each costs a flow.
@@ -213,7 +211,6 @@ class TemporalSettings:
     carry: DreamCarry = "difference"
     cuts: bool = True
     independent: bool = False
-    temporal_weight: float = 0.3
     references: int = 1
     warp: WarpMode = "bicubic"
     loop: bool = False

@@ -30,9 +30,6 @@ from .settings import (
 )
 from .warp import WARP_MODES, warp
 
-MOST_WEIGHT = 0.9
-"""Beyond, hardly anything would be dreamed where the dream is trusted."""
-
 MOST_REFERENCES = 6
 """The earliest of so many is 32 frames back; all of them are kept."""
 
@@ -84,32 +81,22 @@ class DreamedFrame:
     carried: Carried | None
 
 
-MOST_RATE = 1.3
-"""How many times the learning rate a frame that carries a dream may have. Few large steps dream worse."""
-
-
-def renewal(
-    octave: OctaveSettings, ascent: AscentSettings, temporal: TemporalSettings, *, reliable: float
-) -> tuple[int, float]:
+def renewal(octave: OctaveSettings, ascent: AscentSettings, share: float) -> tuple[int, float]:
     """How to dream anew what a frame has given up of the dream it carries: that share of all steps.
 
     Args:
         octave, ascent: of a frame without a dream.
-        temporal: how much is given up where all is trusted, and how far trusted pixels are held.
-        reliable: share of the pixels that are trusted, 0..1.
+        share: of the dream that was given up, 0..1, mean over the picture.
 
     Returns:
-        Gradient steps at each size, and their learning rate: lower where they are more than are due, higher as
-        much as holding takes from them. No steps only where nothing is due.
+        Gradient steps at each size, and their learning rate: lower where they are more than are due. None only
+        where nothing is due.
     """
-    due = octave.octave_steps * (1 - (1 - temporal.blend) * reliable)
+    due = octave.octave_steps * share
     if due == 0:
         return 0, ascent.learning_rate
     steps = max(1, round(due))
-    free = 1 - temporal.temporal_weight
-    left = sum(free**step for step in range(1, steps + 1)) / steps
-    effect = 1 - reliable * (1 - left)
-    return steps, ascent.learning_rate * min(MOST_RATE, min(1.0, due / steps) / effect)
+    return steps, ascent.learning_rate * min(1.0, due / steps)
 
 
 class TemporalDreamer:
@@ -143,7 +130,6 @@ class TemporalDreamer:
         check_choice("--warp", temporal.warp, WARP_MODES)
         check_number("--carried-steps", temporal.carried_steps, least=0)
         check_number("--loop-frames", temporal.loop_frames, least=1)
-        check_number("--temporal-weight", temporal.temporal_weight, least=0, most=MOST_WEIGHT)
         check_number("--references", temporal.references, least=1, most=MOST_REFERENCES)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
@@ -206,7 +192,6 @@ class TemporalDreamer:
             settings=self._settings(carried),
             objective=self.objective,
             colors=frame,
-            hold=self._hold(carried),
             on_step=on_step,
         )
         result = DreamedFrame(frame, dreamed, carried)
@@ -263,20 +248,14 @@ class TemporalDreamer:
             return blend_frames(*parts, blend=blend)
         return add_difference(*parts, carried.warped_frame, blend=blend)
 
-    def _hold(self, carried: Carried | None) -> Tensor | None:
-        """How far each pixel is held on to what it starts from."""
-        if carried is None or self.temporal.temporal_weight == 0:
-            return None
-        return self.temporal.temporal_weight * carried.reliable
-
     def _settings(self, carried: Carried | None) -> DreamSettings:
         if carried is None:
             return self.settings
         octave, ascent, picture = self.settings.octave, self.settings.ascent, self.settings.picture
+        given_up = 1 - (1 - self.temporal.blend) * carried.reliable.mean().item()
         steps, rate = self.temporal.carried_steps, ascent.learning_rate
         if not steps:
-            reliable = carried.reliable.mean().item()
-            steps, rate = renewal(octave, ascent, self.temporal, reliable=reliable)
+            steps, rate = renewal(octave, ascent, given_up)
         # A dream begun from noise goes on from itself.
         return replace(
             self.settings,

@@ -121,7 +121,7 @@ class DeepDreamVideo(io.ComfyNode):
             description=(
                 "Dreams a clip: each frame goes on with the dream of the one before, carried along by optical "
                 "flow. The same as a Temporal Loop around Optical Flow, Occlusion Mask, Flow Warp, Temporal Blend "
-                "and DeepDream, where carried_steps is DeepDream's octave_steps and temporal_weight is 0."
+                "and DeepDream, where carried_steps is DeepDream's octave_steps."
             ),
             search_aliases=[
                 "deep dream",

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from docstring_parser import parse
 
 from ..dream_core.errors import SettingsError
-from ..dream_core.temporal import MOST_REFERENCES, MOST_WEIGHT
+from ..dream_core.temporal import MOST_REFERENCES
 from .wording import as_widgets
 
 Settings = TypeVar("Settings")
@@ -71,7 +71,6 @@ RANGES = {
     "mask_softness": Range(0, 1, 0.001),
     "blend": Range(0, 1, 0.05),
     "carried_steps": Range(0, 10_000, 1),
-    "temporal_weight": Range(0, MOST_WEIGHT, 0.05),
     "references": Range(1, MOST_REFERENCES, 1),
     "loop_frames": Range(1, 10_000, 1),
 }

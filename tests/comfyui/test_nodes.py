@@ -163,9 +163,7 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     )
     dream = draft.dream(blend, colors=frame, **own("DeepDreamImage"))
     wired = draft.see(draft.add("DeepDreamLoopClose", loop=start, result=dream))
-    single = draft.see(
-        draft.video(**{"carried_steps": QUICK["octave_steps"], "temporal_weight": 0, **values})
-    )
+    single = draft.see(draft.video(**{"carried_steps": QUICK["octave_steps"], **values}))
     run = comfyui.run(draft.graph)
     (one,), (other,) = seen(run, wired), seen(run, single)
     assert one.shape == (5, 64, 96, 3)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream_core.ascent import LEVEL, BoundedLBFGS, ClassicAscent, Hold, check_ascent, climb
+from dream_core.ascent import LEVEL, BoundedLBFGS, ClassicAscent, check_ascent, climb
 from dream_core.errors import SettingsError
 from dream_core.settings import AscentSettings
 
@@ -282,18 +282,3 @@ def test_wrong_settings(options: dict, message: str) -> None:
 def test_the_largest_seed_is_one_that_generators_take() -> None:
     check_ascent(AscentSettings(seed=2**64 - 1))
     torch.Generator().manual_seed(2**64 - 1)
-
-
-def test_a_hold_pulls_every_step_back_by_its_share() -> None:
-    picture, anchor = torch.rand(1, 3, 6, 8), torch.rand(1, 3, 6, 8)
-    share = torch.tensor([0.0, 0.25, 0.5, 1.0]).repeat_interleave(2).expand(1, 1, 6, 8)
-    settings = AscentSettings(jitter=0, learning_rate=4, clamp=False)
-
-    def climbed(steps: int, hold: Hold | None) -> Tensor:
-        return climb(picture, upwards, steps=steps, settings=settings, generator=generator(), hold=hold)
-
-    once = climbed(1, Hold(anchor, share))
-    torch.testing.assert_close(once, torch.lerp(climbed(1, None), anchor, share))
-    twice = climbed(2, Hold(anchor, share))
-    assert torch.equal(twice[..., 6:], anchor[..., 6:])
-    assert torch.equal(climbed(2, Hold(anchor, torch.zeros(1, 1, 6, 8))), climbed(2, None))

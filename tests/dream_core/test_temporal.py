@@ -28,7 +28,7 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
-from dream_core.temporal import MOST_RATE, Carried, DreamedFrame, TemporalDreamer, renewal
+from dream_core.temporal import Carried, DreamedFrame, TemporalDreamer
 from dream_core.warp import warp
 
 CPU = torch.device("cpu")
@@ -63,8 +63,8 @@ def exact_flow(clip: SyntheticClip) -> FlowEstimator:
 
 
 def uncut(**options: Any) -> TemporalSettings:
-    """For frames of noise, of which each is a scene of its own; nothing is held."""
-    return TemporalSettings(**{"cuts": False, "temporal_weight": 0, **options})
+    """For frames of noise, of which each is a scene of its own."""
+    return TemporalSettings(**{"cuts": False, **options})
 
 
 def dreamer(
@@ -286,7 +286,7 @@ def test_as_much_as_is_given_up_is_dreamed_anew(
         return picture
 
     monkeypatch.setattr(temporal_module, "dream", count)
-    temporal = uncut(blend=blend, carried_steps=carried_steps)
+    temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
     settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
     machine = dreamer(tiny, settings=settings, temporal=temporal)
     run(machine, synthetic_clip(frames=1, height=24, width=32).frames.expand(3, -1, -1, -1))
@@ -340,74 +340,6 @@ def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
     temporal = TemporalSettings(independent=True, carried_steps=1)
     for step in run(dreamer(tiny, settings=QUICK, temporal=temporal), random_clip(2)):
         assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
-
-
-# The temporal loss
-
-
-@pytest.mark.parametrize(
-    ("weight", "blend", "reliable", "steps", "rate"),
-    [
-        (0.0, 0.05, 1.0, 1, 0.5),
-        (0.3, 0.05, 1.0, 1, 0.5 / 0.7),
-        (0.3, 0.05, 0.0, 10, 1),
-        (0.5, 0.2, 1.0, 2, 1 / 0.375),
-        (0.5, 0.2, 0.9, 3, 2.8 / 3 / (1 - 0.9 * (1 - 0.875 / 3))),
-    ],
-)
-def test_steps_are_larger_by_what_holding_takes_from_them(
-    weight: float, blend: float, reliable: float, steps: int, rate: float
-) -> None:
-    ascent = AscentSettings()
-    temporal = TemporalSettings(blend=blend, temporal_weight=weight)
-    found = renewal(OctaveSettings(octave_steps=10), ascent, temporal, reliable=reliable)
-    assert found == (steps, pytest.approx(ascent.learning_rate * min(MOST_RATE, rate)))
-
-
-def test_what_is_trusted_is_held_and_a_first_frame_is_not(
-    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: list[Tensor | None] = []
-
-    def note(picture: Tensor, *_: Any, hold: Tensor | None, **__: Any) -> Tensor:
-        held.append(hold)
-        return picture
-
-    monkeypatch.setattr(temporal_module, "dream", note)
-    machine = dreamer(
-        tiny,
-        constant_flow(x=8),
-        temporal=uncut(temporal_weight=0.4),
-        occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
-    )
-    run(machine, random_clip(2))
-    assert held[0] is None
-    assert held[1] is not None
-    assert held[1][..., :15].unique().tolist() == [pytest.approx(0.4)]
-    assert held[1][..., 16:].unique().tolist() == [0]
-
-
-def test_holding_makes_a_moving_dream_steadier(tiny: DreamModel) -> None:
-    clip = synthetic_clip(frames=6, height=32, width=40)
-
-    def change(weight: float) -> float:
-        machine = dreamer(
-            tiny, exact_flow(clip), settings=QUICK, temporal=uncut(carried_steps=2, temporal_weight=weight)
-        )
-        steps = run(machine, clip.frames)
-        return sum(
-            ((step.dream - step.carried.warped).square() * step.carried.reliable).mean().item()
-            for step in steps
-            if step.carried
-        )
-
-    assert change(0.6) < 0.8 * change(0)
-
-
-@pytest.mark.parametrize("weight", [-0.1, 0.95])
-def test_temporal_weights_out_of_range(tiny: DreamModel, weight: float) -> None:
-    with pytest.raises(SettingsError, match=r"expected --temporal-weight from 0 to 0\.9"):
-        dreamer(tiny, temporal=TemporalSettings(temporal_weight=weight))
 
 
 # Long-term references
