@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dream_core.measure import Figures, LayerEnergy, flow_link, measure
-from dream_core.pipeline import PipelineSettings, load_dreamer, load_estimator, load_models
+from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
@@ -28,6 +28,7 @@ from dream_core.settings import (
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
+    PipelineSettings,
     TemporalSettings,
 )
 from dream_core.video import open_clip

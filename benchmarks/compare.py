@@ -34,7 +34,7 @@ from dream_core import temporal as temporal_module
 from dream_core.metrics import drift, flicker, sharpness, strength
 from dream_core.objectives import layer
 from dream_core.occlusion import reliable_mask
-from dream_core.pipeline import PipelineSettings, dream_clip, load_dreamer
+from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.settings import (
     AscentSettings,
     DeviceSettings,
@@ -46,6 +46,7 @@ from dream_core.settings import (
     OcclusionSettings,
     OctaveSettings,
     OutputSettings,
+    PipelineSettings,
     TemporalSettings,
 )
 from dream_core.temporal import DreamedFrame, TemporalDreamer

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
-INTERRUPTED = 130
-"""Exit code after ctrl-C, as shells expect it."""
+from .exit_codes import INTERRUPTED, MISTAKE
+
+if TYPE_CHECKING:
+    from .options import Command, MeasureCommand
+
+
+def enter() -> NoReturn:
+    """The command as a process of its own."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Every file is closed by now. Python would spend a second on taking PyTorch apart, piece by piece.
+    os._exit(code)
 
 
 def main() -> int:
@@ -22,10 +37,10 @@ def main() -> int:
     os.environ.setdefault("SVT_LOG", "1")
     received = stop_at_first_signal()
     try:
-        code = run()
+        code = run(sys.argv[1:])
     except BrokenPipeError:  # as in `deepdream-video --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return MISTAKE
     except BaseException:
         # Libraries that are interrupted while they load can raise anything.
         if not received:
@@ -34,18 +49,36 @@ def main() -> int:
     return 128 + received[0] if received and code == INTERRUPTED else code
 
 
-def run() -> int:
-    """Load and run the command."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments say. Returns the exit code.
+
+    Raises:
+        SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
+    """
     try:
-        if sys.argv[1:2] == ["measure"]:
-            from .measure_cli import main as measure
+        from .options import parse
 
-            return measure(sys.argv[2:])
-        from .cli import main as command
-
-        return command()
+        return load(parse(arguments))()
     finally:
         sys.stdout.flush()
+
+
+def load(command: Command | MeasureCommand) -> Callable[[], int]:
+    """Import what a command needs."""
+    # There is no litter among the hundreds of thousands of objects that PyTorch makes on its way in.
+    gc.disable()
+    try:
+        from .options import MeasureCommand
+
+        if isinstance(command, MeasureCommand):
+            from .measure_cli import main as measure
+
+            return partial(measure, command)
+        from .cli import main as dream
+
+        return partial(dream, command)
+    finally:
+        gc.enable()
 
 
 def stop_at_first_signal() -> list[int]:
@@ -71,4 +104,4 @@ def stop_at_first_signal() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter()

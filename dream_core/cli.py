@@ -1,40 +1,21 @@
-"""The command `deepdream-video`: its options are the fields of the settings' dataclasses."""
+"""The command `deepdream-video`: clip file -> dreamed file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from torch import Tensor
-from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .console import Teller, objective_teller
 from .device import backends, is_out_of_memory
 from .dream import DreamCallback, DreamStep, build_objective, look_at
 from .errors import DeepDreamError, SettingsError, VideoError
+from .exit_codes import DONE, INTERRUPTED, MISTAKE
 from .models.dream_model import DreamModel, outline
 from .models.registry import settle
 from .objectives import Objective
-from .pipeline import PipelineSettings, dream_clip, load_dreamer, load_models
-from .settings import (
-    AscentSettings,
-    DeviceSettings,
-    DreamSettings,
-    FlowSettings,
-    InputSettings,
-    ModelSettings,
-    ObjectiveSettings,
-    OcclusionSettings,
-    OctaveSettings,
-    OutputSettings,
-    PictureSettings,
-    TemporalSettings,
-    TileSettings,
-)
+from .options import Command
+from .pipeline import dream_clip, load_dreamer, load_models
 from .video import Clip, KeepFolder, Output, open_clip, open_output, open_sample
 from .video.images import is_picture, save_picture
 from .video.keep import STEPS
@@ -45,94 +26,9 @@ SUFFIX = "_dream"
 SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
 """Where a dream of the synthetic clip goes."""
 
-INTERRUPTED = 130
-"""Exit code after ctrl-C, as shells expect it."""
 
-
-@dataclass(frozen=True)
-class ReportSettings:
-    """What is told, and asked, besides the video.
-
-    Args:
-        print_layers: List the network's layers with their channel counts, and stop.
-        print_channels: List the channels that the objective chooses in the input's first frame, and stop.
-        classify: Say which N classes the network sees in the input's first frame, and stop.
-        print_every: Print the objective every N gradient steps.
-        save_every: Save the growing dream every N gradient steps into the folder of --keep, under steps.
-        verbose: Print what is loaded and where, and a line per frame.
-        quiet: No progress bar and no closing line.
-        version: Print the command's version, and stop.
-    """
-
-    print_layers: bool = False
-    print_channels: bool = False
-    classify: int = 0
-    print_every: int = 0
-    save_every: int = 0
-    verbose: bool = False
-    quiet: bool = False
-    version: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """Turn a video into a DeepDream whose hallucinations stick to what moves.
-
-    Reads any video, GIF, picture or folder of pictures, and writes the same kinds, by the output's name.
-
-    deepdream-video measure tells how steady, strong and sharp dreams are; see deepdream-video measure --help. An
-    INPUT that is itself called measure is reached as ./measure.
-
-    Args:
-        input: Video, GIF, picture or folder of pictures. Without one, a synthetic clip is dreamed.
-        output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
-            pictures. By default INPUT's name with _dream.
-    """
-
-    input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
-    output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
-    read: InputSettings = field(default_factory=InputSettings)
-    write: OutputSettings = field(default_factory=OutputSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    octave: OctaveSettings = field(default_factory=OctaveSettings)
-    ascent: AscentSettings = field(default_factory=AscentSettings)
-    picture: PictureSettings = field(default_factory=PictureSettings)
-    tile: TileSettings = field(default_factory=TileSettings)
-    temporal: TemporalSettings = field(default_factory=TemporalSettings)
-    flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
-    device: DeviceSettings = field(default_factory=DeviceSettings)
-    report: ReportSettings = field(default_factory=ReportSettings)
-
-    @property
-    def pipeline(self) -> PipelineSettings:
-        """The part of the options that the library's pipeline takes."""
-        dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.picture)
-        return PipelineSettings(self.model, dream, self.temporal, self.flow, self.occlusion, self.device)
-
-    @property
-    def given_lists(self) -> list[str]:
-        """The options given that take any number of values, and so the INPUT after them too."""
-        return [
-            "--" + name.replace("_", "-")
-            for group in vars(self).values()
-            if is_dataclass(group)
-            for name, value in vars(group).items()
-            if isinstance(value, tuple) and value != getattr(type(group), name, ())
-        ]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code: 0, 1 for a mistake that one line explains, 130 after ctrl-C.
-
-    Args:
-        arguments: those of the process by default.
-
-    Raises:
-        SystemExit: with code 2 for options that do not exist, with 0 after --help.
-    """
-    command = tyro.cli(Command, args=arguments, prog="deepdream-video", config=(OmitArgPrefixes,))
+def main(command: Command) -> int:
+    """Run the command, and tell how it goes. Returns the exit code."""
     teller = Teller(quiet=command.report.quiet, verbose=command.report.verbose)
     try:
         with teller.bar(), backends(command.device):
@@ -149,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         teller.say("stopped before the first frame was done")
         return INTERRUPTED
-    return 1
+    return MISTAKE
 
 
 def run(command: Command, teller: Teller) -> int:
@@ -159,16 +55,13 @@ def run(command: Command, teller: Teller) -> int:
         DeepDreamError: what was asked for cannot be done.
         KeyboardInterrupt: nothing was done yet when it came.
     """
-    if command.report.version:
-        print(installed_version())
-        return 0
     if command.report.print_layers:
         print_layers(outline(settle(command.model)))
-        return 0
+        return DONE
     with open_input(command, teller) as clip:
         if command.report.print_channels or command.report.classify:
             look_into(clip, command, teller)
-            return 0
+            return DONE
         return dream_file(clip, command, teller)
 
 
@@ -215,7 +108,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
         return INTERRUPTED
     speed = output.written / teller.elapsed
     teller.say(f"{output.path}: {frames(output.written)}, {speed:.2f} a second")
-    return 0
+    return DONE
 
 
 def frames(count: int) -> str:
@@ -294,14 +187,6 @@ def look_into(clip: Clip, command: Command, teller: Teller) -> None:
             print(f"{probability:8.4f}  {label}")
     if command.report.print_channels:
         print_channels(build_objective(command.objective, model), picture, model)
-
-
-def installed_version() -> str:
-    """The version of the package; a checkout that is not installed has none."""
-    try:
-        return version("comfyui-deepdream-video")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def print_layers(model: DreamModel) -> None:

@@ -2,97 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated
+from dataclasses import replace
 
-import tyro
 from rich.console import Console
 from torch import Tensor
-from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .console import Teller
 from .device import backends, is_out_of_memory
 from .errors import DeepDreamError, SettingsError, VideoError
+from .exit_codes import DONE, INTERRUPTED, MISTAKE
 from .measure import LayerEnergy, Report, flow_link, measure
 from .objectives import parse_layers
+from .options import MeasureCommand, MeasureSettings
 from .pipeline import load_estimator, load_models
 from .plot import plot
 from .report import as_json, frame_table, overall_table
-from .settings import DeviceSettings, FlowSettings, InputSettings, ModelSettings
+from .settings import InputSettings
 from .video import Clip, open_clip
 from .video.images import PICTURE_SUFFIXES, is_picture, save_picture
 
-INTERRUPTED = 130
-"""Exit code after ctrl-C, as shells expect it."""
 
-
-@dataclass(frozen=True)
-class MeasureSettings:
-    """What is measured, and where the figures go.
-
-    Args:
-        start: The dreams begin this many seconds into INPUT.
-        frames: Measure this many frames only.
-        fps: Frame rate of an INPUT that is a folder of pictures, for --start.
-        strength: Measure strength, for which the network of --model sees every frame.
-        layers: Layers to measure strength by, by default the network's default layer. Of several it is the
-            mean; a weight, as in NAME:WEIGHT, has no effect.
-        per_frame: Print the figures of every frame, too.
-        json: Write all figures, overall and of every frame, into this .json file.
-        plot: Draw the figures of every frame into this picture, such as a .png.
-        quiet: No progress bar.
-    """
-
-    start: float = InputSettings.start
-    frames: int | None = InputSettings.frames
-    fps: float = InputSettings.fps
-    strength: bool = True
-    layers: tuple[str, ...] = ()
-    per_frame: bool = False
-    json: Path | None = None
-    plot: Path | None = None
-    quiet: bool = False
-
-
-@dataclass(frozen=True)
-class MeasureCommand:
-    """Measure how steady, strong and sharp dreams of a clip are.
-
-    E_warp: squared change along the motion (Lai et al. 2018). flicker: what of the dream alone changes along the
-    motion, 0 = carried perfectly, 1 = unrelated from frame to frame. strength: mean squared activation of the
-    dreamed layer, times the input's. sharpness: variance of the Laplacian, times the input's. drift: how much
-    brighter the dream grows, in levels of 255. Motion is that of INPUT, where its flow is reliable.
-
-    The main command reaches an input that is itself called measure as ./measure.
-
-    Args:
-        input: Video, GIF, picture or folder of pictures that was dreamed. It is read at the dreams' size.
-        dreamed: Dreams of it, one or more, of one size.
-    """
-
-    input: Positional[Annotated[Path, arg(metavar="INPUT")]]
-    dreamed: Positional[Annotated[tuple[Path, ...], arg(metavar="DREAMED...")]]
-    measure: MeasureSettings = field(default_factory=MeasureSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    flow: FlowSettings = field(default_factory=FlowSettings)
-    # Errors of bfloat16 would count as flicker.
-    device: DeviceSettings = field(default_factory=lambda: DeviceSettings(precision="float32"))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code: 0, 1 for a mistake that one line explains, 130 after ctrl-C.
-
-    Args:
-        arguments: those behind "measure"; those of the process by default.
-
-    Raises:
-        SystemExit: with code 2 for options that do not exist, with 0 after --help.
-    """
-    program = "deepdream-video measure"
-    command = tyro.cli(MeasureCommand, args=arguments, prog=program, config=(OmitArgPrefixes,))
+def main(command: MeasureCommand) -> int:
+    """Run the command, and tell how it goes. Returns the exit code."""
     teller = Teller(quiet=command.measure.quiet)
     try:
         check_files(command)
@@ -111,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         teller.say("stopped: nothing is measured")
         return INTERRUPTED
     else:
-        return 0
-    return 1
+        return DONE
+    return MISTAKE
 
 
 def check_files(command: MeasureCommand) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,28 +14,9 @@ from .memory import free_cached
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
 from .seamless import dream_frames
-from .settings import (
-    DeviceSettings,
-    DreamSettings,
-    FlowSettings,
-    ModelSettings,
-    OcclusionSettings,
-    TemporalSettings,
-)
+from .settings import DeviceSettings, FlowSettings, ModelSettings, PipelineSettings
 from .temporal import DreamedFrame, TemporalDreamer
 from .video import Frame, KeepFolder, Output
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """Everything between the frames that come in and those that go out."""
-
-    model: ModelSettings = field(default_factory=ModelSettings)
-    dream: DreamSettings = field(default_factory=DreamSettings)
-    temporal: TemporalSettings = field(default_factory=TemporalSettings)
-    flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
-    device: DeviceSettings = field(default_factory=DeviceSettings)
 
 
 def load_models(

@@ -407,3 +407,15 @@ class OutputSettings:
     keep: Path | None = None
     frame_duration: float | None = None
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """Everything between the frames that come in and those that go out."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    dream: DreamSettings = field(default_factory=DreamSettings)
+    temporal: TemporalSettings = field(default_factory=TemporalSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)

@@ -24,7 +24,7 @@ from dream_core.flow import FlowEstimator
 from dream_core.flow_picture import draw_arrows, flow_picture
 from dream_core.measure import LayerEnergy, flow_link, measure
 from dream_core.models.dream_model import DreamModel
-from dream_core.pipeline import PipelineSettings, load_dreamer, load_estimator, load_models
+from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.plot import plot
 from dream_core.settings import (
     CameraSettings,
@@ -37,6 +37,7 @@ from dream_core.settings import (
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
+    PipelineSettings,
     TemporalSettings,
 )
 from dream_core.temporal import DreamedFrame

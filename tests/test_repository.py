@@ -109,6 +109,11 @@ def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() 
     assert asked <= needed
 
 
+def test_options_are_read_before_torch_is_loaded() -> None:
+    code = "import sys, dream_core.__main__, dream_core.options; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_importing_prints_nothing_and_needs_no_window_system() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
     code = "import dream_core, dream_core.cli, cv2"

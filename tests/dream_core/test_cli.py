@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,11 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from dream_core import pipeline
-from dream_core.cli import Command, default_output, main
+from dream_core.__main__ import run as main
+from dream_core.cli import default_output
 from dream_core.console import Teller
-from dream_core.measure_cli import main as measure
 from dream_core.models import dream_model
 from dream_core.models.registry import MODELS
+from dream_core.options import Command
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import synthetic_clip
 from dream_core.temporal import TemporalDreamer
@@ -275,7 +275,9 @@ def test_steps_are_spared(clip: Path, quick: list[str], tmp_path: Path) -> None:
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+.*|not installed", capsys.readouterr().out.strip())
 
 
@@ -320,9 +322,9 @@ def test_default_output_of_a_folder(tmp_path: Path) -> None:
     assert default_output(tmp_path) == tmp_path.with_name(tmp_path.name + "_dream")
 
 
-def help_text(capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int] = main) -> str:
+def help_text(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     with pytest.raises(SystemExit) as exit_:
-        command(["--help"])
+        main([*command, "--help"])
     assert exit_.value.code == 0
     return capsys.readouterr().out
 
@@ -347,7 +349,7 @@ def test_help_explains_every_setting_once(
     "document", ["README.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"]
 )
 def test_documents_name_only_options_that_exist(document: str, capsys: pytest.CaptureFixture[str]) -> None:
-    both = help_text(capsys) + help_text(capsys, measure)
+    both = help_text(capsys) + help_text(capsys, "measure")
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", both))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
     assert named - {"--help"} <= flags

@@ -22,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)
 import dream_core.__main__ as command
 
-def run():
+def run(arguments):
     {body}
 
 command.run = run
@@ -86,14 +86,13 @@ def test_a_terminated_dream_is_a_whole_file(tmp_path: Path) -> None:
         for _ in range(3):
             output.write(torch.rand(3, 48, 64))
     body = f"""
-from dream_core import cli
-from pathlib import Path
+from dream_core import cli, options
 def dream_into(output, clip, *_):
     output.write(next(clip).picture)
     os.kill(os.getpid(), signal.SIGTERM)
     output.write(next(clip).picture)
 cli.dream_into = dream_into
-return cli.main([{str(source)!r}, {str(target)!r}])"""
+return cli.main(options.parse([{str(source)!r}, {str(target)!r}]))"""
     done = process(body)
     assert done.returncode == 143
     assert done.stderr.strip() == f"stopped: {target} has the 1 frame done so far"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import weakref
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,7 +17,6 @@ from dream_core.__main__ import run
 from dream_core.errors import PictureError
 from dream_core.flow import DisNetwork, estimator_of
 from dream_core.measure import INPUT, Figures, LayerEnergy, Link, Measured, Report, flow_link, measure
-from dream_core.measure_cli import main
 from dream_core.metrics import drift, e_warp, flicker, sharpness, strength
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
@@ -351,7 +349,7 @@ def test_the_command_measures_files(
 ) -> None:
     outputs = ["--json", str(tmp_path / "figures.json"), "--plot", str(tmp_path / "plot.png")]
     clips = [str(files / name) for name in ("clip", "steady", "noisy")]
-    assert main([*clips, *options, *outputs, "--per-frame"]) == 0
+    assert run(["measure", *clips, *options, *outputs, "--per-frame"]) == 0
 
     read_back = json.loads((tmp_path / "figures.json").read_text("utf-8"))
     steady, noisy = (dream["overall"] for dream in read_back["dreams"])
@@ -375,7 +373,10 @@ def test_part_of_the_clip_can_be_measured_without_a_network(
 ) -> None:
     target = tmp_path / "figures.json"
     part = ["--start", "0.2", "--fps", "10", "--frames", "2", "--flow", "dis", "--no-strength"]
-    assert main([str(files / "clip"), str(files / "steady"), *part, "--json", str(target), "--quiet"]) == 0
+    assert (
+        run(["measure", str(files / "clip"), str(files / "steady"), *part, "--json", str(target), "--quiet"])
+        == 0
+    )
     read_back = json.loads(target.read_text("utf-8"))
     assert len(read_back["input"]["frames"]) == 2
     assert read_back["dreams"][0]["overall"]["strength"] is None
@@ -407,7 +408,7 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     monkeypatch.chdir(files)
     first_flag = next((at for at, one in enumerate(arguments) if one.startswith("--")), len(arguments))
-    assert main([*arguments[:first_flag], *options, *arguments[first_flag:]]) == 1
+    assert run(["measure", *arguments[:first_flag], *options, *arguments[first_flag:]]) == 1
     assert message in " ".join(capsys.readouterr().err.split())
 
 
@@ -415,10 +416,7 @@ def test_measure_is_a_word_of_the_command_and_a_file_of_that_name_is_reached_by_
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(files)
-    words = ["measure", "clip", "steady", "--flow", "dis", "--no-strength"]
-    monkeypatch.setattr(sys, "argv", ["deepdream-video", *words])
-    assert run() == 0
+    assert run(["measure", "clip", "steady", "--flow", "dis", "--no-strength"]) == 0
     assert "flicker" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["deepdream-video", "./measure", "out.png"])
-    assert run() == 1
+    assert run(["./measure", "out.png"]) == 1
     assert "measure does not exist: expected a video" in " ".join(capsys.readouterr().err.split())

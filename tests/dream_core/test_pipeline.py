@@ -17,7 +17,7 @@ from dream_core.dream import DreamStep
 from dream_core.errors import PictureError, SettingsError, VideoError, WeightsError
 from dream_core.flow import FlowEstimator
 from dream_core.models.dream_model import DreamModel
-from dream_core.pipeline import PipelineSettings, dream_clip, load_dreamer, load_estimator, load_models
+from dream_core.pipeline import dream_clip, load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     AscentSettings,
     DeviceSettings,
@@ -28,6 +28,7 @@ from dream_core.settings import (
     OcclusionSettings,
     OctaveSettings,
     OutputSettings,
+    PipelineSettings,
     TemporalSettings,
     TileSettings,
 )

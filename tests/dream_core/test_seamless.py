@@ -20,7 +20,7 @@ from dream_core.flow import FlowEstimator
 from dream_core.measure import flow_link, measure
 from dream_core.memory import free_cached
 from dream_core.models.dream_model import DreamModel
-from dream_core.pipeline import PipelineSettings, dream_clip, load_dreamer
+from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.seamless import crossfade, dream_frames
 from dream_core.settings import (
     DeviceSettings,
@@ -31,6 +31,7 @@ from dream_core.settings import (
     OcclusionSettings,
     OctaveSettings,
     OutputSettings,
+    PipelineSettings,
     TemporalSettings,
 )
 from dream_core.synthetic import synthetic_clip
