@@ -34,7 +34,7 @@ from dream_core.settings import (
 from dream_core.video import open_clip
 
 LAYER = "inception_4d_3x3_reduce"
-MEASURED_BY = FlowSettings(flow="raft_small", flow_updates=12)
+MEASURED_BY = FlowSettings(flow="raft_small", flow_updates=24)
 """More exact than the flow of any row, so that none is measured by itself."""
 
 

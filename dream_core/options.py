@@ -160,8 +160,8 @@ class MeasureCommand:
     dreamed: Positional[Annotated[tuple[Path, ...], arg(metavar="DREAMED...")]]
     measure: MeasureSettings = field(default_factory=MeasureSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    flow: FlowSettings = field(default_factory=FlowSettings)
-    # Errors of bfloat16 would count as flicker.
+    # Errors of the flow, and of bfloat16, would count as flicker.
+    flow: FlowSettings = field(default_factory=lambda: FlowSettings(flow_updates=12))
     device: DeviceSettings = field(default_factory=lambda: DeviceSettings(precision="float32"))
 
 
