@@ -131,6 +131,7 @@ def climb(
     steps: int,
     settings: AscentSettings,
     generator: torch.Generator,
+    pace: Tensor | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Change a picture step by step so that its objective rises.
@@ -141,6 +142,7 @@ def climb(
         steps: number of steps.
         settings: optimiser, random views, gradient filters; within the ranges of `check_ascent`.
         generator: on the CPU; decides the random views.
+        pace: (1,1,H,W), how much of each step is taken where; by default all of it everywhere.
         on_step: told about every step.
 
     Returns:
@@ -163,7 +165,10 @@ def climb(
             )
             return -value
 
+        before = parameter if pace is None else parameter.clone()
         value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
+        if pace is not None:
+            parameter.copy_(torch.lerp(before, parameter, pace))
         if settings.clamp:
             parameter.clamp_(0, 1)
         if on_step:

@@ -154,6 +154,7 @@ def dream(
     settings: DreamSettings,
     objective: Objective | None = None,
     colors: Tensor | None = None,
+    pace: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream on a picture (Mordvintsev et al. 2015, "Inceptionism").
@@ -166,6 +167,7 @@ def dream(
         settings: how to dream.
         objective: what to make more of; by default what `settings.objective` says.
         colors: (1,3,H,W), whose colours `settings.picture.original_colors` keeps; by default the picture.
+        pace: (1,1,H,W), how much of each gradient step is taken where; by default all of it everywhere.
         on_step: told about every gradient step.
 
     Returns:
@@ -199,6 +201,7 @@ def dream(
             steps=settings.octave.octave_steps,
             settings=settings.ascent,
             generator=generator,
+            pace=None if pace is None else resize(pace, size_of(before)),
             on_step=report,
         )
 

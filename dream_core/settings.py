@@ -192,6 +192,8 @@ class TemporalSettings:
         carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes a share of the steps
             of a frame without one: as much as was given up of the dream, blended away or not to be trusted.
             A loop of single nodes takes as many for every frame.
+        catch_up: Where the view has opened on something new, steps are up to this many times as large, until its
+            dream has caught up with the rest. 1 switches this off, and so does a number of --carried-steps.
         carry: difference: what was dreamed is added to the new frame, which stays sharp. picture: the last
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
@@ -208,6 +210,7 @@ class TemporalSettings:
 
     blend: float = 0.05
     carried_steps: int = 0
+    catch_up: float = 3.0
     carry: DreamCarry = "difference"
     cuts: bool = True
     independent: bool = False

@@ -20,12 +20,11 @@ from .models.dream_model import DreamModel
 from .objectives import Objective
 from .occlusion import check_occlusion, reliable_mask
 from .picture import check_picture, zoom
+from .renewal import Renewal, renewal
 from .settings import (
-    AscentSettings,
     DreamCarry,
     DreamSettings,
     OcclusionSettings,
-    OctaveSettings,
     TemporalSettings,
 )
 from .warp import WARP_MODES, warp
@@ -43,12 +42,14 @@ class Carried:
         reliable: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the previous dream moved to where its things are now.
         warped_frame: (1,3,H,W), the previous frame moved alike; None where the picture is carried.
+        maturity: (1,1,H,W), that of the previous dream, moved alike.
     """
 
     flow: Tensor
     reliable: Tensor
     warped: Tensor
     warped_frame: Tensor | None
+    maturity: Tensor
 
     def or_else(self, earlier: Carried) -> Carried:
         """This, and where it is not to be trusted, what came over from an earlier frame.
@@ -62,7 +63,11 @@ class Carried:
         if frame is not None and earlier.warped_frame is not None:
             frame = torch.lerp(frame, earlier.warped_frame, share)
         return Carried(
-            self.flow, self.reliable + added, torch.lerp(self.warped, earlier.warped, share), frame
+            self.flow,
+            self.reliable + added,
+            torch.lerp(self.warped, earlier.warped, share),
+            frame,
+            torch.lerp(self.maturity, earlier.maturity, share),
         )
 
 
@@ -74,29 +79,13 @@ class DreamedFrame:
         frame: (1,3,H,W), as it came.
         dream: (1,3,H,W) in 0..1.
         carried: what came over from the frame before; None for the first frame, at a cut and without feedback.
+        maturity: (1,1,H,W) in 0..1, how far the dream has grown: 1 where it took a first frame's steps.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
-
-
-def renewal(octave: OctaveSettings, ascent: AscentSettings, share: float) -> tuple[int, float]:
-    """How to dream anew what a frame has given up of the dream it carries: that share of all steps.
-
-    Args:
-        octave, ascent: of a frame without a dream.
-        share: of the dream that was given up, 0..1, mean over the picture.
-
-    Returns:
-        Gradient steps at each size, and their learning rate: lower where they are more than are due. None only
-        where nothing is due.
-    """
-    due = octave.octave_steps * share
-    if due == 0:
-        return 0, ascent.learning_rate
-    steps = max(1, round(due))
-    return steps, ascent.learning_rate * min(1.0, due / steps)
+    maturity: Tensor
 
 
 class TemporalDreamer:
@@ -129,6 +118,7 @@ class TemporalDreamer:
         check_choice("--carry", temporal.carry, get_args(DreamCarry))
         check_choice("--warp", temporal.warp, WARP_MODES)
         check_number("--carried-steps", temporal.carried_steps, least=0)
+        check_number("--catch-up", temporal.catch_up, least=1)
         check_number("--loop-frames", temporal.loop_frames, least=1)
         check_number("--references", temporal.references, least=1, most=MOST_REFERENCES)
         if not 0 <= temporal.blend <= 1:
@@ -186,15 +176,17 @@ class TemporalDreamer:
         frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
         carried = self._carry(frame)
         start = frame if carried is None else self._start(frame, carried)
+        due = self._due(carried, frame)
         dreamed = dream(
             start.clamp(0, 1),
             self.models,
-            settings=self._settings(carried),
+            settings=self._settings(due, carries=carried is not None),
             objective=self.objective,
             colors=frame,
+            pace=due.pace,
             on_step=on_step,
         )
-        result = DreamedFrame(frame, dreamed, carried)
+        result = DreamedFrame(frame, dreamed, carried, due.maturity)
         if self._past and carried is None:
             self.reset()
         if not self.temporal.independent:
@@ -233,6 +225,7 @@ class TemporalDreamer:
             reliable,
             self._moved(previous.dream, backward, frames=distance),
             self._moved(previous.frame, backward, frames=distance) if difference else None,
+            self._moved(previous.maturity, backward, frames=distance),
         )
 
     def _moved(self, picture: Tensor, backward: Tensor, *, frames: int) -> Tensor:
@@ -248,19 +241,30 @@ class TemporalDreamer:
             return blend_frames(*parts, blend=blend)
         return add_difference(*parts, carried.warped_frame, blend=blend)
 
-    def _settings(self, carried: Carried | None) -> DreamSettings:
+    def _due(self, carried: Carried | None, frame: Tensor) -> Renewal:
+        """What is to be dreamed anew."""
+        octave, grown = self.settings.octave, torch.ones_like(frame[:, :1])
         if carried is None:
+            return Renewal(octave.octave_steps, 1.0, None, grown)
+        if self.temporal.carried_steps:
+            return Renewal(self.temporal.carried_steps, 1.0, None, grown)
+        return renewal(
+            carried.reliable,
+            carried.maturity,
+            blend=self.temporal.blend,
+            all_steps=octave.octave_steps,
+            catch_up=self.temporal.catch_up,
+        )
+
+    def _settings(self, due: Renewal, *, carries: bool) -> DreamSettings:
+        if not carries:
             return self.settings
         octave, ascent, picture = self.settings.octave, self.settings.ascent, self.settings.picture
-        given_up = 1 - (1 - self.temporal.blend) * carried.reliable.mean().item()
-        steps, rate = self.temporal.carried_steps, ascent.learning_rate
-        if not steps:
-            steps, rate = renewal(octave, ascent, given_up)
         # A dream begun from noise goes on from itself.
         return replace(
             self.settings,
-            octave=replace(octave, octave_steps=steps),
-            ascent=replace(ascent, learning_rate=rate),
+            octave=replace(octave, octave_steps=due.steps),
+            ascent=replace(ascent, learning_rate=due.rate * ascent.learning_rate),
             picture=replace(picture, init="image"),
         )
 

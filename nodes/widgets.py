@@ -71,6 +71,7 @@ RANGES = {
     "mask_softness": Range(0, 1, 0.001),
     "blend": Range(0, 1, 0.05),
     "carried_steps": Range(0, 10_000, 1),
+    "catch_up": Range(1, 100, 0.5),
     "references": Range(1, MOST_REFERENCES, 1),
     "loop_frames": Range(1, 10_000, 1),
 }

@@ -229,6 +229,18 @@ def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
     assert len({tuple(view.flatten().tolist()) for view in views}) > 6
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "classic", "lbfgs"])
+def test_the_pace_says_how_much_of_a_step_is_taken_where(optimizer: str) -> None:
+    picture, settings = torch.rand(1, 3, 6, 8) * 0.2 + 0.4, AscentSettings(optimizer=optimizer, jitter=0)
+    pace = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
+
+    def moved(**options: Tensor) -> Tensor:
+        return climb(picture, upwards, steps=1, settings=settings, generator=generator(), **options) - picture
+
+    assert moved().abs().min() > 0
+    torch.testing.assert_close(moved(pace=pace), pace * moved(), atol=1e-6, rtol=1e-4)
+
+
 def test_the_gradient_is_shaped() -> None:
     flat = lambda picture: (picture.sum(), torch.ones_like(picture))  # noqa: E731
     picture = torch.rand(1, 3, 8, 8)

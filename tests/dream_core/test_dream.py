@@ -346,6 +346,16 @@ def test_the_colours_of_another_picture_are_kept(model: DreamModel, picture: Ten
     assert not torch.allclose(dream(picture, [model], settings=settings), expected, atol=0.01)
 
 
+@pytest.mark.parametrize("octaves", [1, 2])
+def test_where_the_pace_is_zero_nothing_is_dreamed(model: DreamModel, picture: Tensor, octaves: int) -> None:
+    pace = torch.zeros_like(picture[:, :1])
+    pace[..., pace.shape[-1] // 2 :] = 1
+    change = dream(picture, [model], settings=make(octaves=octaves), pace=pace) - picture
+    still, dreamed = change[..., : pace.shape[-1] // 2 - 8], change[..., pace.shape[-1] // 2 :]
+    assert still.abs().max() < 1e-4
+    assert dreamed.abs().mean() > 0.003
+
+
 # Octaves
 
 

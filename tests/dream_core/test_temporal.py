@@ -318,6 +318,45 @@ def test_the_less_comes_over_the_more_steps_are_taken(
     assert taken == [20, expected]
 
 
+def test_what_is_new_in_view_catches_up(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces: list[Tensor | None] = []
+
+    def note(picture: Tensor, *_: Any, pace: Tensor | None, **__: Any) -> Tensor:
+        paces.append(pace)
+        return picture
+
+    def steps(catch_up: float, **options: Any) -> list[DreamedFrame]:
+        paces.clear()
+        machine = dreamer(
+            tiny,
+            constant_flow(x=8),  # the last 8 columns of 32 come into view
+            settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
+            temporal=uncut(blend=0.1, catch_up=catch_up, **options),
+            occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+        )
+        return run(machine, random_clip(3, 24, 32))
+
+    monkeypatch.setattr(temporal_module, "dream", note)
+    first, second, third = steps(3)
+    assert paces[0] is None
+    assert paces[1] is not None
+    torch.testing.assert_close(paces[1], torch.ones(1, 1, 24, 32))
+    # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are due, so that three are taken.
+    grown = [maturity.maturity[0, 0, 0] for maturity in (first, second, third)]
+    assert torch.equal(grown[0], torch.ones(32))
+    torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
+    assert paces[2] is not None
+    pace = 1 + 2 * 0.9 * 0.7
+    torch.testing.assert_close(paces[2][0, 0, 0], torch.tensor([1.0] * 16 + [pace] * 8 + [1.0] * 8))
+    young = 0.9 * 0.3 + pace * 0.3
+    torch.testing.assert_close(grown[2], torch.tensor([1.0] * 16 + [young] * 8 + [0.3] * 8))
+
+    steps(1)
+    assert paces == [None] * 3
+    steps(3, carried_steps=2)
+    assert paces == [None] * 3
+
+
 def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
     settings = replace(steps_of(10), octave=OctaveSettings(octaves=1, octave_steps=10))
 
@@ -372,7 +411,8 @@ def test_the_nearest_reliable_reference_wins() -> None:
     def carried(reliable: list[float], value: float) -> Carried:
         mask = torch.tensor(reliable).view(1, 1, 1, -1)
         picture = torch.full((1, 3, 1, len(reliable)), value)
-        return Carried(torch.full((1, 2, 1, len(reliable)), value), mask, picture, picture / 2)
+        flow = torch.full((1, 2, 1, len(reliable)), value)
+        return Carried(flow, mask, picture, picture / 2, maturity=picture[:, :1])
 
     near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
     merged = near.or_else(far)
@@ -381,6 +421,7 @@ def test_the_nearest_reliable_reference_wins() -> None:
     torch.testing.assert_close(merged.warped[0, 0, 0], expected)
     assert merged.warped_frame is not None
     torch.testing.assert_close(merged.warped_frame[0, 2, 0], expected / 2)
+    torch.testing.assert_close(merged.maturity[0, 0, 0], expected)
     assert merged.flow is near.flow
 
 

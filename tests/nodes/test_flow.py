@@ -526,7 +526,9 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         temporal=settings.TemporalSettings(blend=0.3, carry=carry),
         occlusion=settings.OcclusionSettings(),
     )
-    before = temporal.DreamedFrame(planes(previous), planes(dream), None)
+    before = temporal.DreamedFrame(
+        planes(previous), planes(dream), None, maturity=torch.ones_like(planes(previous)[:, :1])
+    )
     dreamer._past.append(before)
     carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
