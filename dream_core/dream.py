@@ -23,6 +23,7 @@ from .picture import (
     kept_by_zoom,
     noise,
     resize,
+    shift_brightness,
     size_of,
     zoom,
 )
@@ -208,7 +209,10 @@ def dream(
     for iteration in range(settings.octave.iterations):
         if iteration:
             current = zoom(current, settings.picture.zoom, settings.picture.zoom_mode)
-        current = dream_pass(current, sizes, climb_octave, carry=settings.octave.octave_carry)
+        begun = current
+        current = dream_pass(begun, sizes, climb_octave, carry=settings.octave.octave_carry)
+        if settings.picture.keep_brightness:
+            current = shift_brightness(current, begun)
     return finish(current, frame if colors is None else colors.to(frame), settings.picture)
 
 

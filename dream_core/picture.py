@@ -114,6 +114,12 @@ def check_picture_settings(settings: PictureSettings) -> None:
         raise SettingsError(f"expected --zoom below 100 percent, got {settings.zoom:g}")
 
 
+def shift_brightness(dreamed: Tensor, picture: Tensor) -> Tensor:
+    """Shift the values of a dream (B,3,H,W) so that their mean is the picture's."""
+    # In one order, however the pictures lie in memory: sums depend on it.
+    return dreamed + (picture - dreamed).contiguous().mean((1, 2, 3), keepdim=True)
+
+
 def finish(dreamed: Tensor, colors: Tensor, settings: PictureSettings) -> Tensor:
     """Contrast and colours as the settings say, then the range 0..1.
 

@@ -343,6 +343,8 @@ class PictureSettings:
     Args:
         init: Dream on the picture, or on noise.
         original_colors: Take the brightness from the dream and the colours from the frame.
+        keep_brightness: Keep the dream as bright, on the whole, as the picture it began with, so that a clip grows
+            neither brighter nor darker.
         contrast: Stretch the result so that this percentile of its values becomes white, such as 99.98. 0
             is off.
         zoom: Move into the picture: each frame (or, with several --iterations, each pass) crops this much
@@ -352,6 +354,7 @@ class PictureSettings:
 
     init: Literal["image", "random"] = "image"
     original_colors: bool = False
+    keep_brightness: bool = True
     contrast: float = 0.0
     zoom: float = 0.0
     zoom_mode: ZoomMode = "percent"

@@ -350,10 +350,24 @@ def test_the_colours_of_another_picture_are_kept(model: DreamModel, picture: Ten
 def test_where_the_pace_is_zero_nothing_is_dreamed(model: DreamModel, picture: Tensor, octaves: int) -> None:
     pace = torch.zeros_like(picture[:, :1])
     pace[..., pace.shape[-1] // 2 :] = 1
-    change = dream(picture, [model], settings=make(octaves=octaves), pace=pace) - picture
+    change = (
+        dream(picture, [model], settings=make(octaves=octaves, keep_brightness=False), pace=pace) - picture
+    )
     still, dreamed = change[..., : pace.shape[-1] // 2 - 8], change[..., pace.shape[-1] // 2 :]
     assert still.abs().max() < 1e-4
     assert dreamed.abs().mean() > 0.003
+
+
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
+def test_a_dream_is_as_bright_as_its_picture(model: DreamModel, picture: Tensor, level: float) -> None:
+    picture = level + 0.1 * (picture - picture.mean())
+
+    def brighter(**options: object) -> float:
+        settings = make(octaves=2, octave_steps=6, learning_rate=2.5, **options)
+        return float((dream(picture, [model], settings=settings) - picture).mean())
+
+    assert abs(brighter()) < 0.004
+    assert abs(brighter(keep_brightness=False)) > 0.012
 
 
 # Octaves
@@ -481,7 +495,7 @@ def test_other_floats_become_float32(model: DreamModel, picture: Tensor) -> None
 
 def test_every_step_is_told(model: DreamModel, picture: Tensor) -> None:
     told: list[DreamStep] = []
-    settings = make(octaves=2, iterations=2)
+    settings = make(octaves=2, iterations=2, keep_brightness=False)
     dreamed = dream(picture, [model], settings=settings, on_step=told.append)
     assert [step.done for step in told] == list(range(1, 13))
     assert {(step.total, step.octaves) for step in told} == {(12, 2)}
