@@ -39,7 +39,7 @@ RANGES = {
     "octave_scale": Range(0.01, 10, 0.05),
     "octave_steps": Range(0, 10_000, 1),
     "iterations": Range(1, 10_000, 1),
-    "learning_rate": Range(0.01, 1000, 0.1),
+    "learning_rate": Range(0.01, 1000, 0.05),
     "lbfgs_history": Range(1, 10_000, 1),
     "jitter": Range(0, 10_000, 1),
     "gradient_blur": Range(0, 1000, 0.1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from types import ModuleType
@@ -154,6 +155,9 @@ def test_every_default_is_within_its_range_and_on_a_step(widgets: ModuleType, co
         assert one.min <= one.default <= one.max, one.id
         if one.io_type == "INT":
             assert (one.default - one.min) % one.step == 0, one.id
+        else:  # the page shows as many decimals as a step has
+            decimals = max(0, -math.floor(math.log10(one.step)))
+            assert round(one.default, decimals) == one.default, one.id
 
 
 def check(pack: Pack, field: str, value: float) -> None:
