@@ -31,9 +31,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dream_core import dream as dream_module
 from dream_core import temporal as temporal_module
-from dream_core.metrics import drift, flicker, sharpness, strength
-from dream_core.objectives import layer
-from dream_core.occlusion import reliable_mask
+from dream_core.dreaming.objectives import layer
+from dream_core.dreaming.tiling import whole_gradient
+from dream_core.measure.metrics import drift, flicker, sharpness, strength
+from dream_core.motion.occlusion import reliable_mask
 from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.settings import (
     AscentSettings,
@@ -49,8 +50,7 @@ from dream_core.settings import (
     PipelineSettings,
     TemporalSettings,
 )
-from dream_core.temporal import DreamedFrame, TemporalDreamer
-from dream_core.tiling import whole_gradient
+from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import Frame, open_clip, open_output
 
 LAYER = "inception_4d_3x3_reduce"

@@ -15,13 +15,13 @@ from functools import partial
 
 import torch
 
-from dream_core.ascent import climb
 from dream_core.device import choose_dtype, parse_device
+from dream_core.dreaming.ascent import climb
+from dream_core.dreaming.objectives import LayerTerm, Objective
+from dream_core.dreaming.tiling import objective_gradient
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
-from dream_core.objectives import LayerTerm, Objective
 from dream_core.settings import AscentSettings, TileSettings
-from dream_core.tiling import objective_gradient
 
 HEIGHT, WIDTH = 384, 512
 STEPS = 5

@@ -11,10 +11,10 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from .exit_codes import INTERRUPTED, MISTAKE
+from .command.exit_codes import INTERRUPTED, MISTAKE
 
 if TYPE_CHECKING:
-    from .options import Command, MeasureCommand
+    from .command.options import Command, MeasureCommand
 
 
 def enter() -> NoReturn:
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
     """
     try:
-        from .options import parse
+        from .command.options import parse
 
         return load(parse(arguments))()
     finally:
@@ -68,13 +68,13 @@ def load(command: Command | MeasureCommand) -> Callable[[], int]:
     # There is no litter among the hundreds of thousands of objects that PyTorch makes on its way in.
     gc.disable()
     try:
-        from .options import MeasureCommand
+        from .command.options import MeasureCommand
 
         if isinstance(command, MeasureCommand):
-            from .measure_cli import main as measure
+            from .command.measure import main as measure
 
             return partial(measure, command)
-        from .cli import main as dream
+        from .command.dream import main as dream
 
         return partial(dream, command)
     finally:

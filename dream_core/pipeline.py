@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from .device import choose_devices, choose_dtype, choose_flow_device
-from .dream import DreamCallback
-from .flow import FlowEstimator, load_flow
-from .memory import free_cached
+from .dreaming.dream import DreamCallback
+from .dreaming.memory import free_cached
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
-from .seamless import dream_frames
+from .motion.flow import FlowEstimator, load_flow
 from .settings import DeviceSettings, FlowSettings, ModelSettings, PipelineSettings
-from .temporal import DreamedFrame, TemporalDreamer
+from .temporal.dreamer import DreamedFrame, TemporalDreamer
+from .temporal.seamless import dream_frames
 from .video import Frame, KeepFolder, Output
 
 

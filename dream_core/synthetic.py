@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import SettingsError
-from .warp import came_from_inside
+from .motion.warp import came_from_inside
 
 _WAVES = 24
 _CONTRAST = 0.65

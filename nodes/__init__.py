@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
+from .adapters import host
 from .blend import TemporalBlend
 from .camera import CameraFlow
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
-from .flow_picture import FlowPicture
+from .flow_image import FlowPicture
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
-from .mask import OcclusionMask
+from .reliability import OcclusionMask
 from .report import ConsistencyReport
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile

@@ -9,12 +9,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.blend import add_difference, blend_frames
 from ..dream_core.settings import TemporalSettings
-from . import host
-from .batches import check_same_size, compute, match
-from .pictures import alpha_of, from_image, from_mask, to_image
-from .widgets import all_but, settings_from, widgets
+from ..dream_core.temporal.blend import add_difference, blend_frames
+from .adapters import host
+from .adapters.batches import check_same_size, compute, match
+from .adapters.images import alpha_of, from_image, from_mask, to_image
+from .adapters.widgets import all_but, settings_from, widgets
 
 NO_WIDGET = all_but(TemporalSettings, "blend")
 

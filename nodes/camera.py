@@ -7,12 +7,12 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.camera import camera_flow
+from ..dream_core.motion.camera import camera_flow
 from ..dream_core.settings import CameraSettings
-from . import host
-from .pictures import from_image
-from .sockets import Flow, FlowSocket
-from .widgets import settings_from, widgets
+from .adapters import host
+from .adapters.images import from_image
+from .adapters.sockets import Flow, FlowSocket
+from .adapters.widgets import settings_from, widgets
 
 
 class CameraFlow(io.ComfyNode):

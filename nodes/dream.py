@@ -12,12 +12,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dream import DreamCallback, DreamStep, build_objective, check_dream, dream
+from ..dream_core.dreaming.dream import DreamCallback, DreamStep, build_objective, check_dream, dream
+from ..dream_core.dreaming.memory import with_smaller_tiles
+from ..dream_core.dreaming.objectives import Objective, check_objective
 from ..dream_core.errors import PictureError
-from ..dream_core.memory import with_smaller_tiles
+from ..dream_core.image import size_of
 from ..dream_core.models.dream_model import DreamModel
-from ..dream_core.objectives import Objective, check_objective
-from ..dream_core.picture import size_of
 from ..dream_core.settings import (
     AscentSettings,
     DreamSettings,
@@ -26,12 +26,12 @@ from ..dream_core.settings import (
     PictureSettings,
     TileSettings,
 )
-from . import host
-from .expect import expect
+from .adapters import host
+from .adapters.images import alpha_of, from_image, to_image
+from .adapters.require import expect
+from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
+from .adapters.widgets import settings_from, widgets
 from .loaders import dream_model as model_of
-from .pictures import alpha_of, from_image, to_image
-from .sockets import DreamModelSocket, Objectives, ObjectiveSocket
-from .widgets import settings_from, widgets
 
 WITH_THE_DREAM = ("channel_capture",)
 """The fields of an objective that say when it looks at the picture: of the whole dream, and not of one of many."""

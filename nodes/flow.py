@@ -10,14 +10,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.device import is_out_of_memory
-from ..dream_core.flow import FlowEstimator
-from ..dream_core.flow_picture import flow_picture
+from ..dream_core.motion.flow import FlowEstimator
+from ..dream_core.motion.flow_image import flow_picture
 from ..dream_core.settings import FlowSettings
-from . import host
-from .estimators import estimator_for
-from .pairs import FRAMES, PREVIOUS, FramePairs
-from .sockets import Flow, FlowModelSocket, FlowSocket
-from .widgets import settings_from, widgets
+from .adapters import host
+from .adapters.estimators import estimator_for
+from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
+from .adapters.sockets import Flow, FlowModelSocket, FlowSocket
+from .adapters.widgets import settings_from, widgets
 
 NO_WIDGET = ("flow", "flow_file")
 """Load Flow Model has these."""

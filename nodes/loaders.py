@@ -11,17 +11,17 @@ from comfy_api.latest import io
 from torch import nn
 
 from ..dream_core.device import choose_dtype
-from ..dream_core.flow import PREFERRED as RAFT
-from ..dream_core.flow import DisNetwork, settle_flow
 from ..dream_core.models.dream_model import DreamModel, load_model
 from ..dream_core.models.registry import MODELS, PREFERRED, settle
 from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
-from ..dream_core.raft import SOURCES, load_raft, raft_of
+from ..dream_core.motion.flow import PREFERRED as RAFT
+from ..dream_core.motion.flow import DisNetwork, settle_flow
+from ..dream_core.motion.raft import SOURCES, load_raft, raft_of
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
-from . import host
-from .expect import expect
-from .sockets import DreamModelSocket, FlowModelSocket
-from .widgets import settings_from, tooltip, widgets
+from .adapters import host
+from .adapters.require import expect
+from .adapters.sockets import DreamModelSocket, FlowModelSocket
+from .adapters.widgets import settings_from, tooltip, widgets
 
 AUTO: Literal["auto"] = "auto"
 """The choice of a network by what is at hand, and of weights that are found or else downloaded."""

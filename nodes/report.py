@@ -10,18 +10,18 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.errors import PictureError
-from ..dream_core.measure import Figures, LayerEnergy, flow_link, measure
-from ..dream_core.plot import plot
-from ..dream_core.report import FIGURES, as_text
+from ..dream_core.measure.measure import Figures, LayerEnergy, flow_link, measure
+from ..dream_core.measure.plot import plot
+from ..dream_core.measure.tables import FIGURES, as_text
 from ..dream_core.settings import FlowSettings
-from . import host
-from .batches import check_same_size, compute
+from .adapters import host
+from .adapters.batches import check_same_size, compute
+from .adapters.estimators import estimator_for
+from .adapters.images import from_image, to_image
+from .adapters.sockets import DreamModelSocket, FlowModelSocket, Objectives, ObjectiveSocket
+from .adapters.widgets import settings_from, widgets
 from .dream import build
-from .estimators import estimator_for
 from .loaders import dream_model as model_of
-from .pictures import from_image, to_image
-from .sockets import DreamModelSocket, FlowModelSocket, Objectives, ObjectiveSocket
-from .widgets import settings_from, widgets
 
 NO_WIDGET = ("flow", "flow_file")
 """Load Flow Model has these."""

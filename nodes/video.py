@@ -9,19 +9,19 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dream import DreamStep
+from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import SettingsError
-from ..dream_core.seamless import dream_frames
 from ..dream_core.settings import FlowSettings, OcclusionSettings, TemporalSettings
-from ..dream_core.temporal import DreamedFrame, TemporalDreamer
+from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
+from ..dream_core.temporal.seamless import dream_frames
 from ..dream_core.video import Frame
-from . import host
+from .adapters import host
+from .adapters.estimators import estimator_for
+from .adapters.images import alpha_of, from_image, to_image
+from .adapters.sockets import DreamModelSocket, Flow, FlowModelSocket, FlowSocket, Objectives, ObjectiveSocket
+from .adapters.widgets import settings_from, widgets
 from .dream import build, dream_settings, dream_widgets
-from .estimators import estimator_for
 from .loaders import dream_model as model_of
-from .pictures import alpha_of, from_image, to_image
-from .sockets import DreamModelSocket, Flow, FlowModelSocket, FlowSocket, Objectives, ObjectiveSocket
-from .widgets import settings_from, widgets
 
 NOT_HERE = ("flow", "flow_file")
 """Settings of flow that Load Flow Model has."""

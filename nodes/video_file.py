@@ -15,10 +15,10 @@ from torch.nn.functional import pad
 
 from ..dream_core.settings import InputSettings, OutputSettings
 from ..dream_core.video import Output, open_clip, open_output
-from . import host
-from .sockets import Objectives
+from .adapters import host
+from .adapters.sockets import Objectives
+from .adapters.widgets import tooltip
 from .video import Pipeline, pipeline_inputs
-from .widgets import tooltip
 
 QUALITY_IN_BETWEEN = 10
 """Constant rate factor at which a video that is no file yet becomes one; lower than anyone asks of the result."""

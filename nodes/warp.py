@@ -9,14 +9,14 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dream_core.motion.warp import resize_flow, warp
 from ..dream_core.settings import TemporalSettings, WarpEdges, WarpMode, WarpSettings
-from ..dream_core.warp import resize_flow, warp
-from . import host
-from .batches import compute, match
-from .latents import Latent, from_latent, to_latent
-from .pictures import alpha_of, from_image, from_mask, to_image, to_mask
-from .sockets import Flow, FlowSocket, check_flow
-from .widgets import all_but, settings_from, widgets
+from .adapters import host
+from .adapters.batches import compute, match
+from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
+from .adapters.latents import Latent, from_latent, to_latent
+from .adapters.sockets import Flow, FlowSocket, check_flow
+from .adapters.widgets import all_but, settings_from, widgets
 
 NO_WIDGET = all_but(TemporalSettings, "warp")
 

@@ -58,7 +58,7 @@ def test_the_nodes_import_the_pack_relatively_and_comfyui_through_one_door(modul
     names = imported(module)
     assert "dream_core" not in tops(names)
     assert {name for name in names if name.split(".", 1)[0] == "comfy_api"} <= {"comfy_api.latest"}
-    if module != ROOT / "nodes" / "host.py":
+    if module != ROOT / "nodes" / "adapters" / "host.py":
         assert not tops(names) & SERVICES
 
 
@@ -85,7 +85,7 @@ def test_looking_at_the_pack_imports_no_node() -> None:
 def test_a_missing_package_names_itself_and_the_command() -> None:
     code = """
 import types
-sys.modules[f"{spec.name}.nodes.host"] = types.ModuleType("host")
+sys.modules[f"{spec.name}.nodes.adapters.host"] = types.ModuleType("host")
 sys.modules["av"] = None
 try:
     asyncio.run(module.comfy_entrypoint())
@@ -110,13 +110,13 @@ def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() 
 
 
 def test_options_are_read_before_torch_is_loaded() -> None:
-    code = "import sys, dream_core.__main__, dream_core.options; sys.exit('torch' in sys.modules)"
+    code = "import sys, dream_core.__main__, dream_core.command.options; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_importing_prints_nothing_and_needs_no_window_system() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-    code = "import dream_core, dream_core.cli, cv2"
+    code = "import dream_core, dream_core.command.dream, cv2"
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:dream_core", "-c", code],
         capture_output=True,

@@ -14,9 +14,10 @@ import tyro
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from dream_core.dream import dream
+from dream_core.command.sample import open_sample
+from dream_core.dreaming.dream import dream
+from dream_core.image import resize
 from dream_core.models.dream_model import DreamModel, load_model
-from dream_core.picture import resize
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
@@ -26,7 +27,7 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
 )
-from dream_core.video import open_clip, open_sample
+from dream_core.video import open_clip
 
 LAYERS = ("grain", "weave", "lace", "scales", "petals", "eyes", "blooms", "worlds")
 TEXT = 16

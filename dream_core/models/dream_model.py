@@ -18,10 +18,10 @@ from torchvision.transforms.v2 import functional as transforms
 from ..checks import check_choice
 from ..errors import PictureError, SettingsError, WeightsError
 from ..settings import ModelName, ModelSettings
-from .cut import Pooling, cut, layer_nodes
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
 from .registry import MODELS, ModelSpec, settle
+from .truncate import Pooling, cut, layer_nodes
 from .weights import Progress, State, advice_for, load_strictly, locate, read_state_dict
 
 

@@ -2,7 +2,6 @@
 
 from .keep import KeepFolder
 from .reader import Clip, Frame, Sound, open_clip
-from .sample import open_sample
 from .writer import Output, open_output
 
-__all__ = ["Clip", "Frame", "KeepFolder", "Output", "Sound", "open_clip", "open_output", "open_sample"]
+__all__ = ["Clip", "Frame", "KeepFolder", "Output", "Sound", "open_clip", "open_output"]

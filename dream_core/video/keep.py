@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import VideoError
-from ..flow_picture import flow_picture
+from ..motion.flow_image import flow_picture
 from .images import save_picture
 
 FOLDERS = ("frames", "dreams", "flow", "mask")

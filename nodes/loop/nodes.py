@@ -7,8 +7,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .. import host
-from ..sockets import LoopSocket
+from ..adapters import host
+from ..adapters.sockets import LoopSocket
 from .body import CLOSE, OPEN, Link, LoopBody, LoopError, closes_of, collect, watched
 from .runner import CARRIED, CARRIED_AT_MOST, FIRST_CARRIED, INITIAL, LoopRun, Values
 

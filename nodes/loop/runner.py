@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from ...dream_core.errors import DeepDreamError
-from .. import host
+from ..adapters import host
 from .body import Link, LoopBody, LoopError, is_link, links_of, title
 from .frames import Gatherer, check_frames, frame_at, length
 

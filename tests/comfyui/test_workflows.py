@@ -20,11 +20,11 @@ from comfyui_server import PACK, Node, Run, Server
 from PIL import Image
 from workflow_inputs import FRAMES, HEIGHT, WIDTH
 
-from dream_core.camera import camera_flow
-from dream_core.measure import LayerEnergy
+from dream_core.measure.measure import LayerEnergy
 from dream_core.models.dream_model import load_model
+from dream_core.motion.camera import camera_flow
+from dream_core.motion.warp import warp
 from dream_core.settings import CameraSettings, ModelSettings
-from dream_core.warp import warp
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
 
@@ -66,8 +66,8 @@ def only(graph: dict[str, Any], class_type: str) -> str:
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -114,7 +114,7 @@ def test_the_template_browser_lists_them_with_their_thumbnails(comfyui: Server) 
 def test_the_files_are_those_that_the_script_writes(
     comfyui: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If this fails after a default or a node changed: PYTHONPATH=benchmarks python scripts/make_workflows.py."""
+    """If this fails after a default or a node changed: python tools/make_workflows.py."""
     script("make_workflows", monkeypatch).write(comfyui.get("/object_info"), tmp_path)
     for path in sorted(tmp_path.rglob("*.json")):
         assert json.loads(path.read_text("utf-8")) == read(str(path.relative_to(tmp_path).with_suffix("")))

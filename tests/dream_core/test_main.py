@@ -86,7 +86,7 @@ def test_a_terminated_dream_is_a_whole_file(tmp_path: Path) -> None:
         for _ in range(3):
             output.write(torch.rand(3, 48, 64))
     body = f"""
-from dream_core import cli, options
+from dream_core.command import dream as cli, options
 def dream_into(output, clip, *_):
     output.write(next(clip).picture)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from dream_core import pipeline as pipeline_module
-from dream_core.dream import DreamStep
+from dream_core.dreaming.dream import DreamStep
 from dream_core.errors import PictureError, SettingsError, VideoError, WeightsError
-from dream_core.flow import FlowEstimator
 from dream_core.models.dream_model import DreamModel
+from dream_core.motion.flow import FlowEstimator
 from dream_core.pipeline import dream_clip, load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     AscentSettings,
@@ -33,7 +33,7 @@ from dream_core.settings import (
     TileSettings,
 )
 from dream_core.synthetic import synthetic_clip
-from dream_core.temporal import DreamedFrame, TemporalDreamer
+from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import Clip, Frame, KeepFolder, Output, open_clip, open_output
 
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dream_core.errors import SettingsError
-from dream_core.occlusion import soften_inwards
+from dream_core.motion.occlusion import soften_inwards
+from dream_core.motion.warp import came_from_inside, warp
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip, synthetic_frames
-from dream_core.warp import came_from_inside, warp
 
 
 def clip(

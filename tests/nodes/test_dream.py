@@ -26,7 +26,7 @@ def model(pack: Pack) -> Any:
     """SqueezeNet with random weights, on a wire."""
     spec = pack("dream_core.models.registry").MODELS["squeezenet1_1"]
     torch.manual_seed(3)
-    host = pack("nodes.host")
+    host = pack("nodes.adapters.host")
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
     return host.hold(host.Held(network))
 
@@ -72,7 +72,7 @@ def settings_of(pack: Pack, **tile: Any) -> Any:
 
 def test_it_dreams_bit_for_bit_as_the_library_does(pack: Pack, dream: Run, model: Any) -> None:
     image = images()
-    core, picture = pack("dream_core.dream"), image.movedim(-1, 1).contiguous()
+    core, picture = pack("dream_core.dreaming.dream"), image.movedim(-1, 1).contiguous()
     expected = core.dream(picture, [model.model.network], settings=settings_of(pack))
     assert torch.equal(dream(image), expected.movedim(1, -1))
     assert not torch.equal(dream(image), image)
@@ -80,14 +80,14 @@ def test_it_dreams_bit_for_bit_as_the_library_does(pack: Pack, dream: Run, model
 
 def test_it_dreams_bit_for_bit_as_the_first_frame_of_a_video(pack: Pack, dream: Run, model: Any) -> None:
     image, core = images(), pack("dream_core.settings")
-    dreamer = pack("dream_core.temporal").TemporalDreamer(
+    dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
         [model.model.network],
         None,
         settings=settings_of(pack),
         temporal=core.TemporalSettings(independent=True),
         occlusion=core.OcclusionSettings(),
     )
-    frame = pack("nodes.pictures").from_image(image)
+    frame = pack("nodes.adapters.images").from_image(image)
     assert torch.equal(dream(image), dreamer.step(frame).dream.movedim(1, -1))
 
 
@@ -133,7 +133,7 @@ def test_progress_counts_the_steps_of_the_batch_and_shows_the_dream(dream: Run, 
 
 def test_cancel_ends_the_dream(dream: Run, host: Any, pack: Pack) -> None:
     host.interrupted = True
-    with pytest.raises(pack("nodes.host").Interrupted):
+    with pytest.raises(pack("nodes.adapters.host").Interrupted):
         dream(images())
 
 
@@ -283,9 +283,9 @@ def test_everything_has_a_tooltip(pack: Pack, name: str) -> None:
 
 
 def test_another_packs_model_or_objective_is_refused_by_name(pack: Pack, dream: Run) -> None:
-    wire_error, image = pack("nodes.expect").WireError, torch.rand(1, 32, 32, 3)
+    wire_error, image = pack("nodes.adapters.require").WireError, torch.rand(1, 32, 32, 3)
     with pytest.raises(wire_error, match="dream_model from Load Dream Model, got Linear"):
-        dream(image, dream_model=pack("nodes.host").hold(torch.nn.Linear(1, 1)))
+        dream(image, dream_model=pack("nodes.adapters.host").hold(torch.nn.Linear(1, 1)))
     for objective in ("eyes", ("eyes",)):
         with pytest.raises(wire_error, match="objective from Dream Objective, got str"):
             dream(image, objective=objective)

@@ -30,11 +30,11 @@ def nodes(pack: Any) -> SimpleNamespace:
     return SimpleNamespace(
         OpticalFlow=pack("nodes.flow").OpticalFlow,
         CameraFlow=pack("nodes.camera").CameraFlow,
-        OcclusionMask=pack("nodes.mask").OcclusionMask,
+        OcclusionMask=pack("nodes.reliability").OcclusionMask,
         FlowWarp=pack("nodes.warp").FlowWarp,
-        FlowPicture=pack("nodes.flow_picture").FlowPicture,
+        FlowPicture=pack("nodes.flow_image").FlowPicture,
         TemporalBlend=pack("nodes.blend").TemporalBlend,
-        Flow=pack("nodes.sockets").Flow,
+        Flow=pack("nodes.adapters.sockets").Flow,
     )
 
 
@@ -45,7 +45,7 @@ def errors(pack: Any) -> Any:
 
 @pytest.fixture
 def dis(pack: Any) -> Any:
-    return pack("nodes.host").hold(pack("dream_core.flow").DisNetwork())
+    return pack("nodes.adapters.host").hold(pack("dream_core.motion.flow").DisNetwork())
 
 
 def clip(frames: int) -> Tensor:
@@ -73,7 +73,7 @@ def fake_estimator(pack: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
         def estimator_for(patcher: Any, settings: Any) -> Any:
             made.append(patcher)
-            return pack("dream_core.flow").FlowEstimator(
+            return pack("dream_core.motion.flow").FlowEstimator(
                 estimate, cpu, 1, 1, settings.flow_scale, settings.flow_batch, **options
             )
 
@@ -91,7 +91,9 @@ def test_a_clip_has_one_flow_for_each_frame_to_the_one_before(
 ) -> None:
     frames = clip(4)
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
-    estimator = pack("nodes.estimators").estimator_for(dis, pack("dream_core.settings").FlowSettings())
+    estimator = pack("nodes.adapters.estimators").estimator_for(
+        dis, pack("dream_core.settings").FlowSettings()
+    )
     backward, forward = estimator.both_ways(planes(frames)[1:], planes(frames)[:-1])
     assert torch.equal(flow.backward[1:], backward)
     assert torch.equal(flow.forward[1:], forward)
@@ -161,7 +163,7 @@ def test_cancel_is_heard_between_parts(
         return torch.cat([first, second])[:, :2]
 
     fake_estimator(estimate)
-    with pytest.raises(pack("nodes.host").Interrupted):
+    with pytest.raises(pack("nodes.adapters.host").Interrupted):
         run(nodes.OpticalFlow, optical_flow=None, frames=clip(4), **FLOW)
     assert seen == [1]
 
@@ -239,7 +241,7 @@ CAMERA = {"zoom_factor": 1.1, "rotation": 3.0, "pan_x": 2.0, "pan_y": -1.0}
 def test_a_camera_has_the_cores_flow_for_each_picture(nodes: Any, run: Any, pack: Any) -> None:
     (flow,) = run(nodes.CameraFlow, image=clip(3), **CAMERA)
     camera = pack("dream_core.settings").CameraSettings(**CAMERA)
-    backward, forward = pack("dream_core.camera").camera_flow(SIZE, camera)
+    backward, forward = pack("dream_core.motion.camera").camera_flow(SIZE, camera)
     assert torch.equal(flow.backward, backward.expand(3, 2, *SIZE))
     assert torch.equal(flow.forward, forward.expand(3, 2, *SIZE))
 
@@ -268,7 +270,7 @@ def test_masks_are_the_cores(nodes: Any, run: Any, dis: Any, pack: Any) -> None:
     frames = clip(3)
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
     (masks,) = run(nodes.OcclusionMask, flow=flow, frames=frames, **CHECKS)
-    expected = pack("dream_core.occlusion").reliable_mask(
+    expected = pack("dream_core.motion.occlusion").reliable_mask(
         flow.backward[1:],
         flow.forward[1:],
         frame=planes(frames)[1:],
@@ -312,7 +314,7 @@ def moved(nodes: Any, run: Any, tensor: Any, flow: Tensor, **options: Any) -> An
 def test_a_picture_is_warped_as_in_the_pipeline(nodes: Any, run: Any, pack: Any, mode: str) -> None:
     image = torch.rand(2, *SIZE, 3)
     flow = torch.randn(2, 2, *SIZE) * 3
-    expected = pack("dream_core.warp").warp(planes(image), flow, mode=mode)
+    expected = pack("dream_core.motion.warp").warp(planes(image), flow, mode=mode)
     assert torch.equal(planes(moved(nodes, run, image, flow, warp=mode)), expected.clamp(0, 1))
     if mode == "bicubic":
         assert expected.max() > 1  # so that clamping is seen
@@ -341,7 +343,9 @@ def test_masks_are_warped_bilinearly(nodes: Any, run: Any, pack: Any) -> None:
     mask = (torch.rand(2, *SIZE) > 0.5).float()
     flow = torch.randn(2, 2, *SIZE)
     warped = moved(nodes, run, mask, flow)
-    assert torch.equal(warped, pack("dream_core.warp").warp(mask[:, None], flow, mode="bilinear")[:, 0])
+    assert torch.equal(
+        warped, pack("dream_core.motion.warp").warp(mask[:, None], flow, mode="bilinear")[:, 0]
+    )
 
 
 def test_a_clip_with_its_own_flow_is_moved_from_the_entry_before(nodes: Any, run: Any) -> None:
@@ -431,14 +435,14 @@ def test_what_cannot_be_warped_is_named(nodes: Any, run: Any, errors: Any, tenso
 def test_each_flow_is_a_picture(nodes: Any, run: Any, pack: Any) -> None:
     flow = torch.randn(3, 2, *SIZE) * 4
     (image,) = run(nodes.FlowPicture, flow=nodes.Flow(flow), **SHOWN)
-    wheel = pack("dream_core.flow_picture").flow_picture(flow)
+    wheel = pack("dream_core.motion.flow_image").flow_picture(flow)
     assert torch.equal(planes(image), wheel)
     settings = {"saturation_length": 20.0, "arrow_spacing": 16}
     (image,) = run(nodes.FlowPicture, flow=nodes.Flow(flow), **settings)
-    wheel = pack("dream_core.flow_picture").flow_picture(flow, saturation_length=20)
+    wheel = pack("dream_core.motion.flow_image").flow_picture(flow, saturation_length=20)
     assert torch.equal(
         planes(image),
-        pack("dream_core.flow_picture").draw_arrows(wheel, flow, spacing=16, saturation_length=20),
+        pack("dream_core.motion.flow_image").draw_arrows(wheel, flow, spacing=16, saturation_length=20),
     )
 
 
@@ -447,7 +451,7 @@ def test_arrows_on_a_frame_of_another_size_are_scaled(nodes: Any, run: Any, pack
     flow = nodes.Flow(constant_flow(5, 0, count=2))
     settings = {"saturation_length": 20.0, "arrow_spacing": 64}
     (image,) = run(nodes.FlowPicture, flow=flow, frames=frame, **settings)
-    draw = pack("dream_core.flow_picture").draw_arrows
+    draw = pack("dream_core.motion.flow_image").draw_arrows
     expected = draw(
         torch.full((2, 3, 96, 128), 0.5),
         constant_flow(10, 0, count=2, size=(96, 128)),
@@ -466,7 +470,9 @@ def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
     frame, warped = torch.rand(2, 2, *SIZE, 3)
     mask = torch.rand(2, *SIZE)
     (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
-    expected = pack("dream_core.blend").blend_frames(planes(frame), planes(warped), mask[:, None], blend=0.3)
+    expected = pack("dream_core.temporal.blend").blend_frames(
+        planes(frame), planes(warped), mask[:, None], blend=0.3
+    )
     assert torch.equal(planes(image), expected.clamp(0, 1))
 
 
@@ -476,7 +482,7 @@ def test_adding_the_difference_is_the_cores(nodes: Any, run: Any, pack: Any) -> 
     (image,) = run(
         nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, warped_frame=before[:1], blend=0.3
     )
-    expected = pack("dream_core.blend").add_difference(
+    expected = pack("dream_core.temporal.blend").add_difference(
         planes(frame), planes(warped), mask[:, None], planes(before[:1].expand(2, -1, -1, -1)), blend=0.3
     )
     assert torch.equal(planes(image), expected)
@@ -518,10 +524,10 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     frames, dream = clip(2), torch.rand(1, *SIZE, 3)
     frame, previous = frames[1:], frames[:1]
     settings = pack("dream_core.settings")
-    temporal = pack("dream_core.temporal")
+    temporal = pack("dream_core.temporal.dreamer")
     dreamer = temporal.TemporalDreamer(
         [SimpleNamespace(device=torch.device("cpu"))],
-        pack("nodes.estimators").estimator_for(dis, settings.FlowSettings()),
+        pack("nodes.adapters.estimators").estimator_for(dis, settings.FlowSettings()),
         settings=settings.DreamSettings(),
         temporal=settings.TemporalSettings(blend=0.3, carry=carry),
         occlusion=settings.OcclusionSettings(),
@@ -556,9 +562,9 @@ def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(nodes: Any, ru
 
 
 def test_the_core_gets_pictures_in_its_own_layout(pack: Any) -> None:
-    picture = pack("nodes.pictures").from_image(torch.rand(1, *SIZE, 3))
+    picture = pack("nodes.adapters.images").from_image(torch.rand(1, *SIZE, 3))
     assert not picture.is_contiguous()
-    assert pack("nodes.batches").compute(picture).is_contiguous()
+    assert pack("nodes.adapters.batches").compute(picture).is_contiguous()
 
 
 def test_what_comes_out_lies_on_the_cpu_in_one_piece(nodes: Any, run: Any) -> None:
@@ -585,7 +591,7 @@ def test_every_socket_and_widget_is_explained(nodes: Any) -> None:
 def test_another_packs_flow_is_refused_by_name(
     pack: Any, nodes: SimpleNamespace, run: Callable[..., Any]
 ) -> None:
-    wire_error = pack("nodes.expect").WireError
+    wire_error = pack("nodes.adapters.require").WireError
     for node, given in (
         (nodes.OcclusionMask, {"frames": clip(2), **CHECKS}),
         (nodes.FlowWarp, {"input": clip(2), "from_previous": False, "warp": "bilinear"}),
@@ -601,7 +607,7 @@ def test_another_packs_flow_model_is_refused_by_name(
     pack: Any, nodes: SimpleNamespace, run: Callable[..., Any]
 ) -> None:
     with pytest.raises(
-        pack("nodes.expect").WireError, match=r"optical_flow from Load Flow Model .*, got dict"
+        pack("nodes.adapters.require").WireError, match=r"optical_flow from Load Flow Model .*, got dict"
     ):
         run(nodes.OpticalFlow, optical_flow={}, frames=clip(2), **FLOW)
 

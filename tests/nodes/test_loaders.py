@@ -137,7 +137,7 @@ def test_a_download_goes_into_comfyuis_folder_with_a_bar(
 
 def test_a_cancelled_download_stops(pack: Pack, load: Run, host: Any, downloads: list[Path]) -> None:
     host.interrupted = True
-    with pytest.raises(pack("nodes.host").Interrupted):
+    with pytest.raises(pack("nodes.adapters.host").Interrupted):
         load()
     assert downloads == []
 
@@ -199,14 +199,14 @@ def test_a_file_is_recognised_and_estimates_as_torchvision_does(
     assert torch.equal(again, expected)
     core = pack("dream_core.settings")
     settings = core.FlowSettings(flow_updates=3)
-    estimator = pack("nodes.estimators").estimator_for(patcher, settings)
+    estimator = pack("nodes.adapters.estimators").estimator_for(patcher, settings)
     found = estimator.flow(first, second)
     assert (found - expected).abs().max() < 0.05 * expected.abs().max() + 0.01
 
 
 def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ComfyUI's own loader gives it, with the notes of its model manager; whatever the precision here."""
-    estimators, host = pack("nodes.estimators"), pack("nodes.host")
+    estimators, host = pack("nodes.adapters.estimators"), pack("nodes.adapters.host")
     monkeypatch.setattr(estimators, "choose_dtype", lambda *_: torch.bfloat16)
     patcher = host.hold(raft_small(weights=None).eval())
     before = {name: weight.clone() for name, weight in patcher.model.state_dict().items()}
@@ -220,11 +220,11 @@ def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.Mo
 
 
 def test_a_loop_copies_a_network_once(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    estimators, core = pack("nodes.estimators"), pack("dream_core.settings")
+    estimators, core = pack("nodes.adapters.estimators"), pack("dream_core.settings")
     copies: list[Any] = []
     build = estimators._fast_copy
     monkeypatch.setattr(estimators, "_fast_copy", lambda network: copies.append(1) or build(network))
-    patcher = pack("nodes.host").hold(raft_small(weights=None).eval())
+    patcher = pack("nodes.adapters.host").hold(raft_small(weights=None).eval())
     for updates in (1, 1, 2):
         estimators.estimator_for(patcher, core.FlowSettings(flow_updates=updates))
     assert len(copies) == 1
@@ -234,11 +234,11 @@ def test_a_loop_copies_a_network_once(pack: Pack, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_network_is_no_flow_model(pack: Pack) -> None:
-    patcher = pack("nodes.host").hold(torch.nn.Linear(2, 2))
+    patcher = pack("nodes.adapters.host").hold(torch.nn.Linear(2, 2))
     with pytest.raises(
         pack("dream_core.errors").WeightsError, match="cannot be used here: Linear does not hold"
     ):
-        pack("nodes.estimators").estimator_for(patcher, pack("dream_core.settings").FlowSettings())
+        pack("nodes.adapters.estimators").estimator_for(patcher, pack("dream_core.settings").FlowSettings())
 
 
 def test_a_file_that_is_no_raft_is_told(pack: Pack, load_flow: Run, flow_folder: Path) -> None:
@@ -254,7 +254,7 @@ def test_dis_estimates_here_and_where_a_raft_is_expected(pack: Pack, load_flow: 
     patcher = load_flow("dis")
     first, second = frames()
     settings = pack("dream_core.settings").FlowSettings()
-    found = pack("nodes.estimators").estimator_for(patcher, settings).flow(first, second)
+    found = pack("nodes.adapters.estimators").estimator_for(patcher, settings).flow(first, second)
     inside = found[..., 16:-16, 16:-16].mean((0, 2, 3))
     assert torch.allclose(inside, torch.tensor([3.0, 2.0]), atol=0.3)
     (flow,) = patcher.model(first * 2 - 1, second * 2 - 1)

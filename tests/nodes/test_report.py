@@ -30,12 +30,12 @@ def node(pack: Any) -> Any:
 
 @pytest.fixture
 def dis(pack: Any) -> Any:
-    return pack("nodes.host").hold(pack("dream_core.flow").DisNetwork())
+    return pack("nodes.adapters.host").hold(pack("dream_core.motion.flow").DisNetwork())
 
 
 @pytest.fixture
 def dream_model(pack: Any) -> Any:
-    host, models = pack("nodes.host"), pack("dream_core.models.registry")
+    host, models = pack("nodes.adapters.host"), pack("dream_core.models.registry")
     spec = models.MODELS["squeezenet1_1"]
     torch.manual_seed(0)
     return host.hold(host.Held(pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)))
@@ -51,7 +51,7 @@ def exact_flow(clip: SyntheticClip, pack: Any, monkeypatch: pytest.MonkeyPatch) 
         assert torch.equal(first[0], clip.frames[pair])
         return torch.stack([clip.forward[pair], clip.backward[pair]])
 
-    estimator = pack("dream_core.flow").FlowEstimator(estimate, torch.device("cpu"), 1, 1)
+    estimator = pack("dream_core.motion.flow").FlowEstimator(estimate, torch.device("cpu"), 1, 1)
     monkeypatch.setattr(pack("nodes.report"), "estimator_for", lambda patcher, settings: estimator)
 
 
@@ -115,7 +115,7 @@ def test_strength_is_that_of_the_objectives_layers_and_no_number_without_a_netwo
     objective = (pack("dream_core.settings").ObjectiveSettings(layers=("fire2",)),)
     default = numbers(run(node, dream_model=dream_model, **given))["strength"]
     output = run(node, dream_model=dream_model, objective=objective, **given)
-    model, metrics = dream_model.model.network, pack("dream_core.metrics")
+    model, metrics = dream_model.model.network, pack("dream_core.measure.metrics")
     with torch.no_grad():
         dreamed, source = (
             torch.cat([model.activations(one[None], ["fire2"])["fire2"] for one in pictures])
@@ -173,5 +173,5 @@ def test_clips_that_do_not_fit_are_refused(
 
 def test_it_needs_to_see_motion(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:
     images = image(clip.frames)
-    with pytest.raises(pack("nodes.expect").WireError, match="optical_flow from Load Flow Model"):
+    with pytest.raises(pack("nodes.adapters.require").WireError, match="optical_flow from Load Flow Model"):
         run(node, images=images, dreams=images, optical_flow="raft", **FLOW)

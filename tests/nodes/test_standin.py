@@ -1,4 +1,4 @@
-"""The stand-in for nodes/host.py has what the real one has."""
+"""The stand-in for nodes/adapters/host.py has what the real one has."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def public(path: Path) -> dict[str, str]:
 
 
 def test_the_standin_has_the_hosts_functions_signatures_and_constants() -> None:
-    real = public(ROOT / "nodes" / "host.py")
+    real = public(ROOT / "nodes" / "adapters" / "host.py")
     assert {"take", "Progress.update", "HostedNode.call", "DREAM_FOLDER"} <= real.keys()
     assert public(ROOT / "tests" / "standin" / "host.py") == real

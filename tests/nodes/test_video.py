@@ -31,11 +31,11 @@ def networks(pack: Pack) -> dict[str, Any]:
     """SqueezeNet with random weights and DIS, on wires."""
     spec = pack("dream_core.models.registry").MODELS["squeezenet1_1"]
     torch.manual_seed(3)
-    host = pack("nodes.host")
+    host = pack("nodes.adapters.host")
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
     return {
         "dream_model": host.hold(host.Held(network)),
-        "optical_flow": host.hold(pack("dream_core.flow").DisNetwork()),
+        "optical_flow": host.hold(pack("dream_core.motion.flow").DisNetwork()),
     }
 
 
@@ -84,10 +84,10 @@ def read(pack: Pack, path: Path) -> Tensor:
 
 
 def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **temporal: Any) -> Tensor:
-    core, seamless = pack("dream_core.settings"), pack("dream_core.seamless")
-    dreamer = pack("dream_core.temporal").TemporalDreamer(
+    core, seamless = pack("dream_core.settings"), pack("dream_core.temporal.seamless")
+    dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
         [networks["dream_model"].model.network],
-        pack("nodes.estimators").estimator_for(networks["optical_flow"], core.FlowSettings()),
+        pack("nodes.adapters.estimators").estimator_for(networks["optical_flow"], core.FlowSettings()),
         settings=core.DreamSettings(
             octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
         ),
@@ -145,7 +145,7 @@ def test_cancel_while_the_loop_is_closed_keeps_what_is_done(
     pack: Pack, dream: Run, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes in the second dream in reversed time, when three frames are done."""
-    module = pack("nodes.host")
+    module = pack("nodes.adapters.host")
     update, seen = module.Progress.update, []
 
     def cancel(self: Any, done: int, total: int, picture: Tensor | None = None) -> None:

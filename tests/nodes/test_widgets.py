@@ -35,7 +35,7 @@ Pack = Callable[[str], ModuleType]
 
 @pytest.fixture
 def widgets(pack: Pack) -> ModuleType:
-    return pack("nodes.widgets")
+    return pack("nodes.adapters.widgets")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def check(pack: Pack, field: str, value: float) -> None:
     occlusion, dream, flow = (pack(f"dream_core.{name}") for name in ("occlusion", "dream", "flow"))
     changes: dict[str, Any] = {field: value}
     if field == "channel_count":
-        pack("dream_core.objectives").LayerTerm("any", channels=(value,), channel_mode="strong")
+        pack("dream_core.dreaming.objectives").LayerTerm("any", channels=(value,), channel_mode="strong")
         return
     if field == "zoom":
         changes["zoom_mode"] = "pixel"
@@ -186,11 +186,11 @@ def check(pack: Pack, field: str, value: float) -> None:
     elif hasattr(core.OcclusionSettings(), field):
         occlusion.check_occlusion(core.OcclusionSettings(**changes))
     elif hasattr(core.CameraSettings(), field):
-        pack("dream_core.camera").camera_flow((4, 4), core.CameraSettings(**changes))
+        pack("dream_core.motion.camera").camera_flow((4, 4), core.CameraSettings(**changes))
     elif hasattr(core.TemporalSettings(), field):
         temporal = core.TemporalSettings(independent=True, **changes)
         options = {"settings": core.DreamSettings(), "occlusion": core.OcclusionSettings()}
-        pack("dream_core.temporal").TemporalDreamer([None], None, temporal=temporal, **options)
+        pack("dream_core.temporal.dreamer").TemporalDreamer([None], None, temporal=temporal, **options)
     else:
         raise errors.SettingsError(f"no check is known for {field}")
 
@@ -346,4 +346,4 @@ def test_a_mean_is_three_numbers_or_the_networks_own(pack: Pack, widgets: Module
     ],
 )
 def test_messages_name_widgets_instead_of_flags(pack: Pack, told: str, shown: str) -> None:
-    assert pack("nodes.wording").as_widgets(told) == shown
+    assert pack("nodes.adapters.wording").as_widgets(told) == shown

@@ -1,4 +1,4 @@
-"""Stands in for nodes/host.py where there is no ComfyUI: the same names, on the CPU, and a record of all said."""
+"""Stands in for nodes/adapters/host.py without ComfyUI: the same names, on the CPU, and a record of all said."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ..dream_core.checks import warn_once
-from ..dream_core.errors import DeepDreamError
+from ...dream_core.checks import warn_once
+from ...dream_core.errors import DeepDreamError
 from .wording import as_widgets
 
 DREAM_FOLDER = "deepdream"

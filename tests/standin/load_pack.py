@@ -23,8 +23,8 @@ NAME = "pack-under any name 2"
 def load() -> None:
     """Load the pack, once."""
     _load(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    standin = _load(f"{NAME}.nodes.host", STANDIN / "host.py")
-    importlib.import_module(f"{NAME}.nodes").host = standin  # type: ignore[attr-defined]
+    standin = _load(f"{NAME}.nodes.adapters.host", STANDIN / "host.py")
+    importlib.import_module(f"{NAME}.nodes.adapters").host = standin  # type: ignore[attr-defined]
 
 
 def pack(name: str) -> ModuleType:

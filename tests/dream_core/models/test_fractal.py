@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from dream_core.checks import warn_once
-from dream_core.dream import dream
+from dream_core.dreaming.dream import dream
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.fractal import Fractal
 from dream_core.models.registry import MODELS, settle

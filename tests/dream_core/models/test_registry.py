@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from dream_core.models.cut import layer_nodes
 from dream_core.models.registry import (
     MODELS,
     caffe_googlenet_keys,
@@ -12,6 +11,7 @@ from dream_core.models.registry import (
     caffe_vgg_keys,
     without_auxiliary,
 )
+from dream_core.models.truncate import layer_nodes
 from dream_core.settings import ModelName
 
 

@@ -196,7 +196,7 @@ def test_only_the_lazy_inputs_asked_for_are_computed(loop: Loop) -> None:
 
 
 def test_a_blocked_result_leaves_its_frame_out(loop: Loop, pack: Any) -> None:
-    blocker = pack("nodes.host").blocker
+    blocker = pack("nodes.adapters.host").blocker
     results, carried, *_ = loop(
         {
             "zero": ({}, lambda: 0),
@@ -214,13 +214,13 @@ def test_a_blocked_result_leaves_its_frame_out(loop: Loop, pack: Any) -> None:
 
 
 def test_all_results_blocked(loop: Loop, pack: Any) -> None:
-    host = pack("nodes.host")
+    host = pack("nodes.adapters.host")
     results, *_ = loop({"work": ({"x": of("frame")}, lambda x: host.blocker())})
     assert host.is_blocker(results)
 
 
 def test_blocked_frames_block_the_results(loop: Loop, pack: Any) -> None:
-    host = pack("nodes.host")
+    host = pack("nodes.adapters.host")
     outputs = loop({"work": ({"x": of("frame")}, lambda x: x)}, frames=host.blocker())
     assert all(map(host.is_blocker, outputs))
 
@@ -255,10 +255,10 @@ def test_no_frames(loop: Loop, error: type[Exception]) -> None:
 def test_cancel_goes_through_as_it_is(loop: Loop, pack: Any, host: Any) -> None:
     def cancel(x: Tensor) -> Tensor:
         host.interrupted = True
-        pack("nodes.host").check_interrupted()
+        pack("nodes.adapters.host").check_interrupted()
         return x
 
-    with pytest.raises(pack("nodes.host").Interrupted):
+    with pytest.raises(pack("nodes.adapters.host").Interrupted):
         loop({"work": ({"x": of("frame")}, cancel)})
     assert host.started == host.finished == ["work"]
 

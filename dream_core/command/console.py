@@ -1,0 +1,139 @@
+"""What the command tells on the terminal: progress, warnings, one line an error."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ..dreaming.dream import DreamStep
+from ..errors import DeepDreamError
+
+
+class SpeedColumn(ProgressColumn):
+    """Frames a second, or seconds a frame where that reads better."""
+
+    def render(self, task: Task) -> Text:
+        """The speed of the last frames."""
+        speed = task.finished_speed or task.speed
+        if not speed or task.fields.get("unit") != "frames":
+            return Text("")
+        return Text(f"{speed:.2f} frames/s" if speed >= 1 else f"{1 / speed:.1f} s/frame")
+
+
+class CountColumn(ProgressColumn):
+    """How many of how many, in the task's unit."""
+
+    def render(self, task: Task) -> Text:
+        """Frames or megabytes; the total only where it is known."""
+        scale = 1e-6 if task.fields.get("unit") == "MB" else 1
+        done = f"{task.completed * scale:.0f}"
+        total = f"/{task.total * scale:.0f}" if task.total else ""
+        return Text(f"{done}{total} {task.fields.get('unit', '')}")
+
+
+class Teller:
+    """Tells how a run goes. A context manager: the progress bar is there inside it.
+
+    Args:
+        quiet: no progress bar and no messages but warnings and errors.
+        verbose: one line per frame instead of the bar alone.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.quiet = quiet
+        self.verbose = verbose
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            CountColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            disable=quiet,
+            speed_estimate_period=600,  # frames can take longer than the usual half minute
+        )
+        self._download: TaskID | None = None
+        self._frames: TaskID | None = None
+        self._warned: set[str] = set()
+        self._started = time.monotonic()
+
+    @contextmanager
+    def bar(self) -> Iterator[None]:
+        """The progress bar, and warnings as lines above it."""
+        with self._progress, warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
+            yield
+
+    def say(self, message: str) -> None:
+        """Print a line, unless quiet."""
+        if not self.quiet:
+            self.console.print(escape(message))
+
+    def detail(self, message: str) -> None:
+        """Print a line if verbose."""
+        if self.verbose:
+            self.console.print(escape(message))
+
+    def warn(self, message: str) -> None:
+        """Print a warning, each once."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
+        self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
+
+    def fail(self, error: DeepDreamError | str) -> None:
+        """Print an error."""
+        self.console.print(f"[red]error:[/red] {escape(str(error))}")
+
+    def downloaded(self, done: int, total: int) -> None:
+        """Move the bar of a download, in bytes; a `weights.Progress`."""
+        if self._download is None:
+            self._download = self._progress.add_task("downloading weights", unit="MB")
+        self._progress.update(self._download, completed=done, total=total or None)
+        if done == total:
+            self._end_download()
+
+    def _end_download(self) -> None:
+        if self._download is not None:
+            self._progress.remove_task(self._download)
+            self._download = None
+
+    def begin(self, frames: int | None, doing: str = "dreaming") -> None:
+        """Show the bar of the frames to come; None where their number is not known."""
+        self._end_download()  # one of unknown length is not over before
+        self._started = time.monotonic()
+        self._frames = self._progress.add_task(doing, total=frames, unit="frames")
+
+    def frame_done(self, index: int) -> None:
+        """Move the bar to the frame after `index`."""
+        if self._frames is not None:
+            self._progress.update(self._frames, completed=index + 1)
+        self.detail(f"frame {index} done after {self.elapsed:.1f} s")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the frames began."""
+        return time.monotonic() - self._started
+
+
+def objective_teller(teller: Teller, every: int) -> Callable[[DreamStep], None]:
+    """A callback that prints the objective every so many gradient steps."""
+
+    def tell(step: DreamStep) -> None:
+        if step.done % every == 0:
+            value: Any = step.objective.item()
+            teller.console.print(
+                f"step {step.done}/{step.total}, octave {step.octave}/{step.octaves}: objective {value:.5g}"
+            )
+
+    return tell

@@ -1,0 +1,206 @@
+"""The command `deepdream-video`: clip file -> dreamed file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ..device import backends, is_out_of_memory
+from ..dreaming.dream import DreamCallback, DreamStep, build_objective, look_at
+from ..dreaming.objectives import Objective
+from ..errors import DeepDreamError, SettingsError, VideoError
+from ..models.dream_model import DreamModel, outline
+from ..models.registry import settle
+from ..pipeline import dream_clip, load_dreamer, load_models
+from ..video import Clip, KeepFolder, Output, open_clip, open_output
+from ..video.images import is_picture, save_picture
+from ..video.keep import STEPS
+from .console import Teller, objective_teller
+from .exit_codes import DONE, INTERRUPTED, MISTAKE
+from .options import Command
+from .sample import open_sample
+
+SUFFIX = "_dream"
+"""What an output's name adds to the input's, where none is given."""
+
+SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
+"""Where a dream of the synthetic clip goes."""
+
+
+def main(command: Command) -> int:
+    """Run the command, and tell how it goes. Returns the exit code."""
+    teller = Teller(quiet=command.report.quiet, verbose=command.report.verbose)
+    try:
+        with teller.bar(), backends(command.device):
+            return run(command, teller)
+    except DeepDreamError as error:
+        teller.fail(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        teller.fail(
+            "out of memory: dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
+            "--flow-scale 0.5"
+        )
+    except KeyboardInterrupt:
+        teller.say("stopped before the first frame was done")
+        return INTERRUPTED
+    return MISTAKE
+
+
+def run(command: Command, teller: Teller) -> int:
+    """Do what the command says. Returns the exit code.
+
+    Raises:
+        DeepDreamError: what was asked for cannot be done.
+        KeyboardInterrupt: nothing was done yet when it came.
+    """
+    if command.report.print_layers:
+        print_layers(outline(settle(command.model)))
+        return DONE
+    with open_input(command, teller) as clip:
+        if command.report.print_channels or command.report.classify:
+            look_into(clip, command, teller)
+            return DONE
+        return dream_file(clip, command, teller)
+
+
+def open_input(command: Command, teller: Teller) -> Clip:
+    """The input, or where none is given a synthetic clip.
+
+    Raises:
+        SettingsError: an option that takes a list has taken the input too.
+        VideoError: the input cannot be read.
+    """
+    if command.input is not None:
+        return open_clip(command.input, settings=command.read)
+    if lists := command.given_lists:
+        raise SettingsError(
+            "expected an INPUT, a video, a picture or a folder of pictures: "
+            f"put INPUT before options that take lists ({', '.join(lists)})"
+        )
+    teller.say("no INPUT is given: dreaming a synthetic clip")
+    return open_sample(command.read)
+
+
+def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
+    """Dream a clip into a file. Returns the exit code; after ctrl-C, what is done is a whole file."""
+    target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
+    if command.input and target.resolve() == command.input.resolve():
+        raise VideoError(f"{target} is the input: choose another name for the output")
+    output = open_output(
+        target,
+        size=clip.size,
+        fps=clip.fps,
+        time_base=clip.time_base,
+        frame_count=clip.frame_count,
+        sound=clip.sound if command.write.sound else None,
+        settings=command.write,
+    )
+    try:
+        with output:
+            dream_into(output, clip, command, teller)
+    except KeyboardInterrupt:
+        if not output.written:
+            raise
+        place = output.path if output.finished else output.growing_path
+        teller.say(f"stopped: {place} has the {frames(output.written)} done so far")
+        return INTERRUPTED
+    speed = output.written / teller.elapsed
+    teller.say(f"{output.path}: {frames(output.written)}, {speed:.2f} a second")
+    return DONE
+
+
+def frames(count: int) -> str:
+    """A number of frames, in words."""
+    return f"{count} frame{'' if count == 1 else 's'}"
+
+
+def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> None:
+    """Load the networks and dream the clip."""
+    kept = command.write.keep
+    callback = step_callback(command, teller, output)
+    dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
+    model = dreamer.models[0]
+    teller.detail(
+        f"{model.spec.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}, frames of "
+        f"{clip.size[1]}x{clip.size[0]}; the output grows in {output.growing_path}"
+    )
+    teller.begin(clip.frame_count)
+    dream_clip(
+        clip,
+        dreamer,
+        output,
+        keep=KeepFolder(kept, overwrite=command.write.overwrite) if kept else None,
+        on_frame=lambda frame, _: teller.frame_done(frame.index),
+        on_step=callback,
+    )
+
+
+def step_callback(command: Command, teller: Teller, output: Output) -> DreamCallback | None:
+    """What the options want done after gradient steps, if anything.
+
+    Raises:
+        SettingsError: there is no folder to save into.
+    """
+    callbacks: list[DreamCallback] = []
+    if command.report.print_every > 0:
+        callbacks.append(objective_teller(teller, command.report.print_every))
+    if command.report.save_every > 0:
+        if command.write.keep is None:
+            raise SettingsError("--save-every needs a folder to save into: add --keep FOLDER")
+        callbacks.append(step_saver(command.write.keep / STEPS, command.report.save_every, output))
+
+    def call_all(step: DreamStep) -> None:
+        for callback in callbacks:
+            callback(step)
+
+    return call_all if callbacks else None
+
+
+def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
+    """A callback that saves the growing picture every so many gradient steps."""
+
+    def save(step: DreamStep) -> None:
+        if step.done % every == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"frame_{output.written:06d}_step_{step.done:04d}.png"
+            save_picture(step.picture[0].clamp(0, 1).cpu(), folder / name)
+
+    return save
+
+
+def default_output(source: Path) -> Path:
+    """The input's name with _dream; a folder or a picture stays one, other clips become MP4."""
+    if source.is_dir():
+        return source.with_name(source.name + SUFFIX)
+    keeps_its_kind = is_picture(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")
+    return source.with_name(source.stem + SUFFIX + (source.suffix if keeps_its_kind else ".mp4"))
+
+
+def look_into(clip: Clip, command: Command, teller: Teller) -> None:
+    """Print, on standard output, what the network sees in a clip's first frame."""
+    model = load_models(command.model, command.device, progress=teller.downloaded)[0]
+    picture = next(clip).picture[None].to(model.device)
+    if command.report.classify:
+        for label, probability in model.classify(picture, command.report.classify):
+            print(f"{probability:8.4f}  {label}")
+    if command.report.print_channels:
+        print_channels(build_objective(command.objective, model), picture, model)
+
+
+def print_layers(model: DreamModel) -> None:
+    """List the layers, from shallow to deep, with their numbers of channels."""
+    layers = model.layers()
+    width = max(map(len, layers))
+    for name, channels in layers.items():
+        default = "  (default)" if name == model.default_layer else ""
+        print(f"{name:{width}}  {channels:5d} channels{default}")
+
+
+def print_channels(objective: Objective, picture: Tensor, model: DreamModel) -> None:
+    """List the channels that an objective chooses in a picture."""
+    for term in look_at(picture, objective, model).terms:
+        chosen = ", ".join(map(str, term.channels)) or f"all {model.channels(term.layer)}"
+        print(f"{term.layer}: {chosen}")

@@ -1,0 +1,153 @@
+"""The command `deepdream-video measure`: figures of dreamed clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+from rich.console import Console
+from torch import Tensor
+
+from ..device import backends, is_out_of_memory
+from ..dreaming.objectives import parse_layers
+from ..errors import DeepDreamError, SettingsError, VideoError
+from ..measure.measure import LayerEnergy, Report, flow_link, measure
+from ..measure.plot import plot
+from ..measure.tables import as_json, frame_table, overall_table
+from ..pipeline import load_estimator, load_models
+from ..settings import InputSettings
+from ..video import Clip, open_clip
+from ..video.images import PICTURE_SUFFIXES, is_picture, save_picture
+from .console import Teller
+from .exit_codes import DONE, INTERRUPTED, MISTAKE
+from .options import MeasureCommand, MeasureSettings
+
+
+def main(command: MeasureCommand) -> int:
+    """Run the command, and tell how it goes. Returns the exit code."""
+    teller = Teller(quiet=command.measure.quiet)
+    try:
+        check_files(command)
+        with teller.bar(), backends(command.device):
+            report = measure_files(command, teller)
+        write(report, command.measure)
+    except DeepDreamError as error:
+        teller.fail(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        teller.fail(
+            "out of memory: estimate flow at --flow-scale 0.5, or leave strength out by --no-strength"
+        )
+    except KeyboardInterrupt:
+        teller.say("stopped: nothing is measured")
+        return INTERRUPTED
+    else:
+        return DONE
+    return MISTAKE
+
+
+def check_files(command: MeasureCommand) -> None:
+    """Find mistakes before the work.
+
+    Raises:
+        SettingsError: there is no dream, or a file to write has the wrong kind of name.
+        VideoError: there is no folder to write into.
+    """
+    if not command.dreamed:
+        raise SettingsError(
+            "expected INPUT and at least one DREAMED clip: put both before options that take lists"
+        )
+    wanted = command.measure
+    if wanted.json and wanted.json.suffix.lower() != ".json":
+        raise SettingsError(f"expected --json FILE ending in .json, got {wanted.json}")
+    if wanted.plot and not is_picture(wanted.plot):
+        raise SettingsError(
+            f"expected --plot FILE ending in {', '.join(PICTURE_SUFFIXES)}, got {wanted.plot}"
+        )
+    for path in (wanted.json, wanted.plot):
+        if path and not path.parent.is_dir():
+            raise VideoError(
+                f"{path} cannot be written: the folder {path.parent} does not exist; make it first"
+            )
+
+
+def measure_files(command: MeasureCommand, teller: Teller) -> Report:
+    """Measure the files, frame by frame.
+
+    Raises:
+        DeepDreamError: a file or a setting is not as it should be.
+    """
+    wanted = command.measure
+    with ExitStack() as files:
+        asis = InputSettings(size=0, frames=wanted.frames)
+        dreams = {str(path): files.enter_context(open_clip(path, settings=asis)) for path in command.dreamed}
+        size = next(iter(dreams.values())).size
+        matching = InputSettings(max(size), wanted.start, wanted.frames, wanted.fps)
+        source = files.enter_context(open_clip(command.input, settings=matching))
+        check_sizes(source, dreams)
+        energy = layer_energy(command, teller) if wanted.strength else None
+        estimator = load_estimator(
+            command.flow, command.device, folders=command.model.model_dirs, progress=teller.downloaded
+        )
+        teller.begin(source.frame_count, "measuring")
+        return measure(
+            pictures(source),
+            {name: pictures(dream) for name, dream in dreams.items()},
+            flow_link(estimator),
+            energy=energy,
+            on_frame=teller.frame_done,
+        )
+
+
+def pictures(clip: Clip) -> Iterator[Tensor]:
+    """The frames of a clip, (3,H,W)."""
+    return (frame.picture for frame in clip)
+
+
+def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:
+    """Raise a VideoError unless all dreams have the input's proportions and one size."""
+    for name, dream in dreams.items():
+        if dream.size != source.size:
+            raise VideoError(
+                f"expected {name} at {_size(source)}, the size of the first dream in the proportions of the input, "
+                f"got {_size(dream)}: measure dreams of one size together, and each with its own input"
+            )
+
+
+def _size(clip: Clip) -> str:
+    return f"{clip.size[1]}x{clip.size[0]}"
+
+
+def layer_energy(command: MeasureCommand, teller: Teller) -> LayerEnergy:
+    """What strength is measured by.
+
+    Raises:
+        SettingsError, WeightsError: see `load_model`; or there is no such layer.
+    """
+    one_device = replace(command.device, device=command.device.device.split(",")[0])
+    model = load_models(command.model, one_device, progress=teller.downloaded)[0]
+    layers = tuple(parse_layers(command.measure.layers)) or (model.default_layer,)
+    model.extractor(layers)  # raises where there is no such layer
+    return LayerEnergy(model, layers)
+
+
+def write(report: Report, wanted: MeasureSettings) -> None:
+    """Print the tables on standard output, and write the files that are wanted.
+
+    Raises:
+        VideoError: a file cannot be written.
+    """
+    console = Console(highlight=False)
+    if wanted.per_frame:
+        for clip in (report.input, *report.dreams):
+            console.print(frame_table(clip))
+    console.print(overall_table(report))
+    if wanted.json:
+        try:
+            wanted.json.write_text(as_json(report) + "\n", "utf-8")
+        except OSError as error:
+            raise VideoError(f"{wanted.json} cannot be written ({error})") from error
+    if wanted.plot:
+        save_picture(plot(report)[0], wanted.plot)

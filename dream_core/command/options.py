@@ -1,0 +1,192 @@
+"""What the commands can be told: dataclasses from which tyro makes flags.
+
+Nothing here loads a network's library, so that --help and a mistyped flag are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from ..settings import (
+    AscentSettings,
+    DeviceSettings,
+    DreamSettings,
+    FlowSettings,
+    InputSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    OutputSettings,
+    PictureSettings,
+    PipelineSettings,
+    TemporalSettings,
+    TileSettings,
+)
+
+PROGRAM = "deepdream-video"
+"""The command's name."""
+
+MEASURE = "measure"
+"""The first argument of the other command."""
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What is told, and asked, besides the video.
+
+    Args:
+        print_layers: List the network's layers with their channel counts, and stop.
+        print_channels: List the channels that the objective chooses in the input's first frame, and stop.
+        classify: Say which N classes the network sees in the input's first frame, and stop.
+        print_every: Print the objective every N gradient steps.
+        save_every: Save the growing dream every N gradient steps into the folder of --keep, under steps.
+        verbose: Print what is loaded and where, and a line per frame.
+        quiet: No progress bar and no closing line.
+        version: Print the command's version, and stop.
+    """
+
+    print_layers: bool = False
+    print_channels: bool = False
+    classify: int = 0
+    print_every: int = 0
+    save_every: int = 0
+    verbose: bool = False
+    quiet: bool = False
+    version: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """Turn a video into a DeepDream whose hallucinations stick to what moves.
+
+    Reads any video, GIF, picture or folder of pictures, and writes the same kinds, by the output's name.
+
+    deepdream-video measure tells how steady, strong and sharp dreams are; see deepdream-video measure --help. An
+    INPUT that is itself called measure is reached as ./measure.
+
+    Args:
+        input: Video, GIF, picture or folder of pictures. Without one, a synthetic clip is dreamed.
+        output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
+            pictures. By default INPUT's name with _dream.
+    """
+
+    input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
+    output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
+    read: InputSettings = field(default_factory=InputSettings)
+    write: OutputSettings = field(default_factory=OutputSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    octave: OctaveSettings = field(default_factory=OctaveSettings)
+    ascent: AscentSettings = field(default_factory=AscentSettings)
+    picture: PictureSettings = field(default_factory=PictureSettings)
+    tile: TileSettings = field(default_factory=TileSettings)
+    temporal: TemporalSettings = field(default_factory=TemporalSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+    @property
+    def pipeline(self) -> PipelineSettings:
+        """The part of the options that the library's pipeline takes."""
+        dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.picture)
+        return PipelineSettings(self.model, dream, self.temporal, self.flow, self.occlusion, self.device)
+
+    @property
+    def given_lists(self) -> list[str]:
+        """The options given that take any number of values, and so the INPUT after them too."""
+        return [
+            "--" + name.replace("_", "-")
+            for group in vars(self).values()
+            if is_dataclass(group)
+            for name, value in vars(group).items()
+            if isinstance(value, tuple) and value != getattr(type(group), name, ())
+        ]
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """What is measured, and where the figures go.
+
+    Args:
+        start: The dreams begin this many seconds into INPUT.
+        frames: Measure this many frames only.
+        fps: Frame rate of an INPUT that is a folder of pictures, for --start.
+        strength: Measure strength, for which the network of --model sees every frame.
+        layers: Layers to measure strength by, by default the network's default layer. Of several it is the
+            mean; a weight, as in NAME:WEIGHT, has no effect.
+        per_frame: Print the figures of every frame, too.
+        json: Write all figures, overall and of every frame, into this .json file.
+        plot: Draw the figures of every frame into this picture, such as a .png.
+        quiet: No progress bar.
+    """
+
+    start: float = InputSettings.start
+    frames: int | None = InputSettings.frames
+    fps: float = InputSettings.fps
+    strength: bool = True
+    layers: tuple[str, ...] = ()
+    per_frame: bool = False
+    json: Path | None = None
+    plot: Path | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class MeasureCommand:
+    """Measure how steady, strong and sharp dreams of a clip are.
+
+    E_warp: squared change along the motion (Lai et al. 2018). flicker: what of the dream alone changes along the
+    motion, 0 = carried perfectly, 1 = unrelated from frame to frame. strength: mean squared activation of the
+    dreamed layer, times the input's. sharpness: variance of the Laplacian, times the input's. drift: how much
+    brighter the dream grows, in levels of 255. Motion is that of INPUT, where its flow is reliable.
+
+    The main command reaches an input that is itself called measure as ./measure.
+
+    Args:
+        input: Video, GIF, picture or folder of pictures that was dreamed. It is read at the dreams' size.
+        dreamed: Dreams of it, one or more, of one size.
+    """
+
+    input: Positional[Annotated[Path, arg(metavar="INPUT")]]
+    dreamed: Positional[Annotated[tuple[Path, ...], arg(metavar="DREAMED...")]]
+    measure: MeasureSettings = field(default_factory=MeasureSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    # Errors of the flow, and of bfloat16, would count as flicker.
+    flow: FlowSettings = field(default_factory=lambda: FlowSettings(flow_updates=12))
+    device: DeviceSettings = field(default_factory=lambda: DeviceSettings(precision="float32"))
+
+
+def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
+    """What the command line says.
+
+    Args:
+        arguments: without the program's name.
+
+    Raises:
+        SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
+    """
+    config = (OmitArgPrefixes,)
+    if arguments[:1] == [MEASURE]:
+        return tyro.cli(MeasureCommand, args=arguments[1:], prog=f"{PROGRAM} {MEASURE}", config=config)
+    command = tyro.cli(Command, args=arguments, prog=PROGRAM, config=config)
+    if command.report.version:
+        print(installed_version())
+        raise SystemExit(0)
+    return command
+
+
+def installed_version() -> str:
+    """The version of the package; a checkout that is not installed has none."""
+    try:
+        return version("comfyui-deepdream-video")
+    except PackageNotFoundError:
+        return "not installed"

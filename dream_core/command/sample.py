@@ -1,0 +1,38 @@
+"""A clip for whoever has none at hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from ..settings import InputSettings
+from ..synthetic import synthetic_frames
+from ..video.reader import Clip, check_input
+
+FRAMES = 60
+
+
+def open_sample(settings: InputSettings) -> Clip:
+    """A synthetic clip of moving shapes, 4:3, its longest side at `settings.size`, read as if from a file.
+
+    Args:
+        settings: its size (0 means the default), number of frames (by default 60) and frame rate; its start
+            has no effect, since the clip has none before.
+
+    Raises:
+        SettingsError: size, frames or fps is out of its range.
+    """
+    check_input(settings)
+    width = settings.size or InputSettings.size
+    height = max(2, width * 3 // 4 // 2 * 2)
+    count, fps = settings.frames or FRAMES, Fraction(settings.fps).limit_denominator(1001)
+    drawn = synthetic_frames(frames=count, height=height, width=width)
+    return Clip(
+        ((one.frame[0], index / fps) for index, one in enumerate(drawn)),
+        load=lambda frame: frame,
+        size=(height, width),
+        fps=fps,
+        time_base=1 / fps,
+        frame_count=count,
+        limit=count,
+        sound=None,
+    )

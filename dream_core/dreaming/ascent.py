@@ -1,0 +1,181 @@
+"""Gradient ascent on a picture: one octave's climb."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ..checks import check_choice, check_number
+from ..errors import SettingsError
+from ..settings import AscentSettings, OptimizerName, RandomTransforms
+from .gradients import shape_gradient
+from .transforms import random_view
+
+LEVEL = 1 / 255
+"""One brightness level of an 8-bit picture: the unit of the learning rate."""
+
+GradientFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Picture (1,3,H,W) -> (objective, 0-dimensional; its gradient, (1,3,H,W))."""
+
+StepCallback = Callable[[int, Tensor, Tensor], None]
+"""Called after each step with its number from 1, the objective before it and the picture after it."""
+
+
+class ClassicAscent(torch.optim.Optimizer):
+    """Steps along the gradient divided by its mean magnitude (Mordvintsev et al. 2015)."""
+
+    def __init__(self, parameters: list[Tensor], *, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Evaluate the closure, then step down the gradient it left."""
+        with torch.enable_grad():
+            loss = closure() if closure else None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                size = parameter.grad.abs().mean().clamp_min(1e-12)
+                parameter.addcdiv_(parameter.grad, size, value=-group["lr"])
+        return loss
+
+
+class BoundedLBFGS(torch.optim.Optimizer):
+    """L-BFGS (Nocedal 1980) whose first step changes a value by `lr` on average, and no later step by more.
+
+    Objectives often curve upwards and random views make their gradients noisy, where the method as it stands
+    runs off. All curvature is therefore made positive before it is remembered (Li and Fukushima 2001, "A modified
+    BFGS method and its global convergence in nonconvex minimization").
+    """
+
+    DAMPING = 0.1
+    """Least curvature, in gradients per step. At 1 the steps soon die out, at 0 some networks fall."""
+
+    def __init__(self, parameter: Tensor, *, lr: float, history_size: int) -> None:
+        super().__init__([parameter], {"lr": lr})
+        self._parameter = parameter
+        self._last: tuple[Tensor, Tensor] | None = None
+        # Steps, the changes of the gradient over them, and the products of both.
+        self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        """Evaluate the closure, then step down the gradients it left so far."""
+        loss, gradient = closure(), self._parameter.grad
+        assert gradient is not None
+        if self._last:
+            self._remember(self._parameter - self._last[0], gradient - self._last[1], gradient.norm())
+        self._last = self._parameter.clone(), gradient
+        direction = self._newton(gradient)
+        longest = self.param_groups[0]["lr"] / direction.abs().mean().clamp_min(1e-12)
+        self._parameter.sub_(direction * (longest.clamp(max=1) if self._pairs else longest))
+        return loss
+
+    def _remember(self, step: Tensor, change: Tensor, slope: Tensor) -> None:
+        length = step.norm()
+        if length == 0:
+            return
+        upwards = (-(step * change).sum() / length.square()).clamp_min(0)
+        change = change + (upwards + self.DAMPING * slope / length) * step
+        self._pairs.append((step, change, (step * change).sum()))
+
+    def _newton(self, gradient: Tensor) -> Tensor:
+        """The inverse of the remembered curvature times a gradient: the two-loop recursion."""
+        direction, shares = gradient.clone(), []
+        for step, change, product in reversed(self._pairs):
+            shares.append((step * direction).sum() / product)
+            direction -= shares[-1] * change
+        if self._pairs:
+            _, change, product = self._pairs[-1]
+            direction *= product / change.square().sum()
+        for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
+            direction += (share - (change * direction).sum() / product) * step
+        return direction
+
+
+def check_ascent(settings: AscentSettings) -> None:
+    """Raise a SettingsError for settings out of range."""
+    check_choice("--optimizer", settings.optimizer, get_args(OptimizerName))
+    check_choice("--random-transforms", settings.random_transforms, get_args(RandomTransforms))
+    check_number("--learning-rate", settings.learning_rate, least=0, above=True)
+    check_number("--lbfgs-history", settings.lbfgs_history, least=1)
+    check_number("--jitter", settings.jitter, least=0)
+    check_number("--gradient-blur", settings.gradient_blur, least=0)
+    check_number("--laplacian-levels", settings.laplacian_levels, least=0)
+    check_number("--laplacian-sigma", settings.laplacian_sigma, least=0, above=True)
+    check_number("--fft-block", settings.fft_block, least=0)
+    check_number("--norm-percent", settings.norm_percent, least=0, most=100)
+    check_number("--abs-percent", settings.abs_percent, least=0, most=100)
+    check_number("--mean-percent", settings.mean_percent, least=0, most=100)
+    if not 0 <= settings.seed < 2**64:
+        raise SettingsError(f"expected --seed from 0 to 2^64 - 1, got {settings.seed}")
+
+
+def _optimizer(picture: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
+    lr = settings.learning_rate * LEVEL
+    if settings.optimizer == "adam":
+        # Other devices have no fused kernel.
+        return torch.optim.Adam([picture], lr=lr, fused=picture.device.type in ("cpu", "cuda"))
+    if settings.optimizer == "classic":
+        return ClassicAscent([picture], lr=lr)
+    return BoundedLBFGS(picture, lr=lr, history_size=settings.lbfgs_history)
+
+
+def climb(
+    picture: Tensor,
+    gradient: GradientFunction,
+    *,
+    steps: int,
+    settings: AscentSettings,
+    generator: torch.Generator,
+    pace: Tensor | None = None,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Change a picture step by step so that its objective rises.
+
+    Args:
+        picture: (1,3,H,W) in 0..1; it is left as it is.
+        gradient: the objective and its gradient.
+        steps: number of steps.
+        settings: optimiser, random views, gradient filters; within the ranges of `check_ascent`.
+        generator: on the CPU; decides the random views.
+        pace: (1,1,H,W), how much of each step is taken where; by default all of it everywhere.
+        on_step: told about every step.
+
+    Returns:
+        The picture after the last step, (1,3,H,W).
+
+    Raises:
+        SettingsError: the picture became infinite or not a number.
+    """
+    # The layout that networks compute in: gradients come in it, and nothing has to be turned over.
+    parameter = picture.detach().clone(memory_format=torch.channels_last)
+    optimizer = _optimizer(parameter, settings)
+    for step in range(1, steps + 1):
+        view = random_view(settings, generator)
+
+        def loss(view: Any = view) -> Tensor:
+            value, slope = gradient(view.apply(parameter))
+            # Adam's fused kernel takes for granted that a gradient lies in memory as its parameter does.
+            parameter.grad = (
+                torch.empty_like(parameter).copy_(shape_gradient(view.undo(slope), settings)).neg_()
+            )
+            return -value
+
+        before = parameter if pace is None else parameter.clone()
+        value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
+        if pace is not None:
+            parameter.copy_(torch.lerp(before, parameter, pace))
+        if settings.clamp:
+            parameter.clamp_(0, 1)
+        if on_step:
+            on_step(step, value, parameter.clone())
+    if not torch.isfinite(parameter).all():
+        raise SettingsError(
+            "the dream left the range of numbers: its picture is no longer finite; lower --learning-rate, "
+            "check the input for NaN, or use --precision float32"
+        )
+    return parameter

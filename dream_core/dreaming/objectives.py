@@ -1,0 +1,280 @@
+"""What a dream makes more of: a number computed from the activations of a network and from the picture.
+
+Objectives add and scale: `0.5 * layer("inception_4c_output") + layer("inception_3b_output", channels=(7,))`.
+
+Every loss is a function of two sums over positions, so that the same number can be computed from tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checks import check_choice, check_number, warn_once
+from ..errors import SettingsError
+from ..settings import ChannelCapture, ChannelMode, LossMode, ObjectiveSettings
+
+COUNTING: tuple[ChannelMode, ...] = ("strong", "avg", "weak")
+"""The modes that take a number of channels instead of a list of them."""
+
+Activations = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss over activations: `value(sum of point(activation), number of activations)`."""
+
+    point: Callable[[Tensor], Tensor]
+    value: Callable[[Tensor, int], Tensor]
+
+
+def _root(total: Tensor, count: int) -> Tensor:
+    return total.clamp_min(1e-24).sqrt()  # the root has no slope at 0
+
+
+def _mean(total: Tensor, count: int) -> Tensor:
+    return total / count
+
+
+LOSSES: dict[LossMode, Loss] = {
+    "l2": Loss(torch.square, _root),
+    "norm": Loss(torch.square, _root),
+    "abs_l2": Loss(torch.square, _root),
+    "mse": Loss(torch.square, _mean),
+    "mean": Loss(lambda x: x, _mean),
+    "abs_mean": Loss(torch.abs, _mean),
+    # Binary cross entropy of the activations, as logits, against 0.
+    "bce": Loss(F.softplus, _mean),
+}
+
+
+class Total(NamedTuple):
+    """What a term needs to know of activations.
+
+    Args:
+        sum: sum of the loss over all values, 0-dimensional float32.
+        values: number of values.
+        channels: number of the layer's channels, chosen or not.
+    """
+
+    sum: Tensor
+    values: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class LayerTerm:
+    """One layer's share of an objective.
+
+    Args:
+        layer: the layer's name.
+        weight: factor; negative makes less of it.
+        loss: how activations become a number.
+        channels: for the modes all and ignore, channel indices; empty means every channel.
+            For strong, avg and weak, one number: how many channels to choose.
+        channel_mode: see `settings.ObjectiveSettings`.
+        normalize: divide by the layer's number of channels.
+    """
+
+    layer: str
+    weight: float = 1.0
+    loss: LossMode = "l2"
+    channels: tuple[int, ...] = ()
+    channel_mode: ChannelMode = "all"
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise SettingsError(f"expected a loss of {', '.join(LOSSES)}, got '{self.loss}'")
+        if self.channel_mode not in get_args(ChannelMode):
+            raise SettingsError(
+                f"expected a channel mode of {', '.join(get_args(ChannelMode))}, got '{self.channel_mode}'"
+            )
+        if self.channel_mode in COUNTING and (len(self.channels) != 1 or self.channels[0] < 1):
+            raise SettingsError(
+                f"expected one number of at least 1 as channels for channel mode '{self.channel_mode}', got "
+                f"{', '.join(map(str, self.channels)) or 'none'}"
+            )
+        # A channel that is named twice counts once.
+        object.__setattr__(self, "channels", tuple(dict.fromkeys(self.channels)))
+
+    def resolve(self, activation: Tensor) -> LayerTerm:
+        """Choose the channels by looking at an activation (B,C,H,W): the same term in mode all.
+
+        Raises:
+            SettingsError: the layer has no such channel, or fewer channels than are asked for.
+        """
+        if self.channel_mode == "all" or not self.channels:
+            self._check_channels(activation.shape[1])
+            return replace(self, channel_mode="all")
+        chosen = _choose_channels(activation, self)
+        return replace(self, channels=chosen, channel_mode="all")
+
+    def _check_channels(self, available: int) -> None:
+        wrong = [channel for channel in self.channels if not 0 <= channel < available]
+        if wrong:
+            raise SettingsError(
+                f"layer '{self.layer}' has channels 0 to {available - 1}, got {wrong[0]}; "
+                "--print-layers lists layers with their channel counts"
+            )
+
+    def total(self, activation: Tensor) -> Total:
+        """The loss summed over an activation (B,C,H,W)."""
+        channels = activation.shape[1]
+        self._check_channels(channels)
+        if self.channels and len(set(self.channels)) < channels:
+            activation = activation.index_select(1, torch.tensor(self.channels, device=activation.device))
+        return Total(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
+
+    def value(self, total: Total) -> Tensor:
+        """The weighted loss, 0-dimensional float32."""
+        weight = self.weight / total.channels if self.normalize else self.weight
+        return weight * LOSSES[self.loss].value(total.sum, total.values)
+
+
+def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
+    """Channel indices for the modes ignore, strong, avg and weak, ranked by mean activation."""
+    available = activation.shape[1]
+    if term.channel_mode == "ignore":
+        term._check_channels(available)
+        chosen = tuple(channel for channel in range(available) if channel not in term.channels)
+        if not chosen:
+            raise SettingsError(
+                f"ignoring all {available} channels of layer '{term.layer}' leaves none to excite"
+            )
+        return chosen
+    count = term.channels[0]
+    if count > available:
+        raise SettingsError(
+            f"expected a number from 1 to {available} in --channels for layer '{term.layer}', got {count}"
+        )
+    weakest_first = activation.float().mean(dim=(0, 2, 3)).argsort(stable=True).tolist()
+    first = {"weak": 0, "avg": (available - count) // 2, "strong": available - count}[term.channel_mode]
+    return tuple(sorted(weakest_first[first : first + count]))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of layer terms and of two properties of the picture, to be made as large as possible.
+
+    Args:
+        terms: the layers' shares.
+        tv_weight: weight of the picture's total variation, which counts against the objective.
+        l2_weight: weight of the picture's mean squared distance from mid-grey, likewise.
+    """
+
+    terms: tuple[LayerTerm, ...]
+    tv_weight: float = 0.0
+    l2_weight: float = 0.0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers it looks at, each once."""
+        return tuple(dict.fromkeys(term.layer for term in self.terms))
+
+    def __add__(self, other: Objective) -> Objective:
+        """Both at once."""
+        return Objective(
+            self.terms + other.terms, self.tv_weight + other.tv_weight, self.l2_weight + other.l2_weight
+        )
+
+    def __mul__(self, factor: float) -> Objective:
+        """All weights times a number."""
+        terms = tuple(replace(term, weight=term.weight * factor) for term in self.terms)
+        return Objective(terms, self.tv_weight * factor, self.l2_weight * factor)
+
+    __rmul__ = __mul__
+
+    @property
+    def looks(self) -> bool:
+        """Whether some channels still have to be chosen by looking at a picture."""
+        return any(term.channels and term.channel_mode != "all" for term in self.terms)
+
+    def resolve(self, activations: Activations) -> Objective:
+        """Choose all channels by looking at a picture's activations, (B,C,H,W) by layer."""
+        return replace(self, terms=tuple(term.resolve(activations[term.layer]) for term in self.terms))
+
+    def totals(self, activations: Activations) -> list[Total]:
+        """What each term needs to know of the activations, (B,C,H,W) by layer."""
+        return [term.total(activations[term.layer]) for term in self.terms]
+
+    def value(self, totals: Sequence[Total]) -> Tensor:
+        """The layers' part of the objective, 0-dimensional float32."""
+        return torch.stack([term.value(total) for term, total in zip(self.terms, totals, strict=True)]).sum()
+
+    def __call__(self, activations: Activations) -> Tensor:
+        """The layers' part of the objective for a whole picture's activations, 0-dimensional float32."""
+        return self.value(self.totals(activations))
+
+    def picture_value(self, picture: Tensor) -> Tensor | None:
+        """The picture's own part for (B,3,H,W) in 0..1, or None where no weight asks for it."""
+        if self.tv_weight == 0 and self.l2_weight == 0:
+            return None
+        l2 = (picture - 0.5).square().mean()
+        return -(self.tv_weight * total_variation(picture) + self.l2_weight * l2)
+
+
+def total_variation(picture: Tensor) -> Tensor:
+    """Sum of the absolute differences between neighbours, over the number of values (Rudin et al. 1992)."""
+    down = picture.diff(dim=-2).abs().sum()
+    right = picture.diff(dim=-1).abs().sum()
+    return (down + right) / picture.numel()
+
+
+def layer(
+    name: str,
+    *,
+    weight: float = 1.0,
+    loss: LossMode = "l2",
+    channels: tuple[int, ...] = (),
+    channel_mode: ChannelMode = "all",
+) -> Objective:
+    """The objective to excite one layer, or some of its channels."""
+    return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
+
+
+def check_objective(settings: ObjectiveSettings) -> None:
+    """Raise a SettingsError for settings that no network could take."""
+    check_choice("--loss", settings.loss, list(LOSSES))
+    check_choice("--channel-mode", settings.channel_mode, get_args(ChannelMode))
+    check_choice("--channel-capture", settings.channel_capture, get_args(ChannelCapture))
+    check_number("--dream-weight", settings.dream_weight)
+    check_number("--tv-weight", settings.tv_weight)
+    check_number("--l2-weight", settings.l2_weight)
+    words = split_list(settings.channels)
+    if settings.channel_mode == "ignore" and not words:
+        warn_once("--channel-mode ignore does nothing without --channels: name those to ignore")
+    if settings.channel_mode in COUNTING and (len(words) != 1 or not words[0].isdigit()):
+        raise SettingsError(
+            f"expected one number in --channels for --channel-mode {settings.channel_mode}, how many channels, "
+            f"got {', '.join(words) or 'none'}"
+        )
+
+
+def split_list(entries: tuple[str, ...]) -> list[str]:
+    """Entries separated by spaces (as they come) or by commas."""
+    return [part.strip() for entry in entries for part in entry.split(",") if part.strip()]
+
+
+def parse_layers(entries: tuple[str, ...]) -> dict[str, float]:
+    """Layer names with weights from NAME or NAME:WEIGHT.
+
+    Raises:
+        SettingsError: a weight is no number.
+    """
+    weights: dict[str, float] = {}
+    for entry in split_list(entries):
+        name, colon, weight = entry.partition(":")
+        try:
+            weights[name] = float(weight) if colon else 1.0
+        except ValueError:
+            raise SettingsError(f"expected a layer as NAME or NAME:WEIGHT, got '{entry}'") from None
+        if not math.isfinite(weights[name]):
+            raise SettingsError(f"expected a finite weight for layer '{name}', got '{weight}'")
+    return weights

@@ -1,0 +1,58 @@
+"""The flow of a camera that zooms, turns and pans over a flat picture: exact, nothing is estimated."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..checks import check_number
+from ..errors import PictureError
+from ..settings import CameraSettings
+
+
+def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor, Tensor]:
+    """Flow of one step of a camera: the picture grows and turns about its centre, then shifts.
+
+    What was at ``x`` in the previous frame is at ``forward(x) = c + zoom * R (x - c) + pan`` in the current one,
+    with the centre ``c`` amid the corner pixels' centres; the backward flow is that map's exact inverse.
+
+    Args:
+        size: height and width of the frames, in pixels.
+        settings: of the camera. A turn is counter-clockwise as seen, although y points down.
+
+    Returns:
+        The backward flow, from the current frame to the previous one, for `warp`, and the forward flow; both
+        (1, 2, H, W) float32 in pixels, x first, on the CPU.
+
+    Raises:
+        PictureError: the size is not positive.
+        SettingsError: the zoom is not above 0, or a setting is not finite.
+    """
+    if len(size) != 2 or min(size) < 1:
+        raise PictureError(f"expected a height and a width of at least 1, got {tuple(size)}")
+    check_number("--zoom-factor", settings.zoom_factor, least=0, above=True)
+    check_number("--rotation", settings.rotation)
+    check_number("--pan-x", settings.pan_x)
+    check_number("--pan-y", settings.pan_y)
+    height, width = size
+    # Float64, so that the two flows undo each other.
+    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+    y = (torch.arange(height, dtype=torch.float64) - (height - 1) / 2).unsqueeze(1)
+    angle, zoom = math.radians(settings.rotation), settings.zoom_factor
+    moved_x, moved_y = _turned(x, y, angle)
+    forward = (zoom * moved_x + settings.pan_x - x, zoom * moved_y + settings.pan_y - y)
+    came_x, came_y = _turned(x - settings.pan_x, y - settings.pan_y, -angle)
+    backward = (came_x / zoom - x, came_y / zoom - y)
+    return _as_flow(backward), _as_flow(forward)
+
+
+def _turned(x: Tensor, y: Tensor, angle: float) -> tuple[Tensor, Tensor]:
+    """Points turned about the origin, counter-clockwise as seen where y points down."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return cos * x + sin * y, cos * y - sin * x
+
+
+def _as_flow(components: tuple[Tensor, Tensor]) -> Tensor:
+    return torch.stack(components).unsqueeze(0).to(torch.float32)

@@ -1,0 +1,312 @@
+"""Optical flow: RAFT and OpenCV's DIS behind one call."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..checks import check_choice, warn_once
+from ..errors import PictureError, SettingsError
+from ..image import Size, size_of
+from ..models.weights import Progress, find, locate
+from ..settings import FlowChoice, FlowName, FlowSettings
+from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
+from .warp import resize_flow
+
+MEMORY = 2**30
+"""Bytes that one batch of estimates may take for its correlation volumes."""
+
+PAIR_MEMORY = 4 * 2**30
+"""Bytes that the correlation volumes of a single pair may take; beyond, flow is estimated at a smaller scale."""
+
+PREFERRED: FlowName = "raft_small"
+"""What "auto" means where its weights are at hand."""
+
+DIS_SMALLEST_SIDE = 16
+"""Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
+
+
+@dataclass(frozen=True)
+class FlowEstimator:
+    """Estimates how the picture moved between two batches of frames.
+
+    Args:
+        estimate: (first, second, both) -> flow (B,2,h,w), or with both (2B,2,h,w), for (B,3,h,w) in 0..1
+            whose sides are at least `smallest` and multiples of `multiple`.
+        device: where it computes.
+        smallest, multiple: what `estimate` asks of the sides.
+        scale: fraction of the frames' size to estimate at.
+        batch: pairs estimated at once; 0 for as many as fit in `MEMORY`.
+        pair_memory: bytes that the correlation volumes of one pair may take; where they would take more,
+            `scale` is lowered and a warning says so. Infinite for what makes no such volumes.
+    """
+
+    estimate: Callable[[Tensor, Tensor, bool], Tensor]
+    device: torch.device
+    smallest: int
+    multiple: int
+    scale: float = 1.0
+    batch: int = 0
+    pair_memory: float = math.inf
+
+    def flow(self, first: Tensor, second: Tensor) -> Tensor:
+        """Where each pixel of the first frames is in the second ones.
+
+        Args:
+            first, second: (B,3,H,W) RGB in 0..1, of any size.
+
+        Returns:
+            (B,2,H,W) float32 in pixels, x first, on the first frames' device:
+            ``first(x) = second(x + flow(x))``. The backward flow of a clip is
+            ``flow(current, previous)``. Exactly zero for a pair of identical frames, without an estimate.
+
+        Raises:
+            PictureError: the frames differ in shape, or are no finite pictures.
+        """
+        return self._estimate(first, second, both=False)[0]
+
+    def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """The flow from first to second and from second to first; cheaper than two calls of `flow`."""
+        there, back = self._estimate(first, second, both=True)
+        return there, back
+
+    def pairs_at_once(self, size: Size, *, both: bool) -> int:
+        """How many pairs of frames to hand over in one call, where there are more than memory should hold.
+
+        Args:
+            size: of the frames, height and width.
+            both: for `both_ways`.
+
+        Returns:
+            `batch`, or as many as `MEMORY` takes; 1 for what makes no correlation volumes and works pair by pair.
+        """
+        if self.batch == 0 and math.isinf(self.pair_memory):
+            return 1
+        return self._chunk(self._inner_size(size, both), both)
+
+    def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
+        _check(first, second)
+        size = size_of(first)
+        moved = (first != second).flatten(1).any(dim=1)
+        if not moved.all():
+            flows = first.new_zeros(1 + both, len(first), 2, *size, dtype=torch.float32)
+            if moved.any():
+                flows[:, moved] = torch.stack(self._estimate(first[moved], second[moved], both=both))
+            return flows.unbind()
+        inner = self._inner_size(size, both)
+        chunks = zip(*(frames.split(self._chunk(inner, both)) for frames in (first, second)), strict=True)
+        directions: list[list[Tensor]] = [[], []]
+        for pair in chunks:
+            a, b = (_fit(frames.to(self.device, torch.float32), inner, self.multiple) for frames in pair)
+            with torch.no_grad():
+                flows = self.estimate(a, b, both).split(len(a))
+            for found, flow in zip(directions, flows, strict=False):
+                found.append(resize_flow(_crop(flow, inner), size).to(first.device))
+        return tuple(torch.cat(found) for found in directions if found)
+
+    def _inner_size(self, size: Size, both: bool) -> Size:
+        """The size to estimate at. Sides are scaled on their own, so that a sliver does not become huge."""
+        height, width = (max(self.smallest, round(side * self.scale)) for side in size)
+        # A volume grows with the fourth power of the sides.
+        shrink = (self.pair_memory / _volume_bytes((height, width), both)) ** 0.25
+        if shrink >= 1:
+            return height, width
+        smaller = max(self.smallest, int(height * shrink)), max(self.smallest, int(width * shrink))
+        _tell_smaller(smaller, self.pair_memory)
+        return smaller
+
+    def _chunk(self, size: Size, both: bool) -> int:
+        if self.batch:
+            return self.batch
+        return max(1, int(MEMORY / _volume_bytes(size, both)))
+
+
+def _volume_bytes(size: Size, both: bool) -> float:
+    """What RAFT's all-pairs correlations of one pair of frames take."""
+    cells = (size[0] / STRIDE) * (size[1] / STRIDE)
+    # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
+    return cells**2 * 4 * 4 / 3 * (1 + both)
+
+
+@cache  # once for each size, and not for each frame
+def _tell_smaller(size: Size, memory: float) -> None:
+    warnings.warn(
+        f"flow is estimated at {size[1]} x {size[0]} to stay within {memory / 2**30:g} GiB; "
+        "--flow-scale sets the scale",
+        stacklevel=2,
+    )
+
+
+def _check(first: Tensor, second: Tensor) -> None:
+    for frames in (first, second):
+        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape or not frames.is_floating_point():
+            raise PictureError(
+                f"expected frames (B, 3, height, width) in floating point, got {tuple(frames.shape)} "
+                f"{str(frames.dtype).removeprefix('torch.')}"
+            )
+    if first.shape != second.shape:
+        raise PictureError(
+            f"expected two batches of the same shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
+            "resize one of them"
+        )
+    if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
+        raise PictureError("expected finite frames in 0..1, got NaN or infinite values; check their source")
+
+
+def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
+    """What to add left, right, top and bottom so that both sides become multiples."""
+    down, right = (-side % multiple for side in size)
+    return right // 2, right - right // 2, down // 2, down - down // 2
+
+
+def _fit(frames: Tensor, size: Size, multiple: int) -> Tensor:
+    if size_of(frames) != size:
+        frames = F.interpolate(frames, size, mode="bilinear", align_corners=False, antialias=True)
+    return F.pad(frames, _padding(size, multiple), mode="replicate")
+
+
+def _crop(flow: Tensor, size: Size) -> Tensor:
+    """Undo the padding of `_fit` on an estimate for it."""
+    height, width = size
+    top, left = (flow.shape[-2] - height) // 2, (flow.shape[-1] - width) // 2
+    return flow[..., top : top + height, left : left + width]
+
+
+def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
+    """Dense inverse search (Kroeger et al. 2016) by OpenCV, on grey 8-bit frames, on the CPU."""
+    pairs = [*zip(_grey_bytes(first), _grey_bytes(second), strict=True)]
+    pairs += [(b, a) for a, b in pairs] if both else []
+    flows = np.stack([_search(a, b) for a, b in pairs])
+    return torch.from_numpy(flows).permute(0, 3, 1, 2)  # BHWC -> BCHW
+
+
+def _search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    # A search of its own for each pair: small frames change its settings for the next one.
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
+
+
+def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
+    colors = frames.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()  # BCHW -> BHWC
+    return [cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) for color in colors]
+
+
+class DisNetwork(nn.Module):
+    """DIS with the signature of torchvision's RAFT, for whatever takes such a network."""
+
+    def forward(self, image1: Tensor, image2: Tensor, num_flow_updates: int = 12) -> list[Tensor]:
+        """Estimate flow.
+
+        Args:
+            image1, image2: (B,3,H,W) in -1..1.
+            num_flow_updates: has no effect; DIS refines as often as it needs.
+
+        Returns:
+            One flow (B,2,H,W) in pixels, x first, from the first images to the second, on their device.
+        """
+        first, second = (image.float() / 2 + 0.5 for image in (image1, image2))
+        return [estimator_of(self, FlowSettings(flow="dis"), device=image1.device).flow(first, second)]
+
+
+def estimator_of(
+    network: FastRaft | DisNetwork, settings: FlowSettings, *, device: torch.device
+) -> FlowEstimator:
+    """An estimator around a network.
+
+    Args:
+        network: on the device; it is used as it is.
+        settings: how to run it; which one it is, `flow` and `flow_file`, has no effect.
+        device: where it computes; DIS always takes the CPU.
+
+    Raises:
+        SettingsError: a setting is out of range.
+    """
+    check_flow(settings)
+    scale, batch = settings.flow_scale, settings.flow_batch
+    if isinstance(network, DisNetwork):
+        return FlowEstimator(dis_flow, torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
+        return flow
+
+    return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
+
+
+def check_flow(settings: FlowSettings) -> None:
+    """Raise a SettingsError for settings out of range."""
+    if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
+        raise SettingsError(
+            "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
+            f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
+        )
+    check_choice("--flow", settings.flow, get_args(FlowChoice))
+
+
+def settle_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
+    """The estimator that the settings name; for "auto" a warning says so where it is not the preferred one.
+
+    Args:
+        settings: which estimator, and its file.
+        folders: searched for weights first.
+
+    Raises:
+        SettingsError: there is no such estimator, or a folder does not exist.
+    """
+    check_flow(settings)
+    if settings.flow != "auto":
+        return settings.flow
+    if settings.flow_file or find(SOURCES[PREFERRED], name=PREFERRED, folders=folders):
+        return PREFERRED
+    warn_once(
+        f"no weights of {PREFERRED} are at hand: estimating flow with DIS; --flow {PREFERRED} downloads them"
+    )
+    return "dis"
+
+
+def load_flow(
+    settings: FlowSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    folders: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> FlowEstimator:
+    """The estimator that the settings name, its weights found or downloaded.
+
+    Args:
+        settings: which estimator, its file, and how to run it.
+        device: where to compute; DIS always takes the CPU.
+        dtype: of RAFT's convolutions.
+        folders: searched for RAFT's weights first.
+        progress: told how a download goes.
+
+    Raises:
+        SettingsError: a setting is out of range, or a folder does not exist.
+        WeightsError: weights are missing or wrong.
+    """
+    name = settle_flow(settings, folders=folders)
+    if name == "dis":
+        if settings.flow_file is not None:
+            warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)
+        return estimator_of(DisNetwork(), settings, device=device)
+    path = locate(
+        SOURCES[name],
+        name=name,
+        file=settings.flow_file,
+        folders=folders,
+        progress=progress,
+    )
+    network = FastRaft(load_raft(name, path), dtype=dtype).to(device)
+    return estimator_of(network, settings, device=device)

@@ -1,0 +1,106 @@
+"""Optical flow as a picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.utils import flow_to_image
+
+from ..checks import check_number
+from ..errors import PictureError
+from .warp import check_flow, describe
+
+TIP = 0.3
+"""Length of an arrow's tip, as a fraction of the arrow."""
+
+FIXED_POINT = 4
+"""Binary digits behind the point in the coordinates of arrows."""
+
+
+def flow_picture(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
+    """The colour wheel of Baker et al. 2007: hue is direction, saturation is length, no motion is white.
+
+    Args:
+        flow: (B,2,H,W) in pixels, x first.
+        saturation_length: length in pixels of full saturation, so that pictures can be compared; longer vectors
+            look the same. 0 takes the longest of each picture.
+
+    Returns:
+        (B,3,H,W) float32 in 0..1, in steps of 1/255.
+
+    Raises:
+        PictureError: the flow has another shape or type, or is not finite.
+        SettingsError: the length is negative or not finite.
+    """
+    _check_finite(flow)
+    # torchvision divides by the longest vector of all; a column of length 1 beside the pictures makes that 1.
+    padded = F.pad(_normalized(flow, saturation_length), (0, 1), value=0.5**0.5)
+    colors: Tensor = flow_to_image(padded)[..., :-1]
+    return colors.float() / 255
+
+
+def draw_arrows(pictures: Tensor, flow: Tensor, *, spacing: int, saturation_length: float = 0.0) -> Tensor:
+    """Draw an arrow, white with a black rim, every so many pixels, in the direction of the flow there.
+
+    Args:
+        pictures: (B,3,H,W) in 0..1; values beyond are cut off.
+        flow: (B,2,H,W) in pixels, x first.
+        spacing: pixels from one arrow to the next, down and across, and the length of the longest arrows.
+        saturation_length: length in pixels of the flow that the longest arrows stand for, as in `flow_picture`.
+
+    Returns:
+        (B,3,H,W) float32 in 0..1, in steps of 1/255, on the pictures' device.
+
+    Raises:
+        PictureError: the pictures are not RGB, or the flow does not fit them or is not finite.
+        SettingsError: the spacing is less than 1, or the length is negative or not finite.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+        raise PictureError(f"expected pictures as floating point (B, 3, H, W), got {describe(pictures)}")
+    check_flow(flow, like=pictures)
+    _check_finite(flow)
+    check_number("--arrow-spacing", spacing, least=1)
+    levels = pictures.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    canvases = np.array(levels.permute(0, 2, 3, 1).numpy(), order="C")  # BCHW -> BHWC
+    vectors = _normalized(flow, saturation_length) * spacing
+    fields = vectors.permute(0, 2, 3, 1).cpu().numpy()  # BCHW -> BHWC
+    for canvas, field in zip(canvases, fields, strict=True):
+        _draw(canvas, field, spacing)
+    drawn = torch.from_numpy(canvases).permute(0, 3, 1, 2)  # BHWC -> BCHW
+    return drawn.to(pictures.device).float() / 255
+
+
+def _draw(canvas: np.ndarray, field: np.ndarray, spacing: int) -> None:
+    height, width = canvas.shape[:2]
+    rows, columns = (np.arange(min(spacing, side) // 2, side, spacing) for side in (height, width))
+    y, x = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+    starts = np.stack([x, y], axis=1).astype(np.float32)
+    ends = starts + field[y, x]
+    starts, ends = (np.rint(points * 2**FIXED_POINT).astype(int) for points in (starts, ends))
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.arrowedLine(canvas, start, end, color, thickness, cv2.LINE_AA, FIXED_POINT, TIP)
+    canvas[y, x] = 255  # so that no motion is a white dot, and not only its rim
+
+
+def _normalized(flow: Tensor, saturation_length: float) -> Tensor:
+    """The flow in units of the length that saturates, no vector longer than 1."""
+    check_number("--saturation-length", saturation_length, least=0)
+    flow = flow.detach().float()
+    length = torch.hypot(flow[:, :1], flow[:, 1:])
+    if saturation_length:
+        full = length.clamp(min=saturation_length)  # longer ones keep their direction
+    else:
+        full = length.amax(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return flow / full
+
+
+def _check_finite(flow: Tensor) -> None:
+    check_flow(flow)
+    if 0 in flow.shape:
+        raise PictureError(f"expected a flow of at least one pixel, got {describe(flow)}")
+    if not torch.isfinite(flow).all():
+        raise PictureError("expected a finite flow, got NaN or infinite values; check its source")

@@ -1,0 +1,301 @@
+"""RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), evaluated both ways at once.
+
+The network and its weights are torchvision's. Its `forward` estimates one direction; the feedback loop needs both,
+and here they share the features of both frames. Correlation pyramids are built without pooling the volume, and the
+part of each recurrent convolution that sees only the context is computed once and not in every update. The numbers
+are those of torchvision's own `forward`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import Weights
+from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
+from torchvision.models.optical_flow.raft import RAFT, ConvGRU
+
+from ..errors import WeightsError
+from ..models.weights import State, WeightSource, advice_for, load_strictly, read_state_dict
+from ..settings import FlowName
+
+STRIDE = 8
+"""RAFT's features are this much smaller than the frames."""
+
+SMALLEST_SIDE = 128
+"""Below this the smallest level of the correlation pyramid is a single value, and sampling it gives NaN."""
+
+BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
+
+
+def _source(weights: Weights) -> WeightSource:
+    filename = weights.url.rsplit("/", 1)[-1]
+    # torchvision names its files after their SHA-256.
+    return WeightSource(filename, weights.url, f"sha256:{filename.rsplit('-', 1)[-1].removesuffix('.pth')}")
+
+
+SOURCES: dict[FlowName, WeightSource] = {
+    "raft_large": _source(Raft_Large_Weights.C_T_SKHT_V2),
+    "raft_small": _source(Raft_Small_Weights.C_T_V2),
+}
+
+
+def load_raft(name: FlowName, path: Path) -> RAFT:
+    """Build a RAFT and load its weights from a file, in torchvision's or princeton-vl's key names.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not fit this network.
+    """
+    network = BUILDERS[name](weights=None, progress=False)
+    advice = advice_for(SOURCES[name], option="--flow", name=name)
+    state = torchvision_keys(read_state_dict(path, advice=advice))
+    load_strictly(network, state, path=path, advice=advice)
+    return network.eval().requires_grad_(False)
+
+
+def raft_of(state: State, *, path: Path) -> RAFT:
+    """Build the RAFT that weights are of, large or small, and load them.
+
+    Args:
+        state: names and tensors, in torchvision's or princeton-vl's names.
+        path: where they came from, for error messages.
+
+    Raises:
+        WeightsError: they are no RAFT's, or of a RAFT built otherwise.
+    """
+    state = torchvision_keys(state)
+    width = state.get("feature_encoder.conv.weight")
+    name = FEATURES.get(len(width)) if width is not None else None
+    if name is None:
+        raise WeightsError(
+            f"{path} does not hold RAFT, large or small, in torchvision's or princeton-vl's names: it begins with "
+            f"{', '.join(list(state)[:3]) or 'nothing'}; choose a file of RAFT's weights"
+        )
+    network = BUILDERS[name](weights=None, progress=False)
+    load_strictly(network, state, path=path, advice=f"it was recognised as {name}")
+    return network.eval().requires_grad_(False)
+
+
+FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
+"""Which RAFT it is, by the number of its features."""
+
+
+PRINCETON_NAMES = (
+    (r"^fnet\.", "feature_encoder."),
+    (r"^cnet\.", "context_encoder."),
+    (r"(encoder\.layer\d\.\d)\.conv(\d)\.", r"\1.convnormrelu\2.0."),
+    (r"(encoder\.layer\d\.\d)\.norm(\d)\.", r"\1.convnormrelu\2.1."),
+    (r"^(feature|context)_encoder\.conv1\.", r"\1_encoder.convnormrelu.0."),
+    (r"^(feature|context)_encoder\.norm1\.", r"\1_encoder.convnormrelu.1."),
+    (r"^(feature|context)_encoder\.conv2\.", r"\1_encoder.conv."),
+    (r"^update_block\.encoder\.conv([cf])(\d)\.", r"update_block.motion_encoder.conv\1\2.0."),
+    (r"motion_encoder\.convc", "motion_encoder.convcorr"),
+    (r"motion_encoder\.convf(\d)", r"motion_encoder.convflow\1"),
+    (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
+    (r"^update_block\.gru\.conv([zrq])(\d)\.", r"update_block.recurrent_block.convgru\2.conv\1."),
+    (r"^update_block\.gru\.conv([zrq])\.", r"update_block.recurrent_block.convgru1.conv\1."),
+    (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
+    (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
+)
+
+
+def torchvision_keys(state: State) -> State:
+    """Rename princeton-vl's keys to torchvision's; torchvision's own are returned as they are."""
+    if not any(name.startswith("fnet.") for name in state):
+        return state
+    return {_torchvision_key(name): tensor for name, tensor in state.items() if not _is_twin(name, state)}
+
+
+def _torchvision_key(name: str) -> str:
+    for pattern, replacement in PRINCETON_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _is_twin(name: str, state: State) -> bool:
+    """Whether this is the norm of a shortcut, which princeton-vl's files hold a second time as downsample.1."""
+    match = re.match(r"(.*\.layer\d\.\d)\.norm(\d)\.", name)
+    return match is not None and f"{match[1]}.conv{match[2]}.weight" not in state
+
+
+class Correlation:
+    """All-pairs correlation of two feature maps, pooled over the second (the paper's section 3.2).
+
+    Pooling is linear: correlating with the pooled map gives the pooled correlation, without ever pooling the
+    volume, the largest tensor of all.
+
+    Args:
+        first, second: (B,C,h,w).
+        levels: number of levels, each half the size of the one before.
+        radius: neighbours looked up around a position, in pixels of each level.
+    """
+
+    def __init__(self, first: Tensor, second: Tensor, *, levels: int, radius: int) -> None:
+        queries = first.flatten(2).transpose(1, 2) / math.sqrt(first.shape[1])  # BCHW -> B(HW)C
+        self.pyramid = []
+        for level in range(levels):
+            second = F.avg_pool2d(second, 2) if level else second
+            volume = torch.bmm(queries, second.flatten(2)).float()
+            self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
+        offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
+        # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
+        self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+
+    def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
+        """The correlations around positions (B, 2, h, w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
+        batch, _, height, width = positions.shape
+        center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
+        shape = len(center), len(self.pyramid), self.neighbours[..., 0].numel()
+        found = torch.empty(shape, dtype=dtype, device=center.device)
+        for index, level in enumerate(self.pyramid):
+            scale = 2 / center.new_tensor([level.shape[-1] - 1, level.shape[-2] - 1])
+            # Grid positions run from -1 to 1; scaled apart, neighbours and centres need one sum only.
+            grid = self.neighbours * scale + (center * (scale / 2**index) - 1)
+            found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
+        features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
+        return features
+
+
+class Gru:
+    """One convolutional gated recurrent unit (the paper's equations 3 to 6), for one context.
+
+    Each convolution over [hidden state, context, motion] is split: the context never changes.
+    """
+
+    def __init__(self, unit: ConvGRU, context: Tensor) -> None:
+        gates = [unit.convz, unit.convr, unit.convq]
+        weight = torch.cat([gate.weight for gate in gates])
+        bias = torch.cat([gate.bias for gate in gates])
+        hidden, seen = unit.convz.out_channels, context.shape[1]
+        self.padding = unit.convz.padding
+        from_context = F.conv2d(context, weight[:, hidden : hidden + seen], bias, padding=self.padding)
+        moving = torch.cat([weight[:, :hidden], weight[:, hidden + seen :]], 1)
+        self.gates_weight, self.candidate_weight = moving[: 2 * hidden], moving[2 * hidden :]
+        self.gates_context, self.candidate_context = (
+            from_context[:, : 2 * hidden],
+            from_context[:, 2 * hidden :],
+        )
+
+    def __call__(self, hidden: Tensor, motion: Tensor) -> Tensor:
+        """The next hidden state, (B,C,h,w), from the last one and the motion's features."""
+        gates = self._convolve(hidden, motion, self.gates_weight).add_(self.gates_context)
+        update, reset = gates.sigmoid_().chunk(2, 1)
+        candidate = self._convolve(reset * hidden, motion, self.candidate_weight).add_(self.candidate_context)
+        return torch.lerp(hidden, candidate.tanh_(), update)
+
+    def _convolve(self, hidden: Tensor, motion: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(torch.cat([hidden, motion], 1), weight, padding=self.padding)
+
+
+class Code(NamedTuple):
+    """What RAFT knows of frames (B,3,H,W) before it compares any.
+
+    Args:
+        frames: the frames themselves.
+        features: (B,C,h,w), h and w an eighth of the frames'.
+        context: (B,D,h,w).
+    """
+
+    frames: Tensor
+    features: Tensor
+    context: Tensor
+
+
+class FastRaft(nn.Module):
+    """RAFT's flow between two batches of frames, one way or both.
+
+    Along a clip every frame is second after it was first; what was found out about it then is used again.
+
+    Args:
+        network: torchvision's, weights loaded.
+        dtype: of its convolutions and of the features that are correlated; positions stay float32, without which
+            flow would lose its sub-pixel part.
+    """
+
+    def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+        self._last: Code | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
+        # `.to(device)` comes through here: who leaves a device leaves nothing behind.
+        self._last = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def forward(self, first: Tensor, second: Tensor, *, updates: int, both: bool) -> Tensor:
+        """Estimate flow.
+
+        Args:
+            first, second: (B,3,H,W) in -1..1; sides are multiples of 8 and at least 128.
+            updates: number of refinements.
+            both: also from the second frames to the first.
+
+        Returns:
+            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): then
+            those of the opposite direction.
+        """
+        last, self._last = self._last, None
+        seen_before = last is not None and _same(last.frames, second)
+        to = last if last and seen_before else self._encode(second)
+        start = self._encode(first)
+        # No batch comes a second time, and it would stay in memory long after the clip.
+        self._last = start if len(first) == 1 else None
+        of_first, of_second, context = start.features, to.features, start.context
+        if both:
+            of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])
+            context = torch.cat([context, to.context])
+        block = self.network.corr_block
+        correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
+        return self._refine(correlation, context, updates)
+
+    def _encode(self, frames: Tensor) -> Code:
+        x = frames.to(self.dtype, memory_format=torch.channels_last)
+        features = self.network.feature_encoder(x).contiguous()
+        return Code(frames, features, self.network.context_encoder(x))
+
+    def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:
+        update = self.network.update_block
+        size = update.hidden_state_size
+        hidden, context = context[:, :size].tanh(), context[:, size:].relu()
+        units = [unit for unit in update.recurrent_block.children() if isinstance(unit, ConvGRU)]
+        grus = [Gru(unit, context) for unit in units]
+        start = _positions(context)
+        flow = torch.zeros_like(start)
+        for _ in range(updates):
+            seen = correlation.look_up(start + flow, dtype=self.dtype)
+            motion = update.motion_encoder(flow.to(self.dtype, memory_format=torch.channels_last), seen)
+            for gru in grus:
+                hidden = gru(hidden, motion)
+            flow = flow + update.flow_head(hidden).float()
+        return self._upsample(flow, hidden)
+
+    def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
+        """To the frames' size: by a learnt convex combination of neighbours, or else bilinearly."""
+        size = [side * STRIDE for side in flow.shape[-2:]]
+        if self.network.mask_predictor is None:
+            return STRIDE * F.interpolate(flow, size, mode="bilinear", align_corners=True)
+        batch, _, height, width = flow.shape
+        weights = self.network.mask_predictor(hidden).float().view(batch, 1, 9, STRIDE, STRIDE, height, width)
+        neighbours = F.unfold(STRIDE * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
+        fine: Tensor = (weights.softmax(2) * neighbours).sum(2)
+        return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, *size)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
+
+
+def _positions(like: Tensor) -> Tensor:
+    """Each pixel's own position, (B,2,h,w) float32, x first."""
+    height, width = like.shape[-2:]
+    sides = (torch.arange(side, device=like.device, dtype=torch.float32) for side in (height, width))
+    y, x = torch.meshgrid(*sides, indexing="ij")
+    return torch.stack([x, y]).expand(len(like), 2, height, width)

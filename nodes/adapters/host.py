@@ -1,0 +1,412 @@
+"""The only door to ComfyUI's services: devices, model folders, progress, preview, Cancel, running a node."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.utils
+import execution
+import folder_paths
+import torch
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker, is_link
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
+from PIL import Image
+from server import PromptServer
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+import nodes as core_nodes
+
+from ...dream_core.checks import warn_once
+from ...dream_core.errors import DeepDreamError
+from .wording import as_widgets
+
+DREAM_FOLDER = "deepdream"
+FLOW_FOLDER = "optical_flow"
+WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
+PACK = Path(__file__).parents[2]
+
+PREVIEW_SIDE = 512
+PREVIEW_SECONDS = 0.2
+
+log = logging.getLogger("deepdream")
+
+
+# Folders
+
+
+def register_folders() -> None:
+    """Make models/deepdream a model folder; core has models/optical_flow already."""
+    folder_paths.add_model_folder_path(DREAM_FOLDER, str(Path(folder_paths.models_dir) / DREAM_FOLDER))
+    folder_paths.folder_names_and_paths[DREAM_FOLDER][1].update(WEIGHT_SUFFIXES)
+
+
+def weight_files(folder: str) -> list[str]:
+    """The names of the weight files in a model folder."""
+    return [name for name in folder_paths.get_filename_list(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
+
+
+def weight_path(folder: str, name: str) -> Path:
+    """Where a weight file is."""
+    return Path(folder_paths.get_full_path_or_raise(folder, name))
+
+
+def model_folders(folder: str) -> list[Path]:
+    """The folders of a kind that exist; the first of all is where a download goes, see `download_folder`."""
+    return [path for path in map(Path, folder_paths.get_folder_paths(folder)) if path.is_dir()]
+
+
+def download_folder(folder: str) -> Path:
+    """Where a download of this kind of weights belongs."""
+    return Path(folder_paths.get_folder_paths(folder)[0])
+
+
+def temporary_file(suffix: str) -> Path:
+    """A new name in ComfyUI's folder of temporary files, which is emptied when the server starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
+
+
+# Devices and memory
+
+
+def compute_device() -> torch.device:
+    """The device that ComfyUI computes on."""
+    device: torch.device = management.get_torch_device()
+    return device
+
+
+class Held(nn.Module):
+    """Holds a network for ComfyUI's model manager, which writes attributes of its own, as `device`, on it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+def hold(network: nn.Module) -> Any:
+    """Hand a network to ComfyUI's model manager, which moves and evicts it like any other: a ModelPatcher."""
+    return comfy.model_patcher.ModelPatcher(
+        network, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
+    )
+
+
+def take(patcher: Any, *, memory: float = 0) -> nn.Module:
+    """The network that a ModelPatcher holds, on the compute device and fit for gradients.
+
+    Args:
+        patcher: from `hold`, or from a loader of ComfyUI's own.
+        memory: bytes that working with it will need beside its weights; others are evicted for it.
+    """
+    with torch.inference_mode(False):
+        management.load_models_gpu([patcher], memory_required=memory, force_full_load=True)
+        network: nn.Module = patcher.model
+        _undo_inference(network)
+    return network
+
+
+def _undo_inference(network: nn.Module) -> None:
+    """ComfyUI evicts in inference mode, which would make the weights unfit for gradients for ever."""
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_inference():
+                setattr(module, name, nn.Parameter(parameter.clone(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())
+
+
+def free_memory() -> None:
+    """Evict every model and give cached memory back."""
+    gc.collect()
+    management.unload_all_models()
+    management.soft_empty_cache(True)
+
+
+# Speaking with the person
+
+
+_told: set[tuple[str, str, str]] = set()
+
+
+def tell(message: str) -> None:
+    """Say something on the node and in the log; the same thing once per prompt and node."""
+    context = get_executing_context()
+    prompt_id, node_id = (context.prompt_id, context.node_id) if context else ("", "")
+    key = (prompt_id, node_id, message)
+    if key in _told:
+        return
+    if not any(told[0] == prompt_id for told in _told):
+        _told.clear()
+    _told.add(key)
+    log.warning("%s (node %s)", message, node_id)
+    server = PromptServer.instance
+    if node_id and server.client_id is not None:
+        server.send_progress_text(message, node_id, server.client_id)
+
+
+class Progress:
+    """The bar on the node that is running, with a preview of the picture.
+
+    Args:
+        total: steps in all, where known.
+        node_id: another node to show it on.
+    """
+
+    def __init__(self, total: int = 1, *, node_id: str | None = None) -> None:
+        self._bar = comfy.utils.ProgressBar(total, node_id)
+        self._next_preview = 0.0
+
+    def update(self, done: int, total: int, picture: Tensor | None = None) -> None:
+        """Say how far it is. Raises ComfyUI's interruption where Cancel was pressed.
+
+        Args:
+            done, total: steps.
+            picture: (1,3,H,W) in 0..1; shown a few times a second.
+        """
+        check_interrupted()
+        preview = None
+        if picture is not None and (now := time.perf_counter()) >= self._next_preview:
+            preview = ("JPEG", _thumbnail(picture), PREVIEW_SIDE)
+            self._next_preview = now + PREVIEW_SECONDS
+        self._bar.update_absolute(done, total, preview)
+
+
+def _thumbnail(picture: Tensor) -> Image.Image:
+    colors = picture[0].detach().float()
+    scale = PREVIEW_SIDE / max(colors.shape[-2:])
+    if scale < 1:
+        size = [max(1, round(side * scale)) for side in colors.shape[-2:]]
+        colors = nn.functional.interpolate(colors[None], size, mode="bilinear", antialias=True)[0]
+    levels = colors.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
+    return Image.fromarray(levels.movedim(0, -1).numpy())  # CHW -> HWC
+
+
+def check_interrupted() -> None:
+    """Raise ComfyUI's interruption, which is no Exception, where Cancel was pressed."""
+    management.throw_exception_if_processing_interrupted()
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Surroundings of all work with networks.
+
+    Gradients work, although ComfyUI runs nodes in inference mode. Cancel is heard behind every layer, forwards and
+    backwards. Warnings of the core appear on the node, and its errors name widgets instead of flags.
+    """
+    hook = register_module_forward_hook(_listen)
+    try:
+        with torch.inference_mode(False), _warnings_on_the_node():
+            yield
+    except DeepDreamError as error:
+        raise type(error)(as_widgets(str(error))) from error
+    finally:
+        hook.remove()
+
+
+def _listen(module: nn.Module, inputs: Any, output: Any) -> None:
+    check_interrupted()
+    if isinstance(output, Tensor) and output.requires_grad:
+        output.register_hook(_listen_backwards)
+
+
+def _listen_backwards(gradient: Tensor) -> None:
+    check_interrupted()
+
+
+@contextmanager
+def _warnings_on_the_node() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        show = warnings.showwarning
+
+        def on_the_node(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
+            if PACK in Path(filename).parents:
+                tell(as_widgets(str(message)))
+            else:
+                show(message, category, filename, *rest, **named)
+
+        warnings.showwarning = on_the_node
+        warn_once.cache_clear()  # `tell` keeps count, per prompt
+        yield
+
+
+# Running nodes, for the loop
+
+
+def blocker() -> Any:
+    """A value that silently blocks whatever it is connected to."""
+    return ExecutionBlocker(None)
+
+
+def is_blocker(value: Any) -> bool:
+    """Whether a value blocks what it is connected to."""
+    return isinstance(value, ExecutionBlocker)
+
+
+def is_output_node(class_type: str) -> bool:
+    """Whether nodes of this class run for what they do, as Save Image, and not for their outputs."""
+    return bool(getattr(core_nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
+
+
+def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
+    """The whole graph: node id -> {"class_type", "inputs", "_meta"}."""
+    return {node_id: dynprompt.get_node(node_id) for node_id in dynprompt.all_node_ids()}
+
+
+def running_graph() -> dict[str, dict[str, Any]]:
+    """The whole graph of the prompt at work, also while ComfyUI still finds out what of it to run."""
+    return graph_of(get_progress_state().dynprompt)
+
+
+class HostedNode:
+    """One node of a graph, prepared to be called again and again, as ComfyUI itself would call it.
+
+    Args:
+        node_id: in the graph.
+        node: {"class_type", "inputs"}.
+        hidden: the hidden inputs of the node that runs the loop.
+    """
+
+    def __init__(self, node_id: str, node: Mapping[str, Any], hidden: Any) -> None:
+        self.node_id = node_id
+        node_class = core_nodes.NODE_CLASS_MAPPINGS[node["class_type"]]
+        self.name = core_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(node["class_type"], node["class_type"])
+        self.is_output = is_output_node(node["class_type"])
+        self._instance = node_class()
+        self._prompt_id = _prompt_id()
+        extra = {
+            "extra_pnginfo": hidden.extra_pnginfo,
+            "auth_token_comfy_org": hidden.auth_token_comfy_org,
+            "api_key_comfy_org": hidden.api_key_comfy_org,
+            "comfy_usage_source": hidden.comfy_usage_source,
+        }
+        self._data, missing, self._v3 = execution.get_input_data(
+            node["inputs"], node_class, node_id, None, hidden.dynprompt, extra
+        )
+        self.links = {name: tuple(node["inputs"][name]) for name in missing}
+        """The inputs that are values of other nodes: name -> (node id, output). Raw links are none of them."""
+        options = _options(node_class, node["inputs"])
+        self.lazy = {name for name in self.links if options.get(name, {}).get("lazy")}
+        self._asks = self._asks_for_lazy(node_class)
+
+    def _asks_for_lazy(self, node_class: Any) -> bool:
+        if not _is_v3(node_class):
+            return hasattr(self._instance, "check_lazy_status")
+        override: Any = execution.first_real_override(node_class, "check_lazy_status")
+        return override is not None
+
+    async def missing(self, values: Mapping[str, list[Any]]) -> list[str]:
+        """Which lazy inputs the node wants, given the values it has."""
+        if not (self.lazy and self._asks):
+            return []
+        v3 = {**self._v3, "create_dynamic_tuple": True}
+        wanted = await self._map("check_lazy_status", values, v3)
+        names = {name for answer in wanted if isinstance(answer, list) for name in answer}
+        return [name for name in self.links if name in names and name not in values]
+
+    async def call(self, values: Mapping[str, list[Any]]) -> tuple[list[list[Any]], dict[str, list[Any]]]:
+        """Run the node.
+
+        Args:
+            values: name -> the values of a linked input, a list as between ComfyUI's nodes.
+
+        Returns:
+            The values of each output, and what the node shows of itself.
+
+        Raises:
+            RuntimeError: the node expands into others, which cannot happen inside of a loop.
+        """
+        results = await self._map(self._instance.FUNCTION, values, self._v3)
+        outputs, shown, expands = execution.get_output_from_returns(results, self._instance)
+        if expands:
+            raise RuntimeError(
+                "it expands into other nodes, which a Temporal Loop cannot repeat: move it out of the loop"
+            )
+        return outputs, shown
+
+    async def _map(self, function: str, values: Mapping[str, list[Any]], v3: Any) -> list[Any]:
+        data = {**self._data, **values}
+        results = await execution._async_map_node_over_list(
+            self._prompt_id,
+            self.node_id,
+            self._instance,
+            data,
+            function,
+            allow_interrupt=True,
+            execution_block_cb=_unblock_message,
+            v3_data=v3,
+        )
+        return [await one if isinstance(one, asyncio.Task) else one for one in results]
+
+
+def _options(node_class: Any, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    valid = node_class.INPUT_TYPES()
+    if _is_v3(node_class):
+        valid, _, _ = execution._io.get_finalized_class_inputs(valid, inputs)
+    declared = {**valid.get("required", {}), **valid.get("optional", {})}
+    return {name: spec[1] for name, spec in declared.items() if len(spec) > 1}
+
+
+def _is_v3(node_class: Any) -> bool:
+    return issubclass(node_class, io.ComfyNode)
+
+
+def _unblock_message(block: Any) -> Any:
+    """Say a blocker's message once; what follows is blocked silently, as in ComfyUI."""
+    if block.message is not None:
+        tell(f"blocked: {block.message}")
+    return blocker()
+
+
+def is_graph_link(value: Any) -> bool:
+    """Whether an input's value in a graph is a link [node id, output]."""
+    return bool(is_link(value))
+
+
+def out_of_memory(message: str) -> BaseException:
+    """An error that ComfyUI takes for its own out-of-memory error, and acts upon, with another message."""
+    error: BaseException = torch.OutOfMemoryError(message)
+    return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ComfyUI takes an error for out of memory."""
+    return bool(management.is_oom(error))
+
+
+def start(node_id: str) -> None:
+    """Show a node as running."""
+    get_progress_state().start_progress(node_id)
+
+
+def finish(node_id: str) -> None:
+    """Show a node as done."""
+    get_progress_state().finish_progress(node_id)
+
+
+def show(node_id: str, shown: Mapping[str, Any]) -> None:
+    """Show on a node what it made, such as the pictures of Preview Image."""
+    server = PromptServer.instance
+    if server.client_id is not None:
+        message = {"node": node_id, "display_node": node_id, "output": dict(shown), "prompt_id": _prompt_id()}
+        server.send_sync("executed", message, server.client_id)
+
+
+def _prompt_id() -> str:
+    context = get_executing_context()
+    return context.prompt_id if context else ""

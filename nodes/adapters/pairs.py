@@ -1,0 +1,45 @@
+"""Frames and those before them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .batches import check_same_size, match
+from .images import from_image
+
+FRAMES = "The frames: one, or a batch."
+PREVIOUS = (
+    "The frames before them, one for each frame or one for all. Not connected: the frames are a clip, in which "
+    "each follows the one before it, and nothing moved in the first."
+)
+
+
+class FramePairs:
+    """Frames, each with the one before it; without `previous` the first frame of a clip has itself before it.
+
+    Args:
+        frames: IMAGE.
+        previous: IMAGE, one for each frame or one for all; None for a clip.
+
+    Raises:
+        PictureError: the two differ in size or number, or are no finite pictures.
+    """
+
+    def __init__(self, frames: Tensor, previous: Tensor | None) -> None:
+        self.frames = from_image(frames, name="frames")
+        self._previous: Tensor | None = None
+        if previous is not None:
+            before = from_image(previous, name="previous")
+            check_same_size(frames=self.frames, previous=before)
+            _, (self.frames, self._previous) = match(frames=self.frames, previous=before)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Some frames and those before them, both (B,3,H,W). Only parts: a copy of a long clip would not fit."""
+        if self._previous is not None:
+            return self.frames[start:stop], self._previous[start:stop]
+        before = [max(0, index - 1) for index in range(start, min(stop, len(self)))]
+        return self.frames[start:stop], self.frames[torch.tensor(before)]

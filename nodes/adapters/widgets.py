@@ -1,0 +1,323 @@
+"""ComfyUI's widgets from the settings' dataclasses, and the settings back from the widgets' values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from comfy_api.latest import io
+from docstring_parser import parse
+
+from ...dream_core.errors import SettingsError
+from ...dream_core.temporal.dreamer import MOST_REFERENCES
+from .wording import as_widgets
+
+Settings = TypeVar("Settings")
+
+ROUND = 0.0001
+"""Finest step that a widget of a fraction keeps."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be, both ends included, and by how much a click changes it.
+
+    ComfyUI wants ends even where the core has none; those are far beyond use.
+    """
+
+    least: float
+    most: float
+    step: float
+
+
+RANGES = {
+    "octaves": Range(1, 100, 1),
+    "octave_scale": Range(0.01, 10, 0.05),
+    "octave_steps": Range(0, 10_000, 1),
+    "iterations": Range(1, 10_000, 1),
+    "learning_rate": Range(0.01, 1000, 0.05),
+    "lbfgs_history": Range(1, 10_000, 1),
+    "jitter": Range(0, 10_000, 1),
+    "gradient_blur": Range(0, 1000, 0.1),
+    "laplacian_levels": Range(0, 100, 1),
+    "laplacian_sigma": Range(0.01, 1000, 0.1),
+    "fft_block": Range(0, 10_000, 1),
+    "norm_percent": Range(0, 100, 1),
+    "abs_percent": Range(0, 100, 1),
+    "mean_percent": Range(0, 100, 1),
+    "seed": Range(0, 2**64 - 1, 1),
+    "dream_weight": Range(-1_000_000, 1_000_000, 0.1),
+    "tv_weight": Range(-1_000_000, 1_000_000, 0.1),
+    "l2_weight": Range(-1_000_000, 1_000_000, 0.1),
+    "channel_count": Range(1, 10_000, 1),
+    "tile_size": Range(0, 16_384, 32),
+    "tile_overlap": Range(0, 0.5, 0.05),
+    "contrast": Range(0, 100, 0.01),
+    "zoom": Range(-10_000, 10_000, 0.5),
+    "flow_scale": Range(0.01, 1, 0.05),
+    "flow_updates": Range(1, 1000, 1),
+    "flow_batch": Range(0, 10_000, 1),
+    "zoom_factor": Range(0.01, 100, 0.01),
+    "rotation": Range(-360, 360, 0.1),
+    "pan_x": Range(-10_000, 10_000, 1),
+    "pan_y": Range(-10_000, 10_000, 1),
+    "saturation_length": Range(0, 10_000, 1),
+    "arrow_spacing": Range(0, 10_000, 1),
+    "brightness_threshold": Range(0, 255, 1),
+    "mask_softness": Range(0, 1, 0.001),
+    "blend": Range(0, 1, 0.05),
+    "carried_steps": Range(0, 10_000, 1),
+    "catch_up": Range(1, 100, 0.5),
+    "references": Range(1, MOST_REFERENCES, 1),
+    "loop_frames": Range(1, 10_000, 1),
+}
+
+COUNT = "channel_count"
+"""The widget of `channels` where these are a number of channels instead of a list."""
+
+CHOICES: dict[str, dict[str, dict[str, str]]] = {
+    "optimizer": {"lbfgs": {"lbfgs_history": "lbfgs_history"}},
+    "octave_mode": {
+        "normal": {"octaves": "octaves", "octave_scale": "octave_scale"},
+        "advanced": {"octaves": "octaves", "octave_scale": "octave_scale"},
+        "manual": {"octave_sizes": "octave_sizes"},
+        "manual_max": {"octave_sizes": "octave_sizes"},
+        "manual_min": {"octave_sizes": "octave_sizes"},
+    },
+    "channel_mode": {
+        "all": {"channels": "channels"},
+        "ignore": {"channels": "channels"},
+        "strong": {COUNT: "channels"},
+        "avg": {COUNT: "channels"},
+        "weak": {COUNT: "channels"},
+    },
+}
+"""Choice -> its value -> the widgets that are there only then -> the fields they set."""
+
+DEPENDENT = {field for options in CHOICES.values() for shown in options.values() for field in shown.values()}
+
+BASIC = {
+    "model",
+    "layers",
+    "channels",
+    COUNT,
+    "loss",
+    "octaves",
+    "octave_scale",
+    "octave_steps",
+    "octave_sizes",
+    "learning_rate",
+    "lbfgs_history",
+    "seed",
+    "tile_size",
+    "original_colors",
+    "blend",
+    "zoom_factor",
+    "rotation",
+    "pan_x",
+    "pan_y",
+    "saturation_length",
+    "arrow_spacing",
+}
+"""What is seen at once; all else is marked advanced. Choices with widgets of their own are always seen.
+
+What is advanced is optional too: a graph that does not name it, such as one saved before it existed, means the
+default.
+"""
+
+
+def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Input]:
+    """One widget for each field, under the field's name.
+
+    Args:
+        classes: of settings; their order is that of the widgets.
+        leave_out: fields that have no widget here.
+
+    Raises:
+        TypeError: a field is of a kind that no widget is known for.
+    """
+    return [
+        _widget(one, name)
+        for one in classes
+        for name in _fields(one)
+        if name not in leave_out and name not in DEPENDENT
+    ]
+
+
+def settings_from(
+    cls: type[Settings], values: Mapping[str, Any], *, leave_out: Collection[str] = ()
+) -> Settings:
+    """The settings that widgets' values mean.
+
+    Args:
+        cls: the class of settings.
+        values: the arguments of a node's `execute`; other classes' are passed over. A choice comes as a
+            dictionary of itself and of the widgets it shows.
+        leave_out: as for `widgets`; these fields keep their defaults.
+
+    Raises:
+        SettingsError: a value that is always seen is missing, or one is of another choice or cannot be read.
+    """
+    given: dict[str, Any] = {}
+    for name, kind in _fields(cls).items():
+        if name in leave_out or name in DEPENDENT:
+            continue
+        if name in CHOICES:
+            given |= _chosen(cls, name, values.get(name))  # ComfyUI leaves out a choice that it does not know
+        elif name in values:
+            given[name] = _read(name, kind, values[name])
+        elif name in BASIC:
+            raise SettingsError(f"expected a value for {name}, got none: set the widget again")
+    return cls(**given)
+
+
+def all_but(cls: type[Any], *names: str) -> tuple[str, ...]:
+    """The fields of a class of settings without these few, to leave out where only these have widgets."""
+    return tuple(name for name in _fields(cls) if name not in names)
+
+
+def tooltip(cls: type[Any], name: str) -> str:
+    """What a field's docstring says of it, in the nodes' words."""
+    return _texts(cls.__doc__ or "")[name]
+
+
+def _fields(cls: type[Any]) -> dict[str, Any]:
+    """Name -> type, in order."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+@cache
+def _texts(docstring: str) -> dict[str, str]:
+    described = parse(docstring).params
+    return {one.arg_name: as_widgets(" ".join((one.description or "").split())) for one in described}
+
+
+def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
+    field = field or name
+    kind, default, text = _fields(cls)[field], getattr(cls, field), tooltip(cls, field)
+    if name in CHOICES:
+        return io.DynamicCombo.Input(name, options=_options(cls, name), tooltip=text)
+    rarely = name not in BASIC
+    if get_origin(kind) is Literal:
+        choices = list(get_args(kind))
+        return io.Combo.Input(
+            name, options=choices, default=default, tooltip=text, optional=rarely, advanced=rarely
+        )
+    if kind is bool:
+        return io.Boolean.Input(name, default=default, tooltip=text, optional=rarely, advanced=rarely)
+    if name in RANGES:
+        return _number(name, kind, default, text, rarely)
+    if _is_text(kind):
+        return io.String.Input(
+            name, default=_written(default), tooltip=text, optional=rarely, advanced=rarely
+        )
+    raise TypeError(f"expected a range for {name} or a kind that a widget is known for, got {kind}")
+
+
+def _number(name: str, kind: Any, default: Any, text: str, rarely: bool) -> io.Input:
+    limits = RANGES[name]
+    if kind is float:
+        return io.Float.Input(
+            name,
+            default=default,
+            min=limits.least,
+            max=limits.most,
+            step=limits.step,
+            round=ROUND,
+            tooltip=text,
+            optional=rarely,
+            advanced=rarely,
+        )
+    return io.Int.Input(
+        name,
+        default=int(limits.least) if name == COUNT else default,
+        min=int(limits.least),
+        max=int(limits.most),
+        step=int(limits.step),
+        # ComfyUI would else draw a new seed for every run, and nothing would be the same again.
+        control_after_generate=io.ControlAfterGenerate.fixed if name == "seed" else None,
+        tooltip=text,
+        optional=rarely,
+        advanced=rarely,
+    )
+
+
+def _options(cls: type[Any], choice: str) -> list[io.DynamicCombo.Option]:
+    """The default first, since ComfyUI begins with the first."""
+    default, shown = getattr(cls, choice), CHOICES[choice]
+    keys = sorted(get_args(_fields(cls)[choice]), key=lambda key: key != default)
+    return [
+        io.DynamicCombo.Option(
+            key, [_widget(cls, name, field=field) for name, field in shown.get(key, {}).items()]
+        )
+        for key in keys
+    ]
+
+
+def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
+    """The fields that a choice and the widgets it shows set."""
+    keys = get_args(_fields(cls)[choice])
+    if not isinstance(value, Mapping) or value.get(choice) not in keys:
+        came = value.get(choice) if isinstance(value, Mapping) else value
+        told = "none of these" if came is None else f"'{came}'"
+        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got {told}")
+    key, shown = value[choice], CHOICES[choice].get(value[choice], {})
+    if value.keys() != {choice, *shown}:
+        wanted, came = ", ".join(shown) or "nothing", ", ".join(sorted(value.keys() - {choice})) or "nothing"
+        raise SettingsError(f"expected {wanted} beside {choice} {key}, got {came}: choose {choice} again")
+    read = {field: _read(name, _fields(cls)[field], value[name]) for name, field in shown.items()}
+    return {choice: key, **read}
+
+
+def _read(name: str, kind: Any, value: Any) -> Any:
+    if name == COUNT:
+        return (str(value),)
+    if not _is_text(kind):
+        return value
+    if not isinstance(value, str):
+        raise SettingsError(f"expected text for {name}, got {value!r}")
+    if kind == str | None:
+        return value.strip() or None
+    parts = _split(name, value)
+    if get_origin(kind) is not tuple:  # a tuple of numbers, or None
+        kind = get_args(kind)[0]
+        if not parts:
+            return None
+    entry, count = get_args(kind)[0], None if Ellipsis in get_args(kind) else len(get_args(kind))
+    wanted = f"{count or ''} numbers".strip()
+    if count is not None and len(parts) != count:
+        raise SettingsError(f"expected {wanted} in {name}, got '{value}'")
+    try:
+        return tuple(entry(part) for part in parts)
+    except ValueError:
+        raise SettingsError(f"expected {wanted} in {name}, got '{value}'") from None
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a line of text stands for values of a kind: a list, a few numbers or nothing, a name or nothing."""
+    if get_origin(kind) in (Union, UnionType):
+        inner, *rest = get_args(kind)
+        return rest == [type(None)] and (inner is str or (get_origin(inner) is tuple and _is_text(inner)))
+    return get_origin(kind) is tuple and get_args(kind)[0] in (str, int, float)
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else " ".join(map(str, value or ()))
+
+
+def _split(name: str, text: str) -> list[str]:
+    """Entries between blanks or commas; quotes keep the blanks of one together, as in the command."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace += ","
+    lexer.whitespace_split = True
+    lexer.commenters = lexer.escape = ""
+    lexer.quotes = '"'
+    try:
+        return list(lexer)
+    except ValueError:
+        raise SettingsError(f"expected quotes in pairs in {name}, got '{text}'") from None

@@ -1,0 +1,376 @@
+"""The command, from its arguments to its files, exit codes and messages."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dream_core import pipeline
+from dream_core.__main__ import run as main
+from dream_core.command.console import Teller
+from dream_core.command.dream import default_output
+from dream_core.command.options import Command
+from dream_core.models import dream_model
+from dream_core.models.registry import MODELS
+from dream_core.settings import InputSettings, OutputSettings
+from dream_core.synthetic import synthetic_clip
+from dream_core.temporal.dreamer import TemporalDreamer
+from dream_core.video import open_clip, open_output
+
+ROOT = Path(__file__).parents[3]
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    save_file(MODELS["squeezenet1_1"].build().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    frames = synthetic_clip(frames=FRAMES, height=48, width=64, seed=1).frames
+    with open_output(path, size=(48, 64), fps=Fraction(10), settings=OutputSettings(quality=5)) as output:
+        for frame in frames:
+            output.write(frame)
+    return path
+
+
+@pytest.fixture
+def quick(weights: Path) -> list[str]:
+    """Options that make a run quick and need no download."""
+    network = [
+        "--model",
+        "squeezenet1_1",
+        "--model-file",
+        str(weights),
+        "--layers",
+        "fire2",
+        "--flow",
+        "dis",
+    ]
+    steps = ["--octaves", "1", "--octave-steps", "2", "--carried-steps", "2"]
+    return [*network, "--size", "64", *steps, "--device", "cpu"]
+
+
+def read(path: Path) -> list[torch.Tensor]:
+    with open_clip(path, settings=InputSettings(size=0)) as clip:
+        return [frame.picture for frame in clip]
+
+
+def test_a_clip_becomes_a_dreamed_clip(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    assert main([str(clip), str(output), *quick]) == 0
+    dreamed, source = read(output), read(clip)
+    assert len(dreamed) == FRAMES
+    assert dreamed[0].shape == source[0].shape
+    change = (torch.stack(dreamed) - torch.stack(source)).abs().mean() * 255
+    assert 0.5 < change < 30  # dreamed, and still the clip
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out", "out.mkv"])
+def test_other_kinds_of_output(name: str, clip: Path, quick: list[str], tmp_path: Path) -> None:
+    assert main([str(clip), str(tmp_path / name), *quick, "--frames", "2"]) == 0
+    assert len(read(tmp_path / name)) == 2
+
+
+def test_a_picture_becomes_a_picture(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    assert main([str(clip), str(tmp_path / "first.png"), *quick, "--frames", "1"]) == 0
+    assert main([str(tmp_path / "first.png"), *quick]) == 0
+    assert read(tmp_path / "first_dream.png")[0].shape == (3, 48, 64)
+
+
+def test_part_of_the_clip(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    main([str(clip), str(whole), *quick, "--independent"])
+    main([str(clip), str(part), *quick, "--independent", "--start", "0.2", "--frames", "2"])
+    assert all(torch.equal(a, b) for a, b in zip(read(part), read(whole)[2:4], strict=True))
+
+
+def test_material_is_kept(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    options = ["--keep", str(kept), "--save-every", "1", "--frames", "2"]
+    assert main([str(clip), str(tmp_path / "out.mp4"), *quick, *options]) == 0
+    found = sorted(str(path.relative_to(kept)) for path in kept.rglob("*.png"))
+    expected = [
+        f"{folder}_{i:06d}"
+        for folder in ("dreams/dream", "flow/flow", "frames/frame", "mask/mask")
+        for i in (0, 1)
+    ]
+    expected += [f"steps/frame_{i:06d}_step_{step:04d}" for i in (0, 1) for step in (1, 2)]
+    assert found == [f"{name}.png" for name in expected]
+
+
+def test_ctrl_c_leaves_what_is_done(
+    clip: Path,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step, done = TemporalDreamer.step, []
+
+    def interrupted(self, frame, **options):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(step(self, frame, **options))
+        return done[-1]
+
+    monkeypatch.setattr(TemporalDreamer, "step", interrupted)
+    output = tmp_path / "out.mp4"
+    assert main([str(clip), str(output), *quick]) == 130
+    assert len(read(output)) == 3
+    assert f"stopped: {output} has the 3 frames done so far" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_the_first_frame(
+    clip: Path, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "load_models", interrupted)
+    assert main([str(clip), str(tmp_path / "out.mp4"), *quick]) == 130
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--layers", "features.99"], "features.99"),
+        (["--model-file", "missing.pth"], "missing.pth"),
+        (["--device", "tpu"], "expected a device auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
+        (["--blend", "2"], "expected --blend from 0 (the dream) to 1 (the frame), got 2"),
+        (["--size", "-1"], "size"),
+        (["--codec", "h265"], "h265"),
+        (["--octaves", "0"], "--octaves"),
+        (["--save-every", "1"], "add --keep FOLDER"),
+        (["--brightness-threshold", "-1"], "--brightness-threshold of at least 0, got -1"),
+        (["--tile-overlap", "0.9"], "--tile-overlap"),
+    ],
+)
+def test_mistakes_get_one_line(
+    options: list[str],
+    message: str,
+    clip: Path,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([str(clip), str(tmp_path / "out.mp4"), *quick, *options]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_an_input_a_synthetic_clip_is_dreamed(
+    quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [option for option in quick if option not in ("--layers", "fire2")]
+    assert main([*options, "--frames", "3"]) == 0
+    assert "no INPUT is given: dreaming a synthetic clip" in capsys.readouterr().err
+    with open_clip(tmp_path / "synthetic_dream.mp4", settings=InputSettings(size=0)) as clip:
+        assert clip.size == (48, 64)
+        assert len(list(clip)) == 3
+
+
+def test_a_missing_input_and_one_that_a_list_took(
+    quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["missing.mp4", *quick]) == 1
+    assert "missing.mp4 does not exist" in capsys.readouterr().err
+    assert main(["--layers", "fire2", "clip.mp4"]) == 1
+    assert "put INPUT before options that take lists (--layers)" in capsys.readouterr().err
+
+
+def test_an_existing_output_is_spared(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.mp4"
+    output.write_bytes(b"precious")
+    assert main([str(clip), str(output), *quick]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert output.read_bytes() == b"precious"
+    assert main([str(clip), str(output), *quick, "--overwrite", "--frames", "1"]) == 0
+    assert len(read(output)) == 1
+
+
+def test_the_input_is_never_overwritten(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    assert main([str(copy), str(copy), *quick, "--overwrite"]) == 1
+    assert "is the input" in capsys.readouterr().err
+    assert copy.read_bytes() == clip.read_bytes()
+
+
+def test_an_unknown_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["clip.mp4", "--octave-stpes", "3"])
+    assert exit_.value.code == 2
+    assert "--octave-steps" in capsys.readouterr().err
+
+
+def test_layers_are_listed(quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*quick, "--print-layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.fullmatch(r"fire2 +128 channels.*", line) for line in lines)
+    assert sum("(default)" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_are_listed_without_weights(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loaded(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(dream_model, "locate", loaded)
+    assert main(["--model", name, "--print-layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("(default)" in line for line in lines) == 1
+    assert any(f"{MODELS[name].classes} channels" in line for line in lines)
+
+
+def test_channels_and_classes_are_printed(
+    clip: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--channels", "3", "--channel-mode", "strong", "--print-channels", "--classify", "2"]
+    assert main([str(clip), *quick, *options]) == 0
+    *classes, channels = capsys.readouterr().out.splitlines()
+    assert len(classes) == 2
+    assert all(re.fullmatch(r" +0\.\d{4}  \S.*", line) for line in classes)
+    assert re.fullmatch(r"fire2: \d+, \d+, \d+", channels)
+
+
+def test_the_objective_is_printed(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(clip), str(tmp_path / "out.mp4"), *quick, "--print-every", "2", "--frames", "2"]) == 0
+    steps = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert len(steps) == 2
+    assert all(re.fullmatch(r"step 2/2, octave 1/1: objective [\d.e+]+", line) for line in steps)
+
+
+def test_steps_are_spared(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "steps" / "frame_000000_step_0001.png"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"precious")
+    options = [*quick, "--frames", "1", "--keep", str(tmp_path / "kept"), "--save-every", "1"]
+    assert main([str(clip), str(tmp_path / "out.mp4"), *options]) == 1
+    assert kept.read_bytes() == b"precious"
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*|not installed", capsys.readouterr().out.strip())
+
+
+def test_a_warning_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    teller = Teller()
+    with teller.bar():
+        for message in ("small", "small", "large"):
+            warnings.warn(message, stacklevel=1)
+    lines = capsys.readouterr().err.split("\n")
+    assert [line for line in lines if "warning" in line] == ["warning: small", "warning: large"]
+
+
+@pytest.mark.parametrize("total", [0, 100])
+def test_the_bar_of_a_download_goes(total: int) -> None:
+    teller = Teller(quiet=True)
+    teller.downloaded(100, total)
+    teller.begin(3)
+    assert [task.description for task in teller._progress.tasks] == ["dreaming"]
+
+
+def test_quiet_says_nothing(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(clip), str(tmp_path / "out.mp4"), *quick, "--quiet", "--frames", "1"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a/b.avi", "a/b_dream.mp4"),
+        ("b.mov", "b_dream.mov"),
+        ("b.gif", "b_dream.gif"),
+        ("b.jpg", "b_dream.jpg"),
+    ],
+)
+def test_default_output(source: str, expected: str) -> None:
+    assert default_output(Path(source)) == Path(expected)
+
+
+def test_default_output_of_a_folder(tmp_path: Path) -> None:
+    assert default_output(tmp_path) == tmp_path.with_name(tmp_path.name + "_dream")
+
+
+def help_text(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, "--help"])
+    assert exit_.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_explains_every_setting_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # one column of groups
+    lines = [line.strip("│ ") for line in help_text(capsys).splitlines()]
+    groups = [group for group in vars(Command()).values() if hasattr(group, "__dataclass_fields__")]
+    names = [name for group in groups for name in vars(group)]
+    assert len(names) == len(set(names)) > 60
+    for name in names:
+        flag = "--" + name.replace("_", "-")
+        starts = [index for index, line in enumerate(lines) if re.match(rf"{flag}( |,|$)", line)]
+        assert len(starts) == 1, flag
+        text = " ".join(lines[starts[0] + 1 : starts[0] + 12])
+        assert re.match(r"([a-z0-9_,\]}]+ )*[A-Za-z0-9].{15,}\(default: ", text), flag
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"]
+)
+def test_documents_name_only_options_that_exist(document: str, capsys: pytest.CaptureFixture[str]) -> None:
+    both = help_text(capsys) + help_text(capsys, "measure")
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", both))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
+    assert named - {"--help"} <= flags
+
+
+def test_memory_that_ran_out_is_one_line_and_other_errors_are_not_hidden(
+    clip: Path,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(message: str) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(pipeline, "load_models", fail)
+
+    failing("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    assert main([str(clip), str(tmp_path / "o.mp4"), *quick]) == 1
+    assert "out of memory: dream in pieces with --tile-size" in capsys.readouterr().err
+    failing("shapes do not match")
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main([str(clip), str(tmp_path / "o.mp4"), *quick])

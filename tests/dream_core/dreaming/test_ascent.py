@@ -1,0 +1,296 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream_core.dreaming.ascent import LEVEL, BoundedLBFGS, ClassicAscent, check_ascent, climb
+from dream_core.errors import SettingsError
+from dream_core.settings import AscentSettings
+
+OPTIMIZERS = ("adam", "classic", "lbfgs")
+STILL = {"jitter": 0, "learning_rate": 1.5, "laplacian_sigma": 1.0, "lbfgs_history": 100}
+TARGET = torch.linspace(0.2, 0.8, 3 * 6 * 8).reshape(1, 3, 6, 8)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def towards_target(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """A concave objective whose maximum is TARGET."""
+    return -(picture - TARGET).square().sum(), 2 * (TARGET - picture)
+
+
+def upwards(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """A convex objective, as those of networks often are: it grows ever steeper."""
+    return (picture - 0.4).square().sum(), 2 * (picture - 0.4)
+
+
+def move(picture: Tensor, gradient=towards_target, *, steps: int = 1, **options) -> Tensor:
+    settings = AscentSettings(**(STILL | options))
+    return climb(picture, gradient, steps=steps, settings=settings, generator=generator())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_first_step_is_the_learning_rate_in_levels(optimizer: str) -> None:
+    picture = torch.full((1, 3, 6, 8), 0.5)
+    moved = move(picture, optimizer=optimizer, learning_rate=3) - picture
+    assert moved.abs().mean().item() == pytest.approx(3 * LEVEL, rel=1e-3)
+    assert torch.equal(moved.sign(), (TARGET - picture).sign())
+
+
+def test_the_classic_step_by_hand() -> None:
+    gradient = torch.tensor([1.0, -2.0, 9.0]).reshape(1, 3, 1, 1)
+    moved = move(
+        torch.full((1, 3, 1, 1), 0.5),
+        lambda picture: (picture.sum(), gradient),
+        optimizer="classic",
+        learning_rate=25.5,
+    )
+    torch.testing.assert_close(moved, 0.5 + 0.1 * gradient / 4)
+
+
+def test_adam_is_torch_adam() -> None:
+    picture = torch.rand(1, 3, 6, 8)
+    ours = move(picture, steps=7, optimizer="adam", learning_rate=2, gradient_blur=0, clamp=False)
+    parameter = picture.clone().requires_grad_()
+    adam = torch.optim.Adam([parameter], lr=2 / 255)
+    for _ in range(7):
+        adam.zero_grad()
+        (-towards_target(parameter)[0]).backward()
+        adam.step()
+    torch.testing.assert_close(ours, parameter.detach())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("gradient", [towards_target, upwards])
+def test_the_objective_rises(optimizer: str, gradient) -> None:
+    values: list[float] = []
+    climb(
+        torch.rand(1, 3, 6, 8),
+        gradient,
+        steps=10,
+        settings=AscentSettings(optimizer=optimizer, jitter=0),
+        generator=generator(),
+        on_step=lambda step, value, picture: values.append(value.item()),
+    )
+    assert all(later > earlier for earlier, later in itertools.pairwise(values))
+
+
+def test_lbfgs_finds_the_top_of_a_hill_whatever_its_slopes() -> None:
+    slopes = torch.logspace(0, 1.5, TARGET.numel()).reshape(TARGET.shape)
+
+    def hill(picture: Tensor) -> tuple[Tensor, Tensor]:
+        away = picture - TARGET
+        return -(slopes * away.square()).sum(), -2 * slopes * away
+
+    start = TARGET + 0.05
+    left = {
+        optimizer: (move(start, hill, steps=40, optimizer=optimizer) - TARGET).abs().max().item()
+        for optimizer in ("lbfgs", "classic")
+    }
+    assert left["lbfgs"] < 0.005 < left["classic"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("factor", [1e-3, 1e5])
+def test_a_factor_of_the_objective_changes_nothing(optimizer: str, factor: float) -> None:
+    def scaled(picture: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = upwards(picture)
+        return value * factor, gradient * factor
+
+    picture = torch.rand(1, 3, 6, 8)
+    plain = move(picture, upwards, steps=6, optimizer=optimizer)
+    # Adam divides by the slope plus 1e-8.
+    torch.testing.assert_close(move(picture, scaled, steps=6, optimizer=optimizer), plain, atol=3e-4, rtol=0)
+
+
+def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
+    """Plain L-BFGS left the picture here: negative curvature is no measure of a step."""
+    pictures = [torch.rand(1, 3, 6, 8)]
+    settings = AscentSettings(optimizer="lbfgs", clamp=False, jitter=2, learning_rate=1.5)
+    noise = generator(5)
+
+    def noisy(picture: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = upwards(picture)
+        return value, gradient + 0.5 * torch.randn(picture.shape, generator=noise)
+
+    climb(
+        pictures[0],
+        noisy,
+        steps=30,
+        settings=settings,
+        generator=generator(),
+        on_step=lambda step, value, picture: pictures.append(picture),
+    )
+    steps = [(b - a).abs().mean() / LEVEL for a, b in itertools.pairwise(pictures)]
+    assert max(steps) <= 1.5 * 1.001
+    assert min(steps[-10:]) > 0.05
+    assert upwards(pictures[-1])[0] > upwards(pictures[0])[0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_no_gradient_is_no_step(optimizer: str) -> None:
+    picture = torch.rand(1, 3, 6, 8)
+    still = move(picture, lambda p: (p.new_tensor(0.0), torch.zeros_like(p)), steps=3, optimizer=optimizer)
+    assert torch.equal(still, picture)
+
+
+def test_lbfgs_remembers_as_much_as_it_is_told() -> None:
+    parameter = torch.rand(1, 3, 2, 2)
+    optimizer = BoundedLBFGS(parameter, lr=0.01, history_size=3)
+
+    def closure() -> Tensor:
+        parameter.grad = (parameter - 0.5) * 2
+        return parameter.sum()
+
+    for _ in range(6):
+        optimizer.step(closure)
+    assert len(optimizer._pairs) == 3
+
+
+def test_classic_ascent_without_closure() -> None:
+    parameter = torch.zeros(2)
+    parameter.grad = torch.tensor([1.0, -3.0])
+    assert ClassicAscent([parameter], lr=2.0).step() is None
+    assert parameter.tolist() == [-1.0, 3.0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_clamp_keeps_the_range_after_each_step(optimizer: str) -> None:
+    picture = torch.rand(1, 3, 6, 8)
+    seen: list[Tensor] = []
+
+    def run(*, clamp: bool) -> Tensor:
+        settings = AscentSettings(optimizer=optimizer, learning_rate=60, clamp=clamp, jitter=0)
+        return climb(
+            picture,
+            upwards,
+            steps=4,
+            settings=settings,
+            generator=generator(),
+            on_step=lambda step, value, picture: seen.append(picture),
+        )
+
+    run(clamp=True)
+    assert all(p.min() >= 0 and p.max() <= 1 for p in seen)
+    assert max(p.max() for p in seen) == 1
+    free = run(clamp=False)
+    assert free.min() < 0
+    assert free.max() > 1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_input_is_left_as_it_is_and_no_steps_return_it(optimizer: str) -> None:
+    picture = torch.rand(1, 3, 6, 8)
+    before = picture.clone()
+    move(picture, steps=3, optimizer=optimizer)
+    assert torch.equal(picture, before)
+    assert torch.equal(move(picture, steps=0, optimizer=optimizer), before)
+
+
+def test_each_step_is_told_with_a_picture_of_its_own() -> None:
+    told: list[tuple[int, float, Tensor]] = []
+    picture = torch.rand(1, 3, 6, 8)
+    result = climb(
+        picture,
+        towards_target,
+        steps=3,
+        settings=AscentSettings(jitter=0),
+        generator=generator(),
+        on_step=lambda step, value, p: told.append((step, value.item(), p)),
+    )
+    assert [step for step, _, _ in told] == [1, 2, 3]
+    before = [picture, *(p for _, _, p in told[:2])]
+    assert [value for _, value, _ in told] == pytest.approx([towards_target(p)[0].item() for p in before])
+    assert torch.equal(told[-1][2], result)
+    assert not torch.equal(told[0][2], told[1][2])
+
+
+def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
+    """The brightest pixel's gradient must arrive at the brightest pixel, however it was looked at."""
+    picture = torch.rand(1, 3, 6, 6) * 0.5
+    picture[..., 1, 4] = 0.9
+    views: list[Tensor] = []
+
+    def of_brightest(view: Tensor) -> tuple[Tensor, Tensor]:
+        views.append(view)
+        return view.max(), (view == view.max()).float()
+
+    settings = AscentSettings(
+        optimizer="classic", jitter=3, random_transforms="all", learning_rate=0.01, gradient_blur=0
+    )
+    moved = climb(picture, of_brightest, steps=12, settings=settings, generator=generator()) - picture
+    assert (moved[..., 1, 4] > 0).all()
+    moved[..., 1, 4] = 0
+    assert moved.abs().max() == 0
+    assert len({tuple(view.flatten().tolist()) for view in views}) > 6
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "classic", "lbfgs"])
+def test_the_pace_says_how_much_of_a_step_is_taken_where(optimizer: str) -> None:
+    picture, settings = torch.rand(1, 3, 6, 8) * 0.2 + 0.4, AscentSettings(optimizer=optimizer, jitter=0)
+    pace = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
+
+    def moved(**options: Tensor) -> Tensor:
+        return climb(picture, upwards, steps=1, settings=settings, generator=generator(), **options) - picture
+
+    assert moved().abs().min() > 0
+    torch.testing.assert_close(moved(pace=pace), pace * moved(), atol=1e-6, rtol=1e-4)
+
+
+def test_the_gradient_is_shaped() -> None:
+    flat = lambda picture: (picture.sum(), torch.ones_like(picture))  # noqa: E731
+    picture = torch.rand(1, 3, 8, 8)
+    assert torch.equal(move(picture, flat, fft_block=1), picture)
+    assert not torch.equal(move(picture, flat), picture)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_dream_that_is_no_number(optimizer: str) -> None:
+    nan = lambda picture: (picture.sum(), picture * math.nan)  # noqa: E731
+    message = (
+        r"^the dream left the range of numbers: its picture is no longer finite; lower --learning-rate, "
+        r"check the input for NaN, or use --precision float32$"
+    )
+    with pytest.raises(SettingsError, match=message):
+        move(torch.rand(1, 3, 4, 4), nan, steps=2, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "sgd"}, r"^expected --optimizer to be one of adam, lbfgs, classic, got 'sgd'$"),
+        (
+            {"random_transforms": "shear"},
+            r"^expected --random-transforms to be one of none, flip, rotate, all, got 'shear'$",
+        ),
+        ({"learning_rate": 0.0}, r"^expected --learning-rate above 0, got 0$"),
+        ({"learning_rate": math.nan}, r"^expected --learning-rate above 0, got nan$"),
+        ({"learning_rate": math.inf}, r"^expected --learning-rate above 0 and finite, got inf$"),
+        ({"laplacian_sigma": -1.0}, r"^expected --laplacian-sigma above 0, got -1$"),
+        ({"laplacian_sigma": math.inf}, r"^expected --laplacian-sigma above 0 and finite, got inf$"),
+        ({"laplacian_levels": -1}, r"^expected --laplacian-levels of at least 0, got -1$"),
+        ({"gradient_blur": math.nan}, r"^expected --gradient-blur of at least 0, got nan$"),
+        ({"gradient_blur": math.inf}, r"^expected --gradient-blur of at least 0 and finite, got inf$"),
+        ({"gradient_blur": -1.0}, r"^expected --gradient-blur of at least 0, got -1$"),
+        ({"fft_block": -1}, r"^expected --fft-block of at least 0, got -1$"),
+        ({"lbfgs_history": 0}, r"^expected --lbfgs-history of at least 1, got 0$"),
+        ({"jitter": -1}, r"^expected --jitter of at least 0, got -1$"),
+        ({"abs_percent": 101.0}, r"^expected --abs-percent from 0 to 100, got 101$"),
+        ({"mean_percent": -0.5}, r"^expected --mean-percent from 0 to 100, got -0.5$"),
+        ({"norm_percent": math.nan}, r"^expected --norm-percent from 0 to 100, got nan$"),
+        ({"seed": -1}, r"^expected --seed from 0 to 2\^64 - 1, got -1$"),
+        ({"seed": 2**64}, r"^expected --seed from 0 to 2\^64 - 1, got 18446744073709551616$"),
+    ],
+)
+def test_wrong_settings(options: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_ascent(AscentSettings(**options))
+
+
+def test_the_largest_seed_is_one_that_generators_take() -> None:
+    check_ascent(AscentSettings(seed=2**64 - 1))
+    torch.Generator().manual_seed(2**64 - 1)

@@ -1,0 +1,192 @@
+import math
+
+import pytest
+import torch
+
+from dream_core.dreaming.objectives import (
+    LayerTerm,
+    Objective,
+    layer,
+    parse_layers,
+    split_list,
+    total_variation,
+)
+from dream_core.errors import SettingsError
+
+# (1,3,1,2): the means of its channels are 1, -1 and 0.
+X = torch.tensor([[[[3.0, -1.0]], [[-4.0, 2.0]], [[0.0, 0.0]]]])
+SOFTPLUS = sum(math.log1p(math.exp(value)) for value in (3, -1, -4, 2, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("l2", math.sqrt(30)),
+        ("norm", math.sqrt(30)),
+        ("abs_l2", math.sqrt(30)),
+        ("mse", 30 / 6),
+        ("mean", 0.0),
+        ("abs_mean", 10 / 6),
+        ("bce", SOFTPLUS / 6),
+    ],
+)
+def test_each_loss_by_hand(loss: str, expected: float) -> None:
+    value = layer("a", loss=loss)({"a": X})
+    assert value.shape == ()
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_bce_is_binary_cross_entropy_against_zero() -> None:
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(X, torch.zeros_like(X))
+    torch.testing.assert_close(layer("a", loss="bce")({"a": X}), expected)
+
+
+def test_the_root_of_nothing_has_a_finite_slope() -> None:
+    x = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    layer("a")({"a": x}).backward()
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_bfloat16_is_summed_in_float32() -> None:
+    x = torch.ones(1, 1, 100, 100, dtype=torch.bfloat16)
+    value = layer("a", loss="mean")({"a": x})
+    assert value.dtype == torch.float32
+    assert value.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "expected"),
+    [
+        ("all", (), 0.0),
+        ("all", (0,), 1.0),
+        ("all", (0, 2), 0.5),
+        ("all", (2, 1, 0), 0.0),
+        ("all", (0, 0, 2), 0.5),
+        ("ignore", (), 0.0),
+        ("ignore", (0,), -0.5),
+        ("ignore", (1, 2), 1.0),
+        ("strong", (1,), 1.0),
+        ("strong", (2,), 0.5),
+        ("strong", (3,), 0.0),
+        ("avg", (1,), 0.0),
+        ("weak", (1,), -1.0),
+        ("weak", (2,), -0.5),
+    ],
+)
+def test_each_channel_mode_by_hand(mode: str, channels: tuple[int, ...], expected: float) -> None:
+    objective = layer("a", loss="mean", channels=channels, channel_mode=mode)
+    assert objective.looks == (mode != "all" and bool(channels))
+    resolved = objective.resolve({"a": X})
+    assert not resolved.looks
+    assert resolved({"a": X}).item() == pytest.approx(expected)
+
+
+def test_the_middle_of_four_channels_and_of_equals() -> None:
+    x = torch.tensor([5.0, 1.0, 3.0, 2.0]).reshape(1, 4, 1, 1)
+    middle = layer("a", channels=(2,), channel_mode="avg").resolve({"a": x})
+    assert middle.terms[0].channels == (2, 3)
+    equals = layer("a", channels=(2,), channel_mode="weak").resolve({"a": torch.ones(1, 4, 2, 2)})
+    assert equals.terms[0].channels == (0, 1)
+
+
+def test_chosen_channels_stay_when_the_picture_changes() -> None:
+    resolved = layer("a", loss="mean", channels=(1,), channel_mode="strong").resolve({"a": X})
+    assert resolved({"a": -X}).item() == -1
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "message"),
+    [
+        ("all", (3,), r"^layer 'a' has channels 0 to 2, got 3; --print-layers lists layers with their"),
+        ("all", (0, -1), r"^layer 'a' has channels 0 to 2, got -1;"),
+        ("ignore", (7,), r"^layer 'a' has channels 0 to 2, got 7;"),
+        ("ignore", (0, 1, 2), r"^ignoring all 3 channels of layer 'a' leaves none to excite$"),
+        ("strong", (4,), r"^expected a number from 1 to 3 in --channels for layer 'a', got 4$"),
+        ("avg", (0,), r"^expected one number of at least 1 as channels for channel mode 'avg', got 0$"),
+        ("weak", (1, 2), r"^expected one number .* for channel mode 'weak', got 1, 2$"),
+    ],
+)
+def test_wrong_channels(mode: str, channels: tuple[int, ...], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        layer("a", channels=channels, channel_mode=mode).resolve({"a": X})
+
+
+@pytest.mark.parametrize("mode", ["strong", "avg", "weak"])
+def test_a_choice_needs_its_number(mode: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected one number .* channel mode '{mode}', got none$"):
+        layer("a", channel_mode=mode)
+
+
+def test_a_channel_that_is_named_twice_counts_once() -> None:
+    assert layer("a", channels=(2, 0, 2)) == layer("a", channels=(2, 0))
+    assert layer("a", loss="mean", channels=(2, 0, 2))({"a": X}) == layer("a", loss="mean", channels=(2, 0))(
+        {"a": X}
+    )
+
+
+def test_a_wrong_channel_is_found_without_resolving() -> None:
+    with pytest.raises(SettingsError, match="layer 'a' has channels 0 to 2, got 9"):
+        layer("a", channels=(9,))({"a": X})
+
+
+def test_unknown_losses_and_modes() -> None:
+    message = r"^expected a loss of l2, norm, abs_l2, mse, mean, abs_mean, bce, got 'l3'$"
+    with pytest.raises(SettingsError, match=message):
+        layer("a", loss="l3")
+    message = r"^expected a channel mode of all, strong, avg, weak, ignore, got 'loud'$"
+    with pytest.raises(SettingsError, match=message):
+        layer("a", channel_mode="loud")
+
+
+def test_weights_scale_and_normalising_divides_by_all_channels() -> None:
+    assert layer("a", weight=-3, loss="mse")({"a": X}).item() == pytest.approx(-15)
+    term = LayerTerm("a", weight=6, loss="mean", channels=(0,), normalize=True)
+    assert Objective((term,))({"a": X}).item() == pytest.approx(6 * 1 / 3)
+
+
+def test_objectives_add_and_scale() -> None:
+    a, b = layer("a", loss="mean", channels=(0,)), layer("b", weight=2, loss="mse")
+    activations = {"a": X, "b": torch.full((1, 2, 2, 2), 3.0)}
+    both = 0.5 * a + b * 10 + Objective((), tv_weight=1, l2_weight=3) * 2
+    assert both(activations).item() == pytest.approx(0.5 * 1 + 10 * 2 * 9)
+    assert (both.tv_weight, both.l2_weight) == (2, 6)
+    assert (a + a)(activations).item() == 2
+    assert (a + b + a).layers == ("a", "b")
+
+
+def test_total_variation_by_hand() -> None:
+    picture = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
+    # Down: 0.5 + 0.5; right: 1 + 0; over four values per colour.
+    assert total_variation(picture).item() == pytest.approx(2 / 4)
+    assert total_variation(torch.rand(1, 3, 1, 1)).item() == 0
+
+
+def test_the_picture_counts_against_the_objective() -> None:
+    picture = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
+    objective = Objective((), tv_weight=2, l2_weight=4)
+    # Squared distances from 0.5: 0.25, 0.25, 0, 0.
+    assert objective.picture_value(picture).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
+    assert layer("a").picture_value(picture) is None
+
+
+def test_lists_are_split_at_commas() -> None:
+    assert split_list(("a, b", "c", ",", "")) == ["a", "b", "c"]
+
+
+def test_layers_with_weights() -> None:
+    assert parse_layers(("a:0.5,b", "c:-2e1")) == {"a": 0.5, "b": 1.0, "c": -20.0}
+    assert parse_layers(()) == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("a:much", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:much'$"),
+        ("a:", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:'$"),
+        ("a:nan", r"^expected a finite weight for layer 'a', got 'nan'$"),
+        ("a:-inf", r"^expected a finite weight for layer 'a', got '-inf'$"),
+    ],
+)
+def test_wrong_weights(entry: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        parse_layers((entry,))

@@ -1,0 +1,365 @@
+import itertools
+import math
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dream_core.dreaming.objectives import Objective, layer
+from dream_core.dreaming.tiling import (
+    GRID,
+    check_tiles,
+    fades,
+    layers_gradient,
+    objective_gradient,
+    spans,
+    tiled_gradient,
+    tiles,
+    whole_gradient,
+)
+from dream_core.errors import SettingsError
+from dream_core.image import resize
+from dream_core.models.dream_model import DreamModel, load_model
+from dream_core.models.preprocessing import Preprocessing
+from dream_core.models.registry import ModelSpec
+from dream_core.models.weights import WeightSource
+from dream_core.settings import LossMode, ModelSettings, TileSettings
+
+LOSSES: tuple[LossMode, ...] = ("l2", "mse", "mean", "bce", "abs_mean")
+
+
+class PixelWise(nn.Module):
+    """A network in which no pixel sees another, so that tiles lose nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 5, 1)
+        self.act = nn.Softplus()
+        self.second = nn.Conv2d(5, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.act(self.first(x)))
+
+
+class Near(nn.Module):
+    """Two strides of 2, and every position sees 15 pixels each way at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.act = nn.Softplus()
+        self.pool = nn.MaxPool2d(2)
+        self.second = nn.Conv2d(6, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.pool(self.act(self.first(x))))
+
+
+def model(network: nn.Module, *, seed: int = 0) -> DreamModel:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    spec = ModelSpec(
+        name="squeezenet1_1",
+        build=type(network),
+        preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5)),
+        layer="second",
+        source=WeightSource("tiny.pth"),
+        size=64,
+    )
+    return DreamModel(network, spec)
+
+
+def frame(clip: Path) -> Tensor:
+    with av.open(str(clip)) as container:
+        pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # HWC -> BCHW
+
+
+def still(tile: int, overlap: float = 0.25) -> TileSettings:
+    return TileSettings(tile_size=tile, tile_overlap=overlap, tile_roll=False)
+
+
+SIDES = {
+    "side": st.integers(1, 400),
+    "tile": st.integers(1, 200),
+    "overlap": st.floats(0, 0.5),
+}
+
+
+def test_tiles_by_hand() -> None:
+    def bounds(*arguments) -> list[tuple[int, int]]:
+        return [(span.start, span.stop) for span in spans(*arguments)]
+
+    assert bounds(100, 100, 0.25) == [(0, 100)]
+    assert bounds(320, 128, 0.25) == [(0, 128), (96, 224), (192, 320)]
+    assert bounds(321, 128, 0.25) == [(0, 128), (96, 224), (160, 288), (224, 321)]
+    assert bounds(10, 4, 0.5) == [(0, 4), (2, 6), (4, 8), (6, 10)]
+    assert bounds(3, 1, 0.5) == [(0, 1), (1, 2), (2, 3)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(**SIDES)
+def test_tiles_cover_a_side(side: int, tile: int, overlap: float) -> None:
+    found = spans(side, tile, overlap)
+    assert found[0].start == 0
+    assert found[-1].stop == side
+    assert all(len(span) <= tile for span in found)
+    assert all(len(span) == min(tile, side) for span in found[:-1])
+    assert len(found[-1]) > min(tile, side) - GRID
+    for before, after in itertools.pairwise(found):
+        assert before.start < after.start
+        assert before.stop - after.start >= int(tile * overlap)
+    if tile * (1 - overlap) >= GRID:
+        assert all(span.start % GRID == 0 for span in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(**SIDES)
+def test_weights_add_up_to_one_everywhere(side: int, tile: int, overlap: float) -> None:
+    found = spans(side, tile, overlap)
+    total = torch.zeros(side)
+    for span, weight in zip(found, fades(found), strict=True):
+        assert (weight > 0).all()
+        total[span.start : span.stop] += weight
+    torch.testing.assert_close(total, torch.ones(side))
+
+
+def test_weights_add_up_in_two_dimensions() -> None:
+    total = torch.zeros(1, 1, 97, 131)
+    for tile in tiles((97, 131), TileSettings(tile_size=48)):
+        tile.cut(total).add_(tile.weight(total))
+    torch.testing.assert_close(total, torch.ones(1, 1, 97, 131))
+
+
+def test_weights_fall_towards_the_edge_of_a_tile() -> None:
+    middle = fades(spans(320, 128, 0.25))[1]
+    assert middle[:32].diff().min() > 0
+    torch.testing.assert_close(middle[32:96], torch.ones(64))
+    torch.testing.assert_close(middle, middle.flip(0))
+
+
+def several(loss: LossMode = "l2") -> Objective:
+    return layer("second", loss=loss) + 0.3 * layer("first", loss="mse", channels=(1, 4)) + -2 * layer("act")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("size", [(50, 70), (97, 131)])
+def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, size: tuple[int, int]) -> None:
+    """Without overlap, each position is counted once but where the last tile is moved onto the grid."""
+    network, picture = model(PixelWise()), torch.rand(1, 3, *size)
+    objective = several(loss)
+    value, gradient = whole_gradient(network, objective, picture)
+    of_tiles, tiled = tiled_gradient([network], objective, picture, still(64, 0.0))
+    relative = (tiled - gradient).norm() / gradient.norm()
+    assert relative < (0.02 if any(side % 32 for side in size) else 1e-5)
+    assert of_tiles.item() == pytest.approx(value.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_a_tile_is_exact_where_it_sees_enough(loss: LossMode, overlap: float) -> None:
+    """A repeating picture has the same sums in every tile; then only what a tile cannot see is missing."""
+    network = model(Near())
+    picture = torch.rand(1, 3, 32, 32).repeat(1, 1, 4, 5)
+    objective = layer("second", loss=loss)
+    _, gradient = whole_gradient(network, objective, picture)
+    _, tiled = tiled_gradient([network], objective, picture, still(64, overlap))
+    # The middle of the first tile is far from its edges and covered by nobody else.
+    inside = (..., slice(20, 28), slice(20, 28))
+    ratio = (tiled[inside] * gradient[inside]).sum() / gradient[inside].square().sum()
+    assert ratio.item() == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(tiled[inside], ratio * gradient[inside], rtol=1e-3, atol=1e-6)
+    assert (tiled - gradient).norm() / gradient.norm() < 0.25
+
+
+def test_tiles_begin_where_the_network_samples() -> None:
+    """Tiles off the grid of strides had a gradient with half of the whole one's direction."""
+    network, picture = model(Near()), torch.rand(1, 3, 101, 121)
+    objective = layer("second")
+    _, gradient = whole_gradient(network, objective, picture)
+    _, tiled = tiled_gradient([network], objective, picture, still(48))
+    assert torch.cosine_similarity(tiled.flatten(), gradient.flatten(), dim=0) > 0.97
+
+
+def test_a_real_picture_and_network(test_data: Path) -> None:
+    settings = ModelSettings(model_file=test_data / "weights" / "bvlc_googlenet.safetensors")
+    network = load_model(settings, device=torch.device("cpu"), dtype=torch.float32)
+    picture = resize(frame(test_data / "clips" / "mallard.mp4"), (250, 331)).clamp(0, 1)
+    for name, least in (("inception_4d_3x3_reduce", 0.9), ("inception_3b_output", 0.97)):
+        value, gradient = whole_gradient(network, layer(name), picture)
+        of_tiles, tiled = tiled_gradient([network], layer(name), picture, still(128))
+        assert torch.cosine_similarity(tiled.flatten(), gradient.flatten(), dim=0) > least
+        assert of_tiles.item() == pytest.approx(value.item(), rel=0.2)
+
+
+def test_one_tile_is_the_whole() -> None:
+    network, picture = model(Near()), torch.rand(1, 3, 40, 30)
+    whole = whole_gradient(network, several_near(), picture)
+    for tiled in (
+        tiled_gradient([network], several_near(), picture, still(40)),
+        gradient_of(network, picture, TileSettings(tile_size=40)),
+        gradient_of(network, picture, TileSettings()),
+    ):
+        torch.testing.assert_close(tiled, whole)
+
+
+def several_near() -> Objective:
+    return layer("second") + 0.5 * layer("first", loss="mse")
+
+
+def gradient_of(network: DreamModel, picture: Tensor, tile: TileSettings, *, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    return layers_gradient([network], several_near(), picture, settings=tile, generator=generator)
+
+
+@pytest.mark.parametrize("roll", [False, True])
+def test_two_devices_are_one(roll: bool) -> None:
+    one, other, picture = model(Near()), model(Near()), torch.rand(1, 3, 80, 100)
+    settings = TileSettings(tile_size=40, tile_roll=roll)
+    calls: list[DreamModel] = []
+    for network in (one, other):
+        network.activations = lambda x, names, network=network: (  # type: ignore[method-assign]
+            calls.append(network) or DreamModel.activations(network, x, names)
+        )
+    found = [
+        objective_gradient(
+            models,
+            several_near() + Objective((), tv_weight=1.0),
+            picture,
+            settings=settings,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for models in ([one], [one, other])
+    ]
+    torch.testing.assert_close(found[0], found[1])
+    assert calls.count(other) > 4
+
+
+def test_the_roll_is_undone() -> None:
+    """Where pixels do not see each other, rolled tiles give the same gradient at the same place."""
+    network, picture = model(PixelWise()), torch.rand(1, 3, 96, 64)
+    objective = layer("second", loss="mean")
+    _, gradient = whole_gradient(network, objective, picture)
+    for seed in range(3):
+        _, rolled = layers_gradient(
+            [network],
+            objective,
+            picture,
+            settings=TileSettings(tile_size=32, tile_overlap=0),
+            generator=torch.Generator().manual_seed(seed),
+        )
+        torch.testing.assert_close(rolled, gradient)
+
+
+def test_the_roll_moves_the_grid_of_tiles() -> None:
+    network, picture = model(Near()), torch.rand(1, 3, 80, 100)
+    first, again, other = (
+        gradient_of(network, picture, TileSettings(tile_size=40), seed=seed)[1] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+def border_excess(gradient: Tensor, at: list[int]) -> float:
+    """How much stronger the gradient changes across these columns than across all, as a ratio."""
+    change = gradient.diff(dim=-1).abs().mean(dim=(0, 1, 2))
+    return (change[at].mean() / change.mean()).item()
+
+
+def test_no_seam_builds_up_over_many_steps() -> None:
+    """Hard tiles that stay where they are leave a mark at each border; rolled ones leave none."""
+    network, objective = model(Near()), layer("second", loss="mean")
+    picture = torch.rand(1, 3, 64, 128)
+    at = [31, 63, 95]  # between tiles of 32 pixels
+    generator = torch.Generator().manual_seed(0)
+
+    def mean_gradient(tile: TileSettings, steps: int) -> Tensor:
+        gradients = [
+            layers_gradient([network], objective, picture, settings=tile, generator=generator)[1]
+            for _ in range(steps)
+        ]
+        return torch.stack(gradients).mean(0)
+
+    hard = border_excess(mean_gradient(still(32, 0.0), 1), at)
+    soft = border_excess(mean_gradient(TileSettings(tile_size=32), 60), at)
+    assert abs(hard - 1) > 0.2
+    assert soft == pytest.approx(1, abs=0.1)
+
+
+def test_the_pictures_own_terms_are_of_the_whole_picture() -> None:
+    network, picture = model(PixelWise()), torch.rand(1, 3, 96, 64)
+    objective = layer("second", loss="mean") + Objective((), tv_weight=0.5, l2_weight=2.0)
+    found = [
+        objective_gradient(
+            [network], objective, picture, settings=settings, generator=torch.Generator().manual_seed(0)
+        )
+        for settings in (TileSettings(), TileSettings(tile_size=32, tile_overlap=0))
+    ]
+    torch.testing.assert_close(found[0], found[1])
+    leaf = picture.clone().requires_grad_()
+    value = objective(network.activations(leaf, objective.layers)) + objective.picture_value(leaf)
+    value.backward()
+    torch.testing.assert_close(found[0], (value.detach(), leaf.grad))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (97, 131), (3, 2)])
+@pytest.mark.parametrize("tile", [0, 1, 16, 40])
+def test_any_size_has_a_finite_gradient(size: tuple[int, int], tile: int) -> None:
+    if tile == 1 and size == (97, 131):
+        tile = 7
+    picture = torch.rand(1, 3, *size)
+    value, gradient = gradient_of(model(Near()), picture, TileSettings(tile_size=tile))
+    assert gradient.shape == picture.shape
+    assert torch.isfinite(gradient).all()
+    assert torch.isfinite(value)
+    assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+def test_gradients_need_no_gradient_mode_of_the_caller(tile: int) -> None:
+    network, picture = model(Near()), torch.rand(1, 3, 48, 48)
+    expected = gradient_of(network, picture, TileSettings(tile_size=tile))
+    with torch.no_grad():
+        torch.testing.assert_close(gradient_of(network, picture, TileSettings(tile_size=tile)), expected)
+    assert not expected[0].requires_grad
+    assert not expected[1].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_size": -1}, r"^expected --tile-size of at least 64, or 0 for none, got -1$"),
+        ({"tile_size": 1}, r"^expected --tile-size of at least 64, or 0 for none, got 1$"),
+        ({"tile_size": 64, "tile_overlap": 0.6}, r"^expected --tile-overlap from 0 to 0.5, got 0.6$"),
+        ({"tile_size": 64, "tile_overlap": -0.1}, r"^expected --tile-overlap from 0 to 0.5, got -0.1$"),
+        ({"tile_overlap": math.nan}, r"^expected --tile-overlap from 0 to 0.5, got nan$"),
+    ],
+)
+def test_wrong_tiles(options: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_tiles(TileSettings(**options))
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+def test_a_layer_without_a_gradient(tile: int) -> None:
+    model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
+    with pytest.raises(SettingsError, match=r"expected a layer that has a gradient, got grain\.coarse"):
+        objective_gradient(
+            [model],
+            layer("grain.coarse"),
+            torch.rand(1, 3, 96, 96),
+            settings=TileSettings(tile_size=tile),
+            generator=torch.Generator(),
+        )
+
+
+def test_several_devices_without_tiles() -> None:
+    check_tiles(TileSettings(tile_size=64), devices=2)
+    with pytest.raises(SettingsError, match=r"^expected a --tile-size, got 0: several devices share out"):
+        check_tiles(TileSettings(), devices=2)

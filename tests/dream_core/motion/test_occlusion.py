@@ -1,0 +1,321 @@
+"""Which pixels can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dream_core.errors import PictureError, SettingsError
+from dream_core.motion.occlusion import (
+    check_occlusion,
+    flows_agree,
+    off_motion_boundaries,
+    reliable_mask,
+    same_brightness,
+    soften_inwards,
+)
+from dream_core.settings import OcclusionSettings
+from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
+
+CHECKS = [field.name for field in fields(OcclusionSettings) if field.name.startswith("check_")]
+NOTHING = replace(OcclusionSettings(mask_softness=0), **dict.fromkeys(CHECKS, False))
+
+
+def constant_flow(x: float, y: float, height: int, width: int) -> Tensor:
+    return torch.tensor([x, y], dtype=torch.float32).view(1, 2, 1, 1).repeat(1, 1, height, width)
+
+
+def grey(value: float, height: int = 9, width: int = 9) -> Tensor:
+    return torch.full((1, 3, height, width), value)
+
+
+def mask_of(clip: SyntheticClip, options: OcclusionSettings) -> Tensor:
+    return reliable_mask(
+        clip.backward, clip.forward, frame=clip.frames[1:], previous=clip.frames[:-1], settings=options
+    )
+
+
+@pytest.fixture(scope="module")
+def clip() -> SyntheticClip:
+    return synthetic_clip(frames=6, height=97, width=131, scene=Scene(shapes=4, speed=5.0))
+
+
+def test_there_are_four_checks() -> None:
+    assert CHECKS == ["check_consistency", "check_boundaries", "check_brightness", "check_leaving"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (97, 131), (480, 854)])
+def test_a_still_picture_is_trusted_everywhere(size: tuple[int, int]) -> None:
+    frame = torch.rand(2, 3, *size)
+    still = torch.zeros(2, 2, *size)
+    mask = reliable_mask(still, still, frame=frame, previous=frame, settings=OcclusionSettings())
+    assert torch.equal(mask, torch.ones(2, 1, *size))
+
+
+def test_flows_that_undo_each_other_agree() -> None:
+    assert torch.equal(
+        flows_agree(constant_flow(2, -1, 6, 7), constant_flow(-2, 1, 6, 7)), torch.ones(1, 1, 6, 7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("forward", "trusted"),
+    [
+        # |w + w'|^2 against 0.01 (|w|^2 + |w'|^2) + 0.5, with w = (10, 0)
+        (-8.7, 1.0),  # 1.69 < 0.01 * 175.69 + 0.5 = 2.2569
+        (-8.4, 0.0),  # 2.56 > 0.01 * 170.56 + 0.5 = 2.2056
+        (-11.6, 1.0),  # 2.56 < 0.01 * 234.56 + 0.5 = 2.8456
+        (10.0, 0.0),  # 400 > 2.5
+    ],
+)
+def test_consistency_by_hand(forward: float, trusted: float) -> None:
+    mask = flows_agree(constant_flow(10, 0, 1, 1), constant_flow(forward, 0, 1, 1))
+    assert mask.item() == trusted
+
+
+def test_consistency_boundary_case_is_distrusted() -> None:
+    # Still backward flow and w' = (0, v): v^2 >= 0.01 v^2 + 0.5 from v = sqrt(0.5 / 0.99) = 0.7107 on.
+    still = torch.zeros(1, 2, 1, 1)
+    assert flows_agree(still, constant_flow(0, 0.710, 1, 1)).item() == 1
+    assert flows_agree(still, constant_flow(0, 0.711, 1, 1)).item() == 0
+
+
+def test_forward_flow_is_read_at_the_source() -> None:
+    # Pixels 0 and 1 of the current frame came from 3 px to the right, where the forward flow leads back.
+    backward = torch.zeros(1, 2, 1, 6)
+    backward[0, 0, 0, :2] = 3
+    forward = torch.zeros(1, 2, 1, 6)
+    forward[0, 0, 0, 3:5] = -3
+    assert flows_agree(backward, forward).flatten().tolist() == [1, 1, 1, 0, 0, 1]
+
+
+def test_motion_boundary_by_hand() -> None:
+    # u = 0 0 0 8 8 8: central differences 0 0 4 4 0 0, so |grad|^2 = 16 > 0.01 * 64 + 0.002.
+    flow = torch.zeros(1, 2, 3, 6)
+    flow[:, 0, :, 3:] = 8
+    expected = torch.tensor([1.0, 1, 0, 0, 1, 1]).expand(3, 6)
+    assert torch.equal(off_motion_boundaries(flow)[0, 0], expected)
+    # The same along y, in the other component.
+    turned = flow.flip(1).transpose(2, 3)
+    assert torch.equal(off_motion_boundaries(turned)[0, 0], expected.T)
+
+
+@pytest.mark.parametrize(("slope", "trusted"), [(0.04, 1.0), (0.05, 0.0)])
+def test_motion_boundary_threshold(slope: float, trusted: float) -> None:
+    # A linear flow that is zero in the middle: |grad|^2 = slope^2 against 0.002 = 0.0447^2.
+    flow = torch.zeros(1, 2, 3, 3)
+    flow[:, 1] = slope * torch.tensor([-1.0, 0.0, 1.0])
+    assert off_motion_boundaries(flow)[0, 0, 1, 1].item() == trusted
+
+
+@pytest.mark.parametrize(("difference", "trusted"), [(29, 1.0), (31, 0.0), (-31, 0.0)])
+def test_brightness_threshold(difference: int, trusted: float) -> None:
+    mask = same_brightness(grey(0.5), grey(0.5 + difference / 255))
+    assert torch.equal(mask, torch.full((1, 1, 9, 9), trusted))
+
+
+def test_brightness_is_grey() -> None:
+    # A change of blue by 100 levels is one of 11.4 in grey; of green, 58.7.
+    for channel, trusted in ((2, 1.0), (1, 0.0)):
+        warped = grey(0.2)
+        warped[:, channel] += 100 / 255
+        assert same_brightness(grey(0.2), warped).unique().item() == trusted
+
+
+def test_opening_drops_trusted_specks_and_keeps_distrusted_ones() -> None:
+    warped = grey(0.9)
+    warped[..., 4, 4] = 0.1
+    assert same_brightness(grey(0.1), warped).sum() == 0
+    warped = grey(0.1)
+    warped[..., 4, 4] = 0.9
+    mask = same_brightness(grey(0.1), warped)
+    assert mask.sum() == 80
+    assert mask[0, 0, 4, 4] == 0
+
+
+def test_opening_grows_with_the_picture() -> None:
+    # At 1800x1800 the square is int(0.003 * 1800) = 5 pixels: a trusted patch of 4 is dropped, 5 is not.
+    warped = grey(0.9, 1800, 1800)
+    warped[..., 10:14, 10:14] = 0.1
+    warped[..., 100:105, 100:105] = 0.1
+    mask = same_brightness(grey(0.1, 1800, 1800), warped)
+    assert mask[..., :50, :50].sum() == 0
+    assert mask.sum() == 25
+
+
+def test_softening_by_hand() -> None:
+    mask = torch.ones(1, 1, 1, 9)
+    mask[..., 0] = 0
+    # Eroded by 2: 0 0 0 1 1 ...; averaged over 5.
+    expected = torch.tensor([0, 1 / 4, 2 / 5, 3 / 5, 4 / 5, 1, 1, 1, 1])
+    torch.testing.assert_close(soften_inwards(mask, radius=2).flatten(), expected)
+
+
+def test_softening_ramps_from_zero_around_a_hole() -> None:
+    mask = torch.ones(1, 1, 41, 41)
+    mask[..., 20, 20] = 0
+    soft = soften_inwards(mask, radius=4)[0, 0, 20, 20:]
+    assert soft[0] == 0
+    assert (soft.diff() >= 0).all()
+    assert soft.diff().max() < 0.3
+    assert soft[9:].min() == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 25),
+    width=st.integers(1, 25),
+    radius=st.integers(0, 9),
+    trust=st.floats(0, 1),
+    binary=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_softening_never_adds_trust(
+    height: int, width: int, radius: int, trust: float, binary: bool, seed: int
+) -> None:
+    mask = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    if binary:
+        mask = (mask < trust).float()
+    soft = soften_inwards(mask, radius=radius)
+    assert (soft <= mask).all()
+    assert (soft >= 0).all()
+    assert (soft[mask == 0] == 0).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 25), width=st.integers(1, 25), radius=st.integers(0, 30))
+def test_softening_leaves_full_trust_alone(height: int, width: int, radius: int) -> None:
+    mask = torch.ones(1, 1, height, width)
+    torch.testing.assert_close(soften_inwards(mask, radius=radius), mask)
+
+
+def test_finds_the_occlusion_of_a_synthetic_clip(clip: SyntheticClip) -> None:
+    mask = mask_of(clip, OcclusionSettings(mask_softness=0))
+    hidden, distrusted = clip.visible == 0, mask == 0
+    assert hidden.sum() > 500
+    recall = (hidden & distrusted).sum() / hidden.sum()
+    assert recall > 0.98
+    # Motion boundaries cost a line of visible pixels on either side of every edge, and no more.
+    precision = (hidden & distrusted).sum() / distrusted.sum()
+    assert precision > 0.35
+    assert mask.mean() > 0.85
+
+
+def test_without_boundaries_it_is_precise_too(clip: SyntheticClip) -> None:
+    mask = mask_of(clip, OcclusionSettings(mask_softness=0, check_boundaries=False))
+    hidden, distrusted = clip.visible == 0, mask == 0
+    assert (hidden & distrusted).sum() / hidden.sum() > 0.9
+    assert (hidden & distrusted).sum() / distrusted.sum() > 0.75
+
+
+def test_leaving_and_consistency_of_exact_flow_never_blame_the_still_background() -> None:
+    made = synthetic_clip(frames=3, height=40, width=50, scene=Scene(shapes=0, background=(0, 0)))
+    assert mask_of(made, OcclusionSettings()).min() == 1
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_each_switch_makes_its_own_difference(clip: SyntheticClip, check: str) -> None:
+    alone = mask_of(clip, replace(NOTHING, **{check: True}))
+    assert 0 < (alone == 0).sum() < alone.numel() / 2
+    together = mask_of(clip, OcclusionSettings(mask_softness=0))
+    assert (together <= alone).all()
+    assert (together < alone).any()
+    others = mask_of(clip, replace(OcclusionSettings(mask_softness=0), **{check: False}))
+    assert torch.equal(torch.minimum(others, alone), together)
+
+
+def test_all_switches_off_trusts_everything(clip: SyntheticClip) -> None:
+    assert mask_of(clip, NOTHING).min() == 1
+
+
+def test_leaving_alone_is_the_strip_that_came_in() -> None:
+    made = synthetic_clip(frames=2, height=20, width=30, scene=Scene(shapes=0, background=(3, -2)))
+    assert torch.equal(mask_of(made, replace(NOTHING, check_leaving=True)), made.visible)
+
+
+def test_threshold_and_softness_are_used(clip: SyntheticClip) -> None:
+    brightness = replace(NOTHING, check_brightness=True)
+    strict = mask_of(clip, replace(brightness, brightness_threshold=5))
+    assert strict.sum() < mask_of(clip, brightness).sum()
+    soft = mask_of(clip, OcclusionSettings(mask_softness=0.02))
+    hard = mask_of(clip, OcclusionSettings(mask_softness=0))
+    assert ((soft > 0) & (soft < 1)).any()
+    assert (soft <= hard).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (97, 131)])
+def test_any_size(size: tuple[int, int]) -> None:
+    picture = torch.rand(2, 3, *size)
+    flow = torch.zeros(2, 2, *size)
+    mask = reliable_mask(flow, flow, frame=picture, previous=picture, settings=OcclusionSettings())
+    assert torch.equal(mask, torch.ones(2, 1, *size))
+
+
+def test_broken_flow_is_distrusted() -> None:
+    flow = torch.full((1, 2, 4, 4), torch.nan)
+    picture = torch.rand(1, 3, 4, 4)
+    for check in ("check_consistency", "check_boundaries", "check_leaving"):
+        options = replace(NOTHING, **{check: True})
+        assert reliable_mask(flow, flow, frame=picture, previous=picture, settings=options).max() == 0
+
+
+def test_forward_flow_is_needed_for_consistency_only() -> None:
+    picture, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
+    options = OcclusionSettings()
+    with pytest.raises(
+        PictureError, match=r"expected a forward flow .* got None: .* turn check_consistency off"
+    ):
+        reliable_mask(flow, None, frame=picture, previous=picture, settings=options)
+    without = replace(options, check_consistency=False)
+    assert reliable_mask(flow, None, frame=picture, previous=picture, settings=without).min() == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"frame": torch.rand(1, 1, 4, 4)}, r"frame as floating point \(B, 3, H, W\), got \(1, 1, 4, 4\)"),
+        ({"previous": torch.rand(1, 3, 4, 5)}, r"shape \(1, 3, 4, 4\), got \(1, 3, 4, 5\)"),
+        ({"backward": torch.rand(1, 2, 4, 5)}, r"backward flow of shape \(1, 2, 4, 4\).* got \(1, 2, 4, 5\)"),
+        ({"forward": torch.rand(1, 2, 5, 4)}, r"forward flow of shape \(1, 2, 4, 4\).* got \(1, 2, 5, 4\)"),
+    ],
+)
+def test_wrong_shapes(changed: dict[str, Tensor], message: str) -> None:
+    picture, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
+    given_ = {"backward": flow, "forward": flow, "frame": picture, "previous": picture} | changed
+    with pytest.raises(PictureError, match=message):
+        reliable_mask(
+            given_["backward"],
+            given_["forward"],
+            frame=given_["frame"],
+            previous=given_["previous"],
+            settings=OcclusionSettings(),
+        )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_constants_are_finite(value: float) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected --mask-softness from 0 to 1, got {value}$"):
+        check_occlusion(OcclusionSettings(mask_softness=value))
+    with pytest.raises(
+        SettingsError, match=rf"^expected --brightness-threshold of at least 0.*, got {value}$"
+    ):
+        check_occlusion(OcclusionSettings(brightness_threshold=value))
+
+
+def test_settings_out_of_range() -> None:
+    with pytest.raises(SettingsError, match=r"^expected --brightness-threshold of at least 0, got -1$"):
+        same_brightness(grey(0.0), grey(0.0), threshold=-1)
+    with pytest.raises(SettingsError, match="radius of at least 0 pixels, got -1"):
+        soften_inwards(torch.ones(1, 1, 2, 2), radius=-1)
+    with pytest.raises(PictureError, match=r"mask as floating point \(B, 1, H, W\), got \(1, 3, 2, 2\)"):
+        soften_inwards(torch.ones(1, 3, 2, 2), radius=1)
+    flow = torch.zeros(1, 2, 9, 9)
+    with pytest.raises(SettingsError, match=r"^expected --mask-softness from 0 to 1, got -0\.1$"):
+        reliable_mask(
+            flow, flow, frame=grey(0.0), previous=grey(0.0), settings=OcclusionSettings(mask_softness=-0.1)
+        )

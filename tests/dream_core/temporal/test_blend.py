@@ -1,0 +1,125 @@
+"""Mixing the carried dream with the new frame."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dream_core.errors import PictureError, SettingsError
+from dream_core.temporal.blend import add_difference, blend_frames
+
+FRAME = torch.full((1, 3, 2, 2), 0.2)
+WARPED = torch.full((1, 3, 2, 2), 0.8)
+ONES = torch.ones(1, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("trust", "blend", "expected"),
+    [
+        (1.0, 0.0, 0.8),  # all dream
+        (1.0, 1.0, 0.2),  # all frame
+        (0.0, 0.0, 0.2),  # nothing to be trusted: the frame
+        (1.0, 0.5, 0.5),
+        (0.5, 0.5, 0.35),  # guided = 0.5, then halfway to the frame
+        (0.25, 0.2, 0.32),  # guided = 0.35, then 0.2 * 0.2 + 0.8 * 0.35
+    ],
+)
+def test_known_values(trust: float, blend: float, expected: float) -> None:
+    start = blend_frames(FRAME, WARPED, trust * ONES, blend=blend)
+    torch.testing.assert_close(start, torch.full_like(FRAME, expected))
+
+
+def test_each_pixel_follows_its_own_mask() -> None:
+    mask = torch.tensor([[0.0, 1.0], [0.5, 0.0]]).view(1, 1, 2, 2)
+    start = blend_frames(FRAME, WARPED, mask, blend=0)
+    torch.testing.assert_close(start[0, 2], torch.tensor([[0.2, 0.8], [0.5, 0.2]]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(blend=st.floats(0, 1), seed=st.integers(0, 99))
+def test_stays_between_frame_and_dream(blend: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    frame, warped = torch.rand(2, 1, 3, 4, 5, generator=generator)
+    mask = torch.rand(1, 1, 4, 5, generator=generator)
+    start = blend_frames(frame, warped, mask, blend=blend)
+    assert (start >= torch.minimum(frame, warped) - 1e-6).all()
+    assert (start <= torch.maximum(frame, warped) + 1e-6).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(blend=st.floats(0, 1))
+def test_nothing_is_rounded_where_there_is_nothing_to_mix(blend: float) -> None:
+    frame, warped = torch.rand(2, 2, 3, 7, 9)
+    mask = torch.rand(2, 1, 7, 9)
+    assert torch.equal(blend_frames(frame, frame, mask, blend=blend), frame)
+    assert torch.equal(blend_frames(frame, warped, mask, blend=1), frame)
+    assert torch.equal(blend_frames(frame, warped, torch.zeros_like(mask), blend=blend), frame)
+    assert torch.equal(blend_frames(frame, warped, torch.ones_like(mask), blend=0), warped)
+
+
+@pytest.mark.parametrize("blend", [-0.1, 1.5, float("nan")])
+def test_blend_out_of_range(blend: float) -> None:
+    with pytest.raises(
+        SettingsError, match=rf"blend between 0 \(the dream\) and 1 \(the frame\), got {blend}"
+    ):
+        blend_frames(FRAME, WARPED, ONES, blend=blend)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
+def test_mask_out_of_range(value: float) -> None:
+    with pytest.raises(PictureError, match="mask values between 0 and 1"):
+        blend_frames(FRAME, WARPED, value * ONES, blend=0.5)
+
+
+def test_wrong_shapes() -> None:
+    with pytest.raises(PictureError, match=r"frame as \(B, 3, H, W\), got \(3, 2, 2\) float32"):
+        blend_frames(FRAME[0], WARPED, ONES, blend=0.5)
+    with pytest.raises(PictureError, match=r"warped of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+        blend_frames(FRAME, WARPED[..., :1], ONES, blend=0.5)
+    with pytest.raises(PictureError, match=r"mask of shape \(1, 1, 2, 2\), got \(1, 3, 2, 2\)"):
+        blend_frames(FRAME, WARPED, FRAME, blend=0.5)
+
+
+# The difference
+
+
+@pytest.mark.parametrize(
+    ("trust", "blend", "expected"),
+    [
+        (1.0, 0.0, 0.5),  # all that was dreamed
+        (1.0, 1.0, 0.2),  # the frame alone
+        (0.0, 0.0, 0.2),  # nothing to be trusted: the frame
+        (1.0, 0.5, 0.35),
+        (0.5, 0.5, 0.275),
+    ],
+)
+def test_known_sums(trust: float, blend: float, expected: float) -> None:
+    start = add_difference(FRAME, WARPED, trust * ONES, WARPED - 0.3, blend=blend)
+    torch.testing.assert_close(start, torch.full_like(FRAME, expected))
+
+
+def test_sums_end_in_range() -> None:
+    dark, bright = torch.zeros_like(FRAME), torch.ones_like(FRAME)
+    assert torch.equal(add_difference(WARPED, bright, ONES, dark, blend=0), bright)
+    assert torch.equal(add_difference(FRAME, dark, ONES, bright, blend=0), dark)
+
+
+@settings(max_examples=30, deadline=None)
+@given(blend=st.floats(0, 1))
+def test_nothing_is_rounded_where_nothing_was_dreamed(blend: float) -> None:
+    frame, warped, before = torch.rand(3, 2, 3, 7, 9)
+    mask = torch.rand(2, 1, 7, 9)
+    assert torch.equal(add_difference(frame, warped, mask, warped, blend=blend), frame)
+    assert torch.equal(add_difference(frame, warped, mask, before, blend=1), frame)
+    assert torch.equal(add_difference(frame, warped, torch.zeros_like(mask), before, blend=blend), frame)
+
+
+def test_the_difference_is_checked_alike() -> None:
+    with pytest.raises(SettingsError, match="blend between 0"):
+        add_difference(FRAME, WARPED, ONES, WARPED, blend=2)
+    with pytest.raises(PictureError, match="mask values between 0 and 1"):
+        add_difference(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
+    with pytest.raises(PictureError, match=r"warped_frame of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+        add_difference(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)

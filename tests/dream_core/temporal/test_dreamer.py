@@ -1,0 +1,785 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from kornia.color import rgb_to_ycbcr
+from torch import Tensor
+
+from dream_core.dreaming.dream import DreamStep, dream
+from dream_core.dreaming.objectives import layer
+from dream_core.errors import PictureError, SettingsError
+from dream_core.image import zoom
+from dream_core.models.dream_model import DreamModel
+from dream_core.motion.flow import FlowEstimator
+from dream_core.motion.warp import warp
+from dream_core.settings import (
+    AscentSettings,
+    DreamSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    PictureSettings,
+    TemporalSettings,
+)
+from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
+from dream_core.temporal import dreamer as temporal_module
+from dream_core.temporal.blend import add_difference, blend_frames
+from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
+
+CPU = torch.device("cpu")
+STILL = DreamSettings(octave=OctaveSettings(octave_steps=0))
+"""The dream of a picture is the picture."""
+QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettings(jitter=2))
+TRUST_ALL = OcclusionSettings(
+    check_consistency=False, check_boundaries=False, check_brightness=False, check_leaving=False
+)
+
+
+def constant_flow(x: float = 0, y: float = 0) -> FlowEstimator:
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        flow = torch.tensor([float(x), float(y)]).view(1, 2, 1, 1).expand(1, 2, *first.shape[-2:])
+        return torch.cat([flow, -flow] if both else [flow])
+
+    return FlowEstimator(estimate, CPU, 1, 1)
+
+
+def exact_flow(clip: SyntheticClip) -> FlowEstimator:
+    """The flow of a clip whose frames are stepped through in order."""
+    links: Iterator[int] = iter(range(len(clip.backward)))
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        link = next(links)
+        assert torch.equal(first, clip.frames[link + 1 : link + 2])
+        assert torch.equal(second, clip.frames[link : link + 1])
+        backward, forward = clip.backward[link : link + 1], clip.forward[link : link + 1]
+        return torch.cat([backward, forward] if both else [backward])
+
+    return FlowEstimator(estimate, CPU, 1, 1)
+
+
+def uncut(**options: Any) -> TemporalSettings:
+    """For frames of noise, of which each is a scene of its own."""
+    return TemporalSettings(**{"cuts": False, **options})
+
+
+def dreamer(
+    model: DreamModel,
+    flow: FlowEstimator | None = None,
+    *,
+    settings: DreamSettings = STILL,
+    temporal: TemporalSettings | None = None,
+    occlusion: OcclusionSettings | None = None,
+    **options: Any,
+) -> TemporalDreamer:
+    return TemporalDreamer(
+        [model],
+        flow or constant_flow(),
+        settings=settings,
+        temporal=temporal or uncut(),
+        occlusion=occlusion or OcclusionSettings(),
+        **options,
+    )
+
+
+def steps_of(steps: int, *, rate: float = 1.0) -> DreamSettings:
+    """So many steps, whose learning rate is multiplied by `rate`."""
+    ascent = replace(QUICK.ascent, learning_rate=rate * QUICK.ascent.learning_rate)
+    return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps), ascent=ascent)
+
+
+def run(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
+    return [machine.step(frame) for frame in frames.split(1)]
+
+
+def random_clip(frames: int = 4, height: int = 20, width: int = 24) -> Tensor:
+    return torch.rand(frames, 3, height, width, generator=torch.Generator().manual_seed(3))
+
+
+# The recursion
+
+
+def test_the_first_frame_is_dreamed_from_itself(tiny: DreamModel) -> None:
+    frame = random_clip(1)
+    step = dreamer(tiny, settings=QUICK).step(frame)
+    assert step.carried is None
+    assert torch.equal(step.frame, frame)
+    assert torch.equal(step.dream, dream(frame, [tiny], settings=QUICK))
+    assert not torch.equal(step.dream, frame)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
+def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
+    tiny: DreamModel, blend: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def invert(picture: Tensor, models: object, **_: object) -> Tensor:
+        starts.append(picture)
+        return 1 - picture
+
+    monkeypatch.setattr(temporal_module, "dream", invert)
+    frame = synthetic_clip(frames=1, height=24, width=32).frames
+    machine = dreamer(tiny, temporal=uncut(blend=blend))
+    first, second = machine.step(frame), machine.step(frame)
+    assert second.carried is not None
+    assert torch.equal(second.carried.flow, torch.zeros(1, 2, 24, 32))
+    assert torch.equal(second.carried.reliable, torch.ones(1, 1, 24, 32))
+    torch.testing.assert_close(second.carried.warped, first.dream)
+    assert torch.equal(starts[0], frame)
+    torch.testing.assert_close(starts[1], blend * frame + (1 - blend) * (1 - frame))
+    torch.testing.assert_close(second.dream, 1 - starts[1])
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
+def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend: float) -> None:
+    frames = random_clip()
+    machine = dreamer(
+        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="picture"), occlusion=TRUST_ALL
+    )
+    first, *others = run(machine, frames)
+    expected = frames[:1]
+    torch.testing.assert_close(first.dream, expected)
+    for step, frame in zip(others, frames[1:].split(1), strict=True):
+        # Backward flow (1, 0): every pixel was one to the right of where it is now.
+        moved = torch.cat([expected[..., 1:], expected[..., -1:]], dim=-1)
+        expected = blend * frame + (1 - blend) * moved
+        torch.testing.assert_close(step.dream, expected)
+
+
+def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
+    frames = 0.4 * random_clip(2, 24, 32)
+    frames[1] += 0.5  # every pixel changes by more than the threshold
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"))
+    _, second = run(machine, frames)
+    assert second.carried is not None
+    assert torch.equal(second.carried.reliable, torch.zeros(1, 1, 24, 32))
+    assert torch.equal(second.dream, frames[1:])
+
+
+def test_the_dream_sticks_to_what_moves(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(shapes=4, speed=3, background=(1, -1), whole_pixels=True)
+    clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
+    paints = iter([lambda picture: 1 - picture, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0, carry="picture"))
+    # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
+    negative = torch.ones(1, 1, 72, 96)
+    for index, step in enumerate(run(machine, clip.frames)):
+        if step.carried:
+            assert torch.equal(step.carried.flow, clip.backward[index - 1 : index])
+            negative = step.carried.reliable * warp(negative, step.carried.flow, mode="bilinear")
+            seen = clip.visible[index - 1 : index]
+            assert (step.carried.reliable * (1 - seen)).mean() < 0.005
+        expected = negative * (1 - step.frame) + (1 - negative) * step.frame
+        # Pixels that are trusted wrongly, next to the shapes, have pictures of other things.
+        assert ((step.dream - expected).abs() > 1e-3).float().mean() < 0.02
+    on_shapes = (clip.backward[-1:] - torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)).norm(
+        dim=1, keepdim=True
+    ) > 0.5
+    assert on_shapes.float().mean() > 0.05
+    assert negative[on_shapes].mean() > 0.3
+    assert negative[~on_shapes].mean() > 0.5
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -> None:
+    frames = random_clip(2)
+    machine = dreamer(
+        tiny,
+        constant_flow(0.4, -0.3),
+        settings=QUICK,
+        temporal=uncut(warp=mode, blend=0.5, carry="picture"),
+        occlusion=TRUST_ALL,
+    )
+    first, second = run(machine, frames)
+    flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
+    assert second.carried is not None
+    torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
+    start = blend_frames(frames[1:], second.carried.warped, second.carried.reliable, blend=0.5)
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
+
+
+def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
+    frames = 0.3 + 0.4 * random_clip(2)
+    machine = dreamer(
+        tiny,
+        constant_flow(0.4, -0.3),
+        settings=QUICK,
+        temporal=uncut(blend=0.5, warp="bilinear"),
+        occlusion=TRUST_ALL,
+    )
+    first, second = run(machine, frames)
+    flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
+    start = frames[1:] + 0.5 * warp(first.dream - first.frame, flow, mode="bilinear")
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25, 1.0])
+def test_a_frame_without_a_dream_stays_as_sharp_as_it_was(tiny: DreamModel, blend: float) -> None:
+    frames = random_clip(5)
+    machine = dreamer(tiny, constant_flow(0.4, -0.3), temporal=uncut(blend=blend), occlusion=TRUST_ALL)
+    for step in run(machine, frames):
+        assert torch.equal(step.dream, step.frame)
+
+
+def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(shapes=0, background=(2, -1), whole_pixels=True)
+    clip = synthetic_clip(frames=6, height=48, width=64, seed=7, scene=scene)
+    clip = replace(clip, frames=0.25 + 0.5 * clip.frames)
+    pattern = 0.4 * random_clip(1, 48, 64) - 0.2
+    paints = iter([lambda picture: picture + pattern, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0), occlusion=TRUST_ALL)
+    for index, step in enumerate(run(machine, clip.frames)):
+        inner = slice(12, -12)
+        moved = torch.roll(pattern, (-index, 2 * index), (-2, -1))
+        torch.testing.assert_close(
+            (step.dream - step.frame)[..., inner, inner], moved[..., inner, inner], atol=1e-5, rtol=0
+        )
+
+
+def test_the_carried_dream_gives_up_its_share_at_every_frame(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = torch.full((1, 3, 24, 32), 0.3)
+    paints = iter([lambda picture: picture + 0.4, *[lambda picture: picture] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(tiny, temporal=TemporalSettings(blend=0.2))
+    for index in range(6):
+        step = machine.step(frame)
+        torch.testing.assert_close(step.dream - frame, torch.full_like(frame, 0.4 * 0.8**index))
+
+
+@pytest.mark.parametrize(
+    ("blend", "carried_steps", "expected", "rate"),
+    [
+        (0.1, 0, 2, 1),
+        (0.5, 0, 10, 1),
+        (1.0, 0, 20, 1),
+        (0.02, 0, 1, 0.4),
+        (0.08, 0, 2, 0.8),
+        (0.0, 0, 0, 1),
+        (0.02, 3, 3, 1),
+        (0.1, 25, 25, 1),
+    ],
+)
+def test_as_much_as_is_given_up_is_dreamed_anew(
+    tiny: DreamModel,
+    blend: float,
+    carried_steps: int,
+    expected: int,
+    rate: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken, rates = [], []
+
+    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+        taken.append(settings.octave.octave_steps)
+        rates.append(settings.ascent.learning_rate / AscentSettings().learning_rate)
+        return picture
+
+    monkeypatch.setattr(temporal_module, "dream", count)
+    temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
+    settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
+    machine = dreamer(tiny, settings=settings, temporal=temporal)
+    run(machine, synthetic_clip(frames=1, height=24, width=32).frames.expand(3, -1, -1, -1))
+    machine.reset()
+    machine.step(random_clip(1))
+    assert taken == [20, expected, expected, 20]
+    assert rates == pytest.approx([1, rate, rate, 1])
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(0, 20), (8, 16), (16, 11), (32, 2)])
+def test_the_less_comes_over_the_more_steps_are_taken(
+    tiny: DreamModel, seen: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+        taken.append(settings.octave.octave_steps)
+        return picture
+
+    monkeypatch.setattr(temporal_module, "dream", count)
+    machine = dreamer(
+        tiny,
+        constant_flow(x=32 - seen),  # of 32 columns, as many come from inside the frame
+        settings=DreamSettings(octave=OctaveSettings(octave_steps=20)),
+        temporal=uncut(blend=0.1),
+        occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+    )
+    run(machine, random_clip(2, 24, 32))
+    assert taken == [20, expected]
+
+
+def test_what_is_new_in_view_catches_up(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces: list[Tensor | None] = []
+
+    def note(picture: Tensor, *_: Any, pace: Tensor | None, **__: Any) -> Tensor:
+        paces.append(pace)
+        return picture
+
+    def steps(catch_up: float, **options: Any) -> list[DreamedFrame]:
+        paces.clear()
+        machine = dreamer(
+            tiny,
+            constant_flow(x=8),  # the last 8 columns of 32 come into view
+            settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
+            temporal=uncut(blend=0.1, catch_up=catch_up, **options),
+            occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+        )
+        return run(machine, random_clip(3, 24, 32))
+
+    monkeypatch.setattr(temporal_module, "dream", note)
+    first, second, third = steps(3)
+    assert paces[0] is None
+    assert paces[1] is not None
+    torch.testing.assert_close(paces[1], torch.ones(1, 1, 24, 32))
+    # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are due, so that three are taken.
+    grown = [maturity.maturity[0, 0, 0] for maturity in (first, second, third)]
+    assert torch.equal(grown[0], torch.ones(32))
+    torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
+    assert paces[2] is not None
+    pace = 1 + 2 * 0.9 * 0.7
+    torch.testing.assert_close(paces[2][0, 0, 0], torch.tensor([1.0] * 16 + [pace] * 8 + [1.0] * 8))
+    young = 0.9 * 0.3 + pace * 0.3
+    torch.testing.assert_close(grown[2], torch.tensor([1.0] * 16 + [young] * 8 + [0.3] * 8))
+
+    steps(1)
+    assert paces == [None] * 3
+    steps(3, carried_steps=2)
+    assert paces == [None] * 3
+
+
+def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
+    settings = replace(steps_of(10), octave=OctaveSettings(octaves=1, octave_steps=10))
+
+    def energies(temporal: TemporalSettings, frames: int) -> list[float]:
+        frame = 0.45 + 0.1 * random_clip(1)
+        machine = dreamer(tiny, settings=settings, temporal=temporal)
+        residuals = (machine.step(frame).dream - frame for _ in range(frames))
+        return [residual.square().mean().item() for residual in residuals]
+
+    held = energies(TemporalSettings(), 200)
+    assert held[199] == pytest.approx(held[30], rel=0.4)  # of the energy: a fifth of the amplitude
+    assert held[199] == pytest.approx(held[150], rel=0.05)
+    grown = energies(TemporalSettings(blend=0, carried_steps=1), 100)
+    assert grown[99] > 1.1 * grown[50] > 1.1 * 1.2 * held[199]
+    kept = energies(TemporalSettings(blend=0), 10)
+    assert kept == pytest.approx(kept[:1] * 10)
+
+
+def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
+    temporal = TemporalSettings(independent=True, carried_steps=1)
+    for step in run(dreamer(tiny, settings=QUICK, temporal=temporal), random_clip(2)):
+        assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
+
+
+# Long-term references
+
+
+HIDES = (slice(None), slice(None), slice(4, 12), slice(6, 16))
+"""Where something stands in the way."""
+
+
+@pytest.mark.parametrize(("references", "hidden", "remembered"), [(1, 1, 0), (2, 1, 1), (2, 2, 0), (3, 3, 1)])
+def test_what_was_hidden_gets_its_dream_back(
+    tiny: DreamModel, references: int, hidden: int, remembered: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = torch.full((hidden + 2, 3, 20, 24), 0.2)
+    clip[1:-1][HIDES] = 0.9
+    paints = iter([lambda picture: picture + 0.3, *[lambda picture: picture] * (hidden + 1)])
+    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    machine = dreamer(
+        tiny,
+        temporal=uncut(blend=0, references=references),
+        occlusion=replace(TRUST_ALL, check_brightness=True, mask_softness=0),
+    )
+    *_, last = run(machine, clip)
+    dreamed = last.dream - last.frame
+    torch.testing.assert_close(dreamed[HIDES], torch.full_like(dreamed[HIDES], 0.3 * remembered))
+    torch.testing.assert_close(dreamed[:, :, 13:], torch.full_like(dreamed[:, :, 13:], 0.3))
+
+
+def test_the_nearest_reliable_reference_wins() -> None:
+    def carried(reliable: list[float], value: float) -> Carried:
+        mask = torch.tensor(reliable).view(1, 1, 1, -1)
+        picture = torch.full((1, 3, 1, len(reliable)), value)
+        flow = torch.full((1, 2, 1, len(reliable)), value)
+        return Carried(flow, mask, picture, picture / 2, maturity=picture[:, :1])
+
+    near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
+    merged = near.or_else(far)
+    torch.testing.assert_close(merged.reliable.flatten(), torch.tensor([1, 1, 0.5, 0.75, 0]))
+    expected = torch.tensor([0.2, 0.8, 0.2, (0.25 * 0.2 + 0.5 * 0.8) / 0.75, 0.2])
+    torch.testing.assert_close(merged.warped[0, 0, 0], expected)
+    assert merged.warped_frame is not None
+    torch.testing.assert_close(merged.warped_frame[0, 2, 0], expected / 2)
+    torch.testing.assert_close(merged.maturity[0, 0, 0], expected)
+    assert merged.flow is near.flow
+
+
+def test_references_are_1_2_4_frames_back_and_not_behind_a_cut(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = random_clip(9)
+    pairs: list[tuple[int, int]] = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        index = [
+            next(i for i, frame in enumerate(frames) if torch.equal(frame, one[0])) for one in (first, second)
+        ]
+        pairs.append((index[0], index[1]))
+        return torch.zeros(1 + both, 2, 20, 24)
+
+    monkeypatch.setattr(temporal_module, "is_cut", lambda frame, *_: torch.equal(frame[0], frames[6]))
+    machine = dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=TemporalSettings(references=3))
+    run(machine, frames)
+    looked = [(5, 4), (5, 3), (5, 1), (6, 5), (7, 6), (8, 7), (8, 6)]
+    assert pairs == [(1, 0), (2, 1), (2, 0), (3, 2), (3, 1), (4, 3), (4, 2), (4, 0), *looked]
+
+
+def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamModel) -> None:
+    frames = torch.full((3, 3, 20, 24), 0.5)
+    frames[1] = 0.9
+    machine = dreamer(
+        tiny,
+        settings=replace(STILL, picture=PictureSettings(zoom=10.0)),
+        temporal=uncut(blend=0, carry="picture", references=2),
+        occlusion=replace(TRUST_ALL, check_brightness=True),
+    )
+    frames[:1] += 0.05 * random_clip(1)
+    *_, last = run(machine, frames)
+    assert last.carried is not None
+    twice = zoom(zoom(frames[:1], 10.0, "percent"), 10.0, "percent")
+    torch.testing.assert_close(last.carried.warped, twice)
+
+
+@pytest.mark.parametrize("references", [0, 7])
+def test_references_out_of_range(tiny: DreamModel, references: int) -> None:
+    with pytest.raises(SettingsError, match=f"expected --references from 1 to 6, got {references}"):
+        dreamer(tiny, temporal=TemporalSettings(references=references))
+
+
+# Cuts
+
+
+def test_a_cut_starts_afresh(tiny: DreamModel) -> None:
+    scenes = [synthetic_clip(frames=2, height=48, width=64, seed=seed).frames for seed in (1, 4)]
+    steps = run(dreamer(tiny, settings=QUICK), torch.cat(scenes))
+    assert [step.carried is None for step in steps] == [True, False, False, False]  # `uncut`
+    steps = run(dreamer(tiny, settings=QUICK, temporal=TemporalSettings()), torch.cat(scenes))
+    assert [step.carried is None for step in steps] == [True, False, True, False]
+    assert torch.equal(steps[2].dream, dream(scenes[1][:1], [tiny], settings=QUICK))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_forward_flow_is_estimated_only_for_its_check(tiny: DreamModel, check: bool) -> None:
+    asked = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        asked.append(both)
+        return torch.zeros(1 + both, 2, *first.shape[-2:])
+
+    occlusion = OcclusionSettings(check_consistency=check)
+    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), occlusion=occlusion), random_clip(3))
+    assert asked == [check, check]
+
+
+def test_an_objective_of_ones_own_is_dreamed_on(tiny: DreamModel) -> None:
+    frame, objective = random_clip(1), layer("conv", channels=(1,))
+    own = dreamer(tiny, settings=QUICK, objective=objective).step(frame).dream
+    assert torch.equal(own, dream(frame, [tiny], settings=QUICK, objective=objective))
+    assert not torch.equal(own, dreamer(tiny, settings=QUICK).step(frame).dream)
+
+
+def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
+    told: list[DreamStep] = []
+    machine = dreamer(tiny, settings=QUICK, occlusion=TRUST_ALL)
+    for frame in random_clip(2).split(1):
+        machine.step(frame, on_step=told.append)
+    assert [(step.done, step.total) for step in told] == [
+        *((done, 12) for done in range(1, 13)),  # 4 octaves of 3 steps
+        *((done, 4) for done in range(1, 5)),  # and of one
+    ]
+
+
+# The picture inside the loop
+
+
+def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
+    frames = (random_clip(4) * 3 - 1).clamp(0, 1)  # much black and white, where bicubic warping overshoots
+    machine = dreamer(tiny, constant_flow(0.5, 0.5), settings=QUICK, temporal=uncut(blend=0.2))
+    steps = [machine.step(frame.to(torch.float64)) for frame in frames.split(1)]
+    for step in steps:
+        carried = [step.carried.warped, step.carried.reliable] if step.carried else []
+        for picture in (step.dream, *carried):
+            assert picture.dtype == torch.float32
+            assert 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
+    frames = 0.5 + random_clip(5) / 1000
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    torch.testing.assert_close(run(machine, frames)[-1].dream, frames[:1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("amount", "mode"), [(10.0, "percent"), (3.0, "pixel"), (-5.0, "percent")])
+def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
+    frames = random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(zoom=amount, zoom_mode=mode))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    expected = frames[:1]
+    for step in run(machine, frames):
+        torch.testing.assert_close(step.dream, expected)
+        expected = zoom(expected, amount, mode).clamp(0, 1)
+    assert not torch.allclose(expected, frames[:1], atol=0.01)
+
+
+def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel) -> None:
+    frames = 0.3 + 0.4 * random_clip(2)
+    settings = replace(QUICK, picture=PictureSettings(zoom=10.0))
+    first, second = run(
+        dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), occlusion=TRUST_ALL), frames
+    )
+    zoomed = [zoom(picture, 10.0, "percent").clamp(0, 1) for picture in (first.dream, first.frame)]
+    start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
+    settings = replace(steps_of(1, rate=0.6), picture=settings.picture)
+    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
+
+
+def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(zoom=10.0))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    undisturbed = run(machine, frames)[2]
+    machine.reset()
+    first, second = run(machine, frames[:2])
+    back = machine.backwards_from(first).step(frames[2:])
+    torch.testing.assert_close(back.dream, zoom(first.dream, -10.0, "percent").clamp(0, 1))
+    assert not torch.equal(second.dream, first.dream)
+    assert torch.equal(machine.step(frames[2:]).dream, undisturbed.dream)
+
+
+def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
+    frames = 0.4 + 0.2 * random_clip(3)
+    settings = replace(STILL, picture=PictureSettings(original_colors=True))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    for step in run(machine, frames):
+        dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
+        torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
+    # The brightness is the dream's, which is the first frame.
+    torch.testing.assert_close(dreamed[:, :1], rgb_to_ycbcr(frames[:1])[:, :1], atol=2e-3, rtol=0)
+
+
+# State
+
+
+def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    machine = TemporalDreamer(
+        [tiny],
+        None,
+        settings=QUICK,
+        temporal=TemporalSettings(independent=True),
+        occlusion=OcclusionSettings(),
+    )
+    for step in run(machine, frames):
+        assert step.carried is None
+        assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
+    kept = weakref.ref(step.frame), weakref.ref(step.dream)
+    del step
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
+    assert machine.step(torch.rand(1, 3, 9, 9)).carried is None  # no size to keep to either
+
+
+def test_independent_frames_call_no_flow(tiny: DreamModel) -> None:
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        raise AssertionError("flow was estimated")
+
+    temporal = TemporalSettings(independent=True)
+    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=temporal), random_clip(2))
+
+
+def test_reset_begins_a_new_clip(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    machine = dreamer(tiny, settings=QUICK)
+    before = run(machine, frames)
+    machine.reset()
+    run(machine, torch.rand(2, 3, 16, 16))  # another clip, of another size
+    machine.reset()
+    after = run(machine, frames)
+    assert after[0].carried is None
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one.dream, other.dream)
+
+
+def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel) -> None:
+    frames = random_clip(2)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
+    machine = dreamer(tiny, settings=QUICK)
+    machine.step(frames[:1])
+    message = (
+        r"^expected a frame of the clip's size \(1, 3, 20, 24\), got \(1, 3, 20, 26\); "
+        r"resize it, or reset\(\) to begin a new clip$"
+    )
+    with pytest.raises(PictureError, match=message):
+        machine.step(torch.rand(1, 3, 20, 26))
+    assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (torch.rand(2, 3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(2, 3, 20, 24\)"),
+        (torch.rand(3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(3, 20, 24\)"),
+        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), r"floating-point picture .* divide it by 255"),
+        (torch.full((1, 3, 20, 24), float("nan")), r"expected a finite picture in 0\.\.1, got NaN"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_changes_nothing(
+    tiny: DreamModel, frame: Tensor, message: str
+) -> None:
+    frames = random_clip(2)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
+    machine = dreamer(tiny, settings=QUICK)
+    machine.step(frames[:1])
+    with pytest.raises(PictureError, match=message):
+        machine.step(frame)
+    assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
+
+
+def test_a_step_that_was_interrupted_can_be_repeated(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    undisturbed = run(dreamer(tiny, settings=QUICK), frames)
+    machine = dreamer(tiny, settings=QUICK)
+    run(machine, frames[:2])
+
+    def interrupt(step: DreamStep) -> None:
+        if step.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        machine.step(frames[2:], on_step=interrupt)
+    assert torch.equal(machine.step(frames[2:]).dream, undisturbed[2].dream)
+
+
+def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^expected a flow estimator for the feedback, got None; give one"
+    ):
+        TemporalDreamer(
+            [tiny], None, settings=STILL, temporal=TemporalSettings(), occlusion=OcclusionSettings()
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PictureSettings(zoom=100), r"^expected --zoom below 100 percent, got 100$"),
+        (PictureSettings(contrast=101), r"^expected --contrast from 0 to 100, got 101$"),
+        (OctaveSettings(octave_mode="manual"), r"^expected --octave-sizes for --octave-mode manual"),
+        (AscentSettings(learning_rate=-1), r"^expected --learning-rate above 0, got -1$"),
+    ],
+)
+def test_wrong_settings_are_told_before_the_first_frame(
+    tiny: DreamModel, settings: Any, message: str
+) -> None:
+    field = type(settings).__name__.removesuffix("Settings").lower()
+    with pytest.raises(SettingsError, match=message):
+        dreamer(tiny, settings=DreamSettings(**{field: settings}))
+
+
+@pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
+def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
+    with pytest.raises(SettingsError, match=rf"^expected --blend from 0 .* to 1 .*, got {blend:g}$"):
+        dreamer(tiny, temporal=uncut(blend=blend))
+
+
+@pytest.mark.parametrize(
+    ("temporal", "message"),
+    [
+        ({"carry": "both"}, r"^expected --carry to be one of difference, picture, got 'both'$"),
+        ({"carried_steps": -1}, r"^expected --carried-steps of at least 0, got -1$"),
+    ],
+)
+def test_wrong_ways_to_carry_are_told_before_the_first_frame(
+    tiny: DreamModel, temporal: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        dreamer(tiny, temporal=TemporalSettings(**temporal))
+
+
+# Memory
+
+
+@pytest.mark.parametrize("references", [1, 2, 4])
+def test_as_many_frames_are_held_as_are_looked_back_however_long_the_clip(
+    tiny: DreamModel, references: int
+) -> None:
+    machine = dreamer(tiny, constant_flow(0.5, 0), temporal=uncut(references=references))
+    held: dict[str, list[weakref.ref[Tensor]]] = {"given": [], "frame": [], "dream": [], "carried": []}
+    for _ in range(20):
+        frame = torch.rand(1, 3, 12, 14)
+        step = machine.step(frame)
+        held["given"].append(weakref.ref(frame))
+        held["frame"].append(weakref.ref(step.frame))
+        held["dream"].append(weakref.ref(step.dream))
+        if step.carried:
+            carried = step.carried
+            assert carried.warped_frame is not None
+            held["carried"] += map(
+                weakref.ref, (carried.flow, carried.reliable, carried.warped, carried.warped_frame)
+            )
+    del frame, step, carried
+    gc.collect()
+    alive = {name: sum(one() is not None for one in found) for name, found in held.items()}
+    back = 2 ** (references - 1)
+    assert alive == {"given": 0, "frame": back, "dream": back, "carried": 0}
+    machine.reset()
+    gc.collect()
+    assert not any(one() is not None for found in held.values() for one in found)
+
+
+def test_a_frame_does_not_hold_the_clip_that_it_was_cut_from(tiny: DreamModel) -> None:
+    step = dreamer(tiny).step(random_clip(50)[7:8])
+    assert step.frame.untyped_storage().nbytes() == step.frame.nbytes
+
+
+def test_the_callers_frame_may_change_after_its_step(tiny: DreamModel) -> None:
+    frames = random_clip(3)
+    expected = run(dreamer(tiny, settings=QUICK), frames)
+    machine, buffer = dreamer(tiny, settings=QUICK), torch.empty(1, 3, 20, 24)
+    for frame, step in zip(frames.split(1), expected, strict=True):
+        buffer.copy_(frame)
+        assert torch.equal(machine.step(buffer).dream, step.dream)
+        assert torch.equal(buffer, frame)  # and it is left as it was
+        buffer.zero_()
+
+
+def test_later_steps_leave_earlier_ones_alone(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, constant_flow(0.3, 0), settings=QUICK)
+    steps, copies = [], []
+    for frame in random_clip(4).split(1):
+        steps.append(machine.step(frame))
+        copies.append((steps[-1].frame.clone(), steps[-1].dream.clone()))
+    for step, (frame, dreamed) in zip(steps, copies, strict=True):
+        assert torch.equal(step.frame, frame)
+        assert torch.equal(step.dream, dreamed)
+
+
+def test_nothing_that_comes_out_holds_a_graph(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, settings=QUICK)
+    for frame in random_clip(2).split(1):
+        step = machine.step(frame.clone().requires_grad_())
+        assert not step.frame.requires_grad
+        assert not step.dream.requires_grad
+    assert step.carried is not None
+    assert not step.carried.warped.requires_grad

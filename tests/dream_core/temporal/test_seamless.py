@@ -1,0 +1,290 @@
+"""Clips whose last frame leads into the first."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream_core.dreaming.dream import DreamStep
+from dream_core.dreaming.memory import free_cached
+from dream_core.errors import SettingsError
+from dream_core.measure.measure import flow_link, measure
+from dream_core.models.dream_model import DreamModel
+from dream_core.motion.flow import FlowEstimator
+from dream_core.pipeline import dream_clip, load_dreamer
+from dream_core.settings import (
+    DeviceSettings,
+    DreamSettings,
+    FlowSettings,
+    InputSettings,
+    ModelSettings,
+    OcclusionSettings,
+    OctaveSettings,
+    OutputSettings,
+    PipelineSettings,
+    TemporalSettings,
+)
+from dream_core.synthetic import synthetic_clip
+from dream_core.temporal import dreamer as temporal_module
+from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
+from dream_core.temporal.seamless import crossfade, dream_frames
+from dream_core.video import Frame, open_clip, open_output
+
+HEIGHT, WIDTH, SPEED = 48, 64, 4
+QUICK = DreamSettings(octave=OctaveSettings(octaves=1, octave_steps=2))
+
+
+def frames_of(pictures: Sequence[Tensor]) -> list[Frame]:
+    return [Frame(picture, index / 10, 0.1, index) for index, picture in enumerate(pictures)]
+
+
+def rolling() -> Tensor:
+    """(16,3,48,64): a texture that comes round after 16 frames; the first frame follows the last."""
+    still = synthetic_clip(frames=1, height=HEIGHT, width=WIDTH // 2, seed=2).frames[0]
+    around = torch.cat([still, still.flip(-1)], -1)
+    return torch.stack([around.roll(SPEED * index, -1) for index in range(WIDTH // SPEED)])
+
+
+@pytest.fixture
+def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
+    """A dreamer of scenes that stand still."""
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        return torch.zeros(1 + both, 2, *first.shape[-2:])
+
+    def make(loop_frames: int = 3, *, loop: bool = True, **options: Any) -> TemporalDreamer:
+        return TemporalDreamer(
+            [tiny],
+            FlowEstimator(estimate, torch.device("cpu"), 1, 1),
+            settings=QUICK,
+            temporal=TemporalSettings(loop=loop, loop_frames=loop_frames, **options),
+            occlusion=OcclusionSettings(),
+        )
+
+    return make
+
+
+def dream(dreamer: TemporalDreamer, pictures: Sequence[Tensor]) -> list[DreamedFrame]:
+    clip = frames_of(pictures)
+    found = list(dream_frames(clip, dreamer, free=free_cached))
+    assert [frame for frame, _ in found] == clip
+    return [dreamed for _, dreamed in found]
+
+
+def similar(count: int) -> Tensor:
+    """Frames that differ, but by no cut."""
+    noise = torch.rand(count, 3, 20, 24, generator=torch.Generator().manual_seed(3))
+    return 0.4 + 0.05 * noise
+
+
+def backwards(dreamer: TemporalDreamer, first: DreamedFrame, pictures: Tensor) -> list[Tensor]:
+    """The dreams carried from the first frame in reversed time, in order."""
+    back = dreamer.backwards_from(first)
+    return [back.step(picture[None]).dream for picture in pictures.flip(0)][::-1]
+
+
+# What it is for
+
+
+def test_the_last_frame_leads_into_the_first_as_any_other() -> None:
+    source = rolling()
+
+    def flicker(*, loop: bool) -> list[float]:
+        settings = PipelineSettings(
+            model=ModelSettings(model="fractal"),
+            flow=FlowSettings(flow="dis"),
+            dream=DreamSettings(octave=OctaveSettings(octaves=2, octave_steps=6)),
+            temporal=TemporalSettings(loop=loop, loop_frames=6),
+            device=DeviceSettings(device="cpu", precision="float32"),
+        )
+        dreamer = load_dreamer(settings)
+        assert dreamer.flow is not None
+        dreams = [dreamed.dream[0] for dreamed in dream(dreamer, source)]
+        around = measure([*source, source[0]], {"dream": [*dreams, dreams[0]]}, flow_link(dreamer.flow))
+        return [figures.flicker or 0 for figures in around.dreams[0].frames[1:]]
+
+    *open_body, open_seam = flicker(loop=False)
+    *body, seam = flicker(loop=True)
+    assert open_seam > 5 * max(open_body)
+    assert seam < 1.5 * max(open_body)
+    assert max(body) < 2 * max(open_body)  # the fade is no flicker either
+
+
+def test_a_crossfade_of_unrelated_dreams_keeps_its_strength() -> None:
+    frame = torch.full((1, 3, 64, 64), 0.5)
+    strong, weak = frame + 0.1 * torch.randn(1, 3, 64, 64), frame + 0.05 * torch.randn(1, 3, 64, 64)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        mixed = crossfade(frame, strong, weak, share) - frame
+        assert mixed.std().item() == pytest.approx(0.1 - 0.05 * share, rel=0.02)
+
+
+def test_a_crossfade_goes_from_one_dream_to_the_other() -> None:
+    frame, one, other = torch.rand(3, 1, 3, 16, 16)
+    torch.testing.assert_close(crossfade(frame, one, other, 0), one)
+    torch.testing.assert_close(crossfade(frame, one, other, 1), other)
+    torch.testing.assert_close(crossfade(frame, one, one, 0.3), one)
+    assert torch.equal(crossfade(frame, frame, frame, 0.5), frame)
+
+
+def test_opposite_dreams_fade_through_the_frame() -> None:
+    frame = torch.full((1, 3, 16, 16), 0.5)
+    difference = 0.1 * torch.randn(1, 3, 16, 16)
+    mixed = crossfade(frame, frame + difference, frame - difference, 0.45)
+    torch.testing.assert_close(mixed, frame + 0.1 * 2**0.5 * difference)
+
+
+# What it does to which frame
+
+
+@pytest.mark.parametrize(("count", "loop_frames"), [(9, 3), (9, 1), (9, 8), (9, 100), (3, 12), (2, 12)])
+def test_frames_before_the_last_ones_stay_and_those_fade_over(
+    make: Callable[..., TemporalDreamer], count: int, loop_frames: int
+) -> None:
+    pictures = similar(count)
+    forward = dream(make(loop=False), pictures)
+    found = dream(make(loop_frames), pictures)
+    fading = min(loop_frames, count - 1)
+    kept = count - fading
+    for one, other in zip(found[:kept], forward[:kept], strict=True):
+        assert torch.equal(one.dream, other.dream)
+    ends = backwards(make(), forward[0], pictures[kept:])
+    for place, (one, plain, end) in enumerate(zip(found[kept:], forward[kept:], ends, strict=True), 1):
+        expected = crossfade(plain.frame, plain.dream, end, place / fading)
+        assert torch.equal(one.dream, expected)
+        # The second of two frames is next to the first, forwards and backwards.
+        assert count == 2 or not torch.equal(one.dream, plain.dream)
+        assert one.carried is not None
+        assert plain.carried is not None
+        assert torch.equal(one.carried.flow, plain.carried.flow)
+    torch.testing.assert_close(found[-1].dream, ends[-1])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_clip_without_neighbours_stays_as_it_is(
+    make: Callable[..., TemporalDreamer], count: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    pictures = similar(count)
+    found, plain = dream(make(), pictures), dream(make(loop=False), pictures)
+    assert len(found) == count
+    for one, other in zip(found, plain, strict=True):
+        assert torch.equal(one.dream, other.dream)
+    assert not recwarn.list
+
+
+def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
+    make: Callable[..., TemporalDreamer],
+) -> None:
+    pictures = torch.cat([similar(3), similar(3) + 0.5])
+    with pytest.warns(UserWarning, match="cuts from its last frame to its first") as told:
+        found = dream(make(2), pictures)
+    assert len(told) == 1
+    for one, other in zip(found, dream(make(loop=False), pictures), strict=True):
+        assert torch.equal(one.dream, other.dream)
+
+
+def test_across_a_cut_it_loops_where_cuts_are_off(make: Callable[..., TemporalDreamer]) -> None:
+    pictures = torch.cat([similar(3), similar(3) + 0.5])
+    found = dream(make(2, cuts=False), pictures)
+    (end,) = backwards(make(cuts=False), found[0], pictures[-1:])
+    torch.testing.assert_close(found[-1].dream, end)
+
+
+def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., TemporalDreamer]) -> None:
+    pictures = torch.cat([similar(2), similar(3) + 0.5, similar(2)])
+    found, forward = dream(make(4), pictures), dream(make(loop=False), pictures)
+    for one, other in zip(found[:5], forward[:5], strict=True):
+        assert torch.equal(one.dream, other.dream)
+    for one, end in zip(found[5:], backwards(make(), forward[0], pictures[5:]), strict=True):
+        torch.testing.assert_close(one.dream, end)
+
+
+def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalDreamer]) -> None:
+    pictures = similar(4)
+    with pytest.warns(UserWarning, match="^--loop does nothing with --independent") as told:
+        found = dream(make(independent=True), pictures)
+    assert len(told) == 1
+    for one, other in zip(found, dream(make(loop=False, independent=True), pictures), strict=True):
+        assert torch.equal(one.dream, other.dream)
+
+
+def test_no_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]) -> None:
+    with pytest.raises(SettingsError, match=r"expected --loop-frames of at least 1, got 0"):
+        make(0)
+
+
+# Streaming
+
+
+def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip(
+    make: Callable[..., TemporalDreamer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Tensor]] = []
+
+    def note(picture: Tensor, *_: Any, **__: Any) -> Tensor:
+        dreamed = picture.clone()
+        made.append(weakref.ref(dreamed))
+        return dreamed
+
+    monkeypatch.setattr(temporal_module, "dream", note)
+
+    def clip(count: int) -> Iterator[Frame]:
+        for index, picture in enumerate(similar(count)):
+            own = picture.clone()
+            made.append(weakref.ref(own))
+            yield Frame(own, index / 10, 0.1, index)
+
+    def most_alive(count: int) -> int:
+        made.clear()
+        alive = []
+        for _ in dream_frames(clip(count), make(5), free=free_cached):
+            gc.collect()
+            alive.append(sum(one() is not None for one in made))
+        return max(alive)
+
+    # Besides: the first frame and dream, the last dream, the frame at hand and its dream.
+    assert 2 * 5 <= most_alive(12) <= 2 * 5 + 5
+    assert most_alive(40) == most_alive(12)
+
+
+def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer], monkeypatch: pytest.MonkeyPatch) -> None:
+    dreamed: list[Tensor] = []
+
+    def note(picture: Tensor, *_: Any, **__: Any) -> Tensor:
+        dreamed.append(picture)
+        return picture
+
+    monkeypatch.setattr(temporal_module, "dream", note)
+    counts = [len(dreamed) for _ in dream_frames(frames_of(similar(8)), make(3), free=free_cached)]
+    assert counts == [1, 2, 3, 4, 5, 9, 10, 11]  # three in reversed time, once the end is known
+
+
+@pytest.mark.parametrize("at", [2, 6, 9])
+def test_an_interruption_leaves_all_that_was_dreamed_of_the_clip(
+    make: Callable[..., TemporalDreamer], tmp_path: Path, at: int
+) -> None:
+    dreams = 0
+
+    def interrupt(step: DreamStep) -> None:
+        nonlocal dreams
+        dreams += step.done == step.total
+        if dreams == at:
+            raise KeyboardInterrupt
+
+    output = open_output(tmp_path / "dreams", size=(20, 24), fps=Fraction(10), settings=OutputSettings())
+    with pytest.raises(KeyboardInterrupt), output:
+        dream_clip(frames_of(similar(8)), make(3), output, on_step=interrupt)
+    done = {2: 1, 6: 5, 9: 5}[at]
+    with open_clip(tmp_path / "dreams", settings=InputSettings(size=0)) as clip:
+        found = [frame.picture for frame in clip]
+    expected = [step.dream[0] for step in dream(make(), similar(8))[:done]]
+    assert len(found) == done
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=0.5 / 255 + 1e-6, rtol=0)

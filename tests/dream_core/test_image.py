@@ -1,0 +1,194 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kornia.color import rgb_to_ycbcr
+from torch import Tensor
+
+from dream_core.errors import PictureError, SettingsError
+from dream_core.image import (
+    check_picture,
+    check_picture_settings,
+    finish,
+    keep_colors,
+    kept_by_zoom,
+    noise,
+    resize,
+    size_of,
+    stretch_contrast,
+    zoom,
+)
+from dream_core.settings import PictureSettings
+
+
+def ramp(height: int, width: int) -> Tensor:
+    """(1,3,H,W): red is the column's middle over the width, green the row's over the height."""
+    x = (torch.arange(width) + 0.5) / width
+    y = (torch.arange(height) + 0.5) / height
+    red, green = x.expand(height, width), y[:, None].expand(height, width)
+    return torch.stack([red, green, torch.full((height, width), 0.5)])[None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_picture_passes(dtype: torch.dtype) -> None:
+    check_picture(torch.zeros(1, 3, 1, 1, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (torch.zeros(3, 4, 5), r"^expected a picture \(1, 3, height, width\), got \(3, 4, 5\)$"),
+        (torch.zeros(2, 3, 4, 5), r"^expected a picture \(1, 3, height, width\), got \(2, 3, 4, 5\)$"),
+        (torch.zeros(1, 1, 4, 5), r"got \(1, 1, 4, 5\)$"),
+        (torch.zeros(1, 4, 4, 5), r"got \(1, 4, 4, 5\)$"),
+        (torch.zeros(1, 3, 0, 5), r"got \(1, 3, 0, 5\)$"),
+        (
+            torch.zeros(1, 3, 4, 5, dtype=torch.uint8),
+            r"^expected a floating-point picture in 0..1, got torch.uint8; divide it by 255$",
+        ),
+        (
+            torch.full((1, 3, 4, 5), torch.nan),
+            r"^expected a finite picture in 0..1, got NaN or infinite values; check its source$",
+        ),
+        (torch.full((1, 3, 4, 5), -torch.inf), r"got NaN or infinite values"),
+    ],
+)
+def test_wrong_pictures(picture: Tensor, message: str) -> None:
+    with pytest.raises(PictureError, match=message):
+        check_picture(picture)
+
+
+def test_the_same_size_is_the_same_picture() -> None:
+    picture = torch.rand(1, 3, 4, 5)
+    assert resize(picture, (4, 5)) is picture
+    assert size_of(resize(picture, (9, 2))) == (9, 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    value=st.floats(0, 1, width=32),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    to=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    amount=st.floats(-80, 80),
+)
+def test_constants_stay_constant(
+    value: float, size: tuple[int, int], to: tuple[int, int], amount: float
+) -> None:
+    flat = torch.full((1, 3, *size), value)
+    torch.testing.assert_close(resize(flat, to), torch.full((1, 3, *to), value))
+    torch.testing.assert_close(zoom(flat, amount, "percent"), flat)
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = torch.arange(64).remainder(2).float().expand(1, 3, 64, 64)
+    middle = resize(stripes, (16, 16))[..., 4:-4, 4:-4]
+    torch.testing.assert_close(middle, torch.full_like(middle, 0.5), atol=0.02, rtol=0)
+
+
+def test_no_zoom_is_the_same_picture() -> None:
+    picture = torch.rand(1, 3, 4, 5)
+    assert zoom(picture, 0, "percent") is picture
+
+
+@pytest.mark.parametrize(
+    ("amount", "mode", "kept"),
+    [
+        (50, "percent", (0.5, 0.5)),
+        (10, "percent", (0.9, 0.9)),
+        (8, "pixel", (24 / 32, 40 / 48)),
+        (-20, "percent", (1.2, 1.2)),
+        (-8, "pixel", (40 / 32, 56 / 48)),
+    ],
+)
+def test_zoom_scales_about_the_middle(amount: float, mode: str, kept: tuple[float, float]) -> None:
+    picture = ramp(32, 48)
+    expected = picture.clone()
+    for channel, part in ((0, kept[1]), (1, kept[0])):
+        expected[:, channel] = 0.5 + part * (picture[:, channel] - 0.5)
+    # Away from the edges, where nothing is reflected. torch's bicubic bends a ramp by 0.07 pixels.
+    zoomed = zoom(picture, amount, mode)[..., 6:-6, 6:-6]
+    torch.testing.assert_close(zoomed, expected[..., 6:-6, 6:-6], atol=2e-3, rtol=0)
+
+
+def test_moving_out_reflects_the_picture() -> None:
+    out = zoom(ramp(20, 20), -100, "percent")
+    assert size_of(out) == (20, 20)
+    torch.testing.assert_close(out[0, 0, 10, :5], out[0, 0, 10, 5:10].flip(0))
+    assert out.min() > -0.05
+
+
+@pytest.mark.parametrize(
+    ("amount", "mode", "message"),
+    [
+        (100, "percent", r"^expected --zoom below 100 percent for a picture of 4x6 pixels, got 100$"),
+        (4, "pixel", r"^expected --zoom below 4 pixel for a picture of 4x6 pixels, got 4$"),
+        (5.5, "pixel", r"^expected --zoom below 4 pixel for .* got 5.5$"),
+    ],
+)
+def test_too_much_zoom(amount: float, mode: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        zoom(torch.rand(1, 3, 4, 6), amount, mode)
+
+
+def test_noise_is_grey_on_average_and_seeded() -> None:
+    first = noise((64, 80), torch.Generator().manual_seed(3))
+    assert first.shape == (1, 3, 64, 80)
+    assert first.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert first.std().item() == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(first, noise((64, 80), torch.Generator().manual_seed(3)))
+    assert not torch.equal(first, noise((64, 80), torch.Generator().manual_seed(4)))
+
+
+def test_colours_of_one_and_brightness_of_the_other() -> None:
+    dreamed, frame = 0.4 + 0.2 * torch.rand(1, 3, 8, 8), 0.4 + 0.2 * torch.rand(1, 3, 8, 8)
+    merged = rgb_to_ycbcr(keep_colors(dreamed, frame))
+    # kornia's two matrices are rounded to three digits.
+    torch.testing.assert_close(merged[:, :1], rgb_to_ycbcr(dreamed)[:, :1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(merged[:, 1:], rgb_to_ycbcr(frame)[:, 1:], atol=1e-3, rtol=0)
+
+
+def test_grey_frames_stay_grey() -> None:
+    merged = keep_colors(torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8).expand(1, 3, 8, 8))
+    assert (merged.amax(1) - merged.amin(1)).max() < 1e-5
+
+
+def test_contrast_brings_the_percentile_to_white() -> None:
+    picture = (torch.arange(1, 301) / 600).reshape(1, 3, 10, 10)
+    torch.testing.assert_close(stretch_contrast(picture, 100), picture * 2)
+    torch.testing.assert_close(stretch_contrast(picture, 50), picture * 4, rtol=0.01, atol=0)
+    assert stretch_contrast(torch.zeros(1, 3, 2, 2), 99).abs().max() == 0
+
+
+def test_finish_by_default_only_keeps_the_range() -> None:
+    dreamed = torch.tensor([-0.5, 0.25, 1.5]).reshape(1, 3, 1, 1)
+    finished = finish(dreamed, torch.rand(1, 3, 1, 1), PictureSettings())
+    assert finished.flatten().tolist() == [0, 0.25, 1]
+
+
+def test_finish_stretches_before_it_takes_the_colours() -> None:
+    dreamed, frame = 0.3 + 0.2 * torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    finished = finish(dreamed, frame, PictureSettings(original_colors=True, contrast=99))
+    expected = keep_colors(stretch_contrast(dreamed, 99), frame).clamp(0, 1)
+    assert torch.equal(finished, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contrast": -1}, r"^expected --contrast from 0 to 100, got -1$"),
+        ({"contrast": 101}, r"^expected --contrast from 0 to 100, got 101$"),
+        ({"zoom": float("nan")}, r"^expected --zoom to be finite, got nan$"),
+        ({"zoom": float("-inf"), "zoom_mode": "pixel"}, r"^expected --zoom to be finite, got -inf$"),
+        ({"zoom": 100.0}, r"^expected --zoom below 100 percent, got 100$"),
+        ({"zoom_mode": "inch"}, r"^expected --zoom-mode to be one of percent, pixel, got 'inch'$"),
+        ({"init": "black"}, r"^expected --init to be one of image, random, got 'black'$"),
+    ],
+)
+def test_wrong_settings(options: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_picture_settings(PictureSettings(**options))
+
+
+def test_a_zoom_of_100_pixels_suits_large_pictures() -> None:
+    check_picture_settings(PictureSettings(zoom=100, zoom_mode="pixel"))
+    assert kept_by_zoom((200, 400), 100, "pixel") == (0.75, 0.5)

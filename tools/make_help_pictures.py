@@ -1,0 +1,303 @@
+"""Make the pictures of the nodes' help pages, web/docs/pictures/*.jpg.
+
+    DEEPDREAM_TEST_DATA=FOLDER python tools/make_help_pictures.py [NAME ...]
+
+Everything shown is what the library makes of FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from dream_core.dreaming.dream import dream
+from dream_core.measure.measure import LayerEnergy, flow_link, measure
+from dream_core.measure.plot import plot
+from dream_core.models.dream_model import DreamModel
+from dream_core.motion.camera import camera_flow as exact_flow
+from dream_core.motion.flow import FlowEstimator
+from dream_core.motion.flow_image import draw_arrows, flow_picture
+from dream_core.motion.warp import warp
+from dream_core.pipeline import load_dreamer, load_estimator, load_models
+from dream_core.settings import (
+    CameraSettings,
+    DeviceSettings,
+    DreamSettings,
+    FlowName,
+    FlowSettings,
+    InputSettings,
+    ModelName,
+    ModelSettings,
+    ObjectiveSettings,
+    OctaveSettings,
+    PipelineSettings,
+    TemporalSettings,
+)
+from dream_core.temporal.blend import add_difference
+from dream_core.temporal.dreamer import DreamedFrame
+from dream_core.video import open_clip
+
+FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "pictures"
+WIDTH = 512
+QUALITY = 70
+GAP, TEXT = 4, 20
+
+SIDE = 384
+"""Longest side of the dreams."""
+LAYER = "petals"
+SHOWN = (1, 30, 75)
+"""Frames of the clip."""
+FLIGHT = (0, 20, 40)
+"""Frames of a flight into a still picture."""
+PAIR = (60, 65)
+"""Two frames so far apart that the motion from one to the other shows at this size."""
+
+
+def dreamed_picture() -> Image.Image:
+    """DeepDream: before and after."""
+    return _rows([{"image": frame(0), f"layer {LAYER}": dreamed(0, layer=LAYER)}])
+
+
+def objectives() -> Image.Image:
+    """Dream Objective: the layers of one network."""
+    rows = ("lace", "scales", "petals"), ("eyes", "blooms", "worlds")
+    return _rows([{layer: dreamed(0, layer=layer) for layer in row} for row in rows])
+
+
+def dream_models() -> Image.Image:
+    """Load Dream Model: one picture, two networks."""
+    names: tuple[ModelName, ...] = ("fractal", "bvlc_googlenet")
+    return _rows([{name: dreamed(0, model=name) for name in names}])
+
+
+def flow_models() -> Image.Image:
+    """Load Flow Model: one motion, two estimators."""
+    names: tuple[FlowName, ...] = ("dis", "raft_small")
+    flows = {name: flow(name) for name in names}
+    longest = max(one.norm(dim=1).max().item() for one in flows.values())
+    return _rows([{name: flow_picture(one, saturation_length=longest) for name, one in flows.items()}])
+
+
+def optical_flow() -> Image.Image:
+    """Optical Flow: a frame, and from where its things came."""
+    return _rows([{"frame": frame(PAIR[1]), f"flow, {PAIR[1] - PAIR[0]} frames back": flow_picture(flow())}])
+
+
+def flow_pictures() -> Image.Image:
+    """Flow Picture: the two ways of showing flow."""
+    colors = draw_arrows(flow_picture(flow()), flow(), spacing=32)
+    arrows = draw_arrows(frame(PAIR[1]), flow(), spacing=32)
+    return _rows([{"image": colors, "with frames": arrows}])
+
+
+def mask() -> Image.Image:
+    """Occlusion Mask: what cannot be followed."""
+    step = video()[SHOWN[1]]
+    assert step.carried is not None
+    return _rows(
+        [{"frame": step.frame, "mask: white is trusted": step.carried.reliable.expand(-1, 3, -1, -1)}]
+    )
+
+
+def flow_warp() -> Image.Image:
+    """Flow Warp: a dream, moved to a later frame."""
+    before = dreamed(PAIR[0], layer=LAYER)
+    moved = warp(before, flow()).clamp(0, 1)
+    return _rows([{"dream of the frame before": before, "output": moved}])
+
+
+def camera_flow() -> Image.Image:
+    """Camera Flow: a flight into a still picture."""
+    picture = dreamed(0, layer=LAYER)
+    backward, _ = exact_flow((picture.shape[-2], picture.shape[-1]), CameraSettings())
+    flight = {FLIGHT[0]: picture}
+    for index in range(1, FLIGHT[-1] + 1):
+        moved = warp(picture, backward, edges="mirror").clamp(0, 1)
+        picture = flight[index] = _dream(moved, network("fractal"), LAYER, steps=2)
+    return _rows([{f"frame {index}": flight[index] for index in FLIGHT}])
+
+
+def temporal_blend() -> Image.Image:
+    """Temporal Blend: its inputs and what the next dream starts from."""
+    step = video()[SHOWN[1]]
+    assert step.carried is not None
+    assert step.carried.warped_frame is not None
+    parts = step.carried.warped, step.carried.reliable, step.carried.warped_frame
+    start = add_difference(step.frame, *parts, blend=TemporalSettings.blend)
+    return _rows(
+        [
+            {"frame": step.frame, "warped": step.carried.warped},
+            {"mask": step.carried.reliable.expand(-1, 3, -1, -1), "image": start},
+        ]
+    )
+
+
+def temporal_loop() -> Image.Image:
+    """Temporal Loop Open and Close: what goes in, what comes back, what comes out."""
+    return _rows(
+        [
+            {
+                f"frame {index}": video()[index].frame,
+                "previous_result": video()[index - 1].dream,
+                "result": video()[index].dream,
+            }
+            for index in (SHOWN[1], SHOWN[1] + 1)
+        ]
+    )
+
+
+def dreamed_video() -> Image.Image:
+    """DeepDream Video: frames of the clip and of its dream."""
+    steps = {index: video()[index] for index in SHOWN}
+    return _rows(
+        [
+            {f"frame {index}": step.frame for index, step in steps.items()},
+            {f"dream {index}": step.dream for index, step in steps.items()},
+        ]
+    )
+
+
+def report() -> Image.Image:
+    """Consistency Report: the plot of a dream."""
+    steps = video()[:24]
+    figures = measure(
+        (step.frame[0] for step in steps),
+        {"dreams": (step.dream[0] for step in steps)},
+        flow_link(estimator("dis")),
+        energy=LayerEnergy(network("fractal"), (LAYER,)),
+    )
+    return _image(plot(figures, width=WIDTH))
+
+
+PICTURES: tuple[Callable[[], Image.Image], ...] = (
+    dreamed_picture,
+    objectives,
+    dream_models,
+    flow_models,
+    optical_flow,
+    flow_pictures,
+    mask,
+    flow_warp,
+    camera_flow,
+    temporal_blend,
+    temporal_loop,
+    dreamed_video,
+    report,
+)
+
+
+def _data() -> Path:
+    folder = os.environ.get("DEEPDREAM_TEST_DATA")
+    if not folder:
+        raise SystemExit("expected DEEPDREAM_TEST_DATA to name the folder that holds weights/ and clips/")
+    return Path(folder)
+
+
+@cache
+def frames() -> list[Tensor]:
+    """The clip up to the last frame that is shown, each (1,3,H,W)."""
+    settings = InputSettings(size=SIDE, frames=SHOWN[-1] + 1)
+    with open_clip(_data() / "clips" / "mallard.mp4", settings=settings) as clip:
+        return [one.picture[None] for one in clip]
+
+
+def frame(index: int) -> Tensor:
+    """A frame of the clip, (1,3,H,W)."""
+    return frames()[index]
+
+
+@cache
+def network(name: ModelName) -> DreamModel:
+    """A network on the CPU."""
+    settings = ModelSettings(model=name, model_dirs=(_data() / "weights",))
+    return load_models(settings, DeviceSettings(device="cpu"))[0]
+
+
+@cache
+def estimator(name: FlowName) -> FlowEstimator:
+    """An estimator on the CPU."""
+    return load_estimator(
+        FlowSettings(flow=name), DeviceSettings(device="cpu"), folders=[_data() / "weights"]
+    )
+
+
+@cache
+def dreamed(index: int, *, model: ModelName = "fractal", layer: str = "") -> Tensor:
+    """A frame dreamed by itself, on a layer or on the network's default."""
+    return _dream(frame(index), network(model), layer)
+
+
+def _dream(
+    picture: Tensor, model: DreamModel, layer: str, steps: int = OctaveSettings.octave_steps
+) -> Tensor:
+    objective = ObjectiveSettings(layers=(layer,) if layer else ())
+    settings = DreamSettings(objective=objective, octave=OctaveSettings(octave_steps=steps))
+    return dream(picture, [model], settings=settings)
+
+
+@cache
+def flow(name: FlowName = "raft_small") -> Tensor:
+    """From the later one of the pair back to the earlier one."""
+    return estimator(name).flow(frame(PAIR[1]), frame(PAIR[0]))
+
+
+@cache
+def video() -> list[DreamedFrame]:
+    """The clip dreamed frame by frame."""
+    settings = PipelineSettings(
+        model=ModelSettings(model="fractal"),
+        dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,))),
+        flow=FlowSettings(flow="dis"),
+        device=DeviceSettings(device="cpu"),
+    )
+    dreamer = load_dreamer(settings)
+    return [dreamer.step(one) for one in frames()]
+
+
+def _image(picture: Tensor) -> Image.Image:
+    """(1,3,H,W) or (3,H,W) in 0..1."""
+    levels = picture.reshape(-1, *picture.shape[-2:]).detach().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).numpy())  # CHW -> HWC
+
+
+def _rows(rows: list[dict[str, Tensor]]) -> Image.Image:
+    """Rows of pictures, each below its name, all as wide as the page's picture."""
+    strips = [_row(row) for row in rows]
+    canvas = Image.new("RGB", (WIDTH, sum(strip.height for strip in strips) + GAP * (len(strips) - 1)))
+    top = 0
+    for strip in strips:
+        canvas.paste(strip, (0, top))
+        top += strip.height + GAP
+    return canvas
+
+
+def _row(pictures: dict[str, Tensor]) -> Image.Image:
+    width = (WIDTH - GAP * (len(pictures) - 1)) // len(pictures)
+    font = ImageFont.load_default(TEXT)
+    shown = [_image(one) for one in pictures.values()]
+    height = round(width * shown[0].height / shown[0].width)
+    strip = Image.new("RGB", (WIDTH, height + TEXT + 6))
+    for column, (name, picture) in enumerate(zip(pictures, shown, strict=True)):
+        left = column * (width + GAP)
+        strip.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, TEXT + 6))
+        ImageDraw.Draw(strip).text((left + 3, 1), name, fill="white", font=font)
+    return strip
+
+
+def main() -> None:
+    """Make all pictures, or those named."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for make in PICTURES:
+        if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
+            make().save(FOLDER / f"{make.__name__}.jpg", quality=QUALITY, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Write locales/*/nodeDefs.json, from which ComfyUI's page takes the nodes' names and tooltips in other languages.
+
+    python tools/make_locales.py
+
+Translations are written by hand into locales/LANGUAGE.json: English text -> translation, each text once however
+many nodes have it. Run it when a node or a tooltip has changed: it adds what is to be translated, with an empty
+translation, and names what is no longer said. For a new language begin with a file that holds {}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shown_nodes import Input, Output, ShownNode, load_pack, shown_nodes
+
+FOLDER = Path(__file__).resolve().parents[1] / "locales"
+
+APART = {
+    ("DeepDreamVideoFile", "frames"): "frames (how many)",
+    ("DeepDreamVideoFile", "loop"): "loop (seamless)",
+    ("DeepDreamVideo", "loop"): "loop (seamless)",
+}
+"""Node and name -> the text to translate, where a name means something else than on the other nodes."""
+
+Translations = Mapping[str, str]
+
+
+def texts(nodes: Sequence[ShownNode]) -> list[str]:
+    """All that is to be translated, in the order of the nodes, each once."""
+    found = []
+    for node in nodes:
+        found += [node.name, node.description]
+        found += [text for one in _named(node) for text in (_name(node, one), one.tooltip)]
+    return list(dict.fromkeys(found))
+
+
+def node_defs(nodes: Sequence[ShownNode], translations: Translations) -> dict[str, Any]:
+    """The nodes' texts as ComfyUI takes them; without those whose translation is missing, which stay English."""
+
+    def translated(**texts: str) -> dict[str, str]:
+        return {kind: translations[text] for kind, text in texts.items() if translations.get(text)}
+
+    def both(node: ShownNode, one: Input | Output) -> dict[str, str]:
+        return translated(name=_name(node, one), tooltip=one.tooltip)
+
+    found = {}
+    for node in nodes:
+        inputs = {one.key.replace(".", "_"): both(node, one) for one in node.inputs if not one.numbered}
+        outputs = {str(slot): both(node, one) for slot, one in enumerate(node.outputs) if not one.numbered}
+        own = translated(display_name=node.name, description=node.description)
+        found[node.id] = {**own, "inputs": inputs, "outputs": outputs}
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file."""
+    loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return loaded
+
+
+def _named(node: ShownNode) -> Iterator[Input | Output]:
+    """Numbered sockets keep their names, and the page shows no tooltips of theirs."""
+    return (one for one in (*node.inputs, *node.outputs) if not one.numbered)
+
+
+def _name(node: ShownNode, one: Input | Output) -> str:
+    return APART.get((node.id, one.name), one.name)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def main() -> None:
+    """Write the nodes' texts in every language, and say what is left to translate."""
+    load_pack.load()
+    nodes = shown_nodes()
+    wanted = texts(nodes)
+    for path in sorted(FOLDER.glob("*.json")):
+        before = read(path)
+        gone = {text: before[text] for text in before if text not in wanted}
+        now = {text: before.get(text, "") for text in wanted}
+        _write(path, now | gone)
+        _write(FOLDER / path.stem / "nodeDefs.json", node_defs(nodes, now))
+        for text in (text for text in wanted if not now[text]):
+            print(f"{path.name}: translate {text!r}")
+        for text in gone:
+            print(f"{path.name}: no longer said, take what still fits and delete it: {text!r}")
+
+
+if __name__ == "__main__":
+    main()

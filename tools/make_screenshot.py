@@ -1,0 +1,40 @@
+"""Write docs/workflow.jpg: the loop of deepdream_video_loop in ComfyUI's page.
+
+    python tools/make_screenshot.py CLIP
+
+Needs ComfyUI and Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from comfyui_page import Page, bounds
+from comfyui_server import Server
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = (1800, 760)
+QUALITY = 80
+
+
+def main() -> None:
+    """Read the command line, start a ComfyUI and a Chromium, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video, for Load Video to find")
+    arguments = parser.parse_args()
+    graph = json.loads((ROOT / "workflows" / "deepdream_video_loop.json").read_text("utf-8"))
+    loop = {"groups": graph["groups"][1:3], "nodes": []}
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "comfyui") as server:
+        shutil.copy(arguments.clip, server.base / "input" / "video.mp4")
+        with Page(f"http://127.0.0.1:{server.port}/", size=SIZE) as page:
+            page.load(graph)
+            picture = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
+    (ROOT / "docs" / "workflow.jpg").write_bytes(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from what the workflows make.
+
+    python tools/make_thumbnails.py CLIP [NAME ...]
+
+Runs each workflow, or those named, in a real ComfyUI as its twin in workflows/api says, on a clip of yours and on
+the picture that comes with ComfyUI. Takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+from comfyui_server import Run, Server, find
+from PIL import Image
+
+FOLDER = Path(__file__).resolve().parents[1] / "workflows"
+SIDE = 512
+FOUR = ("Frames", "Mask", "Warped", "Result")
+QUALITY = 88
+TIMEOUT = 3600.0
+
+Graph: TypeAlias = dict[str, dict[str, Any]]
+Pictures: TypeAlias = dict[str, list[Image.Image]]
+"""Title of a node that shows pictures or a video -> what it shows."""
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """How a thumbnail is made.
+
+    Args:
+        compose: it from what the workflow shows.
+        prepare: the workflow's graph, in place.
+    """
+
+    compose: Callable[[Pictures], Image.Image]
+    prepare: Callable[[Graph], None] = lambda graph: None
+
+
+def last(pictures: Pictures) -> Image.Image:
+    """The last picture of the only node."""
+    (shown,) = pictures.values()
+    return shown[-1]
+
+
+def flight(pictures: Pictures) -> Image.Image:
+    """Four moments of one video."""
+    (frames,) = pictures.values()
+    return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
+
+
+def two_frames(pictures: Pictures) -> Image.Image:
+    """Two frames of the longest video, one below the other."""
+    frames = max(pictures.values(), key=len)
+    half = len(frames) // 2
+    whole = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
+    for row in range(2):
+        whole.paste(frames[half + row], (0, row * frames[0].height))
+    return whole
+
+
+def one_moment(pictures: Pictures) -> Image.Image:
+    """All that is shown of one frame; where FOUR are shown, those."""
+    chosen = [pictures[title] for title in FOUR] if set(FOUR) <= pictures.keys() else pictures.values()
+    return sheet([shown[len(shown) // 2] for shown in chosen])
+
+
+def with_frames(graph: Graph) -> None:
+    """Show the frames, too."""
+    show(graph, "Frames", only(graph, "ImageScaleToTotalPixels"))
+
+
+def without_diffusion(graph: Graph) -> None:
+    """What stable_diffusion_loop does apart from Stable Diffusion, for want of a checkpoint."""
+    for class_type, name in (("VAEEncode", "pixels"), ("KSampler", "latent_image"), ("VAEDecode", "samples")):
+        bypass(graph, only(graph, class_type), name)
+    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] in DIFFUSION]:
+        del graph[node_id]
+    del graph[only(graph, "SaveVideo")]
+    warped = graph[only(graph, "DeepDreamTemporalBlend")]["inputs"]["warped"][0]
+    mask = add(graph, "MaskToImage", mask=[only(graph, "DeepDreamOcclusionMask"), 0])
+    show(graph, "Result", only(graph, "DeepDreamLoopClose"))
+    show(graph, "Warped", warped)
+    show(graph, "Mask", mask)
+    with_frames(graph)
+
+
+def parts_of_latent_warp(graph: Graph) -> None:
+    """Frames, flow and mask, and frames as small as latents, moved; for want of a checkpoint."""
+    frames = only(graph, "ImageScaleToTotalPixels")
+    flow_model = only(graph, "DeepDreamLoadFlowModel")
+    kept = (
+        "LoadVideo",
+        "Video Slice",
+        "GetVideoComponents",
+        "ImageScaleToTotalPixels",
+        "DeepDreamLoadFlowModel",
+    )
+    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] not in kept]:
+        del graph[node_id]
+    flow = add(graph, "DeepDreamOpticalFlow", optical_flow=[flow_model, 0], frames=[frames, 0])
+    small = add(graph, "ImageScaleBy", image=[frames, 0], upscale_method="area", scale_by=1 / 8)
+    moved = add(graph, "DeepDreamFlowWarp", input=[small, 0], flow=[flow, 0], from_previous=True)
+    mask = add(graph, "DeepDreamOcclusionMask", flow=[flow, 0], frames=[frames, 0])
+    show(
+        graph,
+        "Moved",
+        add(graph, "ImageScaleBy", image=[moved, 0], upscale_method="nearest-exact", scale_by=8.0),
+    )
+    show(graph, "Mask", add(graph, "MaskToImage", mask=[mask, 0]))
+    show(graph, "Flow", add(graph, "DeepDreamFlowPicture", flow=[flow, 0]))
+    show(graph, "Frames", frames)
+
+
+THUMBNAILS = {
+    "deepdream_image": Thumbnail(last),
+    "deepdream_video": Thumbnail(last),
+    "deepdream_video_loop": Thumbnail(last),
+    "deepdream_video_file": Thumbnail(last),
+    "flow_and_occlusion": Thumbnail(one_moment, with_frames),
+    "endless_zoom": Thumbnail(flight),
+    "independent_vs_temporal": Thumbnail(two_frames),
+    "stable_diffusion_loop": Thumbnail(one_moment, without_diffusion),
+    "latent_warp": Thumbnail(one_moment, parts_of_latent_warp),
+}
+
+DIFFUSION = ("CheckpointLoaderSimple", "CLIPTextEncode")
+
+
+def only(graph: Graph, class_type: str) -> str:
+    """The id of the one node of a class."""
+    (found,) = (node_id for node_id, node in graph.items() if node["class_type"] == class_type)
+    return found
+
+
+def bypass(graph: Graph, node_id: str, name: str) -> None:
+    """Take a node out and connect what its input `name` comes from to whatever used the node."""
+    source = graph.pop(node_id)["inputs"][name]
+    for node in graph.values():
+        for key, value in node["inputs"].items():
+            if value == [node_id, 0]:
+                node["inputs"][key] = source
+
+
+def add(graph: Graph, class_type: str, **inputs: Any) -> str:
+    """Place a node and return its id."""
+    node_id = f"{class_type} {len(graph)}"
+    graph[node_id] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": node_id}}
+    return node_id
+
+
+def show(graph: Graph, title: str, node_id: str) -> None:
+    """Save a node's first output under a title, before all else."""
+    rest = dict(graph)
+    graph.clear()
+    graph[title] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": [node_id, 0], "filename_prefix": title},
+        "_meta": {"title": title},
+    }
+    graph.update(rest)
+
+
+def sheet(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures of one size, two in a row."""
+    width, height = pictures[0].size
+    whole = Image.new("RGB", (2 * width, -(-len(pictures) // 2) * height))
+    for number, picture in enumerate(pictures):
+        whole.paste(picture, (number % 2 * width, number // 2 * height))
+    return whole
+
+
+def pictures_of(run: Run, base: Path) -> Pictures:
+    """All that a run shows, in the order of the graph, and then what was saved inside of a loop."""
+    shown: Pictures = {}
+    for node_id in sorted(run.outputs, key=[*run.graph, *run.outputs].index):
+        for file in run.outputs[node_id].get("images", []):
+            path = base / file["type"] / file["subfolder"] / file["filename"]
+            node = run.graph.get(node_id)
+            title = node["_meta"]["title"] if node else file["filename"].split("_")[0]
+            shown.setdefault(title, []).extend(read(path))
+    return shown
+
+
+def read(path: Path) -> list[Image.Image]:
+    """The frames of a video, or the one of a picture."""
+    with av.open(str(path)) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+def make(server: Server, name: str) -> None:
+    """Run a workflow and write its thumbnail.
+
+    Raises:
+        RuntimeError: ComfyUI refused the workflow, or it failed.
+    """
+    thumbnail = THUMBNAILS[name]
+    graph: Graph = json.loads((FOLDER / "api" / f"{name}.json").read_text("utf-8"))
+    thumbnail.prepare(graph)
+    run = server.run(graph, timeout=TIMEOUT)
+    if problem := run.refused or run.error:
+        raise RuntimeError(f"{name}: {problem}")
+    picture = thumbnail.compose(pictures_of(run, server.base))
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture.convert("RGB").save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
+
+
+def main() -> None:
+    """Read the command line, start a ComfyUI, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of workflows; all by default")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.names) - THUMBNAILS.keys()):
+        parser.error(f"expected names of {', '.join(THUMBNAILS)}, got {', '.join(unknown)}")
+    root, _ = find()
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "comfyui") as server:
+        shutil.copy(arguments.clip, server.base / "input" / "video.mp4")
+        shutil.copy(root / "input" / "example.png", server.base / "input")
+        for name in arguments.names or THUMBNAILS:
+            make(server, name)
+
+
+if __name__ == "__main__":
+    main()
