@@ -56,9 +56,9 @@ class Row:
 
 ROWS = (
     Row("the defaults"),
-    Row("`--carry picture`", temporal={"carry": "picture"}),
+    Row("`--carry image`", temporal={"carry": "image"}),
     Row("`--warp bilinear`", temporal={"warp": "bilinear"}),
-    Row("both", temporal={"carry": "picture", "warp": "bilinear"}),
+    Row("both", temporal={"carry": "image", "warp": "bilinear"}),
     Row("`--gradient-blur 0`", ascent={"gradient_blur": 0.0}),
     Row("`--gradient-blur 1.2`", ascent={"gradient_blur": 1.2}),
     Row("`--references 3`", temporal={"references": 3}),
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
     args = parser.parse_args()
     with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
-        frames = [frame.picture for frame in clip]
+        frames = [frame.image for frame in clip]
     rows = [row for row in ROWS if args.rows in row.name]
     runs = {row.name: run(row, frames, args.weights) for row in rows}
     base = settings_of(ROWS[0], args.weights)

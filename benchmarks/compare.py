@@ -4,7 +4,7 @@
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves and size. Ours runs with the predecessor's
-steps, optimiser and blend, and, as steps of 0, with what it does by default. Prints seconds a frame and the figures
+steps, optimizer and blend, and, as steps of 0, with what it does by default. Prints seconds a frame and the figures
 of the dream side by side, then where the time of our first run goes, and the floor beneath it.
 """
 
@@ -34,7 +34,7 @@ from dream_core import temporal as temporal_module
 from dream_core.dreaming.objectives import layer
 from dream_core.dreaming.tiling import whole_gradient
 from dream_core.measure.metrics import drift, flicker, sharpness, strength
-from dream_core.motion.occlusion import reliable_mask
+from dream_core.motion.occlusion import reliability_mask
 from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.settings import (
     AscentSettings,
@@ -44,10 +44,10 @@ from dream_core.settings import (
     InputSettings,
     ModelSettings,
     ObjectiveSettings,
-    OcclusionSettings,
     OctaveSettings,
     OutputSettings,
     PipelineSettings,
+    ReliabilitySettings,
     TemporalSettings,
 )
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
@@ -102,7 +102,7 @@ def run_predecessor(args: argparse.Namespace, work: Path) -> Result:
         sys.exit(f"the predecessor failed:\n{done.stderr[-2000:]}")
     told = json.loads(done.stdout.splitlines()[-1])
     with open_clip(work / "temp" / "output", settings=InputSettings(size=0)) as clip:
-        dreams = [frame.picture for frame in clip]
+        dreams = [frame.image for frame in clip]
     return Result("predecessor", dreams, told["seconds"], told["peak_bytes"])
 
 
@@ -169,13 +169,13 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
     assert dreamer.flow is not None
     object.__setattr__(dreamer.flow, "both_ways", stopwatch.wrap("flow", dreamer.flow.both_ways))
     temporal_module.warp = stopwatch.wrap("warp", temporal_module.warp)
-    temporal_module.reliable_mask = stopwatch.wrap("mask", temporal_module.reliable_mask)
+    temporal_module.reliability_mask = stopwatch.wrap("mask", temporal_module.reliability_mask)
     output.write = stopwatch.wrap("encode", output.write)
     climb = dream_module.climb
 
-    def timed_climb(picture: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        height, width = picture.shape[-2:]
-        return stopwatch.wrap(f"octave {width}x{height}", climb)(picture, *args, **kwargs)
+    def timed_climb(image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        height, width = image.shape[-2:]
+        return stopwatch.wrap(f"octave {width}x{height}", climb)(image, *args, **kwargs)
 
     dream_module.climb = timed_climb
 
@@ -183,18 +183,18 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
 def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> dict[str, float]:
     """Flicker, strength, sharpness and drift against the input at the dream's size (yardsticks of the docs)."""
     with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
-        frames = torch.stack([frame.picture for frame in clip])
+        frames = torch.stack([frame.image for frame in clip])
     dreams = torch.stack(result.dreams)
     assert dreamer.flow is not None
     forward, backward = dreamer.flow.both_ways(frames[:-1], frames[1:])
-    plain = OcclusionSettings(check_brightness=False, mask_softness=0)
-    masks = reliable_mask(forward, backward, frame=frames[:-1], previous=frames[1:], settings=plain)
+    plain = ReliabilitySettings(check_brightness=False, mask_softness=0)
+    masks = reliability_mask(forward, backward, frame=frames[:-1], previous=frames[1:], settings=plain)
 
-    def activations(pictures: Tensor) -> Tensor:
+    def activations(images: Tensor) -> Tensor:
         model = dreamer.models[0]
         with torch.no_grad():
             found = [
-                model.activations(p[None].to(model.device), [LAYER])[LAYER].float().cpu() for p in pictures
+                model.activations(p[None].to(model.device), [LAYER])[LAYER].float().cpu() for p in images
             ]
         return torch.cat(found)
 
@@ -221,9 +221,9 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 def step_flops(dreamer: TemporalDreamer, size: tuple[int, int]) -> float:
     """FLOP of one gradient step at a size (height, width)."""
     model = dreamer.models[0]
-    picture = torch.rand(1, 3, *size, device=model.device)
+    image = torch.rand(1, 3, *size, device=model.device)
     with FlopCounterMode(display=False) as counter:
-        whole_gradient(model, layer(LAYER), picture)
+        whole_gradient(model, layer(LAYER), image)
     return float(counter.get_total_flops())
 
 

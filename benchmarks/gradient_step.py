@@ -42,7 +42,7 @@ def main() -> None:
     chosen = parser.parse_args()
     device = parse_device(chosen.device)
     torch.manual_seed(0)
-    picture = torch.rand(1, 3, HEIGHT, WIDTH, device=device)
+    image = torch.rand(1, 3, HEIGHT, WIDTH, device=device)
     runs = {}
     for name in chosen.networks:
         model_name, _, layer = name.partition(":")
@@ -59,7 +59,7 @@ def main() -> None:
         )
         runs[f"{model_name} {layer}"] = partial(
             climb,
-            picture,
+            image,
             gradient,
             steps=STEPS,
             settings=AscentSettings(),

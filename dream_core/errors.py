@@ -12,8 +12,8 @@ class SettingsError(DeepDreamError, ValueError):
     """A setting has a value outside of what it may have."""
 
 
-class PictureError(DeepDreamError, ValueError):
-    """A picture, mask or flow has the wrong shape, type or content."""
+class ImageError(DeepDreamError, ValueError):
+    """An image, mask or flow has the wrong shape, type or content."""
 
 
 class WeightsError(DeepDreamError):
@@ -21,7 +21,7 @@ class WeightsError(DeepDreamError):
 
 
 class VideoError(DeepDreamError):
-    """A clip or picture file cannot be read or written."""
+    """A clip or image file cannot be read or written."""
 
 
 class OutOfMemoryError(DeepDreamError, MemoryError):

@@ -1,4 +1,4 @@
-"""What happens to a picture around its dream: size, zoom, colours, contrast."""
+"""What happens to an image around its dream: size, zoom, colors, contrast."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .checks import check_choice, check_number
 from .dreaming.gradients import percentile
-from .errors import PictureError, SettingsError
+from .errors import ImageError, SettingsError
 from .motion.warp import sample
-from .settings import PictureSettings, ZoomMode
+from .settings import ImageSettings, ZoomMode
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -23,39 +23,35 @@ TOO_BRIGHT = 16.0
 """Values a little above 1 are overshoot of some resampling; from here on they must be levels of 255."""
 
 
-def size_of(picture: Tensor) -> Size:
+def size_of(image: Tensor) -> Size:
     """Height and width of (..., H, W)."""
-    return picture.shape[-2], picture.shape[-1]
+    return image.shape[-2], image.shape[-1]
 
 
-def check_picture(picture: Tensor) -> None:
-    """Raise a PictureError unless this is a picture (1,3,H,W), floating-point, finite and not empty."""
-    if picture.dim() != 4 or picture.shape[:2] != (1, 3) or 0 in picture.shape:
-        raise PictureError(f"expected a picture (1, 3, height, width), got {tuple(picture.shape)}")
-    if not picture.is_floating_point():
-        raise PictureError(
-            f"expected a floating-point picture in 0..1, got {picture.dtype}; divide it by 255"
-        )
-    if not torch.isfinite(picture).all():
-        raise PictureError("expected a finite picture in 0..1, got NaN or infinite values; check its source")
-    if picture.max() > TOO_BRIGHT:
-        raise PictureError(
-            f"expected a picture in 0..1, got values up to {picture.max():g}; divide it by 255"
-        )
+def require_image(image: Tensor) -> None:
+    """Raise a ImageError unless this is an image (1,3,H,W), floating-point, finite and not empty."""
+    if image.dim() != 4 or image.shape[:2] != (1, 3) or 0 in image.shape:
+        raise ImageError(f"expected an image (1, 3, height, width), got {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ImageError(f"expected a floating-point image in 0..1, got {image.dtype}; divide it by 255")
+    if not torch.isfinite(image).all():
+        raise ImageError("expected a finite image in 0..1, got NaN or infinite values; check its source")
+    if image.max() > TOO_BRIGHT:
+        raise ImageError(f"expected an image in 0..1, got values up to {image.max():g}; divide it by 255")
 
 
-def resize(picture: Tensor, size: Size) -> Tensor:
+def resize(image: Tensor, size: Size) -> Tensor:
     """Bicubic, anti-aliased when shrinking; (B,C,H,W) -> (B,C,*size). The same size is returned as it is."""
-    if size_of(picture) == size:
-        return picture
-    return F.interpolate(picture, size, mode="bicubic", align_corners=False, antialias=True)
+    if size_of(image) == size:
+        return image
+    return F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)
 
 
-def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
-    """Enlarge the middle of a picture to its full size, or shrink it and fill up with its reflection.
+def zoom(image: Tensor, amount: float, mode: ZoomMode) -> Tensor:
+    """Enlarge the middle of an image to its full size, or shrink it and fill up with its reflection.
 
     Args:
-        picture: (B,C,H,W).
+        image: (B,C,H,W).
         amount: what is cropped away from the height and from the width, both edges together; negative
             moves out.
         mode: the unit of `amount`: percent of the side, or pixels.
@@ -64,15 +60,15 @@ def zoom(picture: Tensor, amount: float, mode: ZoomMode) -> Tensor:
         SettingsError: nothing would be left.
     """
     if amount == 0:
-        return picture
-    kept = kept_by_zoom(size_of(picture), amount, mode)
-    matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=picture.dtype, device=picture.device)
-    grid = F.affine_grid(matrix.expand(len(picture), 2, 3), list(picture.shape), align_corners=False)
-    return sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+        return image
+    kept = kept_by_zoom(size_of(image), amount, mode)
+    matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=image.dtype, device=image.device)
+    grid = F.affine_grid(matrix.expand(len(image), 2, 3), list(image.shape), align_corners=False)
+    return sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
 def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, float]:
-    """The fractions of width and height that a zoom leaves of a picture.
+    """The fractions of width and height that a zoom leaves of an image.
 
     Raises:
         SettingsError: nothing would be left.
@@ -81,31 +77,31 @@ def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, floa
     across, down = (100, 100) if mode == "percent" else (width, height)
     if not amount < min(across, down):
         raise SettingsError(
-            f"expected --zoom below {min(across, down)} {mode} for a picture of {height}x{width} pixels, "
+            f"expected --zoom below {min(across, down)} {mode} for an image of {height}x{width} pixels, "
             f"got {amount:g}"
         )
     return 1 - amount / across, 1 - amount / down
 
 
 def noise(size: Size, generator: torch.Generator) -> Tensor:
-    """Mid-grey with Gaussian noise of standard deviation 0.1, (1,3,H,W), to begin a dream from nothing."""
+    """Mid-gray with Gaussian noise of standard deviation 0.1, (1,3,H,W), to begin a dream from nothing."""
     return (0.5 + 0.1 * torch.randn(1, 3, *size, generator=generator)).clamp(0, 1)
 
 
 def keep_colors(dreamed: Tensor, frame: Tensor) -> Tensor:
-    """The brightness of one picture with the colours (chroma, BT.601) of another, both (B,3,H,W)."""
+    """The brightness of one image with the colors (chroma, BT.601) of another, both (B,3,H,W)."""
     chroma = rgb_to_ycbcr(frame)[:, 1:]
     merged: Tensor = ycbcr_to_rgb(torch.cat([rgb_to_ycbcr(dreamed)[:, :1], chroma], 1))
     return merged
 
 
-def stretch_contrast(picture: Tensor, percent: float) -> Tensor:
-    """Scale a picture so that this percentile of its values becomes 1."""
-    return picture / percentile(picture, percent).clamp_min(1e-6)
+def stretch_contrast(image: Tensor, percent: float) -> Tensor:
+    """Scale an image so that this percentile of its values becomes 1."""
+    return image / percentile(image, percent).clamp_min(1e-6)
 
 
-def check_picture_settings(settings: PictureSettings) -> None:
-    """Raise a SettingsError for settings that are out of range for every picture."""
+def check_image_settings(settings: ImageSettings) -> None:
+    """Raise a SettingsError for settings that are out of range for every image."""
     check_choice("--init", settings.init, ("image", "random"))
     check_choice("--zoom-mode", settings.zoom_mode, get_args(ZoomMode))
     check_number("--contrast", settings.contrast, least=0, most=100)
@@ -114,19 +110,19 @@ def check_picture_settings(settings: PictureSettings) -> None:
         raise SettingsError(f"expected --zoom below 100 percent, got {settings.zoom:g}")
 
 
-def shift_brightness(dreamed: Tensor, picture: Tensor) -> Tensor:
-    """Shift the values of a dream (B,3,H,W) so that their mean is the picture's."""
-    # In one order, however the pictures lie in memory: sums depend on it.
-    return dreamed + (picture - dreamed).contiguous().mean((1, 2, 3), keepdim=True)
+def shift_brightness(dreamed: Tensor, image: Tensor) -> Tensor:
+    """Shift the values of a dream (B,3,H,W) so that their mean is the image's."""
+    # In one order, however the images lie in memory: sums depend on it.
+    return dreamed + (image - dreamed).contiguous().mean((1, 2, 3), keepdim=True)
 
 
-def finish(dreamed: Tensor, colors: Tensor, settings: PictureSettings) -> Tensor:
-    """Contrast and colours as the settings say, then the range 0..1.
+def finish(dreamed: Tensor, colors: Tensor, settings: ImageSettings) -> Tensor:
+    """Contrast and colors as the settings say, then the range 0..1.
 
     Args:
         dreamed: (B,3,H,W).
-        colors: (B,3,H,W), whose colours are kept where the settings say so.
-        settings: such as `check_picture_settings` passes.
+        colors: (B,3,H,W), whose colors are kept where the settings say so.
+        settings: such as `check_image_settings` passes.
     """
     if settings.contrast > 0:
         dreamed = stretch_contrast(dreamed, settings.contrast)

@@ -87,7 +87,7 @@ def dream_clip(
         clip: from `open_clip`, or any frames of one size.
         dreamer: from `load_dreamer`.
         output: from `open_output`.
-        keep: receives frames, dreams, flow pictures and masks.
+        keep: receives frames, dreams, flow images and masks.
         on_frame: told about every frame once it is written.
         on_step: told about every gradient step.
     """
@@ -103,5 +103,5 @@ def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:
     carried = step.carried
     # Nothing was carried into a first frame: it is kept as standing still, and trusted.
     flow = carried.flow if carried else torch.zeros_like(step.frame[:, :2])
-    mask = carried.reliable if carried else torch.ones_like(step.frame[:, :1])
+    mask = carried.reliability if carried else torch.ones_like(step.frame[:, :1])
     keep.save(index, frame=step.frame, dream=step.dream, flow=flow, mask=mask)

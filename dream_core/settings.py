@@ -36,9 +36,9 @@ ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
 OptimizerName: TypeAlias = Literal["adam", "lbfgs", "classic"]
 RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
-OctaveCarry: TypeAlias = Literal["detail", "picture"]
+OctaveCarry: TypeAlias = Literal["detail", "image"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
-DreamCarry: TypeAlias = Literal["difference", "picture"]
+DreamCarry: TypeAlias = Literal["difference", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
@@ -50,13 +50,13 @@ class DeviceSettings:
 
     Args:
         device: auto, cpu, mps, cuda or cuda:N. Several, as cuda:0,cuda:1, share out the tiles of each
-            picture.
+            image.
         flow_device: Compute optical flow on this device instead; by default it is the dream's (the first of
             several).
         precision: Arithmetic inside the networks. auto takes bfloat16 where the processor computes it
-            natively, else float32. The picture itself is always float32.
+            natively, else float32. The image itself is always float32.
         cudnn: Use cuDNN on NVIDIA devices.
-        cudnn_autotune: Let cuDNN try its algorithms first: a slower start and, at one picture size, a
+        cudnn_autotune: Let cuDNN try its algorithms first: a slower start and, at one image size, a
             faster run.
         mkldnn: Use oneDNN (MKL-DNN) on the CPU.
     """
@@ -97,13 +97,13 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Optical flow: how the picture moved from one frame to the next.
+    """Optical flow: how the image moved from one frame to the next.
 
     Args:
         flow: Estimator: raft_large (most exact), raft_small (several times faster), dis (OpenCV, needs no
             weights). auto is raft_small where its weights are at hand, else dis.
         flow_file: RAFT weights, .safetensors or .pth, in torchvision's or princeton-vl's key names.
-        flow_scale: Estimate at this fraction of the picture's size and scale the flow back up, 0 <
+        flow_scale: Estimate at this fraction of the image's size and scale the flow back up, 0 <
             scale <= 1.
         flow_updates: Refinements per RAFT estimate. Fewer are faster and less exact.
         flow_batch: Frame pairs estimated at once; 0 chooses as many as fit in about 1 GiB.
@@ -117,12 +117,12 @@ class FlowSettings:
 
 
 @dataclass(frozen=True)
-class FlowPictureSettings:
+class FlowImageSettings:
     """How optical flow is shown.
 
     Args:
-        saturation_length: Motion in pixels that is shown in full colour and by the longest arrows, so that
-            pictures can be compared. 0 takes the longest of each picture.
+        saturation_length: Motion in pixels that is shown in full color and by the longest arrows, so that
+            images can be compared. 0 takes the longest of each image.
         arrow_spacing: Pixels from one arrow to the next, and length of the longest arrows. 0 draws none.
     """
 
@@ -135,10 +135,10 @@ class CameraSettings:
     """How a camera moves from one frame to the next.
 
     Args:
-        zoom_factor: The picture grows by this factor about its centre: above 1 goes in, below 1 out.
-        rotation: Degrees that the picture turns about its centre, counter-clockwise.
-        pan_x: Pixels that the picture shifts to the right.
-        pan_y: Pixels that the picture shifts down.
+        zoom_factor: The image grows by this factor about its center: above 1 goes in, below 1 out.
+        rotation: Degrees that the image turns about its center, counter-clockwise.
+        pan_x: Pixels that the image shifts to the right.
+        pan_y: Pixels that the image shifts down.
     """
 
     zoom_factor: float = 1.02
@@ -149,18 +149,18 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class WarpSettings:
-    """What a warp shows where the flow points out of the picture.
+    """What a warp shows where the flow points out of the image.
 
     Args:
-        edges: border: the colour of the nearest pixel, which draws streaks where a camera pans or moves out again
-            and again. mirror: the picture, mirrored at its edges.
+        edges: border: the color of the nearest pixel, which draws streaks where a camera pans or moves out again
+            and again. mirror: the image, mirrored at its edges.
     """
 
     edges: WarpEdges = "border"
 
 
 @dataclass(frozen=True)
-class OcclusionSettings:
+class ReliabilitySettings:
     """What of the carried dream is to be trusted.
 
     Args:
@@ -194,7 +194,7 @@ class TemporalSettings:
             A loop of single nodes takes as many for every frame.
         catch_up: Where the view has opened on something new, steps are up to this many times as large, until its
             dream has caught up with the rest. 1 switches this off, and so does a number of --carried-steps.
-        carry: difference: what was dreamed is added to the new frame, which stays sharp. picture: the last
+        carry: difference: what was dreamed is added to the new frame, which stays sharp. image: the last
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
@@ -230,16 +230,16 @@ class ObjectiveSettings:
         channels: Channels of those layers, by index or, with a label file, by words of their labels. Empty
             takes all. For the modes strong, avg and weak: how many.
         channel_mode: all: the channels listed. strong, avg, weak: the N most, middling or least active ones
-            in the picture. ignore: all but the channels listed.
-        channel_capture: When strong, avg and weak look at the picture: once per picture, per octave or per
+            in the image. ignore: all but the channels listed.
+        channel_capture: When strong, avg and weak look at the image: once per image, per octave or per
             step.
         loss: How activations become one number. l2, norm, abs_l2: root of the sum of squares. mse: mean
             square. mean, abs_mean: mean (magnitude). bce: mean softplus.
         dream_weight: Weight of all layers together, against --tv-weight and --l2-weight.
         normalize_weights: Divide each layer's weight by its number of channels.
-        tv_weight: Weight of total variation, which is lowered: smooths. Mean |difference| of neighbours,
+        tv_weight: Weight of total variation, which is lowered: smooths. Mean |difference| of neighbors,
             in 0..1.
-        l2_weight: Weight of contrast, which is lowered: mean squared distance from mid-grey, in 0..1.
+        l2_weight: Weight of contrast, which is lowered: mean squared distance from mid-gray, in 0..1.
     """
 
     layers: tuple[str, ...] = ()
@@ -262,19 +262,19 @@ class AscentSettings:
             al. 2015).
         learning_rate: Step size in levels of 255; for lbfgs its first step and the most of any.
         lbfgs_history: Corrections that lbfgs remembers.
-        jitter: Roll the picture by up to this many pixels at random before each step.
+        jitter: Roll the image by up to this many pixels at random before each step.
         random_transforms: Also flip, rotate by right angles, or both, at random before each step.
         gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: softer patterns, without the grain that
             flickers. 0 is off.
         laplacian_levels: Split the gradient into this many octaves of detail and give all the same
-            strength, at most as many as the picture has. 0 is off.
+            strength, at most as many as the image has. 0 is off.
         laplacian_sigma: Sigma in pixels of the blur that separates those levels.
-        fft_block: Take the lowest spatial frequencies, up to this many cycles per picture, out of the
+        fft_block: Take the lowest spatial frequencies, up to this many cycles per image, out of the
             gradient. 0 is off.
         norm_percent: Drop this percentage of the pixels: those whose gradient is weakest by its norm over
-            the colours.
-        abs_percent: The same by the sum of absolute values over the colours.
-        mean_percent: The same by the absolute value of the mean over the colours.
+            the colors.
+        abs_percent: The same by the sum of absolute values over the colors.
+        mean_percent: The same by the absolute value of the mean over the colors.
         clamp: Keep every pixel in 0..1 after each step.
         seed: Seed of all random choices. The same seed means the same choices on every device.
     """
@@ -297,7 +297,7 @@ class AscentSettings:
 
 @dataclass(frozen=True)
 class OctaveSettings:
-    """The sizes at which a picture is dreamed, from small to large.
+    """The sizes at which an image is dreamed, from small to large.
 
     Args:
         octaves: Number of sizes. The manual modes take it from their list instead.
@@ -308,7 +308,7 @@ class OctaveSettings:
             listed longest, or shortest, sides. The manual modes end with the full size.
         octave_sizes: The list for the manual modes: HEIGHT WIDTH HEIGHT WIDTH ..., or SIDE SIDE ...
         octave_carry: What goes from one size to the next. detail: only what was dreamed, so that the
-            picture stays sharp. picture: the whole picture, resampled, as the predecessor did.
+            image stays sharp. image: the whole image, resampled, as the predecessor did.
         iterations: Passes over all sizes.
     """
 
@@ -323,7 +323,7 @@ class OctaveSettings:
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Dreaming a large picture piece by piece, in bounded memory.
+    """Dreaming a large image piece by piece, in bounded memory.
 
     Args:
         tile_size: Longest side of a tile in pixels, at least 64. 0 dreams each size whole.
@@ -337,17 +337,17 @@ class TileSettings:
 
 
 @dataclass(frozen=True)
-class PictureSettings:
-    """What happens to the picture before and after the dream.
+class ImageSettings:
+    """What happens to the image before and after the dream.
 
     Args:
-        init: Dream on the picture, or on noise.
-        original_colors: Take the brightness from the dream and the colours from the frame.
-        keep_brightness: Keep the dream as bright, on the whole, as the picture it began with, so that a clip grows
+        init: Dream on the image, or on noise.
+        original_colors: Take the brightness from the dream and the colors from the frame.
+        keep_brightness: Keep the dream as bright, on the whole, as the image it began with, so that a clip grows
             neither brighter nor darker.
         contrast: Stretch the result so that this percentile of its values becomes white, such as 99.98. 0
             is off.
-        zoom: Move into the picture: each frame (or, with several --iterations, each pass) crops this much
+        zoom: Move into the image: each frame (or, with several --iterations, each pass) crops this much
             away and fills the frame with the rest. Negative moves out.
         zoom_mode: Unit of --zoom: percent of each side, or pixels.
     """
@@ -362,13 +362,13 @@ class PictureSettings:
 
 @dataclass(frozen=True)
 class DreamSettings:
-    """Everything that decides how one picture is dreamed."""
+    """Everything that decides how one image is dreamed."""
 
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     octave: OctaveSettings = field(default_factory=OctaveSettings)
     ascent: AscentSettings = field(default_factory=AscentSettings)
     tile: TileSettings = field(default_factory=TileSettings)
-    picture: PictureSettings = field(default_factory=PictureSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
 
 
 @dataclass(frozen=True)
@@ -400,7 +400,7 @@ class OutputSettings:
         sound: Copy the sound of the input.
         update_interval: Every this many frames, flush the growing output so that it can be played. 0 leaves
             that to ffmpeg.
-        keep: Also write frames, flow pictures and masks into this folder.
+        keep: Also write frames, flow images and masks into this folder.
         frame_duration: Milliseconds per frame of a GIF. By default the input's timing.
         overwrite: Replace an output that already exists.
     """
@@ -423,5 +423,5 @@ class PipelineSettings:
     dream: DreamSettings = field(default_factory=DreamSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    occlusion: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)

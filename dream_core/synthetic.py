@@ -51,15 +51,15 @@ class SyntheticFrame:
     """One frame and what links it to the frame before (None for the first)."""
 
     frame: Tensor
-    """(1, 3, H, W) in 0..1."""
+    """(1,3,H,W) in 0..1."""
     backward: Tensor | None
-    """(1, 2, H, W), flow from this frame to the previous one, in pixels."""
+    """(1,2,H,W), flow from this frame to the previous one, in pixels."""
     forward: Tensor | None
-    """(1, 2, H, W), flow from the previous frame to this one, in pixels."""
+    """(1,2,H,W), flow from the previous frame to this one, in pixels."""
     visible: Tensor | None
-    """(1, 1, H, W), 1 where what this frame shows was also seen in the previous one."""
+    """(1,1,H,W), 1 where what this frame shows was also seen in the previous one."""
     visible_next: Tensor | None
-    """(1, 1, H, W), 1 where what the *previous* frame shows is still seen in this one."""
+    """(1,1,H,W), 1 where what the *previous* frame shows is still seen in this one."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SyntheticClip:
     """A clip with T frames; entry t of the other fields links frame t and frame t + 1."""
 
     frames: Tensor
-    """(T, 3, H, W) in 0..1."""
+    """(T,3,H,W) in 0..1."""
     backward: Tensor
     """(T-1, 2, H, W), flow from frame t + 1 to frame t, in pixels."""
     forward: Tensor
@@ -132,46 +132,46 @@ class _Layer:
     """(2, waves), cycles per pixel."""
     phases: Tensor
     """(waves,), radians."""
-    colours: Tensor
+    colors: Tensor
     """(waves, 3), weight of each wave in red, green and blue."""
     tint: Tensor
-    """(3,), mean colour before the squashing to 0..1."""
+    """(3,), mean color before the squashing to 0..1."""
     start: complex
     velocity: complex
     turn: complex = 1
     """Rotation and zoom per frame."""
     bounce: complex | None = None
-    """Size of the box in which the centre moves to and fro."""
+    """Size of the box in which the center moves to and fro."""
     radius: float = math.inf
     square: bool = False
 
-    def centre(self, time: int) -> complex:
+    def center(self, time: int) -> complex:
         place = self.start + self.velocity * time
         if self.bounce is None:
             return place
         return complex(_fold(place.real, self.bounce.real), _fold(place.imag, self.bounce.imag))
 
     def to_local(self, places: Tensor, time: int) -> Tensor:
-        return (places - self.centre(time)) / self.turn**time
+        return (places - self.center(time)) / self.turn**time
 
     def to_frame(self, local: Tensor, time: int) -> Tensor:
-        return self.centre(time) + self.turn**time * local
+        return self.center(time) + self.turn**time * local
 
     def covers(self, local: Tensor) -> Tensor:
         if self.square:
             return torch.maximum(local.real.abs(), local.imag.abs()) <= self.radius
         return local.abs() <= self.radius
 
-    def colour(self, local: Tensor) -> Tensor:
+    def color(self, local: Tensor) -> Tensor:
         """Texture at places (N,) of the plane, (N, 3): a sum of plane waves, squashed to 0..1."""
         phases = 2 * math.pi * torch.view_as_real(local) @ self.frequencies + self.phases
-        return (torch.cos(phases) @ self.colours + self.tint).sigmoid()
+        return (torch.cos(phases) @ self.colors + self.tint).sigmoid()
 
 
 def _render(layers: list[_Layer], frames: int, height: int, width: int) -> Iterator[SyntheticFrame]:
-    pixels = _pixel_centres(height, width)
+    pixels = _pixel_centers(height, width)
     for time in range(frames):
-        frame = _picture(layers, pixels, time)
+        frame = _image(layers, pixels, time)
         if time == 0:
             yield SyntheticFrame(frame, None, None, None, None)
             continue
@@ -180,13 +180,13 @@ def _render(layers: list[_Layer], frames: int, height: int, width: int) -> Itera
         yield SyntheticFrame(frame, backward, forward, visible, visible_next)
 
 
-def _picture(layers: list[_Layer], pixels: Tensor, time: int) -> Tensor:
+def _image(layers: list[_Layer], pixels: Tensor, time: int) -> Tensor:
     owner = _owner(layers, pixels, time)
-    picture = torch.empty(*pixels.shape, 3)
+    image = torch.empty(*pixels.shape, 3)
     for index, layer in enumerate(layers):
         mine = owner == index
-        picture[mine] = layer.colour(layer.to_local(pixels[mine], time)).float()
-    return picture.permute(2, 0, 1).unsqueeze(0).contiguous()  # HWC -> BCHW
+        image[mine] = layer.color(layer.to_local(pixels[mine], time)).float()
+    return image.permute(2, 0, 1).unsqueeze(0).contiguous()  # HWC -> BCHW
 
 
 def _owner(layers: list[_Layer], places: Tensor, time: int) -> Tensor:
@@ -210,11 +210,11 @@ def _link(layers: list[_Layer], pixels: Tensor, time: int, other: int) -> tuple[
 
 
 def _background(generator: torch.Generator, size: complex, scene: Scene) -> _Layer:
-    frequencies, phases, colours, tint = _texture(generator)
+    frequencies, phases, colors, tint = _texture(generator)
     return _Layer(
         frequencies,
         phases,
-        colours,
+        colors,
         tint,
         start=size / 2,
         velocity=_velocity(complex(*scene.background), scene),
@@ -223,12 +223,12 @@ def _background(generator: torch.Generator, size: complex, scene: Scene) -> _Lay
 
 
 def _shape(generator: torch.Generator, size: complex, scene: Scene) -> _Layer:
-    frequencies, phases, colours, tint = _texture(generator)
+    frequencies, phases, colors, tint = _texture(generator)
     x, y, direction, radius, corner = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
     return _Layer(
         frequencies,
         phases,
-        colours,
+        colors,
         tint,
         start=_whole(complex(x * size.real, y * size.imag)),
         velocity=_velocity(cmath.rect(scene.speed, 2 * math.pi * direction), scene),
@@ -239,18 +239,18 @@ def _shape(generator: torch.Generator, size: complex, scene: Scene) -> _Layer:
 
 
 def _texture(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frequencies, phases, colours and tint of a smooth random texture."""
+    """Frequencies, phases, colors and tint of a smooth random texture."""
     wavelength, direction, phase = torch.rand(3, _WAVES, generator=generator, dtype=torch.float64)
     shortest, longest = _WAVELENGTHS
     frequency = (longest / shortest) ** -wavelength / shortest
     frequencies = torch.polar(frequency, 2 * math.pi * direction)
-    # As in natural pictures, long waves are stronger than short ones, and colour varies less than brightness.
+    # As in natural images, long waves are stronger than short ones, and color varies less than brightness.
     brightness = torch.randn(_WAVES, 1, generator=generator, dtype=torch.float64)
     hue = torch.randn(_WAVES, 3, generator=generator, dtype=torch.float64)
     amplitude = (shortest * frequency).rsqrt().unsqueeze(1)
-    colours = amplitude * (brightness + 0.5 * hue) * (_CONTRAST / math.sqrt(_WAVES))
+    colors = amplitude * (brightness + 0.5 * hue) * (_CONTRAST / math.sqrt(_WAVES))
     tint = torch.randn(3, generator=generator, dtype=torch.float64)
-    return torch.view_as_real(frequencies).T.contiguous(), 2 * math.pi * phase, colours, tint
+    return torch.view_as_real(frequencies).T.contiguous(), 2 * math.pi * phase, colors, tint
 
 
 def _velocity(velocity: complex, scene: Scene) -> complex:
@@ -266,8 +266,8 @@ def _fold(place: float, length: float) -> float:
     return length - abs(place % (2 * length) - length)
 
 
-def _pixel_centres(height: int, width: int) -> Tensor:
-    """(H, W) complex, x + iy."""
+def _pixel_centers(height: int, width: int) -> Tensor:
+    """(H,W) complex, x + iy."""
     x = torch.arange(width, dtype=torch.float64)
     y = torch.arange(height, dtype=torch.float64)
     return torch.complex(x.expand(height, width), y.unsqueeze(1).expand(height, width))

@@ -9,10 +9,10 @@ from .blend import TemporalBlend
 from .camera import CameraFlow
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
-from .flow_image import FlowPicture
+from .flow_image import FlowImage
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
-from .reliability import OcclusionMask
+from .reliability import ReliabilityMask
 from .report import ConsistencyReport
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile
@@ -25,9 +25,9 @@ NODES: list[type[io.ComfyNode]] = [
     Dream,
     OpticalFlow,
     CameraFlow,
-    OcclusionMask,
+    ReliabilityMask,
     FlowWarp,
-    FlowPicture,
+    FlowImage,
     TemporalBlend,
     ConsistencyReport,
     TemporalLoopOpen,

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.settings import TemporalSettings
-from ..dream_core.temporal.blend import add_difference, blend_frames
+from ..dream_core.temporal.blend import add_residual, blend_frames
 from .adapters import host
 from .adapters.batches import check_same_size, compute, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image
@@ -47,7 +47,7 @@ class TemporalBlend(io.ComfyNode):
                     "warped_frame",
                     optional=True,
                     tooltip="The frame before, from a second Flow Warp with the same flow: what was dreamed is the "
-                    "warped dream less this. Without it, pictures are mixed.",
+                    "warped dream less this. Without it, images are mixed.",
                 ),
             ],
             outputs=[
@@ -70,7 +70,7 @@ class TemporalBlend(io.ComfyNode):
             join: Callable[..., Tensor] = blend_frames
             if warped_frame is not None:
                 batches["warped_frame"] = from_image(warped_frame, name="warped_frame")
-                join = add_difference
+                join = add_residual
             check_same_size(**batches)
             count, entries = match(**batches)
             progress = host.Progress(count)

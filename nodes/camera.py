@@ -26,18 +26,18 @@ class CameraFlow(io.ComfyNode):
             category="DeepDream",
             description=(
                 "The flow of a camera that zooms, turns and pans by the same amount from frame to frame. With Flow "
-                "Warp, in a Temporal Loop, it flies into a still picture."
+                "Warp, in a Temporal Loop, it flies into a still image."
             ),
             search_aliases=["zoom", "rotate", "pan", "camera motion", "infinite zoom", "deforum", "feedback"],
             inputs=[
-                io.Image.Input("image", tooltip="Only its size counts, and how many pictures it holds."),
+                io.Image.Input("image", tooltip="Only its size counts, and how many images it holds."),
                 *widgets(CameraSettings),
             ],
             outputs=[
                 FlowSocket.Output(
                     "flow",
                     display_name="flow",
-                    tooltip="The same flow for each picture, exact both ways. For Flow Warp, whose edges should be "
+                    tooltip="The same flow for each image, exact both ways. For Flow Warp, whose edges should be "
                     "mirror where the camera pans or moves out.",
                 )
             ],

@@ -1,4 +1,4 @@
-"""The nodes that dream pictures: Dream Objective and DeepDream."""
+"""The nodes that dream images: Dream Objective and DeepDream."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torch import Tensor
 from ..dream_core.dreaming.dream import DreamCallback, DreamStep, build_objective, check_dream, dream
 from ..dream_core.dreaming.memory import with_smaller_tiles
 from ..dream_core.dreaming.objectives import Objective, check_objective
-from ..dream_core.errors import PictureError
+from ..dream_core.errors import ImageError
 from ..dream_core.image import size_of
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import (
     AscentSettings,
     DreamSettings,
+    ImageSettings,
     ObjectiveSettings,
     OctaveSettings,
-    PictureSettings,
     TileSettings,
 )
 from .adapters import host
 from .adapters.images import alpha_of, from_image, to_image
-from .adapters.require import expect
+from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
 from .adapters.widgets import settings_from, widgets
 from .loaders import dream_model as model_of
 
 WITH_THE_DREAM = ("channel_capture",)
-"""The fields of an objective that say when it looks at the picture: of the whole dream, and not of one of many."""
+"""The fields of an objective that say when it looks at the image: of the whole dream, and not of one of many."""
 
 WITH_THE_OBJECTIVE = tuple(
     field.name for field in fields(ObjectiveSettings) if field.name not in WITH_THE_DREAM
@@ -42,9 +42,9 @@ WITH_THE_OBJECTIVE = tuple(
 
 
 def dream_widgets() -> list[io.Input]:
-    """The widgets of all that decides how a picture is dreamed, but for the objective."""
+    """The widgets of all that decides how an image is dreamed, but for the objective."""
     return [
-        *widgets(OctaveSettings, AscentSettings, TileSettings, PictureSettings),
+        *widgets(OctaveSettings, AscentSettings, TileSettings, ImageSettings),
         *widgets(ObjectiveSettings, leave_out=WITH_THE_OBJECTIVE),
     ]
 
@@ -60,7 +60,7 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
         octave=settings_from(OctaveSettings, values),
         ascent=settings_from(AscentSettings, values),
         tile=settings_from(TileSettings, values),
-        picture=settings_from(PictureSettings, values),
+        image=settings_from(ImageSettings, values),
     )
     check_dream(settings)
     return settings
@@ -72,9 +72,9 @@ def check_objectives(objectives: Any) -> Objectives:
     Raises:
         WireError: something else is connected.
     """
-    found: Objectives = expect(objectives or (), tuple, name="objective", source="Dream Objective")
+    found: Objectives = require(objectives or (), tuple, name="objective", source="Dream Objective")
     for one in found:
-        expect(one, ObjectiveSettings, name="objective", source="Dream Objective")
+        require(one, ObjectiveSettings, name="objective", source="Dream Objective")
     return found
 
 
@@ -90,7 +90,7 @@ def build(objectives: Objectives | None, model: DreamModel) -> Objective:
 
 
 class Dream(io.ComfyNode):
-    """Pictures in, dreams out."""
+    """Images in, dreams out."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -99,10 +99,10 @@ class Dream(io.ComfyNode):
             node_id="DeepDreamImage",
             display_name="DeepDream",
             category="DeepDream",
-            description="Dreams each picture: what excites the network's layers grows out of what is there.",
+            description="Dreams each image: what excites the network's layers grows out of what is there.",
             search_aliases=["deep dream", "inceptionism", "hallucinate", "dream image", "psychedelic"],
             inputs=[
-                io.Image.Input("image", tooltip="The pictures to dream on. Each is dreamed by itself."),
+                io.Image.Input("image", tooltip="The images to dream on. Each is dreamed by itself."),
                 DreamModelSocket.Input("dream_model", tooltip="The network that dreams."),
                 ObjectiveSocket.Input(
                     "objective",
@@ -112,12 +112,12 @@ class Dream(io.ComfyNode):
                 io.Image.Input(
                     "colors",
                     optional=True,
-                    tooltip="Where original_colors takes the colours from: one picture, or one for each, of the "
-                    "same size. Without it, the pictures themselves.",
+                    tooltip="Where original_colors takes the colors from: one image, or one for each, of the "
+                    "same size. Without it, the images themselves.",
                 ),
                 *dream_widgets(),
             ],
-            outputs=[io.Image.Output(display_name="image", tooltip="The dreamed pictures.")],
+            outputs=[io.Image.Output(display_name="image", tooltip="The dreamed images.")],
         )
 
     @classmethod
@@ -129,9 +129,9 @@ class Dream(io.ComfyNode):
         colors: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        """Dream each picture."""
+        """Dream each image."""
         with host.working():
-            dreamed = dream_pictures(
+            dreamed = dream_images(
                 from_image(image),
                 dream_model,
                 objective,
@@ -177,17 +177,17 @@ class DreamObjective(io.ComfyNode):
             return io.NodeOutput((*check_objectives(objective), settings))
 
 
-def dream_pictures(
-    pictures: Tensor,
+def dream_images(
+    images: Tensor,
     patcher: Any,
     objectives: Objectives | None,
     colors: Tensor | None,
     settings: DreamSettings,
 ) -> Tensor:
-    """Dream each picture of a batch by itself; where memory runs out, it and all later ones in smaller tiles.
+    """Dream each image of a batch by itself; where memory runs out, it and all later ones in smaller tiles.
 
     Args:
-        pictures: (B,3,H,W) in 0..1.
+        images: (B,3,H,W) in 0..1.
         patcher: ComfyUI's, around the network.
         objectives: what to make more of.
         colors: (1,3,H,W) or (B,3,H,W), see `dream`.
@@ -197,19 +197,17 @@ def dream_pictures(
         (B,3,H,W) float32 on the CPU.
 
     Raises:
-        PictureError, SettingsError: see `dream`.
+        ImageError, SettingsError: see `dream`.
         OutOfMemoryError: there is too little memory for the smallest tiles.
     """
-    if colors is not None and (
-        colors.shape[2:] != pictures.shape[2:] or len(colors) not in (1, len(pictures))
-    ):
-        raise PictureError(
-            f"expected colors as one picture, or one for each, of {_sizes(pictures)}, got {_sizes(colors)}; "
+    if colors is not None and (colors.shape[2:] != images.shape[2:] or len(colors) not in (1, len(images))):
+        raise ImageError(
+            f"expected colors as one image, or one for each, of {_sizes(images)}, got {_sizes(colors)}; "
             "resize it"
         )
-    tile, report = settings.tile, _reporter(len(pictures))
+    tile, report = settings.tile, _reporter(len(images))
 
-    def dream_one(picture: Tensor, color: Tensor | None, on_step: DreamCallback) -> Tensor:
+    def dream_one(image: Tensor, color: Tensor | None, on_step: DreamCallback) -> Tensor:
         def attempt(smaller: TileSettings) -> Tensor:
             nonlocal tile
             tile = smaller
@@ -217,30 +215,30 @@ def dream_pictures(
             objective = build(objectives, model)
             with_tile = replace(settings, tile=tile)
             return dream(
-                picture, [model], settings=with_tile, objective=objective, colors=color, on_step=on_step
+                image, [model], settings=with_tile, objective=objective, colors=color, on_step=on_step
             )
 
-        return with_smaller_tiles(attempt, tile, size_of(picture), free=host.free_memory)
+        return with_smaller_tiles(attempt, tile, size_of(image), free=host.free_memory)
 
-    dreams = torch.empty(pictures.shape)
-    for index in range(len(pictures)):
+    dreams = torch.empty(images.shape)
+    for index in range(len(images)):
         # Nodes' tensors come from inference mode, and a copy does not: it is fit for gradients.
-        picture = pictures[index, None].clone(memory_format=torch.contiguous_format)
+        image = images[index, None].clone(memory_format=torch.contiguous_format)
         color = None if colors is None else colors[min(index, len(colors) - 1), None].clone()
-        dreams[index] = dream_one(picture, color, partial(report, index))[0]
+        dreams[index] = dream_one(image, color, partial(report, index))[0]
     return dreams
 
 
-def _sizes(pictures: Tensor) -> str:
-    count, _, height, width = pictures.shape
+def _sizes(images: Tensor) -> str:
+    count, _, height, width = images.shape
     return f"{count} x {width}x{height} pixels"
 
 
-def _reporter(pictures: int) -> Callable[[int, DreamStep], None]:
-    """Moves the bar by steps of the whole batch: (which picture, its step) -> None."""
+def _reporter(images: int) -> Callable[[int, DreamStep], None]:
+    """Moves the bar by steps of the whole batch: (which image, its step) -> None."""
     progress = host.Progress()
 
     def report(index: int, step: DreamStep) -> None:
-        progress.update(index * step.total + step.done, pictures * step.total, step.picture)
+        progress.update(index * step.total + step.done, images * step.total, step.image)
 
     return report

@@ -1,4 +1,4 @@
-"""Optical Flow: how the picture moved."""
+"""Optical Flow: how the image moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..dream_core.device import is_out_of_memory
 from ..dream_core.motion.flow import FlowEstimator
-from ..dream_core.motion.flow_image import flow_picture
+from ..dream_core.motion.flow_image import flow_image
 from ..dream_core.settings import FlowSettings
 from .adapters import host
 from .adapters.estimators import estimator_for
@@ -24,7 +24,7 @@ NO_WIDGET = ("flow", "flow_file")
 
 
 class OpticalFlow(io.ComfyNode):
-    """How the picture moved from one frame to the next."""
+    """How the image moved from one frame to the next."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -54,7 +54,7 @@ class OpticalFlow(io.ComfyNode):
                     "flow",
                     display_name="flow",
                     tooltip="One flow for each frame, from it to the frame before, in pixels. For Flow Warp, "
-                    "Occlusion Mask and Flow Picture.",
+                    "Occlusion Mask and Flow Image.",
                 )
             ],
         )
@@ -117,4 +117,4 @@ def _free(pairs_at_once: int) -> None:
 
 def _preview(flow: Tensor) -> Tensor:
     every = math.ceil(max(flow.shape[-2:]) / host.PREVIEW_SIDE)
-    return flow_picture(flow[..., ::every, ::every])
+    return flow_image(flow[..., ::every, ::every])

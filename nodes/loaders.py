@@ -12,14 +12,14 @@ from torch import nn
 
 from ..dream_core.device import choose_dtype
 from ..dream_core.models.dream_model import DreamModel, load_model
-from ..dream_core.models.registry import MODELS, PREFERRED, settle
+from ..dream_core.models.registry import MODELS, PREFERRED, resolve_model
 from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
 from ..dream_core.motion.flow import PREFERRED as RAFT
-from ..dream_core.motion.flow import DisNetwork, settle_flow
+from ..dream_core.motion.flow import DisNetwork, resolve_flow
 from ..dream_core.motion.raft import SOURCES, load_raft, raft_of
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from .adapters import host
-from .adapters.require import expect
+from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
 from .adapters.widgets import settings_from, tooltip, widgets
 
@@ -38,8 +38,8 @@ _downloads: dict[Path, float] = {}
 
 def dream_model(patcher: Any) -> DreamModel:
     """The network on a DREAM_MODEL socket, on the compute device and fit for gradients."""
-    expect(getattr(patcher, "model", patcher), host.Held, name="dream_model", source="Load Dream Model")
-    held: Any = host.take(patcher)
+    require(getattr(patcher, "model", patcher), host.Wrapped, name="dream_model", source="Load Dream Model")
+    held: Any = host.load(patcher)
     model: DreamModel = held.network
     return model
 
@@ -95,14 +95,14 @@ class LoadDreamModel(io.ComfyNode):
             precision = settings_from(DeviceSettings, values, leave_out=NOT_PRECISION).precision
             file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
             folders = tuple(host.model_folders(host.DREAM_FOLDER))
-            name = settle(replace(settings, model_file=file, model_dirs=folders))
+            name = resolve_model(replace(settings, model_file=file, model_dirs=folders))
             file = file or _located(MODELS[name].source, name, host.DREAM_FOLDER)
             network = load_model(
                 replace(settings, model=name, model_file=file),
                 device=torch.device("cpu"),
                 dtype=choose_dtype(precision, host.compute_device()),
             )
-            return io.NodeOutput(host.hold(host.Held(network)), layer_list(network))
+            return io.NodeOutput(host.wrap(host.Wrapped(network)), layer_list(network))
 
 
 def layer_list(model: DreamModel) -> str:
@@ -153,13 +153,13 @@ class LoadFlowModel(io.ComfyNode):
     def execute(cls, model: str) -> io.NodeOutput:
         """Load the network."""
         with host.working():
-            return io.NodeOutput(host.hold(_flow_network(model)))
+            return io.NodeOutput(host.wrap(_flow_network(model)))
 
 
 def _flow_network(model: str) -> nn.Module:
     name = model
     if model == AUTO:
-        name = settle_flow(FlowSettings(flow=AUTO), folders=host.model_folders(host.FLOW_FOLDER))
+        name = resolve_flow(FlowSettings(flow=AUTO), folders=host.model_folders(host.FLOW_FOLDER))
     if name == "dis":
         return DisNetwork()
     if name in SOURCES:

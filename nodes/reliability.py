@@ -1,4 +1,4 @@
-"""Occlusion Mask: what of a warped picture is to be trusted."""
+"""Occlusion Mask: what of a warped image is to be trusted."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.errors import PictureError
-from ..dream_core.motion.occlusion import reliable_mask
-from ..dream_core.settings import OcclusionSettings
+from ..dream_core.errors import ImageError
+from ..dream_core.motion.occlusion import reliability_mask
+from ..dream_core.settings import ReliabilitySettings
 from .adapters import host
 from .adapters.batches import check_same_size, compute
 from .adapters.images import to_mask
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
-from .adapters.sockets import Flow, FlowSocket, check_flow
+from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import settings_from, widgets
 
 
-class OcclusionMask(io.ComfyNode):
+class ReliabilityMask(io.ComfyNode):
     """Where the flow can be trusted."""
 
     @classmethod
@@ -40,7 +40,7 @@ class OcclusionMask(io.ComfyNode):
                 ),
                 io.Image.Input("frames", tooltip=FRAMES),
                 io.Image.Input("previous", optional=True, tooltip=PREVIOUS),
-                *widgets(OcclusionSettings),
+                *widgets(ReliabilitySettings),
             ],
             outputs=[
                 io.Mask.Output(
@@ -58,25 +58,25 @@ class OcclusionMask(io.ComfyNode):
     ) -> io.NodeOutput:
         """Check."""
         with host.working():
-            settings = settings_from(OcclusionSettings, values)
-            flow = check_flow(flow)
+            settings = settings_from(ReliabilitySettings, values)
+            flow = require_flow_socket(flow)
             pairs = FramePairs(frames, previous)
             check_same_size(frames=pairs.frames, flow=flow.backward)
             if len(flow.backward) != len(pairs):
-                raise PictureError(
+                raise ImageError(
                     f"expected one flow for each of the {len(pairs)} frames, got {len(flow.backward)}: connect the "
                     "same frames to Optical Flow"
                 )
             return io.NodeOutput(to_mask(_masks(flow, pairs, settings)))
 
 
-def _masks(flow: Flow, pairs: FramePairs, settings: OcclusionSettings) -> Tensor:
+def _masks(flow: Flow, pairs: FramePairs, settings: ReliabilitySettings) -> Tensor:
     progress = host.Progress(len(pairs))
     masks = torch.empty(len(pairs), 1, *pairs.frames.shape[-2:])
     for index in range(len(pairs)):
         entry = slice(index, index + 1)
-        frame, before = (compute(picture) for picture in pairs.part(index, index + 1))
-        masks[entry] = reliable_mask(
+        frame, before = (compute(image) for image in pairs.part(index, index + 1))
+        masks[entry] = reliability_mask(
             compute(flow.backward[entry]),
             None if flow.forward is None else compute(flow.forward[entry]),
             frame=frame,

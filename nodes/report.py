@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.errors import PictureError
+from ..dream_core.errors import ImageError
 from ..dream_core.measure.measure import Figures, LayerEnergy, flow_link, measure
 from ..dream_core.measure.plot import plot
 from ..dream_core.measure.tables import FIGURES, as_text
@@ -87,7 +87,7 @@ class ConsistencyReport(io.ComfyNode):
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="The figures of every frame, as curves. Grey: the images.",
+                    tooltip="The figures of every frame, as curves. Gray: the images.",
                 ),
                 io.String.Output("table", display_name="table", tooltip="The figures of the whole clip."),
                 *(
@@ -112,7 +112,7 @@ class ConsistencyReport(io.ComfyNode):
             source, dreamed = from_image(images, name="images"), from_image(dreams, name="dreams")
             check_same_size(images=source, dreams=dreamed)
             if len(source) != len(dreamed):
-                raise PictureError(
+                raise ImageError(
                     f"expected one dream for each of the {len(source)} images, got {len(dreamed)}: connect the "
                     "clip that was dreamed"
                 )
@@ -125,9 +125,9 @@ class ConsistencyReport(io.ComfyNode):
                 energy=_energy(dream_model, objective),
                 on_frame=lambda index: progress.update(index + 1, len(source)),
             )
-            picture = plot(report)
-            progress.update(len(source), len(source), picture)
-            return io.NodeOutput(to_image(picture), as_text(report), *_numbers(report.dreams[0].overall))
+            image = plot(report)
+            progress.update(len(source), len(source), image)
+            return io.NodeOutput(to_image(image), as_text(report), *_numbers(report.dreams[0].overall))
 
 
 def _frames(batch: Tensor) -> Iterator[Tensor]:

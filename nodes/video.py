@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import SettingsError
-from ..dream_core.settings import FlowSettings, OcclusionSettings, TemporalSettings
+from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
 from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from ..dream_core.temporal.seamless import dream_frames
 from ..dream_core.video import Frame
@@ -44,7 +44,7 @@ def pipeline_inputs() -> list[io.Input]:
         *widgets(TemporalSettings),
         *dream_widgets(),
         *widgets(FlowSettings, leave_out=NOT_HERE),
-        *widgets(OcclusionSettings),
+        *widgets(ReliabilitySettings),
     ]
 
 
@@ -90,7 +90,7 @@ class Pipeline:
             flow,
             settings=settings,
             temporal=temporal,
-            occlusion=settings_from(OcclusionSettings, values),
+            occlusion=settings_from(ReliabilitySettings, values),
             objective=build(objective, model),
         )
 
@@ -101,7 +101,7 @@ class Pipeline:
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.
         count = max(self._count, self._done + 1)
-        self._progress.update(self._done * step.total + step.done, count * step.total, step.picture)
+        self._progress.update(self._done * step.total + step.done, count * step.total, step.image)
         self._done += step.done == step.total
 
     def _free(self) -> None:
@@ -178,7 +178,7 @@ class DeepDreamVideo(io.ComfyNode):
                 dreams[frame.index] = to_image(dreamed.dream)[0]
                 if dreamed.carried and flow_and_masks:
                     flow[frame.index] = dreamed.carried.flow[0]
-                    masks[frame.index] = dreamed.carried.reliable[0, 0]
+                    masks[frame.index] = dreamed.carried.reliability[0, 0]
         alpha = alpha_of(images)
         dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
         if not flow_and_masks:
@@ -188,5 +188,5 @@ class DeepDreamVideo(io.ComfyNode):
 
 def _clip(frames: Tensor) -> Iterator[Frame]:
     """A batch (B,3,H,W) as a clip of one frame per unit of time."""
-    for index, picture in enumerate(frames):
-        yield Frame(picture.contiguous(), time=index, duration=1, index=index)
+    for index, image in enumerate(frames):
+        yield Frame(image.contiguous(), time=index, duration=1, index=index)

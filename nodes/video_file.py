@@ -166,6 +166,6 @@ def _encodable(video: Any) -> Any:
     frames = components.images[..., :3]
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
-        pictures = frames.movedim(-1, 1)  # BHWC -> BCHW
-        frames = pad(pictures, (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
+        images = frames.movedim(-1, 1)  # BHWC -> BCHW
+        frames = pad(images, (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
     return InputImpl.VideoFromComponents(replace(components, images=frames))

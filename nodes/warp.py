@@ -1,4 +1,4 @@
-"""Flow Warp: moving pictures, masks and latents along flow."""
+"""Flow Warp: moving images, masks and latents along flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .adapters import host
 from .adapters.batches import compute, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
 from .adapters.latents import Latent, from_latent, to_latent
-from .adapters.sockets import Flow, FlowSocket, check_flow
+from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import all_but, settings_from, widgets
 
 NO_WIDGET = all_but(TemporalSettings, "warp")
@@ -32,7 +32,7 @@ class FlowWarp(io.ComfyNode):
             display_name="Flow Warp",
             category="DeepDream",
             description=(
-                "Moves what belongs to the frame before to where its things are in the frame: pictures, masks or "
+                "Moves what belongs to the frame before to where its things are in the frame: images, masks or "
                 "latents. The flow is scaled to their size."
             ),
             search_aliases=[
@@ -87,7 +87,7 @@ class FlowWarp(io.ComfyNode):
                 settings_from(WarpSettings, values).edges,
                 from_previous,
             )
-            flow = check_flow(flow)
+            flow = require_flow_socket(flow)
             if isinstance(input, dict):
                 return io.NodeOutput(_warp_latent(input, flow, how))
             if isinstance(input, Tensor) and input.ndim < 4:

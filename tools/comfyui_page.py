@@ -203,7 +203,7 @@ class Page:
     def screenshot(
         self, place: tuple[float, float, float, float], *, kind: str = "png", quality: int | None = None
     ) -> bytes:
-        """A picture of a part of the canvas, fitted into the window.
+        """An image of a part of the canvas, fitted into the window.
 
         Args:
             place: left, top, width and height on the canvas.

@@ -104,9 +104,9 @@ class Run:
         cached: ids of the nodes that were not run again.
         executed: ids of the nodes that ran, in order.
         progress: (node id, value, max).
-        previews: (node id, encoded picture).
+        previews: (node id, encoded image).
         texts: (node id, text) that nodes said.
-        events: every message, without its pictures.
+        events: every message, without its images.
         seconds: from its start to its end, by this clock.
     """
 

@@ -32,8 +32,8 @@ def main() -> None:
         shutil.copy(arguments.clip, server.base / "input" / "video.mp4")
         with Page(f"http://127.0.0.1:{server.port}/", size=SIZE) as page:
             page.load(graph)
-            picture = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
-    (ROOT / "docs" / "workflow.jpg").write_bytes(picture)
+            image = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
+    (ROOT / "docs" / "workflow.jpg").write_bytes(image)
 
 
 if __name__ == "__main__":

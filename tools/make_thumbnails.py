@@ -3,7 +3,7 @@
     python tools/make_thumbnails.py CLIP [NAME ...]
 
 Runs each workflow, or those named, in a real ComfyUI as its twin in workflows/api says, on a clip of yours and on
-the picture that comes with ComfyUI. Takes minutes.
+the image that comes with ComfyUI. Takes minutes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ QUALITY = 88
 TIMEOUT = 3600.0
 
 Graph: TypeAlias = dict[str, dict[str, Any]]
-Pictures: TypeAlias = dict[str, list[Image.Image]]
-"""Title of a node that shows pictures or a video -> what it shows."""
+Images: TypeAlias = dict[str, list[Image.Image]]
+"""Title of a node that shows images or a video -> what it shows."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ class Thumbnail:
         prepare: the workflow's graph, in place.
     """
 
-    compose: Callable[[Pictures], Image.Image]
+    compose: Callable[[Images], Image.Image]
     prepare: Callable[[Graph], None] = lambda graph: None
 
 
-def last(pictures: Pictures) -> Image.Image:
-    """The last picture of the only node."""
-    (shown,) = pictures.values()
+def last(images: Images) -> Image.Image:
+    """The last image of the only node."""
+    (shown,) = images.values()
     return shown[-1]
 
 
-def flight(pictures: Pictures) -> Image.Image:
+def flight(images: Images) -> Image.Image:
     """Four moments of one video."""
-    (frames,) = pictures.values()
+    (frames,) = images.values()
     return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
 
 
-def two_frames(pictures: Pictures) -> Image.Image:
+def two_frames(images: Images) -> Image.Image:
     """Two frames of the longest video, one below the other."""
-    frames = max(pictures.values(), key=len)
+    frames = max(images.values(), key=len)
     half = len(frames) // 2
     whole = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
     for row in range(2):
@@ -67,9 +67,9 @@ def two_frames(pictures: Pictures) -> Image.Image:
     return whole
 
 
-def one_moment(pictures: Pictures) -> Image.Image:
+def one_moment(images: Images) -> Image.Image:
     """All that is shown of one frame; where FOUR are shown, those."""
-    chosen = [pictures[title] for title in FOUR] if set(FOUR) <= pictures.keys() else pictures.values()
+    chosen = [images[title] for title in FOUR] if set(FOUR) <= images.keys() else images.values()
     return sheet([shown[len(shown) // 2] for shown in chosen])
 
 
@@ -169,18 +169,18 @@ def show(graph: Graph, title: str, node_id: str) -> None:
     graph.update(rest)
 
 
-def sheet(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures of one size, two in a row."""
-    width, height = pictures[0].size
-    whole = Image.new("RGB", (2 * width, -(-len(pictures) // 2) * height))
-    for number, picture in enumerate(pictures):
-        whole.paste(picture, (number % 2 * width, number // 2 * height))
+def sheet(images: list[Image.Image]) -> Image.Image:
+    """Images of one size, two in a row."""
+    width, height = images[0].size
+    whole = Image.new("RGB", (2 * width, -(-len(images) // 2) * height))
+    for number, image in enumerate(images):
+        whole.paste(image, (number % 2 * width, number // 2 * height))
     return whole
 
 
-def pictures_of(run: Run, base: Path) -> Pictures:
+def images_of(run: Run, base: Path) -> Images:
     """All that a run shows, in the order of the graph, and then what was saved inside of a loop."""
-    shown: Pictures = {}
+    shown: Images = {}
     for node_id in sorted(run.outputs, key=[*run.graph, *run.outputs].index):
         for file in run.outputs[node_id].get("images", []):
             path = base / file["type"] / file["subfolder"] / file["filename"]
@@ -191,7 +191,7 @@ def pictures_of(run: Run, base: Path) -> Pictures:
 
 
 def read(path: Path) -> list[Image.Image]:
-    """The frames of a video, or the one of a picture."""
+    """The frames of a video, or the one of an image."""
     with av.open(str(path)) as container:
         return [frame.to_image() for frame in container.decode(video=0)]
 
@@ -208,9 +208,9 @@ def make(server: Server, name: str) -> None:
     run = server.run(graph, timeout=TIMEOUT)
     if problem := run.refused or run.error:
         raise RuntimeError(f"{name}: {problem}")
-    picture = thumbnail.compose(pictures_of(run, server.base))
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    picture.convert("RGB").save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
+    image = thumbnail.compose(images_of(run, server.base))
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.convert("RGB").save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from page_format import Definitions, Node, Output, Workflow
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 
-PICTURE = "example.png"
+IMAGE = "example.png"
 """Comes with ComfyUI."""
 CLIP = "video.mp4"
 """Stands for the user's own."""
@@ -27,10 +27,10 @@ SECONDS = 2.0
 MEGAPIXELS = 0.19
 """Of a clip's frames: 512 x 384, for instance."""
 SIDE = 512
-"""Of a picture."""
+"""Of an image."""
 
 INPUT, MODELS, MOTION, DREAM, RESULT = "#3f789e", "#8A8", "#b58b2a", "#a1309b", "#b06634"
-"""Colours of the groups: what goes in, the networks, what moves, what dreams, what comes out."""
+"""Colors of the groups: what goes in, the networks, what moves, what dreams, what comes out."""
 SLOT = 14
 """How far below a node's top its first socket is; each further one is another 20 lower."""
 DREAMING = ("#323", "#535")
@@ -64,12 +64,12 @@ OTHER_NETWORK = (
 
 
 def deepdream_image(workflow: Workflow) -> None:
-    """One picture, three layers side by side."""
-    picture = workflow.add("LoadImage", (-420, 0), (320, 330), image=PICTURE)
+    """One image, three layers side by side."""
+    image = workflow.add("LoadImage", (-420, 0), (320, 330), image=IMAGE)
     small = workflow.add(
-        "ImageScaleToMaxDimension", (0, 0), (320, 90), image=picture, upscale_method="area", largest_size=SIDE
+        "ImageScaleToMaxDimension", (0, 0), (320, 90), image=image, upscale_method="area", largest_size=SIDE
     )
-    workflow.group("1 · Picture", INPUT, picture, small)
+    workflow.group("1 · Image", INPUT, image, small)
     dreams, chosen = [], []
     for row, layer in enumerate(("scales", "eyes", "worlds")):
         top = row * 480
@@ -103,7 +103,7 @@ def deepdream_image(workflow: Workflow) -> None:
     workflow.note(
         (-420, 460),
         (740, 340),
-        "One picture, dreamed on three layers of the network: fine, middle and coarse. The picture itself is top "
+        "One image, dreamed on three layers of the network: fine, middle and coarse. The image itself is top "
         "left.\n\nTry\n"
         "- **Load Image**: a photo of your own. Clouds, leaves, water and fur dream best.\n"
         "- **Dream Objective**: `layers` may be `grain`, `weave`, `lace`, `scales`, `petals`, `eyes`, `blooms`, "
@@ -136,7 +136,7 @@ def deepdream_video(workflow: Workflow) -> None:
         + "Each frame goes on with the dream of the one before, carried along by the motion.\n\nTry\n"
         "- **DeepDream Video**: `blend` 0 holds on to the dream for as long as it can, 0.3 lets the clip "
         'through. "Show Advanced" in the node\'s menu: `independent` shows how DeepDream flickers without all '
-        "this; `zoom` 2 falls into the picture.\n"
+        "this; `zoom` 2 falls into the image.\n"
         "- **Dream Objective**: `layers` `scales`, `petals`, `blooms`, `worlds`.\n"
         + OTHER_NETWORK
         + "- **Load Flow Model**: `raft_small` sees motion better than `dis`; it is downloaded once.\n",
@@ -181,7 +181,7 @@ def deepdream_video_loop(workflow: Workflow) -> None:
         + "The nodes between **Temporal Loop Open** and **Temporal Loop Close** run once for every "
         "frame. The dream of the frame before is moved along the optical flow, trusted where the mask is white, "
         "added to the new frame, and dreamed on.\n\nTry\n"
-        "- Any other nodes between the two: colours, an upscaler, a sampler.\n"
+        "- Any other nodes between the two: colors, an upscaler, a sampler.\n"
         "- **Preview Image** inside of the loop, on `mask` (through Convert Mask to Image): it shows every "
         "frame.\n"
         "- **Temporal Blend**: `blend` 0.3 lets the clip through.\n"
@@ -246,10 +246,8 @@ def flow_and_occlusion(workflow: Workflow) -> None:
     wrong = workflow.add(
         "PreviewImage", (2840, -520), (400, 330), title="Warp error: black is right", images=error
     )
-    picture = workflow.add("DeepDreamFlowPicture", (2120, -60), (260, 102), flow=flow)
-    seen = workflow.add(
-        "PreviewImage", (2480, -60), (400, 330), title="Flow: hue is direction", images=picture
-    )
+    image = workflow.add("DeepDreamFlowPicture", (2120, -60), (260, 102), flow=flow)
+    seen = workflow.add("PreviewImage", (2480, -60), (400, 330), title="Flow: hue is direction", images=image)
     mask = workflow.add("DeepDreamOcclusionMask", (2120, 400), (260, 74), flow=flow, frames=images)
     workflow.bend(mask, "frames", (1340, 400 + SLOT + 20))
     white = workflow.add("MaskToImage", (2480, 400), (220, 30), mask=mask)
@@ -257,7 +255,7 @@ def flow_and_occlusion(workflow: Workflow) -> None:
         "PreviewImage", (2840, 400), (400, 330), title="Mask: white is trusted", images=white
     )
     workflow.group("3 · The frame before, moved, less the frame", RESULT, warped, error, wrong)
-    workflow.group("4 · Flow", MOTION, picture, seen)
+    workflow.group("4 · Flow", MOTION, image, seen)
     workflow.group("5 · What to trust", DREAM, mask, white, trusted)
     workflow.note(
         (0, 420),
@@ -268,7 +266,7 @@ def flow_and_occlusion(workflow: Workflow) -> None:
         "- **Load Flow Model**: `raft_small` or `raft_large` against `dis`.\n"
         '- **Occlusion Mask**, "Show Advanced": switch each of the four checks off to see what it finds; a '
         "lower `brightness_threshold` distrusts shadows and glints; `mask_softness` widens the edges.\n"
-        "- **Flow Picture**: `saturation_length` 10 makes frames comparable; connect the frames to `frames` for "
+        "- **Flow Image**: `saturation_length` 10 makes frames comparable; connect the frames to `frames` for "
         "arrows on the clip.\n",
     )
 
@@ -351,9 +349,9 @@ def independent_vs_temporal(workflow: Workflow) -> None:
 
 def endless_zoom(workflow: Workflow) -> None:
     """A still, dreamed while a camera flies into it."""
-    picture = workflow.add("LoadImage", (0, 0), (320, 330), image=PICTURE)
-    still = _small(workflow, (420, 0), picture, megapixels=0.25)
-    workflow.group("1 · Picture", INPUT, picture, still)
+    image = workflow.add("LoadImage", (0, 0), (320, 330), image=IMAGE)
+    still = _small(workflow, (420, 0), image, megapixels=0.25)
+    workflow.group("1 · Image", INPUT, image, still)
     frames = workflow.add(
         "RepeatImageBatch", (820, 0), (240, 60), title="How many frames", image=still, amount=120
     )
@@ -367,7 +365,7 @@ def endless_zoom(workflow: Workflow) -> None:
         "ColorTransfer",
         (1840, 40),
         (280, 150),
-        title="Keep the picture's colors",
+        title="Keep the image's colors",
         image_target=warped,
         image_ref=still,
         method="mkl_lab",
@@ -396,11 +394,11 @@ def endless_zoom(workflow: Workflow) -> None:
     workflow.note(
         (0, 460),
         (1060, 330),
-        "A flight into one picture that never ends. **Temporal Loop** hands each dream to the next frame, **Camera "
+        "A flight into one image that never ends. **Temporal Loop** hands each dream to the next frame, **Camera "
         "Flow** moves it a little, and DeepDream fills in what the zoom lacks. **Transfer Color** keeps the "
-        "picture's colors; without it they would run away within a hundred frames.\n\nTry\n"
+        "image's colors; without it they would run away within a hundred frames.\n\nTry\n"
         "- **Load Image**: a photo of your own.\n"
-        "- **How many frames**: 120 take minutes on a CPU. To fly on, load the last frame as the picture.\n"
+        "- **How many frames**: 120 take minutes on a CPU. To fly on, load the last frame as the image.\n"
         "- **Camera Flow**: `zoom_factor` 1.05 is fast, 0.98 moves out; `rotation` 0 goes straight ahead; `pan_x` "
         "4 drives past. What comes in at the edges is mirrored (**Flow Warp**, `edges`).\n"
         "- **Dream Objective**: `eyes`, `scales blooms`, or `petals` with `channels 3`.\n"
@@ -589,7 +587,7 @@ def latent_warp(workflow: Workflow) -> None:
         (0, 400),
         (860, 400),
         NEEDS_CHECKPOINT
-        + "Latents are warped like pictures. One sampler paints the first frame; from then on the "
+        + "Latents are warped like images. One sampler paints the first frame; from then on the "
         "latent of the frame before is moved along the optical flow, takes what cannot be trusted from the new "
         "frame, and a second sampler paints on. Nothing is decoded until the end, so that no detail is "
         "lost by going to and fro.\n\nTry\n"
@@ -699,7 +697,7 @@ def _stable_diffusion(workflow: Workflow, at: tuple[int, int]) -> Diffusion:
 
 
 def _small(workflow: Workflow, at: tuple[int, int], images: Node, *, megapixels: float = MEGAPIXELS) -> Node:
-    """Pictures in a small size that videos can have: some encoders refuse odd sides."""
+    """Images in a small size that videos can have: some encoders refuse odd sides."""
     return workflow.add(
         "ImageScaleToTotalPixels",
         at,

@@ -1,1 +1,1 @@
-"""How the network inside the package, `fractal`, was made: pictures from formulas, and training on them."""
+"""How the network inside the package, `fractal`, was made: images from formulas, and training on them."""

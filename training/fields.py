@@ -1,4 +1,4 @@
-"""Families of pictures made by formula, as fields: a value and a coverage for each pixel, without colour.
+"""Families of images made by formula, as fields: a value and a coverage for each pixel, without color.
 
 Every family draws several variants of each of its classes at once. A class fixes the parameters of a formula, a
 variant jitters them.
@@ -17,10 +17,10 @@ from torch import Generator, Tensor
 
 
 class Fields(NamedTuple):
-    """Pictures without colour, (C,V,S,S) for C classes, V variants of each and S pixels a side.
+    """Images without color, (C,V,S,S) for C classes, V variants of each and S pixels a side.
 
     Args:
-        value: 0..1, to be coloured by a palette.
+        value: 0..1, to be colored by a palette.
         cover: 0..1, 1 where the object is and 0 where the background shows.
     """
 
@@ -34,7 +34,7 @@ class Canvas:
 
     Args:
         classes: how many classes.
-        variants: how many pictures of each.
+        variants: how many images of each.
         side: pixels.
         generator: of all random numbers.
     """
@@ -105,7 +105,7 @@ def noise(canvas: Canvas, exponent: float) -> Tensor:
 def iterated_functions(canvas: Canvas) -> Fields:
     """Attractors of random affine maps, by the chaos game (Barnsley 1988; FractalDB, Kataoka et al. 2020)."""
     classes, variants, side = canvas.classes, canvas.variants, canvas.side
-    maps, walkers, steps, settle = 4, 512, 90, 15
+    maps, walkers, steps, resolve_model = 4, 512, 90, 15
     # Turn and shrink, the first map least: spirals, ferns and snowflakes rather than bundles of sticks.
     angle = canvas.uniform(-math.pi, math.pi, classes, 1, maps)
     size = canvas.uniform(0.3, 0.55, classes, 1, maps)
@@ -130,7 +130,7 @@ def iterated_functions(canvas: Canvas) -> Fields:
         draw = torch.rand(count, walkers, generator=canvas.generator)
         chosen = (draw[..., None] > chance[:, None]).sum(-1).clamp_max(maps - 1)
         point = torch.einsum("nwij,nwj->nwi", matrix[rows, chosen], point) + shift[rows, chosen]
-        if step >= settle:
+        if step >= resolve_model:
             trail.append(point)
     points = torch.cat(trail, 1)
     low, high = points.quantile(0.02, 1, keepdim=True), points.quantile(0.98, 1, keepdim=True)
@@ -312,7 +312,7 @@ def turing_patterns(canvas: Canvas) -> Fields:
 
 
 def mandalas(canvas: Canvas) -> Fields:
-    """Waves mirrored around a centre, n-fold."""
+    """Waves mirrored around a center, n-fold."""
     x, y = canvas.plane()
     radius, angle = polar(x, y)
     fold = canvas.whole(3, 12)

@@ -1,6 +1,6 @@
-"""A contact sheet of a network: its layers on several pictures, and its best single channels.
+"""A contact sheet of a network: its layers on several images, and its best single channels.
 
-python -m training.sheet SHEET.jpg --pictures cat.jpg duck.png
+python -m training.sheet SHEET.jpg --images cat.jpg duck.png
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Sheet:
     """What is shown.
 
     Args:
-        out: The picture to write.
-        pictures: Dreamed on, one row each; of a video the first frame.
+        out: The image to write.
+        images: Dreamed on, one row each; of a video the first frame.
         model: The network.
         model_file: Its weights, if not those at hand.
         layers: One column each.
         channel_layer: The layer whose channels are shown.
         channels: How many of its channels; 0 for none.
         picked: These channels instead of the most excited ones.
-        size: Longest side of a picture in pixels.
+        size: Longest side of an image in pixels.
         octaves, octave_scale, octave_steps, learning_rate, jitter: As in the command.
     """
 
     out: tyro.conf.Positional[Path]
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     model: ModelName = "fractal"
     model_file: Path | None = None
     layers: tuple[str, ...] = LAYERS
@@ -67,9 +67,9 @@ class Sheet:
 
 
 def read(path: Path, size: int) -> Tensor:
-    """The first picture of a file, (1,3,H,W)."""
+    """The first image of a file, (1,3,H,W)."""
     with open_clip(path, settings=InputSettings(size=size)) as clip:
-        return next(clip).picture[None]
+        return next(clip).image[None]
 
 
 def settings_of(sheet: Sheet) -> DreamSettings:
@@ -80,9 +80,9 @@ def settings_of(sheet: Sheet) -> DreamSettings:
     )
 
 
-def show(picture: Tensor, text: str) -> Tensor:
-    """A picture (3,H,W) with a line of text above."""
-    levels = picture.mul(255).round().byte().permute(1, 2, 0)
+def show(image: Tensor, text: str) -> Tensor:
+    """An image (3,H,W) with a line of text above."""
+    levels = image.mul(255).round().byte().permute(1, 2, 0)
     canvas = Image.new("RGB", (levels.shape[1], levels.shape[0] + TEXT), "white")
     canvas.paste(Image.fromarray(levels.numpy()), (0, TEXT))
     ImageDraw.Draw(canvas).text((4, 2), text, fill="black")
@@ -115,37 +115,33 @@ def make(sheet: Sheet) -> None:
         device=torch.device("cpu"),
         dtype=torch.bfloat16,
     )
-    pictures = [read(path, sheet.size) for path in sheet.pictures]
-    if not pictures:
-        pictures = [next(open_sample(InputSettings(size=sheet.size))).picture[None]]
+    images = [read(path, sheet.size) for path in sheet.images]
+    if not images:
+        images = [next(open_sample(InputSettings(size=sheet.size))).image[None]]
     rows = []
-    for picture in pictures:
-        row = [show(picture[0], "input")]
+    for image in images:
+        row = [show(image[0], "input")]
         for layer in sheet.layers:
             objective = ObjectiveSettings(layers=(layer,))
-            row.append(
-                show(dream(picture, [model], settings=replace(settings, objective=objective))[0], layer)
-            )
+            row.append(show(dream(image, [model], settings=replace(settings, objective=objective))[0], layer))
         rows.append(torch.cat(row, 1))
     if sheet.channels or sheet.picked:
         # Larger: two thirds as many in a row, over the same width.
-        picture = resize(pictures[-1], (pictures[-1].shape[-2] * 3 // 2, pictures[-1].shape[-1] * 3 // 2))
-        rows += channel_rows(sheet, model, picture, per_row=(len(sheet.layers) + 1) * 2 // 3)
+        image = resize(images[-1], (images[-1].shape[-2] * 3 // 2, images[-1].shape[-1] * 3 // 2))
+        rows += channel_rows(sheet, model, image, per_row=(len(sheet.layers) + 1) * 2 // 3)
     width = max(row.shape[1] for row in rows)
     rows = [F.pad(row, (0, 0, 0, width - row.shape[1]), value=255) for row in rows]
     Image.fromarray(torch.cat(rows).numpy()).save(sheet.out, quality=88)
 
 
-def channel_rows(sheet: Sheet, model: DreamModel, picture: Tensor, *, per_row: int) -> list[Tensor]:
-    """Single channels on one picture."""
+def channel_rows(sheet: Sheet, model: DreamModel, image: Tensor, *, per_row: int) -> list[Tensor]:
+    """Single channels on one image."""
     chosen = list(sheet.picked) or best_channels(model, sheet.channel_layer, sheet.channels)
     print(sheet.channel_layer, *chosen)
     shown = []
     for channel in chosen:
         objective = ObjectiveSettings(layers=(sheet.channel_layer,), channels=(str(channel),))
-        dreamed = dream(
-            picture.clamp(0, 1), [model], settings=replace(settings_of(sheet), objective=objective)
-        )
+        dreamed = dream(image.clamp(0, 1), [model], settings=replace(settings_of(sheet), objective=objective))
         shown.append(show(dreamed[0], f"{sheet.channel_layer} channel {channel}"))
     return [torch.cat(shown[start : start + per_row], 1) for start in range(0, len(shown), per_row)]
 

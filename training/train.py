@@ -18,7 +18,7 @@ from dream_core.models.fractal import Edges, Fractal, padding
 from dream_core.models.preprocessing import FRACTAL
 
 from .fields import FAMILIES, Fields, draw_all
-from .pictures import Pictures
+from .images import Images
 
 WEIGHTS = Path(__file__).parents[1] / "dream_core" / "models" / "fractal.safetensors"
 
@@ -30,12 +30,12 @@ class Training:
     Args:
         out: The weight file.
         steps: Gradient steps.
-        batch: Pictures a step.
-        side: Pixels of a picture.
-        variants: Pictures drawn of each class; an eighth of them is held out to measure accuracy.
+        batch: Images a step.
+        side: Pixels of an image.
+        variants: Images drawn of each class; an eighth of them is held out to measure accuracy.
         learning_rate: The highest of a cosine.
         weight_decay: AdamW's.
-        adversary: Length in 0..1 of the step by which each picture is first made harder. 0 is off.
+        adversary: Length in 0..1 of the step by which each image is first made harder. 0 is off.
         calm: Share of the steps before the adversary sets in.
         seed: Of all random numbers.
     """
@@ -61,7 +61,7 @@ def smoothed(kernel: Tensor) -> Tensor:
 
 
 class TrainedUnit(nn.Module):
-    """`fractal.Unit` with normalisation, which `folded` takes into its convolution. With a stride it is smooth."""
+    """`fractal.Unit` with normalization, which `folded` takes into its convolution. With a stride it is smooth."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -122,47 +122,47 @@ class Student(nn.Module):
         self.network = Fractal(classes, TrainedUnit, TrainedEdges)
         self.half_way = nn.Linear(self.network.petals.outputs, classes)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,S,S) in 0..1 -> scores (B,C) at the end and half way."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B,3,S,S) in 0..1 -> scores (B,C) at the end and half way."""
         seen: list[Tensor] = []
         hook = self.network.petals.register_forward_hook(lambda *args: seen.append(args[2]))
         with hook:
-            scores = self.network(FRACTAL(pictures))
+            scores = self.network(FRACTAL(images))
         return scores, self.half_way(seen[0].mean((2, 3)))
 
-    def loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy of both classifiers."""
-        end, half = self(pictures)
+        end, half = self(images)
         return F.cross_entropy(end, labels, label_smoothing=0.1) + 0.4 * F.cross_entropy(
             half, labels, label_smoothing=0.1
         )
 
 
-def harder(student: Student, pictures: Tensor, labels: Tensor, length: float) -> Tensor:
-    """Pictures moved by a small step that raises the loss (Goodfellow et al. 2014, with a Euclidean length).
+def harder(student: Student, images: Tensor, labels: Tensor, length: float) -> Tensor:
+    """Images moved by a small step that raises the loss (Goodfellow et al. 2014, with a Euclidean length).
 
     A network that withstands this has gradients that look like what it sees (Santurkar et al. 2019, "Image
     Synthesis with a Single (Robust) Classifier"): it dreams objects and no noise.
     """
-    start = pictures + 0.25 * length * _unit(torch.randn_like(pictures))
+    start = images + 0.25 * length * _unit(torch.randn_like(images))
     start.requires_grad_(True)
     with torch.autocast("cpu", torch.bfloat16):
         loss = student.loss(start, labels)
     (gradient,) = torch.autograd.grad(loss, start)
-    return (pictures + length * _unit(gradient)).clamp(0, 1).detach()
+    return (images + length * _unit(gradient)).clamp(0, 1).detach()
 
 
 def _unit(step: Tensor) -> Tensor:
     return step / step.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
-def accuracy(student: Student, pictures: Pictures, batches: int = 20) -> float:
-    """Share of pictures whose class is told right."""
+def accuracy(student: Student, images: Images, batches: int = 20) -> float:
+    """Share of images whose class is told right."""
     student.eval()
     right = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for _ in range(batches):
-            batch, labels = pictures.batch(100)
+            batch, labels = images.batch(100)
             right.append(
                 (student(batch.contiguous(memory_format=torch.channels_last))[0].argmax(1) == labels).float()
             )
@@ -171,7 +171,7 @@ def accuracy(student: Student, pictures: Pictures, batches: int = 20) -> float:
 
 
 def folded(network: Fractal) -> dict[str, Tensor]:
-    """The weights with all normalisation folded in, under the names of a plain `Fractal`."""
+    """The weights with all normalization folded in, under the names of a plain `Fractal`."""
     state = {f"fc.{name}": tensor for name, tensor in network.fc.state_dict().items()}
     for name, unit in network.named_modules():
         if isinstance(unit, (TrainedUnit, TrainedEdges)):
@@ -186,12 +186,12 @@ def train(training: Training) -> Iterator[str]:
     fields = draw_all(variants=training.variants, side=training.side * 4 // 3, seed=training.seed)
     kept = training.variants * 7 // 8
     generator = Generator().manual_seed(training.seed + 1)
-    pictures = Pictures(Fields(*(part[:, :kept] for part in fields)), side=training.side, generator=generator)
-    unseen = Pictures(Fields(*(part[:, kept:] for part in fields)), side=training.side, generator=generator)
-    unseen.wear(pictures)
+    images = Images(Fields(*(part[:, :kept] for part in fields)), side=training.side, generator=generator)
+    unseen = Images(Fields(*(part[:, kept:] for part in fields)), side=training.side, generator=generator)
+    unseen.wear(images)
     del fields
-    yield f"{pictures.classes} classes drawn in {time.perf_counter() - began:.0f} s"
-    student = Student(pictures.classes).to(memory_format=torch.channels_last)
+    yield f"{images.classes} classes drawn in {time.perf_counter() - began:.0f} s"
+    student = Student(images.classes).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         student.parameters(), training.learning_rate, weight_decay=training.weight_decay
     )
@@ -200,7 +200,7 @@ def train(training: Training) -> Iterator[str]:
     )
     began, losses = time.perf_counter(), []
     for step in range(training.steps):
-        batch, labels = pictures.batch(training.batch)
+        batch, labels = images.batch(training.batch)
         batch = batch.contiguous(memory_format=torch.channels_last)
         ramp = (step / training.steps - training.calm) / 0.2
         length = training.adversary * min(1.0, ramp)
@@ -227,12 +227,12 @@ def train(training: Training) -> Iterator[str]:
     final = accuracy(student, unseen)
     metadata = {
         "command": "python -m training",
-        "data": f"{pictures.classes} classes drawn by formulas: "
+        "data": f"{images.classes} classes drawn by formulas: "
         + ", ".join(f"{classes} {name}" for name, (_, classes) in FAMILIES.items()),
         "training": ", ".join(f"{name}={value}" for name, value in vars(training).items() if name != "out"),
         "accuracy": f"{final:.3f} on unseen variants",
         "date": date.today().isoformat(),
-        "licence": "MIT, as the package",
+        "license": "MIT, as the package",
     }
     training.out.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(folded(student.network), training.out, metadata)

@@ -7,14 +7,14 @@ from pathlib import Path
 from torch import Tensor
 
 from ..device import backends, is_out_of_memory
-from ..dreaming.dream import DreamCallback, DreamStep, build_objective, look_at
+from ..dreaming.dream import DreamCallback, DreamStep, build_objective, choose_channels
 from ..dreaming.objectives import Objective
 from ..errors import DeepDreamError, SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
-from ..models.registry import settle
+from ..models.registry import resolve_model
 from ..pipeline import dream_clip, load_dreamer, load_models
 from ..video import Clip, KeepFolder, Output, open_clip, open_output
-from ..video.images import is_picture, save_picture
+from ..video.images import is_image, save_image
 from ..video.keep import STEPS
 from .console import Teller, objective_teller
 from .exit_codes import DONE, INTERRUPTED, MISTAKE
@@ -57,7 +57,7 @@ def run(command: Command, teller: Teller) -> int:
         KeyboardInterrupt: nothing was done yet when it came.
     """
     if command.report.print_layers:
-        print_layers(outline(settle(command.model)))
+        print_layers(outline(resolve_model(command.model)))
         return DONE
     with open_input(command, teller) as clip:
         if command.report.print_channels or command.report.classify:
@@ -77,7 +77,7 @@ def open_input(command: Command, teller: Teller) -> Clip:
         return open_clip(command.input, settings=command.read)
     if lists := command.given_lists:
         raise SettingsError(
-            "expected an INPUT, a video, a picture or a folder of pictures: "
+            "expected an INPUT, a video, an image or a folder of images: "
             f"put INPUT before options that take lists ({', '.join(lists)})"
         )
     teller.say("no INPUT is given: dreaming a synthetic clip")
@@ -160,34 +160,34 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
 
 
 def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
-    """A callback that saves the growing picture every so many gradient steps."""
+    """A callback that saves the growing image every so many gradient steps."""
 
     def save(step: DreamStep) -> None:
         if step.done % every == 0:
             folder.mkdir(parents=True, exist_ok=True)
             name = f"frame_{output.written:06d}_step_{step.done:04d}.png"
-            save_picture(step.picture[0].clamp(0, 1).cpu(), folder / name)
+            save_image(step.image[0].clamp(0, 1).cpu(), folder / name)
 
     return save
 
 
 def default_output(source: Path) -> Path:
-    """The input's name with _dream; a folder or a picture stays one, other clips become MP4."""
+    """The input's name with _dream; a folder or an image stays one, other clips become MP4."""
     if source.is_dir():
         return source.with_name(source.name + SUFFIX)
-    keeps_its_kind = is_picture(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")
+    keeps_its_kind = is_image(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")
     return source.with_name(source.stem + SUFFIX + (source.suffix if keeps_its_kind else ".mp4"))
 
 
 def look_into(clip: Clip, command: Command, teller: Teller) -> None:
     """Print, on standard output, what the network sees in a clip's first frame."""
     model = load_models(command.model, command.device, progress=teller.downloaded)[0]
-    picture = next(clip).picture[None].to(model.device)
+    image = next(clip).image[None].to(model.device)
     if command.report.classify:
-        for label, probability in model.classify(picture, command.report.classify):
+        for label, probability in model.classify(image, command.report.classify):
             print(f"{probability:8.4f}  {label}")
     if command.report.print_channels:
-        print_channels(build_objective(command.objective, model), picture, model)
+        print_channels(build_objective(command.objective, model), image, model)
 
 
 def print_layers(model: DreamModel) -> None:
@@ -199,8 +199,8 @@ def print_layers(model: DreamModel) -> None:
         print(f"{name:{width}}  {channels:5d} channels{default}")
 
 
-def print_channels(objective: Objective, picture: Tensor, model: DreamModel) -> None:
-    """List the channels that an objective chooses in a picture."""
-    for term in look_at(picture, objective, model).terms:
+def print_channels(objective: Objective, image: Tensor, model: DreamModel) -> None:
+    """List the channels that an objective chooses in an image."""
+    for term in choose_channels(image, objective, model).terms:
         chosen = ", ".join(map(str, term.channels)) or f"all {model.channels(term.layer)}"
         print(f"{term.layer}: {chosen}")

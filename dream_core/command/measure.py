@@ -18,7 +18,7 @@ from ..measure.tables import as_json, frame_table, overall_table
 from ..pipeline import load_estimator, load_models
 from ..settings import InputSettings
 from ..video import Clip, open_clip
-from ..video.images import PICTURE_SUFFIXES, is_picture, save_picture
+from ..video.images import IMAGE_SUFFIXES, is_image, save_image
 from .console import Teller
 from .exit_codes import DONE, INTERRUPTED, MISTAKE
 from .options import MeasureCommand, MeasureSettings
@@ -62,10 +62,8 @@ def check_files(command: MeasureCommand) -> None:
     wanted = command.measure
     if wanted.json and wanted.json.suffix.lower() != ".json":
         raise SettingsError(f"expected --json FILE ending in .json, got {wanted.json}")
-    if wanted.plot and not is_picture(wanted.plot):
-        raise SettingsError(
-            f"expected --plot FILE ending in {', '.join(PICTURE_SUFFIXES)}, got {wanted.plot}"
-        )
+    if wanted.plot and not is_image(wanted.plot):
+        raise SettingsError(f"expected --plot FILE ending in {', '.join(IMAGE_SUFFIXES)}, got {wanted.plot}")
     for path in (wanted.json, wanted.plot):
         if path and not path.parent.is_dir():
             raise VideoError(
@@ -93,17 +91,17 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
         )
         teller.begin(source.frame_count, "measuring")
         return measure(
-            pictures(source),
-            {name: pictures(dream) for name, dream in dreams.items()},
+            images(source),
+            {name: images(dream) for name, dream in dreams.items()},
             flow_link(estimator),
             energy=energy,
             on_frame=teller.frame_done,
         )
 
 
-def pictures(clip: Clip) -> Iterator[Tensor]:
+def images(clip: Clip) -> Iterator[Tensor]:
     """The frames of a clip, (3,H,W)."""
-    return (frame.picture for frame in clip)
+    return (frame.image for frame in clip)
 
 
 def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:
@@ -150,4 +148,4 @@ def write(report: Report, wanted: MeasureSettings) -> None:
         except OSError as error:
             raise VideoError(f"{wanted.json} cannot be written ({error})") from error
     if wanted.plot:
-        save_picture(plot(report)[0], wanted.plot)
+        save_image(plot(report)[0], wanted.plot)

@@ -19,14 +19,14 @@ from ..settings import (
     DeviceSettings,
     DreamSettings,
     FlowSettings,
+    ImageSettings,
     InputSettings,
     ModelSettings,
     ObjectiveSettings,
-    OcclusionSettings,
     OctaveSettings,
     OutputSettings,
-    PictureSettings,
     PipelineSettings,
+    ReliabilitySettings,
     TemporalSettings,
     TileSettings,
 )
@@ -39,7 +39,7 @@ MEASURE = "measure"
 
 
 @dataclass(frozen=True)
-class ReportSettings:
+class ConsoleSettings:
     """What is told, and asked, besides the video.
 
     Args:
@@ -67,15 +67,15 @@ class ReportSettings:
 class Command:
     """Turn a video into a DeepDream whose hallucinations stick to what moves.
 
-    Reads any video, GIF, picture or folder of pictures, and writes the same kinds, by the output's name.
+    Reads any video, GIF, image or folder of images, and writes the same kinds, by the output's name.
 
     deepdream-video measure tells how steady, strong and sharp dreams are; see deepdream-video measure --help. An
     INPUT that is itself called measure is reached as ./measure.
 
     Args:
-        input: Video, GIF, picture or folder of pictures. Without one, a synthetic clip is dreamed.
+        input: Video, GIF, image or folder of images. Without one, a synthetic clip is dreamed.
         output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
-            pictures. By default INPUT's name with _dream.
+            images. By default INPUT's name with _dream.
     """
 
     input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
@@ -86,18 +86,18 @@ class Command:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     octave: OctaveSettings = field(default_factory=OctaveSettings)
     ascent: AscentSettings = field(default_factory=AscentSettings)
-    picture: PictureSettings = field(default_factory=PictureSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
     tile: TileSettings = field(default_factory=TileSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: OcclusionSettings = field(default_factory=OcclusionSettings)
+    occlusion: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
-    report: ReportSettings = field(default_factory=ReportSettings)
+    report: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def pipeline(self) -> PipelineSettings:
         """The part of the options that the library's pipeline takes."""
-        dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.picture)
+        dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.image)
         return PipelineSettings(self.model, dream, self.temporal, self.flow, self.occlusion, self.device)
 
     @property
@@ -119,13 +119,13 @@ class MeasureSettings:
     Args:
         start: The dreams begin this many seconds into INPUT.
         frames: Measure this many frames only.
-        fps: Frame rate of an INPUT that is a folder of pictures, for --start.
+        fps: Frame rate of an INPUT that is a folder of images, for --start.
         strength: Measure strength, for which the network of --model sees every frame.
         layers: Layers to measure strength by, by default the network's default layer. Of several it is the
             mean; a weight, as in NAME:WEIGHT, has no effect.
         per_frame: Print the figures of every frame, too.
         json: Write all figures, overall and of every frame, into this .json file.
-        plot: Draw the figures of every frame into this picture, such as a .png.
+        plot: Draw the figures of every frame into this image, such as a .png.
         quiet: No progress bar.
     """
 
@@ -152,7 +152,7 @@ class MeasureCommand:
     The main command reaches an input that is itself called measure as ./measure.
 
     Args:
-        input: Video, GIF, picture or folder of pictures that was dreamed. It is read at the dreams' size.
+        input: Video, GIF, image or folder of images that was dreamed. It is read at the dreams' size.
         dreamed: Dreams of it, one or more, of one size.
     """
 

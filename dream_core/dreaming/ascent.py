@@ -1,4 +1,4 @@
-"""Gradient ascent on a picture: one octave's climb."""
+"""Gradient ascent on an image: one octave's climb."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .gradients import shape_gradient
 from .transforms import random_view
 
 LEVEL = 1 / 255
-"""One brightness level of an 8-bit picture: the unit of the learning rate."""
+"""One brightness level of an 8-bit image: the unit of the learning rate."""
 
 GradientFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Picture (1,3,H,W) -> (objective, 0-dimensional; its gradient, (1,3,H,W))."""
+"""Image (1,3,H,W) -> (objective, 0-dimensional; its gradient, (1,3,H,W))."""
 
 StepCallback = Callable[[int, Tensor, Tensor], None]
-"""Called after each step with its number from 1, the objective before it and the picture after it."""
+"""Called after each step with its number from 1, the objective before it and the image after it."""
 
 
 class ClassicAscent(torch.optim.Optimizer):
@@ -114,45 +114,45 @@ def check_ascent(settings: AscentSettings) -> None:
         raise SettingsError(f"expected --seed from 0 to 2^64 - 1, got {settings.seed}")
 
 
-def _optimizer(picture: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
+def _optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
     lr = settings.learning_rate * LEVEL
     if settings.optimizer == "adam":
         # Other devices have no fused kernel.
-        return torch.optim.Adam([picture], lr=lr, fused=picture.device.type in ("cpu", "cuda"))
+        return torch.optim.Adam([image], lr=lr, fused=image.device.type in ("cpu", "cuda"))
     if settings.optimizer == "classic":
-        return ClassicAscent([picture], lr=lr)
-    return BoundedLBFGS(picture, lr=lr, history_size=settings.lbfgs_history)
+        return ClassicAscent([image], lr=lr)
+    return BoundedLBFGS(image, lr=lr, history_size=settings.lbfgs_history)
 
 
 def climb(
-    picture: Tensor,
+    image: Tensor,
     gradient: GradientFunction,
     *,
     steps: int,
     settings: AscentSettings,
     generator: torch.Generator,
-    pace: Tensor | None = None,
+    step_scale: Tensor | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
-    """Change a picture step by step so that its objective rises.
+    """Change an image step by step so that its objective rises.
 
     Args:
-        picture: (1,3,H,W) in 0..1; it is left as it is.
+        image: (1,3,H,W) in 0..1; it is left as it is.
         gradient: the objective and its gradient.
         steps: number of steps.
-        settings: optimiser, random views, gradient filters; within the ranges of `check_ascent`.
+        settings: optimizer, random views, gradient filters; within the ranges of `check_ascent`.
         generator: on the CPU; decides the random views.
         pace: (1,1,H,W), how much of each step is taken where; by default all of it everywhere.
         on_step: told about every step.
 
     Returns:
-        The picture after the last step, (1,3,H,W).
+        The image after the last step, (1,3,H,W).
 
     Raises:
-        SettingsError: the picture became infinite or not a number.
+        SettingsError: the image became infinite or not a number.
     """
     # The layout that networks compute in: gradients come in it, and nothing has to be turned over.
-    parameter = picture.detach().clone(memory_format=torch.channels_last)
+    parameter = image.detach().clone(memory_format=torch.channels_last)
     optimizer = _optimizer(parameter, settings)
     for step in range(1, steps + 1):
         view = random_view(settings, generator)
@@ -165,17 +165,17 @@ def climb(
             )
             return -value
 
-        before = parameter if pace is None else parameter.clone()
+        before = parameter if step_scale is None else parameter.clone()
         value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
-        if pace is not None:
-            parameter.copy_(torch.lerp(before, parameter, pace))
+        if step_scale is not None:
+            parameter.copy_(torch.lerp(before, parameter, step_scale))
         if settings.clamp:
             parameter.clamp_(0, 1)
         if on_step:
             on_step(step, value, parameter.clone())
     if not torch.isfinite(parameter).all():
         raise SettingsError(
-            "the dream left the range of numbers: its picture is no longer finite; lower --learning-rate, "
+            "the dream left the range of numbers: its image is no longer finite; lower --learning-rate, "
             "check the input for NaN, or use --precision float32"
         )
     return parameter

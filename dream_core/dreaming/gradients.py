@@ -1,4 +1,4 @@
-"""Filters that shape the gradient before it changes the picture.
+"""Filters that shape the gradient before it changes the image.
 
 All take and return (B,C,H,W) and are pure.
 """
@@ -16,11 +16,11 @@ from ..settings import AscentSettings
 
 
 def blur(gradient: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, sigma in pixels. One wider than the picture leaves its mean."""
+    """Gaussian blur, sigma in pixels. One wider than the image leaves its mean."""
     if sigma >= max(gradient.shape[-2:]):
         return gradient.mean((-2, -1), keepdim=True).expand_as(gradient)
     size = 2 * max(1, round(3 * sigma)) + 1
-    # Reflection needs a side longer than the padding; narrow pictures repeat their edge instead.
+    # Reflection needs a side longer than the padding; narrow images repeat their edge instead.
     border = "reflect" if min(gradient.shape[-2:]) > size // 2 else "replicate"
     # In the layout of gradients, channels last, a convolution of single channels takes fifty times as long.
     blurred: Tensor = gaussian_blur2d(gradient.contiguous(), size, (sigma, sigma), border_type=border)
@@ -37,7 +37,7 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
 
     Args:
         gradient: (B,C,H,W).
-        levels: number of bands, at least 1; none is coarser than the picture.
+        levels: number of bands, at least 1; none is coarser than the image.
         sigma: of the blur that splits off the first band, in pixels.
     """
     total = torch.zeros_like(gradient)
@@ -60,7 +60,7 @@ def _unit(band: Tensor, floor: Tensor) -> Tensor:
 
 
 def drop_low_frequencies(gradient: Tensor, block: int) -> Tensor:
-    """Take out every frequency of at most `block` cycles per picture, across and down: no change of large
+    """Take out every frequency of at most `block` cycles per image, across and down: no change of large
     areas."""
     spectrum = torch.fft.rfft2(gradient)
     rows = torch.fft.fftfreq(gradient.shape[-2], device=gradient.device).mul(gradient.shape[-2]).abs()

@@ -30,7 +30,7 @@ def with_smaller_tiles(
     Args:
         attempt: what to try. What it holds on to beyond its own call is not freed.
         tile: for the first time.
-        size: of the picture.
+        size: of the image.
         free: called after each failed attempt, when nothing of it is alive any more.
 
     Returns:
@@ -52,7 +52,7 @@ def with_smaller_tiles(
         if smaller is None:
             raise OutOfMemoryError(
                 f"memory ran out even with tiles of {tile.tile_size or max(size)} pixels ({problem}): take a "
-                "smaller picture, --flow-scale 0.5, or close what else uses memory"
+                "smaller image, --flow-scale 0.5, or close what else uses memory"
             )
         warnings.warn(
             f"memory ran out: going on with tiles of {smaller.tile_size} pixels; a --tile-size of that, or less, "
@@ -75,8 +75,8 @@ def half(tile: TileSettings, size: Size) -> TileSettings | None:
     """Tiles of half the side, or None where those would be too small to see anything.
 
     Args:
-        tile: how large the tiles are; 0 stands for the whole picture.
-        size: of the picture.
+        tile: how large the tiles are; 0 stands for the whole image.
+        size: of the image.
     """
     side = min(tile.tile_size or max(size), max(size))
     smaller = max(SMALLEST_TILE, side // 2 // GRID * GRID)
@@ -100,7 +100,7 @@ def step_with_smaller_tiles(
 
     Raises:
         OutOfMemoryError: there is too little memory for the smallest tiles.
-        PictureError: the frame is no such picture.
+        ImageError: the frame is no such image.
     """
 
     def attempt(tile: TileSettings) -> DreamedFrame:

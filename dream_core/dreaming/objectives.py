@@ -1,4 +1,4 @@
-"""What a dream makes more of: a number computed from the activations of a network and from the picture.
+"""What a dream makes more of: a number computed from the activations of a network and from the image.
 
 Objectives add and scale: `0.5 * layer("inception_4c_output") + layer("inception_3b_output", channels=(7,))`.
 
@@ -161,12 +161,12 @@ def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of layer terms and of two properties of the picture, to be made as large as possible.
+    """A weighted sum of layer terms and of two properties of the image, to be made as large as possible.
 
     Args:
         terms: the layers' shares.
-        tv_weight: weight of the picture's total variation, which counts against the objective.
-        l2_weight: weight of the picture's mean squared distance from mid-grey, likewise.
+        tv_weight: weight of the image's total variation, which counts against the objective.
+        l2_weight: weight of the image's mean squared distance from mid-gray, likewise.
     """
 
     terms: tuple[LayerTerm, ...]
@@ -193,11 +193,11 @@ class Objective:
 
     @property
     def looks(self) -> bool:
-        """Whether some channels still have to be chosen by looking at a picture."""
+        """Whether some channels still have to be chosen by looking at an image."""
         return any(term.channels and term.channel_mode != "all" for term in self.terms)
 
     def resolve(self, activations: Activations) -> Objective:
-        """Choose all channels by looking at a picture's activations, (B,C,H,W) by layer."""
+        """Choose all channels by looking at an image's activations, (B,C,H,W) by layer."""
         return replace(self, terms=tuple(term.resolve(activations[term.layer]) for term in self.terms))
 
     def totals(self, activations: Activations) -> list[Total]:
@@ -209,22 +209,22 @@ class Objective:
         return torch.stack([term.value(total) for term, total in zip(self.terms, totals, strict=True)]).sum()
 
     def __call__(self, activations: Activations) -> Tensor:
-        """The layers' part of the objective for a whole picture's activations, 0-dimensional float32."""
+        """The layers' part of the objective for a whole image's activations, 0-dimensional float32."""
         return self.value(self.totals(activations))
 
-    def picture_value(self, picture: Tensor) -> Tensor | None:
-        """The picture's own part for (B,3,H,W) in 0..1, or None where no weight asks for it."""
+    def image_value(self, image: Tensor) -> Tensor | None:
+        """The image's own part for (B,3,H,W) in 0..1, or None where no weight asks for it."""
         if self.tv_weight == 0 and self.l2_weight == 0:
             return None
-        l2 = (picture - 0.5).square().mean()
-        return -(self.tv_weight * total_variation(picture) + self.l2_weight * l2)
+        l2 = (image - 0.5).square().mean()
+        return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
 
 
-def total_variation(picture: Tensor) -> Tensor:
-    """Sum of the absolute differences between neighbours, over the number of values (Rudin et al. 1992)."""
-    down = picture.diff(dim=-2).abs().sum()
-    right = picture.diff(dim=-1).abs().sum()
-    return (down + right) / picture.numel()
+def total_variation(image: Tensor) -> Tensor:
+    """Sum of the absolute differences between neighbors, over the number of values (Rudin et al. 1992)."""
+    down = image.diff(dim=-2).abs().sum()
+    right = image.diff(dim=-1).abs().sum()
+    return (down + right) / image.numel()
 
 
 def layer(

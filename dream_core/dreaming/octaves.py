@@ -41,7 +41,7 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
     """All sizes, in the order they are dreamed in.
 
     Args:
-        size: of the picture.
+        size: of the image.
         settings: the mode, and what it needs; such as `check_octaves` passes.
     """
     listed, count, scale = settings.octave_sizes, settings.octaves, settings.octave_scale
@@ -58,7 +58,7 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
 def leave_out_small(sizes: list[Size], smallest: int) -> list[Size]:
     """The sizes that a network can see, with a warning that names those left out.
 
-    The last size stays in any case: small pictures are padded for the network.
+    The last size stays in any case: small images are padded for the network.
     """
     small = [size for size in sizes[:-1] if min(size) < smallest]
     if small:

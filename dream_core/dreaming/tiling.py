@@ -1,7 +1,7 @@
-"""The gradient of an objective, of a whole picture or tile by tile.
+"""The gradient of an objective, of a whole image or tile by tile.
 
-With tiles, memory is bounded by the tile and not by the picture. Each tile overlaps its neighbours, and the
-gradients are faded into one another. An objective such as the root of a sum over the whole picture has no
+With tiles, memory is bounded by the tile and not by the image. Each tile overlaps its neighbors, and the
+gradients are faded into one another. An objective such as the root of a sum over the whole image has no
 meaning on one tile; therefore its sums are gathered over all tiles first, and each tile then contributes the
 slope of the whole. Tiled and untiled gradients so differ only by what lies beyond a tile's edge.
 """
@@ -29,7 +29,7 @@ SMALLEST_TILE = 64
 
 GRID = 32
 """The strides of each network here multiply to at most this many pixels. A tile that begins on a multiple of it
-is sampled as the whole picture would be; a tile that begins elsewhere has a quite different gradient."""
+is sampled as the whole image would be; a tile that begins elsewhere has a quite different gradient."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def _gradient(value: Tensor, leaf: Tensor, objective: Objective) -> Tensor:
     return torch.autograd.grad(value, leaf)[0]
 
 
-def whole_gradient(model: DreamModel, objective: Objective, picture: Tensor) -> tuple[Tensor, Tensor]:
+def whole_gradient(model: DreamModel, objective: Objective, image: Tensor) -> tuple[Tensor, Tensor]:
     """The layers' part of the objective and its gradient for (1,3,H,W), in one piece."""
-    leaf = picture.detach().requires_grad_()
+    leaf = image.detach().requires_grad_()
     with torch.enable_grad():
         value = objective(model.activations(leaf, objective.layers))
     gradient = _gradient(value, leaf, objective)
@@ -94,7 +94,7 @@ def whole_gradient(model: DreamModel, objective: Objective, picture: Tensor) -> 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture.
+    """A part of an image.
 
     Args:
         rows, columns: where it lies.
@@ -106,9 +106,9 @@ class Tile:
     row_weight: Tensor
     column_weight: Tensor
 
-    def cut(self, picture: Tensor) -> Tensor:
+    def crop(self, image: Tensor) -> Tensor:
         """This part of (B,C,H,W)."""
-        return picture[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+        return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
     def weight(self, like: Tensor) -> Tensor:
         """Its share (h,w) in the sum of all tiles, on the device of another tensor."""
@@ -116,7 +116,7 @@ class Tile:
 
 
 def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
-    """All tiles of a picture."""
+    """All tiles of an image."""
     height, width = size
     rows = spans(height, settings.tile_size, settings.tile_overlap)
     columns = spans(width, settings.tile_size, settings.tile_overlap)
@@ -126,35 +126,35 @@ def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
 
 
 def tiled_gradient(
-    models: Sequence[DreamModel], objective: Objective, picture: Tensor, settings: TileSettings
+    models: Sequence[DreamModel], objective: Objective, image: Tensor, settings: TileSettings
 ) -> tuple[Tensor, Tensor]:
     """The same as `whole_gradient`, tile by tile, the tiles dealt out to the models (one per device)."""
-    parts = list(zip(tiles(size_of(picture), settings), cycle(models), strict=False))
-    value, slopes = _slopes(objective, _gather(parts, objective, picture))
-    gradient = torch.zeros_like(picture)
+    parts = list(zip(tiles(size_of(image), settings), cycle(models), strict=False))
+    value, slopes = _slopes(objective, _gather(parts, objective, image))
+    gradient = torch.zeros_like(image)
     for part, model in parts:
-        leaf = part.cut(picture).to(model.device).requires_grad_()
+        leaf = part.crop(image).to(model.device).requires_grad_()
         with torch.enable_grad():
             totals = objective.totals(model.activations(leaf, objective.layers))
             contribution = sum(slope * total.sum for slope, total in zip(slopes, totals, strict=True))
         assert isinstance(contribution, Tensor)
         slope_of_part = _gradient(contribution, leaf, objective)
-        part.cut(gradient).addcmul_(slope_of_part.to(picture.device), part.weight(picture))
+        part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight(image))
     return value, gradient
 
 
-def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, picture: Tensor) -> list[Total]:
-    """The totals of the whole picture from those of its tiles."""
+def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, image: Tensor) -> list[Total]:
+    """The totals of the whole image from those of its tiles."""
     with torch.no_grad():
         of_parts = [
-            objective.totals(model.activations(part.cut(picture).to(model.device), objective.layers))
+            objective.totals(model.activations(part.crop(image).to(model.device), objective.layers))
             for part, model in parts
         ]
-    # Overlaps are counted more than once; this brings the sums back to the size of the picture's own.
-    share = picture[0, 0].numel() / sum(len(part.rows) * len(part.columns) for part, _ in parts)
+    # Overlaps are counted more than once; this brings the sums back to the size of the image's own.
+    share = image[0, 0].numel() / sum(len(part.rows) * len(part.columns) for part, _ in parts)
     return [
         Total(
-            share * torch.stack([total.sum.to(picture.device) for total in of_term]).sum(),
+            share * torch.stack([total.sum.to(image.device) for total in of_term]).sum(),
             max(1, round(share * sum(total.values for total in of_term))),
             of_term[0].channels,
         )
@@ -179,43 +179,43 @@ def check_tiles(settings: TileSettings, *, devices: int = 1) -> None:
     check_number("--tile-overlap", settings.tile_overlap, least=0, most=0.5)
     if devices > 1 and settings.tile_size == 0:
         raise SettingsError(
-            "expected a --tile-size, got 0: several devices share out the tiles of a picture; choose 512, say"
+            "expected a --tile-size, got 0: several devices share out the tiles of an image; choose 512, say"
         )
 
 
 def layers_gradient(
     models: Sequence[DreamModel],
     objective: Objective,
-    picture: Tensor,
+    image: Tensor,
     *,
     settings: TileSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """The layers' part of an objective and its gradient, whole or in tiles as the settings say."""
-    if settings.tile_size == 0 or max(size_of(picture)) <= settings.tile_size:
-        return whole_gradient(models[0], objective, picture)
+    if settings.tile_size == 0 or max(size_of(image)) <= settings.tile_size:
+        return whole_gradient(models[0], objective, image)
     if not settings.tile_roll:
-        return tiled_gradient(models, objective, picture, settings)
-    down, right = (random_int(0, side - 1, generator) for side in size_of(picture))
+        return tiled_gradient(models, objective, image, settings)
+    down, right = (random_int(0, side - 1, generator) for side in size_of(image))
     view = View(down, right)
-    value, gradient = tiled_gradient(models, objective, view.apply(picture), settings)
+    value, gradient = tiled_gradient(models, objective, view.apply(image), settings)
     return value, view.undo(gradient)
 
 
 def objective_gradient(
     models: Sequence[DreamModel],
     objective: Objective,
-    picture: Tensor,
+    image: Tensor,
     *,
     settings: TileSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """An objective and its gradient for a picture (1,3,H,W) in 0..1.
+    """An objective and its gradient for an image (1,3,H,W) in 0..1.
 
     Args:
-        models: the network, once per device; the picture is on the first one's.
-        objective: of the layers and of the picture itself.
-        picture: (1,3,H,W).
+        models: the network, once per device; the image is on the first one's.
+        objective: of the layers and of the image itself.
+        image: (1,3,H,W).
         settings: the size of the tiles; within the ranges of `check_tiles`.
         generator: decides where the grid of tiles lies.
 
@@ -225,10 +225,10 @@ def objective_gradient(
     Raises:
         SettingsError: a layer or a channel does not exist.
     """
-    value, gradient = layers_gradient(models, objective, picture, settings=settings, generator=generator)
-    leaf = picture.detach().requires_grad_()
+    value, gradient = layers_gradient(models, objective, image, settings=settings, generator=generator)
+    leaf = image.detach().requires_grad_()
     with torch.enable_grad():
-        own = objective.picture_value(leaf)
+        own = objective.image_value(leaf)
     if own is None:
         return value, gradient
     return value + own.detach(), gradient + torch.autograd.grad(own, leaf)[0]

@@ -1,4 +1,4 @@
-"""Random views of a picture: rolled, flipped, turned.
+"""Random views of an image: rolled, flipped, turned.
 
 A network is not quite blind to where its grid of strides lies; looking at another view in each step keeps that
 grid out of the dream (Mordvintsev et al. 2015 call it jitter).

@@ -9,14 +9,14 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
-from ..motion.occlusion import reliable_mask
-from ..settings import OcclusionSettings
+from ..motion.occlusion import reliability_mask
+from ..settings import ReliabilitySettings
 from .metrics import laplacian_variance, luminance, mean_square, pair_error, pair_flicker
 
-CHECKS = OcclusionSettings(check_brightness=False, mask_softness=0)
+CHECKS = ReliabilitySettings(check_brightness=False, mask_softness=0)
 """What tells the pixels to measure by. A mask that left out changes of brightness would hide flicker."""
 
 INPUT = "input"
@@ -102,7 +102,7 @@ def flow_link(estimator: FlowEstimator) -> Link:
 
     def link(frame: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         there, back = estimator.both_ways(frame[None], following[None])
-        mask = reliable_mask(there, back, frame=frame[None], previous=following[None], settings=CHECKS)
+        mask = reliability_mask(there, back, frame=frame[None], previous=following[None], settings=CHECKS)
         return there[0], mask[0]
 
     return link
@@ -126,7 +126,7 @@ def measure(
         on_frame: told the index of every frame once it is measured.
 
     Raises:
-        PictureError: there is no frame, or a dream differs from the source in size or length.
+        ImageError: there is no frame, or a dream differs from the source in size or length.
     """
     own, meters = _Meter(), [_Meter() for _ in dreams]
     previous: Tensor | None = None
@@ -141,7 +141,7 @@ def measure(
         if on_frame:
             on_frame(index)
     if previous is None:
-        raise PictureError("expected at least one frame to measure, got none")
+        raise ImageError("expected at least one frame to measure, got none")
     measured = [meter.measured(name) for name, meter in zip(dreams, meters, strict=True)]
     return Report(own.measured(INPUT), tuple(measured), str(energy) if energy else None)
 
@@ -159,7 +159,7 @@ def _together(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) 
         if len(there) < len(frames):
             ended = next(name for name, frame in zip(names, frames, strict=True) if frame is None)
             longer = next(name for name, frame in zip(names, frames, strict=True) if frame is not None)
-            raise PictureError(
+            raise ImageError(
                 f"expected clips of equal length, but {ended} ends after {index} frames and {longer} goes on: "
                 f"measure the same frames of all, as with --frames {index}"
             )
@@ -169,7 +169,7 @@ def _together(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) 
 def _check_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
     for name, dream in dreamed.items():
         if dream.shape != frame.shape:
-            raise PictureError(
+            raise ImageError(
                 f"expected {name} in the size of the input, {frame.shape[-1]}x{frame.shape[-2]}, got "
                 f"{dream.shape[-1]}x{dream.shape[-2]}: resize one of them"
             )
@@ -177,14 +177,14 @@ def _check_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the figures need of a picture by itself."""
+    """What the figures need of an image by itself."""
 
     variance: float
     energies: Tensor | None
 
     @classmethod
-    def of(cls, picture: Tensor, energy: LayerEnergy | None) -> _Seen:
-        return cls(laplacian_variance(picture), energy(picture) if energy else None)
+    def of(cls, image: Tensor, energy: LayerEnergy | None) -> _Seen:
+        return cls(laplacian_variance(image), energy(image) if energy else None)
 
 
 @dataclass(frozen=True)

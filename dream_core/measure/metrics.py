@@ -1,10 +1,10 @@
 """How good a dreamed clip is, in numbers.
 
-Masks for these figures come from the checks of the flow (`reliable_mask` of the forward flow with
+Masks for these figures come from the checks of the flow (`reliability_mask` of the forward flow with
 ``check_brightness`` off): a mask that leaves out what changed in brightness hides the error to be measured.
 
-Every function takes its clips, flows and masks as iterables of single frames (C, H, W), so that a tensor
-(T, C, H, W) serves as well as a generator; a generator is read frame by frame, in constant memory.
+Every function takes its clips, flows and masks as iterables of single frames (C,H,W), so that a tensor
+(T,C,H,W) serves as well as a generator; a generator is read frame by frame, in constant memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import kornia
 import torch
 from torch import Tensor
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..motion.warp import describe, warp
 
 
@@ -26,24 +26,24 @@ def e_warp(clip: Iterable[Tensor], flows: Iterable[Tensor], masks: Iterable[Tens
     """Warping error of Lai et al. 2018: how much a clip changes along the motion.
 
     ``mean over t of  sum(M[t] * (warp(V[t+1], F[t]) - V[t])^2) / sum(M[t])``, the square
-    averaged over colours. It contains the clip's own noise and rewards blur: read it beside
+    averaged over colors. It contains the clip's own noise and rewards blur: read it beside
     ``strength`` and ``sharpness``.
 
     Args:
-        clip: T frames V, (3, H, W) in 0..1.
-        flows: T-1 flows F, (2, H, W) in pixels, of the *input* clip from frame t to frame t + 1.
-        masks: T-1 masks M, (1, H, W) in 0..1, 1 where F[t] is reliable.
+        clip: T frames V, (3,H,W) in 0..1.
+        flows: T-1 flows F, (2,H,W) in pixels, of the *input* clip from frame t to frame t + 1.
+        masks: T-1 masks M, (1,H,W) in 0..1, 1 where F[t] is reliable.
 
     Returns:
         The error, 0 = carried perfectly. Pairs without a reliable pixel are left out.
 
     Raises:
-        PictureError: fewer than two frames, numbers or shapes that do not fit, or nothing reliable.
+        ImageError: fewer than two frames, numbers or shapes that do not fit, or nothing reliable.
     """
     pairs = _pairs(clip, flows, masks)
     errors = [error for pair in pairs if (error := pair_error(*pair)) is not None]
     if not errors:
-        raise PictureError("expected a reliable pixel in some mask to measure e_warp by, got none")
+        raise ImageError("expected a reliable pixel in some mask to measure e_warp by, got none")
     return sum(errors) / len(errors)
 
 
@@ -55,23 +55,23 @@ def flicker(
     ``sum M (warp(R[t+1], F[t]) - R[t])^2 / sum M (warp(R[t+1], F[t])^2 + R[t]^2)``, sums over pixels and t.
 
     Args:
-        dreamed: T frames, (3, H, W) in 0..1.
-        source: T frames, (3, H, W) in 0..1: the input at the dream's size.
-        flows: T-1 flows F, (2, H, W) in pixels, of the source from frame t to frame t + 1.
-        masks: T-1 masks M, (1, H, W) in 0..1, 1 where F[t] is reliable.
+        dreamed: T frames, (3,H,W) in 0..1.
+        source: T frames, (3,H,W) in 0..1: the input at the dream's size.
+        flows: T-1 flows F, (2,H,W) in pixels, of the source from frame t to frame t + 1.
+        masks: T-1 masks M, (1,H,W) in 0..1, 1 where F[t] is reliable.
 
     Returns:
         0 = carried perfectly, 1 = unrelated from frame to frame, up to 2 = inverted each time.
 
     Raises:
-        PictureError: fewer than two frames, numbers or shapes that do not fit, or no dream to measure.
+        ImageError: fewer than two frames, numbers or shapes that do not fit, or no dream to measure.
     """
     change = energy = 0.0
     for pair in _pairs(_residuals(dreamed, source), flows, masks):
         changed, held = pair_flicker(*pair)
         change, energy = change + changed, energy + held
     if energy == 0:
-        raise PictureError("expected a dream that differs from its source where it is reliable, got none")
+        raise ImageError("expected a dream that differs from its source where it is reliable, got none")
     return change / energy
 
 
@@ -79,38 +79,38 @@ def strength(dreamed: Tensor, source: Tensor) -> float:
     """Mean squared activation of a layer, dreamed over source.
 
     Args:
-        dreamed: activation of the dreamed picture, any shape.
-        source: activation of the input picture, any shape.
+        dreamed: activation of the dreamed image, any shape.
+        source: activation of the input image, any shape.
 
     Returns:
         The ratio, 1 = no dream.
 
     Raises:
-        PictureError: the source's activation is zero everywhere.
+        ImageError: the source's activation is zero everywhere.
     """
     reference = mean_square(source)
     if not reference > 0:
-        raise PictureError("expected an activation of the source that is not zero everywhere, got zero")
+        raise ImageError("expected an activation of the source that is not zero everywhere, got zero")
     return mean_square(dreamed) / reference
 
 
 def sharpness(clip: Iterable[Tensor]) -> float:
-    """Variance of the Laplacian of the grey picture in levels of 255, mean over the frames.
+    """Variance of the Laplacian of the gray image in levels of 255, mean over the frames.
 
-    As ``cv2.Laplacian(grey, cv2.CV_64F).var()`` (Pech-Pacheco et al. 2000), without rounding to 8 bits.
+    As ``cv2.Laplacian(gray, cv2.CV_64F).var()`` (Pech-Pacheco et al. 2000), without rounding to 8 bits.
 
     Args:
-        clip: T frames, (3, H, W) in 0..1.
+        clip: T frames, (3,H,W) in 0..1.
 
     Returns:
         The variance; 0 = flat. Compare with the same clip undreamed.
 
     Raises:
-        PictureError: the clip is empty, or a frame is not (3, H, W).
+        ImageError: the clip is empty, or a frame is not (3,H,W).
     """
     variances = [laplacian_variance(frame) for frame in clip]
     if not variances:
-        raise PictureError("expected at least 1 frame to measure sharpness by, got none")
+        raise ImageError("expected at least 1 frame to measure sharpness by, got none")
     return sum(variances) / len(variances)
 
 
@@ -118,18 +118,18 @@ def drift(dreamed: Iterable[Tensor], source: Iterable[Tensor]) -> float:
     """Mean luminance of the last minus the first dreamed frame, less the source's own change.
 
     Args:
-        dreamed: T frames, (3, H, W) in 0..1.
-        source: T frames, (3, H, W) in 0..1.
+        dreamed: T frames, (3,H,W) in 0..1.
+        source: T frames, (3,H,W) in 0..1.
 
     Returns:
         Levels of 255: positive = the dream grows brighter.
 
     Raises:
-        PictureError: the clip is empty, or numbers or shapes do not fit.
+        ImageError: the clip is empty, or numbers or shapes do not fit.
     """
     excess = [luminance(residual) for residual in _residuals(dreamed, source)]
     if not excess:
-        raise PictureError("expected at least 1 frame to measure drift by, got none")
+        raise ImageError("expected at least 1 frame to measure drift by, got none")
     return excess[-1] - excess[0]
 
 
@@ -137,15 +137,15 @@ def pair_error(frame: Tensor, following: Tensor, flow: Tensor, mask: Tensor) -> 
     """The share of one pair of frames in `e_warp`.
 
     Args:
-        frame, following: (3, H, W) in 0..1.
-        flow: (2, H, W) in pixels, of the input clip from the frame to the following one.
-        mask: (1, H, W) in 0..1, 1 where the flow is reliable.
+        frame, following: (3,H,W) in 0..1.
+        flow: (2,H,W) in pixels, of the input clip from the frame to the following one.
+        mask: (1,H,W) in 0..1, 1 where the flow is reliable.
 
     Returns:
         The error; None where nothing is reliable.
 
     Raises:
-        PictureError: the shapes do not fit.
+        ImageError: the shapes do not fit.
     """
     carried = _carry(frame, following, flow, mask)
     if not mask.any():
@@ -158,11 +158,11 @@ def pair_flicker(residual: Tensor, following: Tensor, flow: Tensor, mask: Tensor
     """The share of one pair of frames in `flicker`: its change and its energy, whose ratio that is.
 
     Args:
-        residual, following: (3, H, W), dream minus source of both frames.
+        residual, following: (3,H,W), dream minus source of both frames.
         flow, mask: as for `pair_error`.
 
     Raises:
-        PictureError: the shapes do not fit.
+        ImageError: the shapes do not fit.
     """
     carried = _carry(residual, following, flow, mask)
     change = _masked_sum((carried - residual).square(), mask)
@@ -170,13 +170,13 @@ def pair_flicker(residual: Tensor, following: Tensor, flow: Tensor, mask: Tensor
 
 
 def laplacian_variance(frame: Tensor) -> float:
-    """The share of one frame (3, H, W) in 0..1 in `sharpness`."""
-    return float(cv2.Laplacian(_grey(frame).double().cpu().numpy(), cv2.CV_64F).var())
+    """The share of one frame (3,H,W) in 0..1 in `sharpness`."""
+    return float(cv2.Laplacian(_gray(frame).double().cpu().numpy(), cv2.CV_64F).var())
 
 
 def luminance(frame: Tensor) -> float:
-    """Mean grey level of a frame (3, H, W), or of a difference of two; 1 is 255 levels."""
-    return _grey(frame).double().mean().item()
+    """Mean gray level of a frame (3,H,W), or of a difference of two; 1 is 255 levels."""
+    return _gray(frame).double().mean().item()
 
 
 def mean_square(activation: Tensor) -> float:
@@ -188,7 +188,7 @@ def _carry(frame: Tensor, following: Tensor, flow: Tensor, mask: Tensor) -> Tens
     """The following frame moved onto the frame."""
     expected = (1, *frame.shape[-2:])
     if mask.shape != expected:
-        raise PictureError(f"expected mask of shape {expected}, got {describe(mask)}")
+        raise ImageError(f"expected mask of shape {expected}, got {describe(mask)}")
     return warp(following[None], flow[None], mode="bilinear")[0]
 
 
@@ -202,13 +202,13 @@ def _pairs(
         pairs += 1
         yield frame, following, flow, mask
     if pairs == 0:
-        raise PictureError("expected at least 2 frames to compare, got fewer")
+        raise ImageError("expected at least 2 frames to compare, got fewer")
 
 
 def _residuals(dreamed: Iterable[Tensor], source: Iterable[Tensor]) -> Iterator[Tensor]:
     for dream, frame in _zip_equally(dreamed, source, names="dreamed and source frames"):
         if dream.shape != frame.shape:
-            raise PictureError(f"expected a dream of shape {tuple(frame.shape)}, got {describe(dream)}")
+            raise ImageError(f"expected a dream of shape {tuple(frame.shape)}, got {describe(dream)}")
         yield dream - frame
 
 
@@ -216,7 +216,7 @@ def _zip_equally(*iterables: Iterable[Any], names: str) -> Iterator[tuple[Any, .
     missing = object()
     for items in zip_longest(*iterables, fillvalue=missing):
         if any(item is missing for item in items):
-            raise PictureError(f"expected equally many {names}; one of them ended before the others")
+            raise ImageError(f"expected equally many {names}; one of them ended before the others")
         yield items
 
 
@@ -224,9 +224,9 @@ def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum(dtype=torch.float64)
 
 
-def _grey(frame: Tensor) -> Tensor:
-    """(3, H, W) in 0..1 -> (H, W) in levels of 255."""
+def _gray(frame: Tensor) -> Tensor:
+    """(3,H,W) in 0..1 -> (H,W) in levels of 255."""
     if frame.ndim != 3 or frame.shape[0] != 3:
-        raise PictureError(f"expected a frame as (3, H, W), got {describe(frame)}")
-    grey: Tensor = kornia.color.rgb_to_grayscale(frame[None])
-    return grey[0, 0] * 255
+        raise ImageError(f"expected a frame as (3, H, W), got {describe(frame)}")
+    gray: Tensor = kornia.color.rgb_to_grayscale(frame[None])
+    return gray[0, 0] * 255

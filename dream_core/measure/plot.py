@@ -1,4 +1,4 @@
-"""The figures of dreams, frame by frame, as a picture of curves."""
+"""The figures of dreams, frame by frame, as an image of curves."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .measure import Measured, Report
 from .tables import FIGURES, Figure
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of the dreams, one after the other: Okabe and Ito 2008, told apart by colour-blind people too."""
+"""Of the dreams, one after the other: Okabe and Ito 2008, told apart by color-blind people too."""
 
 INPUT_COLOR = "#707070"
 INK, RULE, PAPER = "#202020", "#dddddd", "#ffffff"
 
 FINE = 2
-"""The picture is drawn this much larger and then shrunk, so that its lines are smooth."""
+"""The image is drawn this much larger and then shrunk, so that its lines are smooth."""
 
-# Pixels of the finished picture.
+# Pixels of the finished image.
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 14, 50
 TITLE, PANEL, GAP = 30, 128, 14
 LEGEND_LINE, SWATCH, LEGEND_GAP = 26, 30, 28
@@ -55,7 +55,7 @@ def plot(report: Report, *, width: int = 1200) -> Tensor:
 
     Args:
         report: from `measure`.
-        width: of the picture in pixels.
+        width: of the image in pixels.
 
     Returns:
         (1,3,H,width) float32 in 0..1, in steps of 1/255.
@@ -93,7 +93,7 @@ def ticks(low: float, high: float, *, most: int, whole: bool = False) -> list[fl
 
 
 class _Canvas:
-    """A sheet of paper, in pixels of the finished picture."""
+    """A sheet of paper, in pixels of the finished image."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = width, height
@@ -187,18 +187,18 @@ def _legend_places(curves: Sequence[Curve], width: int) -> Iterator[tuple[int, i
 
 def _dashes(points: Points) -> Iterator[Points]:
     """A line in pieces, measured along it."""
-    travelled = 0.0
+    traveled = 0.0
     for (x, y), (to_x, to_y) in pairwise(points):
         length = math.hypot(to_x - x, to_y - y)
         done = 0.0
         while done < length:
-            phase = travelled % (DASH + SPACE)
+            phase = traveled % (DASH + SPACE)
             on = phase < DASH
             step = min((DASH if on else DASH + SPACE) - phase + 1e-6, length - done)
             if on:
                 ends = (done / length, (done + step) / length)
                 yield [(x + (to_x - x) * part, y + (to_y - y) * part) for part in ends]
-            done, travelled = done + step, travelled + step
+            done, traveled = done + step, traveled + step
 
 
 def _fine(place: tuple[float, float]) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """BVLC GoogLeNet (Szegedy et al. 2014, "Going Deeper with Convolutions"), as Caffe's model zoo trained it.
 
 The network of the first DeepDreams, and of Places205 and Places365. Caffe's ways are kept: pooling rounds its
-output size up, local response normalisation follows the first two stages, and every layer has Caffe's name with
+output size up, local response normalization follows the first two stages, and every layer has Caffe's name with
 `/` written as `_`. The two classifiers that only served training are left out.
 
 Two layers are computed differently from how they are defined, with the same result, because a dream spends its
@@ -46,7 +46,7 @@ def strided_stem(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _LocalResponseNorm(torch.autograd.Function):
-    """y = x * s^-3/4 with s = k + alpha/n * (sum of x^2 over n neighbouring channels)."""
+    """y = x * s^-3/4 with s = k + alpha/n * (sum of x^2 over n neighboring channels)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, band: Tensor, k: float) -> Tensor:
@@ -59,18 +59,18 @@ class _LocalResponseNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, inverse_root, scale, band = ctx.saved_tensors
         direct = gradients[0] * scale
-        # The window is symmetric, so that summing over the neighbours is its own transpose.
+        # The window is symmetric, so that summing over the neighbors is its own transpose.
         through_sum = F.conv2d((direct * x).mul_(inverse_root).mul_(inverse_root), band)
         return torch.addcmul(direct, x, through_sum, value=-1.5), None, None
 
 
 @torch.fx.wrap
 def local_response_norm(x: Tensor, band: Tensor, k: float) -> Tensor:
-    """Normalise each channel by its neighbours (Krizhevsky et al. 2012, section 3.3), with beta = 3/4.
+    """Normalize each channel by its neighbors (Krizhevsky et al. 2012, section 3.3), with beta = 3/4.
 
     Args:
         x: (B,C,H,W).
-        band: (C,C,1,1), alpha / n where two channels are neighbours and 0 elsewhere: a 1x1 convolution sums
+        band: (C,C,1,1), alpha / n where two channels are neighbors and 0 elsewhere: a 1x1 convolution sums
             the window much faster than `F.local_response_norm`, which also knows no bfloat16 on the CPU.
         k: the constant added to the sum.
     """
@@ -92,15 +92,15 @@ class StridedStem(nn.Conv2d):
 
 
 class LocalResponseNorm(nn.Module):
-    """Local response normalisation over five channels with Caffe's constants."""
+    """Local response normalization over five channels with Caffe's constants."""
 
     def __init__(self, channels: int, *, size: int = 5, alpha: float = 1e-4, k: float = 1.0) -> None:
         super().__init__()
         index = torch.arange(channels)
-        neighbours = (index[:, None] - index[None, :]).abs() <= size // 2
+        neighbors = (index[:, None] - index[None, :]).abs() <= size // 2
         self.k = k
         self.band: Tensor
-        self.register_buffer("band", (neighbours * (alpha / size))[:, :, None, None], persistent=False)
+        self.register_buffer("band", (neighbors * (alpha / size))[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> the same shape."""
@@ -117,7 +117,7 @@ class Concat(nn.Module):
 
 
 class BVLCGoogLeNet(nn.Module):
-    """The network from the preprocessed picture (BGR, 0..255, minus the mean) to the logits.
+    """The network from the preprocessed image (BGR, 0..255, minus the mean) to the logits.
 
     Args:
         classes: number of classes: 1000 for ImageNet, 205 or 365 for Places.
@@ -139,7 +139,7 @@ class BVLCGoogLeNet(nn.Module):
             channels = widths[0] + widths[2] + widths[4] + widths[5]
         self.pool3_3x3_s2 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.pool4_3x3_s2 = nn.MaxPool2d(3, 2, ceil_mode=True)
-        # Caffe pools 7x7 of a 224 px picture; averaging all there is gives the same, and takes any size.
+        # Caffe pools 7x7 of a 224 px image; averaging all there is gives the same, and takes any size.
         self.pool5_drop_7x7_s1 = nn.AdaptiveAvgPool2d(1)
         self.loss3_classifier = nn.Linear(channels, classes)
 

@@ -1,4 +1,4 @@
-"""A network that dreams: from a picture to the activations of its layers."""
+"""A network that dreams: from an image to the activations of its layers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ..checks import check_choice
-from ..errors import PictureError, SettingsError, WeightsError
+from ..errors import ImageError, SettingsError, WeightsError
 from ..settings import ModelName, ModelSettings
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
-from .registry import MODELS, ModelSpec, settle
-from .truncate import Pooling, cut, layer_nodes
+from .registry import MODELS, ModelSpec, resolve_model
+from .truncate import Pooling, layer_nodes, truncate
 from .weights import Progress, State, advice_for, load_strictly, locate, read_state_dict
 
 
@@ -112,7 +112,7 @@ class DreamModel(nn.Module):
     def _channels(self) -> dict[str, int]:
         nodes = dict.fromkeys(self._nodes.values())
         size = self.spec.size
-        activations = cut(self._skeleton, nodes)(torch.empty(1, 3, size, size, device="meta"))
+        activations = truncate(self._skeleton, nodes)(torch.empty(1, 3, size, size, device="meta"))
         return {node: activations[node].shape[1] for node in nodes if _is_map(activations[node])}
 
     @cached_property
@@ -158,7 +158,7 @@ class DreamModel(nn.Module):
         nodes = self._sorted_nodes(layers)
         self._drop_stale_extractors()
         if nodes not in self._extractors:
-            extractor = cut(self.network, nodes, pooling=self.pooling)
+            extractor = truncate(self.network, nodes, pooling=self.pooling)
             if self.dtype != torch.float32:
                 extractor = copy.deepcopy(extractor).to(self.dtype)
             self._extractors[nodes] = extractor
@@ -184,13 +184,13 @@ class DreamModel(nn.Module):
             raise SettingsError("layers should name at least one layer, instead got none")
         return tuple(sorted({self._node(layer) for layer in layers}))
 
-    def activations(self, picture: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    def activations(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """The activations of some layers, each under the name it was asked by.
 
-        A picture too small for the network is first extended by repeating its border.
+        An image too small for the network is first extended by repeating its border.
 
         Args:
-            picture: (B,3,H,W), RGB in 0..1.
+            image: (B,3,H,W), RGB in 0..1.
             layers: names of layers; `/`, `.` and `_` are the same in them.
 
         Returns:
@@ -198,34 +198,34 @@ class DreamModel(nn.Module):
 
         Raises:
             SettingsError: there is no such layer.
-            PictureError: the picture is no (B,3,H,W).
+            ImageError: the image is no (B,3,H,W).
         """
-        if picture.ndim != 4 or picture.shape[1] != 3:
-            raise PictureError(f"picture should be (B,3,H,W), instead got {tuple(picture.shape)}")
-        x = self.preprocessing(_at_least(picture, self.smallest_side(layers)))
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ImageError(f"image should be (B,3,H,W), instead got {tuple(image.shape)}")
+        x = self.preprocessing(_at_least(image, self.smallest_side(layers)))
         x = x.to(self.dtype, memory_format=torch.channels_last)
         found = self.extractor(layers)(x)
         return {layer: _as_map(found[self._node(layer)]) for layer in layers}
 
     def smallest_side(self, layers: Sequence[str]) -> int:
-        """The shortest side, in pixels, of a picture from which all these layers can be computed.
+        """The shortest side, in pixels, of an image from which all these layers can be computed.
 
         Raises:
             SettingsError: there is no such layer.
         """
         nodes = self._sorted_nodes(layers)
         if nodes not in self._smallest_sides:
-            self._smallest_sides[nodes] = _smallest_side(cut(self._skeleton, nodes), self.spec.size)
+            self._smallest_sides[nodes] = _smallest_side(truncate(self._skeleton, nodes), self.spec.size)
         return self._smallest_sides[nodes]
 
-    def classify(self, picture: Tensor, count: int = 5) -> list[tuple[str, float]]:
-        """The likeliest classes of a picture, best first, with their probabilities.
+    def classify(self, image: Tensor, count: int = 5) -> list[tuple[str, float]]:
+        """The likeliest classes of an image, best first, with their probabilities.
 
-        The picture's shortest side is scaled to the size the network was trained on, and the middle of the
+        The image's shortest side is scaled to the size the network was trained on, and the middle of the
         rest is taken.
 
         Args:
-            picture: (1,3,H,W), RGB in 0..1.
+            image: (1,3,H,W), RGB in 0..1.
             count: how many classes.
 
         Returns:
@@ -233,10 +233,10 @@ class DreamModel(nn.Module):
 
         Raises:
             WeightsError: the weight file has no classifier.
-            PictureError: the picture is no (1,3,H,W).
+            ImageError: the image is no (1,3,H,W).
         """
-        if picture.shape[0] != 1:
-            raise PictureError(f"picture should be (1,3,H,W), instead got {tuple(picture.shape)}")
+        if image.shape[0] != 1:
+            raise ImageError(f"image should be (1,3,H,W), instead got {tuple(image.shape)}")
         classifier = self.spec.classifier
         try:
             self._node(classifier)
@@ -247,7 +247,7 @@ class DreamModel(nn.Module):
             ) from error
         with torch.no_grad():
             middle = transforms.center_crop(
-                transforms.resize(picture, [self.spec.size], antialias=True), [self.spec.size]
+                transforms.resize(image, [self.spec.size], antialias=True), [self.spec.size]
             )
             scores = self.activations(middle, [classifier])[classifier].flatten().float()
         best = scores.softmax(0).topk(min(count, scores.numel()))
@@ -270,13 +270,13 @@ def _as_map(activation: Tensor) -> Tensor:
     return activation if activation.ndim == 4 else activation.flatten(1)[:, :, None, None]
 
 
-def _at_least(picture: Tensor, side: int) -> Tensor:
-    height, width = picture.shape[-2:]
+def _at_least(image: Tensor, side: int) -> Tensor:
+    height, width = image.shape[-2:]
     down, right = max(side - height, 0), max(side - width, 0)
     if not (down or right):
-        return picture
+        return image
     # (left, right, top, bottom)
-    return F.pad(picture, (right // 2, right - right // 2, down // 2, down - down // 2), mode="replicate")
+    return F.pad(image, (right // 2, right - right // 2, down // 2, down - down // 2), mode="replicate")
 
 
 def _smallest_side(skeleton: nn.Module, upper: int) -> int:
@@ -303,13 +303,13 @@ def load_model(
     dtype: torch.dtype,
     progress: Progress | None = None,
 ) -> DreamModel:
-    """Build the network that the settings name, find or download its weights, and load them; see `settle`.
+    """Build the network that the settings name, find or download its weights, and load them; see `resolve_model`.
 
     Raises:
         SettingsError: no such model, no such model folder, or an unreadable label file.
         WeightsError: the weights are missing or wrong.
     """
-    spec = MODELS[settle(settings)]
+    spec = MODELS[resolve_model(settings)]
     path = locate(
         spec.source,
         name=spec.name,
@@ -318,7 +318,7 @@ def load_model(
         progress=progress,
     )
     advice = advice_for(spec.source, option="--model", name=spec.name)
-    with _Uninitialised():
+    with _Uninitialized():
         network = spec.build()
     state = spec.keys(read_state_dict(path, advice=advice))
     _drop_missing_classifier(network, state, spec)
@@ -341,12 +341,12 @@ def outline(name: ModelName) -> DreamModel:
         SettingsError: no such model.
     """
     check_choice("--model", name, tuple(MODELS))
-    with torch.device("meta"), _Uninitialised():
+    with torch.device("meta"), _Uninitialized():
         return DreamModel(MODELS[name].build(), MODELS[name])
 
 
-class _Uninitialised(TorchFunctionMode):
-    """Skips the random initialisation of new modules: for VGG, seconds of work that loading overwrites."""
+class _Uninitialized(TorchFunctionMode):
+    """Skips the random initialization of new modules: for VGG, seconds of work that loading overwrites."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 It looks like a GoogLeNet without what leaves marks on dreams. Nothing takes a maximum, and sizes are halved by
 means and by kernels that weigh all pixels alike, so that gradients have no checkerboard (Odena et al. 2016). It
-sees edges and no surfaces. It was trained on pictures made by formulas, see `training`; normalisation is folded
+sees edges and no surfaces. It was trained on images made by formulas, see `training`; normalization is folded
 into its convolutions.
 """
 
@@ -38,11 +38,11 @@ class Edges(nn.Module):
     """What differs from its surroundings, by how much more than they differ among themselves.
 
     Kernels that sum to nothing see no surface, only its structure; dividing by the structure's local strength
-    makes faint as good as strong (local contrast normalisation, Jarrett et al. 2009). So a dream grows out of flat
-    surfaces too, flattens nothing, and leaves their brightness and colour as they are.
+    makes faint as good as strong (local contrast normalization, Jarrett et al. 2009). So a dream grows out of flat
+    surfaces too, flattens nothing, and leaves their brightness and color as they are.
 
     Args:
-        outputs: channels, at half the picture's size.
+        outputs: channels, at half the image's size.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -70,7 +70,7 @@ class Edges(nn.Module):
 
 
 MakeUnit = Callable[..., nn.Module]
-"""(inputs, outputs, kernel, stride) -> what computes it: `Unit`, or in training one with normalisation."""
+"""(inputs, outputs, kernel, stride) -> what computes it: `Unit`, or in training one with normalization."""
 
 
 def padding(kernel: int, stride: int) -> int:

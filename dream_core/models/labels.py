@@ -59,7 +59,7 @@ def channel_indices(
 
 def _channels_of(word: str, labels: Sequence[str] | None, layer: str, channels: int) -> list[int]:
     if not re.fullmatch(r"[+-]?\d+", word):
-        return _labelled(word, _labels_of(layer, labels, channels, word))
+        return _labeled(word, _labels_of(layer, labels, channels, word))
     if not 0 <= int(word) < channels:
         raise SettingsError(f"layer {layer} has channels 0 to {channels - 1}, instead got {word}")
     return [int(word)]
@@ -76,7 +76,7 @@ def _labels_of(layer: str, labels: Sequence[str] | None, channels: int, word: st
     return labels
 
 
-def _labelled(word: str, labels: Sequence[str]) -> list[int]:
+def _labeled(word: str, labels: Sequence[str]) -> list[int]:
     alone = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
     matches = [i for i, label in enumerate(labels) if alone.search(label)]
     matches = matches or [i for i, label in enumerate(labels) if word.lower() in label.lower()]

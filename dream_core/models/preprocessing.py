@@ -1,4 +1,4 @@
-"""From the picture that everybody shares to the input that one network was trained on."""
+"""From the image that everybody shares to the input that one network was trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its pictures: (picture * scale - mean) / std, channel by channel.
+    """How a network wants its images: (image * scale - mean) / std, channel by channel.
 
     `mean` and `std` are in the network's own channel order and scale.
     """
@@ -22,17 +22,17 @@ class Preprocessing:
     scale: float = 1.0
     bgr: bool = False
 
-    def __call__(self, picture: Tensor) -> Tensor:
+    def __call__(self, image: Tensor) -> Tensor:
         """(B,3,H,W) RGB in 0..1 -> (B,3,H,W) network input, float32, differentiable."""
-        planes = torch.split(picture.float(), 1, dim=1)
+        planes = torch.split(image.float(), 1, dim=1)
         if self.bgr:
             planes = planes[::-1]
         # Numbers rather than small tensors, which would be copied to the device at every step.
-        normalised = [
+        normalized = [
             plane * (self.scale / std) - mean / std
             for plane, mean, std in zip(planes, self.mean, self.std, strict=True)
         ]
-        return torch.cat(normalised, dim=1)
+        return torch.cat(normalized, dim=1)
 
 
 def caffe(mean: Triple) -> Preprocessing:
@@ -45,7 +45,7 @@ VGG_CAFFE = caffe((103.939, 116.779, 123.68))
 PLACES205 = caffe((105.417, 113.753, 116.047))
 PLACES365 = caffe((104.051, 112.514, 116.676))
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-# torchvision's googlenet and inception_v3 first normalise as IMAGENET and then, by `transform_input`, undo it
-# in favour of this, the scale their TensorFlow originals were trained on.
+# torchvision's googlenet and inception_v3 first normalize as IMAGENET and then, by `transform_input`, undo it
+# in favor of this, the scale their TensorFlow originals were trained on.
 INCEPTION = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 FRACTAL = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

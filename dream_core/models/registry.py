@@ -69,12 +69,12 @@ class ModelSpec:
     Args:
         name: its name in the settings.
         build: makes it, with random weights and without the classifiers that only serve training.
-        preprocessing: from a picture to its input.
+        preprocessing: from an image to its input.
         layer: what it dreams on by default.
         source: where its weights come from.
         classes: number of classes.
         classifier: the layer of class scores.
-        size: side of the pictures it was trained on, in pixels.
+        size: side of the images it was trained on, in pixels.
         keys: from the names in weight files to the names in the module.
         aliases: names that people know, to the module's own.
     """
@@ -305,7 +305,7 @@ AT_HAND: ModelName = "fractal"
 """What "auto" means elsewhere."""
 
 
-def settle(settings: ModelSettings) -> ModelName:
+def resolve_model(settings: ModelSettings) -> ModelName:
     """The network that the settings name; for "auto" a warning says so where it is not the preferred one.
 
     Raises:

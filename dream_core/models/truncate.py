@@ -39,7 +39,7 @@ def layer_nodes(network: nn.Module) -> dict[str, str]:
     return nodes
 
 
-def cut(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "max") -> fx.GraphModule:
+def truncate(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "max") -> fx.GraphModule:
     """The part of a network that computes some nodes, ready to be dreamed on.
 
     BatchNorm is folded into the convolution before it where nobody wants that convolution's own output, and

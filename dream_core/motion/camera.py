@@ -1,4 +1,4 @@
-"""The flow of a camera that zooms, turns and pans over a flat picture: exact, nothing is estimated."""
+"""The flow of a camera that zooms, turns and pans over a flat image: exact, nothing is estimated."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number
-from ..errors import PictureError
+from ..errors import ImageError
 from ..settings import CameraSettings
 
 
 def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor, Tensor]:
-    """Flow of one step of a camera: the picture grows and turns about its centre, then shifts.
+    """Flow of one step of a camera: the image grows and turns about its center, then shifts.
 
     What was at ``x`` in the previous frame is at ``forward(x) = c + zoom * R (x - c) + pan`` in the current one,
-    with the centre ``c`` amid the corner pixels' centres; the backward flow is that map's exact inverse.
+    with the center ``c`` amid the corner pixels' centers; the backward flow is that map's exact inverse.
 
     Args:
         size: height and width of the frames, in pixels.
@@ -24,14 +24,14 @@ def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor
 
     Returns:
         The backward flow, from the current frame to the previous one, for `warp`, and the forward flow; both
-        (1, 2, H, W) float32 in pixels, x first, on the CPU.
+        (1,2,H,W) float32 in pixels, x first, on the CPU.
 
     Raises:
-        PictureError: the size is not positive.
+        ImageError: the size is not positive.
         SettingsError: the zoom is not above 0, or a setting is not finite.
     """
     if len(size) != 2 or min(size) < 1:
-        raise PictureError(f"expected a height and a width of at least 1, got {tuple(size)}")
+        raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
     check_number("--zoom-factor", settings.zoom_factor, least=0, above=True)
     check_number("--rotation", settings.rotation)
     check_number("--pan-x", settings.pan_x)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import check_choice, warn_once
-from ..errors import PictureError, SettingsError
+from ..errors import ImageError, SettingsError
 from ..image import Size, size_of
 from ..models.weights import Progress, find, locate
 from ..settings import FlowChoice, FlowName, FlowSettings
@@ -39,7 +39,7 @@ DIS_SMALLEST_SIDE = 16
 
 @dataclass(frozen=True)
 class FlowEstimator:
-    """Estimates how the picture moved between two batches of frames.
+    """Estimates how the image moved between two batches of frames.
 
     Args:
         estimate: (first, second, both) -> flow (B,2,h,w), or with both (2B,2,h,w), for (B,3,h,w) in 0..1
@@ -72,7 +72,7 @@ class FlowEstimator:
             ``flow(current, previous)``. Exactly zero for a pair of identical frames, without an estimate.
 
         Raises:
-            PictureError: the frames differ in shape, or are no finite pictures.
+            ImageError: the frames differ in shape, or are no finite images.
         """
         return self._estimate(first, second, both=False)[0]
 
@@ -151,17 +151,17 @@ def _tell_smaller(size: Size, memory: float) -> None:
 def _check(first: Tensor, second: Tensor) -> None:
     for frames in (first, second):
         if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape or not frames.is_floating_point():
-            raise PictureError(
+            raise ImageError(
                 f"expected frames (B, 3, height, width) in floating point, got {tuple(frames.shape)} "
                 f"{str(frames.dtype).removeprefix('torch.')}"
             )
     if first.shape != second.shape:
-        raise PictureError(
+        raise ImageError(
             f"expected two batches of the same shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
             "resize one of them"
         )
     if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        raise PictureError("expected finite frames in 0..1, got NaN or infinite values; check their source")
+        raise ImageError("expected finite frames in 0..1, got NaN or infinite values; check their source")
 
 
 def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
@@ -184,8 +184,8 @@ def _crop(flow: Tensor, size: Size) -> Tensor:
 
 
 def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
-    """Dense inverse search (Kroeger et al. 2016) by OpenCV, on grey 8-bit frames, on the CPU."""
-    pairs = [*zip(_grey_bytes(first), _grey_bytes(second), strict=True)]
+    """Dense inverse search (Kroeger et al. 2016) by OpenCV, on gray 8-bit frames, on the CPU."""
+    pairs = [*zip(_gray_bytes(first), _gray_bytes(second), strict=True)]
     pairs += [(b, a) for a, b in pairs] if both else []
     flows = np.stack([_search(a, b) for a, b in pairs])
     return torch.from_numpy(flows).permute(0, 3, 1, 2)  # BHWC -> BCHW
@@ -197,7 +197,7 @@ def _search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
 
 
-def _grey_bytes(frames: Tensor) -> list[np.ndarray]:
+def _gray_bytes(frames: Tensor) -> list[np.ndarray]:
     colors = frames.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()  # BCHW -> BHWC
     return [cv2.cvtColor(color, cv2.COLOR_RGB2GRAY) for color in colors]
 
@@ -254,7 +254,7 @@ def check_flow(settings: FlowSettings) -> None:
     check_choice("--flow", settings.flow, get_args(FlowChoice))
 
 
-def settle_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
+def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
     """The estimator that the settings name; for "auto" a warning says so where it is not the preferred one.
 
     Args:
@@ -296,7 +296,7 @@ def load_flow(
         SettingsError: a setting is out of range, or a folder does not exist.
         WeightsError: weights are missing or wrong.
     """
-    name = settle_flow(settings, folders=folders)
+    name = resolve_flow(settings, folders=folders)
     if name == "dis":
         if settings.flow_file is not None:
             warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)

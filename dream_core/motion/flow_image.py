@@ -1,4 +1,4 @@
-"""Optical flow as a picture."""
+"""Optical flow as an image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.utils import flow_to_image
 
 from ..checks import check_number
-from ..errors import PictureError
-from .warp import check_flow, describe
+from ..errors import ImageError
+from .warp import describe, require_flow
 
 TIP = 0.3
 """Length of an arrow's tip, as a fraction of the arrow."""
@@ -20,57 +20,57 @@ FIXED_POINT = 4
 """Binary digits behind the point in the coordinates of arrows."""
 
 
-def flow_picture(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
-    """The colour wheel of Baker et al. 2007: hue is direction, saturation is length, no motion is white.
+def flow_image(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
+    """The color wheel of Baker et al. 2007: hue is direction, saturation is length, no motion is white.
 
     Args:
         flow: (B,2,H,W) in pixels, x first.
-        saturation_length: length in pixels of full saturation, so that pictures can be compared; longer vectors
-            look the same. 0 takes the longest of each picture.
+        saturation_length: length in pixels of full saturation, so that images can be compared; longer vectors
+            look the same. 0 takes the longest of each image.
 
     Returns:
         (B,3,H,W) float32 in 0..1, in steps of 1/255.
 
     Raises:
-        PictureError: the flow has another shape or type, or is not finite.
+        ImageError: the flow has another shape or type, or is not finite.
         SettingsError: the length is negative or not finite.
     """
     _check_finite(flow)
-    # torchvision divides by the longest vector of all; a column of length 1 beside the pictures makes that 1.
+    # torchvision divides by the longest vector of all; a column of length 1 beside the images makes that 1.
     padded = F.pad(_normalized(flow, saturation_length), (0, 1), value=0.5**0.5)
     colors: Tensor = flow_to_image(padded)[..., :-1]
     return colors.float() / 255
 
 
-def draw_arrows(pictures: Tensor, flow: Tensor, *, spacing: int, saturation_length: float = 0.0) -> Tensor:
+def draw_arrows(images: Tensor, flow: Tensor, *, spacing: int, saturation_length: float = 0.0) -> Tensor:
     """Draw an arrow, white with a black rim, every so many pixels, in the direction of the flow there.
 
     Args:
-        pictures: (B,3,H,W) in 0..1; values beyond are cut off.
+        images: (B,3,H,W) in 0..1; values beyond are cut off.
         flow: (B,2,H,W) in pixels, x first.
         spacing: pixels from one arrow to the next, down and across, and the length of the longest arrows.
-        saturation_length: length in pixels of the flow that the longest arrows stand for, as in `flow_picture`.
+        saturation_length: length in pixels of the flow that the longest arrows stand for, as in `flow_image`.
 
     Returns:
-        (B,3,H,W) float32 in 0..1, in steps of 1/255, on the pictures' device.
+        (B,3,H,W) float32 in 0..1, in steps of 1/255, on the images' device.
 
     Raises:
-        PictureError: the pictures are not RGB, or the flow does not fit them or is not finite.
+        ImageError: the images are not RGB, or the flow does not fit them or is not finite.
         SettingsError: the spacing is less than 1, or the length is negative or not finite.
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
-        raise PictureError(f"expected pictures as floating point (B, 3, H, W), got {describe(pictures)}")
-    check_flow(flow, like=pictures)
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ImageError(f"expected images as floating point (B,3,H,W), got {describe(images)}")
+    require_flow(flow, like=images)
     _check_finite(flow)
     check_number("--arrow-spacing", spacing, least=1)
-    levels = pictures.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    levels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     canvases = np.array(levels.permute(0, 2, 3, 1).numpy(), order="C")  # BCHW -> BHWC
     vectors = _normalized(flow, saturation_length) * spacing
     fields = vectors.permute(0, 2, 3, 1).cpu().numpy()  # BCHW -> BHWC
     for canvas, field in zip(canvases, fields, strict=True):
         _draw(canvas, field, spacing)
     drawn = torch.from_numpy(canvases).permute(0, 3, 1, 2)  # BHWC -> BCHW
-    return drawn.to(pictures.device).float() / 255
+    return drawn.to(images.device).float() / 255
 
 
 def _draw(canvas: np.ndarray, field: np.ndarray, spacing: int) -> None:
@@ -99,8 +99,8 @@ def _normalized(flow: Tensor, saturation_length: float) -> Tensor:
 
 
 def _check_finite(flow: Tensor) -> None:
-    check_flow(flow)
+    require_flow(flow)
     if 0 in flow.shape:
-        raise PictureError(f"expected a flow of at least one pixel, got {describe(flow)}")
+        raise ImageError(f"expected a flow of at least one pixel, got {describe(flow)}")
     if not torch.isfinite(flow).all():
-        raise PictureError("expected a finite flow, got NaN or infinite values; check its source")
+        raise ImageError("expected a finite flow, got NaN or infinite values; check its source")

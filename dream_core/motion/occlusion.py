@@ -1,4 +1,4 @@
-"""Which pixels of a warped picture can be trusted: masks with 1 = trust, 0 = distrust."""
+"""Which pixels of a warped image can be trusted: masks with 1 = trust, 0 = distrust."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import check_number
-from ..errors import PictureError, SettingsError
-from ..settings import OcclusionSettings
-from .warp import came_from_inside, check_flow, describe, warp
+from ..errors import ImageError, SettingsError
+from ..settings import ReliabilitySettings
+from .warp import came_from_inside, describe, require_flow, warp
 
 
-def reliable_mask(
+def reliability_mask(
     backward: Tensor,
     forward: Tensor | None,
     *,
     frame: Tensor,
     previous: Tensor,
-    settings: OcclusionSettings,
+    settings: ReliabilitySettings,
 ) -> Tensor:
     """How far each pixel of the current frame can be trusted to have been seen in the previous one.
 
@@ -29,23 +29,23 @@ def reliable_mask(
     distrusted pixels, inwards only.
 
     Args:
-        backward: (B, 2, H, W), flow from the current frame to the previous one, in pixels.
-        forward: (B, 2, H, W), flow from the previous frame to the current one. None is allowed when
+        backward: (B,2,H,W), flow from the current frame to the previous one, in pixels.
+        forward: (B,2,H,W), flow from the previous frame to the current one. None is allowed when
             ``settings.check_consistency`` is off.
-        frame: (B, 3, H, W), the current frame in 0..1.
-        previous: (B, 3, H, W), the previous frame in 0..1.
+        frame: (B,3,H,W), the current frame in 0..1.
+        previous: (B,3,H,W), the previous frame in 0..1.
         settings: which checks to make, and their constants.
 
     Returns:
-        (B, 1, H, W) in 0..1, 1 = trust.
+        (B,1,H,W) in 0..1, 1 = trust.
 
     Raises:
-        PictureError: the shapes do not fit, or the forward flow is missing.
+        ImageError: the shapes do not fit, or the forward flow is missing.
         SettingsError: the threshold or the softness is out of range.
     """
-    check_occlusion(settings)
-    _check_pictures(frame, previous)
-    check_flow(backward, like=frame, name="backward flow")
+    check_reliability(settings)
+    _check_images(frame, previous)
+    require_flow(backward, like=frame, name="backward flow")
     masks = [torch.ones_like(frame[:, :1])]
     if settings.check_consistency:
         masks.append(flows_agree(backward, _required(forward)))
@@ -60,7 +60,7 @@ def reliable_mask(
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
 
 
-def check_occlusion(settings: OcclusionSettings) -> None:
+def check_reliability(settings: ReliabilitySettings) -> None:
     """Raise a SettingsError for a threshold or softness out of range."""
     check_number("--brightness-threshold", settings.brightness_threshold, least=0)
     check_number("--mask-softness", settings.mask_softness, least=0, most=1)
@@ -73,17 +73,17 @@ def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
     ``|w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5``.
 
     Args:
-        backward: (B, 2, H, W) in pixels.
-        forward: (B, 2, H, W) in pixels.
+        backward: (B,2,H,W) in pixels.
+        forward: (B,2,H,W) in pixels.
 
     Returns:
-        (B, 1, H, W), 0 or 1.
+        (B,1,H,W), 0 or 1.
 
     Raises:
-        PictureError: the flows have the wrong or different shapes.
+        ImageError: the flows have the wrong or different shapes.
     """
-    check_flow(backward, name="backward flow")
-    check_flow(forward, like=backward, name="forward flow")
+    require_flow(backward, name="backward flow")
+    require_flow(forward, like=backward, name="forward flow")
     returned = warp(forward, backward, mode="bilinear")
     tolerance = 0.01 * (_energy(backward) + _energy(returned)) + 0.5
     return (_energy(backward + returned) < tolerance).to(backward.dtype)
@@ -96,15 +96,15 @@ def off_motion_boundaries(flow: Tensor) -> Tensor:
     differences in pixels per pixel.
 
     Args:
-        flow: (B, 2, H, W) in pixels.
+        flow: (B,2,H,W) in pixels.
 
     Returns:
-        (B, 1, H, W), 0 or 1.
+        (B,1,H,W), 0 or 1.
 
     Raises:
-        PictureError: the flow has the wrong shape or type.
+        ImageError: the flow has the wrong shape or type.
     """
-    check_flow(flow)
+    require_flow(flow)
     padded = F.pad(flow, (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
@@ -112,27 +112,27 @@ def off_motion_boundaries(flow: Tensor) -> Tensor:
 
 
 def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
-    """Trust pixels whose grey value is that of the warped previous frame.
+    """Trust pixels whose gray value is that of the warped previous frame.
 
     Trusted specks smaller than a square of 0.003 sqrt(H W), at least 3 pixels, are taken for coincidences and
     dropped (morphological opening). Nothing compensates for a change of light: a flash or a cut distrusts the
     whole frame, and the dream starts anew there.
 
     Args:
-        frame: (B, 3, H, W) in 0..1.
-        warped: (B, 3, H, W), the previous frame warped into this one.
+        frame: (B,3,H,W) in 0..1.
+        warped: (B,3,H,W), the previous frame warped into this one.
         threshold: largest difference that is trusted, in levels of 255.
 
     Returns:
-        (B, 1, H, W), 0 or 1.
+        (B,1,H,W), 0 or 1.
 
     Raises:
-        PictureError: the pictures are not RGB or differ in shape.
+        ImageError: the images are not RGB or differ in shape.
         SettingsError: the threshold is negative.
     """
-    _check_pictures(frame, warped)
-    check_occlusion(OcclusionSettings(brightness_threshold=threshold))
-    difference = (_grey(frame) - _grey(warped)).abs()
+    _check_images(frame, warped)
+    check_reliability(ReliabilitySettings(brightness_threshold=threshold))
+    difference = (_gray(frame) - _gray(warped)).abs()
     trusted = (difference <= threshold / 255).to(frame.dtype)
     size = _opening_size(frame)
     return kornia.morphology.opening(trusted, trusted.new_ones(size, size))
@@ -145,19 +145,19 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
     weight near an unreliable one, and no pixel ever gains any.
 
     Args:
-        mask: (B, 1, H, W) in 0..1, 1 = trust.
+        mask: (B,1,H,W) in 0..1, 1 = trust.
         radius: half the width of the slope in pixels: 2 * radius + 1 pixels away from a distrusted one, trust
             is whole again.
 
     Returns:
-        (B, 1, H, W), nowhere more than the mask.
+        (B,1,H,W), nowhere more than the mask.
 
     Raises:
-        PictureError: the mask is not (B, 1, H, W) in floating point.
+        ImageError: the mask is not (B,1,H,W) in floating point.
         SettingsError: the radius is negative.
     """
     if mask.ndim != 4 or mask.shape[1] != 1 or not mask.is_floating_point():
-        raise PictureError(f"expected mask as floating point (B, 1, H, W), got {describe(mask)}")
+        raise ImageError(f"expected mask as floating point (B,1,H,W), got {describe(mask)}")
     if radius < 0:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
@@ -178,40 +178,40 @@ def _mean(mask: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 def _energy(vectors: Tensor) -> Tensor:
-    """Squared length of each vector: (B, 2, H, W) -> (B, 1, H, W)."""
+    """Squared length of each vector: (B,2,H,W) -> (B,1,H,W)."""
     return vectors.square().sum(dim=1, keepdim=True)
 
 
-def _grey(picture: Tensor) -> Tensor:
-    return kornia.color.rgb_to_grayscale(picture)
+def _gray(image: Tensor) -> Tensor:
+    return kornia.color.rgb_to_grayscale(image)
 
 
-def _side(picture: Tensor) -> float:
-    """Side of the square with the picture's area, in pixels."""
-    return math.sqrt(picture.shape[-2] * picture.shape[-1])
+def _side(image: Tensor) -> float:
+    """Side of the square with the image's area, in pixels."""
+    return math.sqrt(image.shape[-2] * image.shape[-1])
 
 
-def _opening_size(picture: Tensor) -> int:
-    return max(3, int(0.003 * _side(picture))) | 1  # odd, so that the square has a centre
+def _opening_size(image: Tensor) -> int:
+    return max(3, int(0.003 * _side(image))) | 1  # odd, so that the square has a center
 
 
-def _softening_radius(picture: Tensor, softness: float) -> int:
-    return math.ceil(softness * _side(picture) / 2)  # the slope is two radii wide
+def _softening_radius(image: Tensor, softness: float) -> int:
+    return math.ceil(softness * _side(image) / 2)  # the slope is two radii wide
 
 
 def _required(forward: Tensor | None) -> Tensor:
     if forward is None:
-        raise PictureError(
+        raise ImageError(
             "expected a forward flow for the consistency check, got None: "
             "estimate it too, or turn check_consistency off"
         )
     return forward
 
 
-def _check_pictures(frame: Tensor, previous: Tensor) -> None:
+def _check_images(frame: Tensor, previous: Tensor) -> None:
     if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
-        raise PictureError(f"expected frame as floating point (B, 3, H, W), got {describe(frame)}")
+        raise ImageError(f"expected frame as floating point (B,3,H,W), got {describe(frame)}")
     if previous.shape != frame.shape:
-        raise PictureError(
+        raise ImageError(
             f"expected the previous frame in the frame's shape {tuple(frame.shape)}, got {describe(previous)}"
         )

@@ -78,7 +78,7 @@ def raft_of(state: State, *, path: Path) -> RAFT:
             f"{', '.join(list(state)[:3]) or 'nothing'}; choose a file of RAFT's weights"
         )
     network = BUILDERS[name](weights=None, progress=False)
-    load_strictly(network, state, path=path, advice=f"it was recognised as {name}")
+    load_strictly(network, state, path=path, advice=f"it was recognized as {name}")
     return network.eval().requires_grad_(False)
 
 
@@ -133,7 +133,7 @@ class Correlation:
     Args:
         first, second: (B,C,h,w).
         levels: number of levels, each half the size of the one before.
-        radius: neighbours looked up around a position, in pixels of each level.
+        radius: neighbors looked up around a position, in pixels of each level.
     """
 
     def __init__(self, first: Tensor, second: Tensor, *, levels: int, radius: int) -> None:
@@ -144,19 +144,19 @@ class Correlation:
             volume = torch.bmm(queries, second.flatten(2)).float()
             self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
         offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
-        # torchvision keeps princeton-vl's order of neighbours, in which x is the slower one.
-        self.neighbours = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+        # torchvision keeps princeton-vl's order of neighbors, in which x is the slower one.
+        self.neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
 
     def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
-        """The correlations around positions (B, 2, h, w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
+        """The correlations around positions (B,2,h,w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
         batch, _, height, width = positions.shape
         center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
-        shape = len(center), len(self.pyramid), self.neighbours[..., 0].numel()
+        shape = len(center), len(self.pyramid), self.neighbors[..., 0].numel()
         found = torch.empty(shape, dtype=dtype, device=center.device)
         for index, level in enumerate(self.pyramid):
             scale = 2 / center.new_tensor([level.shape[-1] - 1, level.shape[-2] - 1])
-            # Grid positions run from -1 to 1; scaled apart, neighbours and centres need one sum only.
-            grid = self.neighbours * scale + (center * (scale / 2**index) - 1)
+            # Grid positions run from -1 to 1; scaled apart, neighbors and centers need one sum only.
+            grid = self.neighbors * scale + (center * (scale / 2**index) - 1)
             found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
         return features
@@ -193,7 +193,7 @@ class Gru:
         return F.conv2d(torch.cat([hidden, motion], 1), weight, padding=self.padding)
 
 
-class Code(NamedTuple):
+class FrameFeatures(NamedTuple):
     """What RAFT knows of frames (B,3,H,W) before it compares any.
 
     Args:
@@ -222,7 +222,7 @@ class FastRaft(nn.Module):
         super().__init__()
         self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
         self.dtype = dtype
-        self._last: Code | None = None
+        self._last: FrameFeatures | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
         # `.to(device)` comes through here: who leaves a device leaves nothing behind.
@@ -256,10 +256,10 @@ class FastRaft(nn.Module):
         correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
         return self._refine(correlation, context, updates)
 
-    def _encode(self, frames: Tensor) -> Code:
+    def _encode(self, frames: Tensor) -> FrameFeatures:
         x = frames.to(self.dtype, memory_format=torch.channels_last)
         features = self.network.feature_encoder(x).contiguous()
-        return Code(frames, features, self.network.context_encoder(x))
+        return FrameFeatures(frames, features, self.network.context_encoder(x))
 
     def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:
         update = self.network.update_block
@@ -278,14 +278,14 @@ class FastRaft(nn.Module):
         return self._upsample(flow, hidden)
 
     def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        """To the frames' size: by a learnt convex combination of neighbours, or else bilinearly."""
+        """To the frames' size: by a learnt convex combination of neighbors, or else bilinearly."""
         size = [side * STRIDE for side in flow.shape[-2:]]
         if self.network.mask_predictor is None:
             return STRIDE * F.interpolate(flow, size, mode="bilinear", align_corners=True)
         batch, _, height, width = flow.shape
         weights = self.network.mask_predictor(hidden).float().view(batch, 1, 9, STRIDE, STRIDE, height, width)
-        neighbours = F.unfold(STRIDE * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
-        fine: Tensor = (weights.softmax(2) * neighbours).sum(2)
+        neighbors = F.unfold(STRIDE * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
+        fine: Tensor = (weights.softmax(2) * neighbors).sum(2)
         return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, *size)
 
 

@@ -1,4 +1,4 @@
-"""Moving pictures along optical flow."""
+"""Moving images along optical flow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
@@ -22,26 +22,26 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
     the tensor is never black. Where the flow is exactly zero the tensor comes back bit for bit.
 
     Args:
-        tensor: (B, C, H, W), floating point, any number of channels and any range: pictures, masks, flows,
-            differences of pictures.
-        flow: (B, 2, H, W) in pixels, x first.
-        mode: "bicubic" stays sharp when a picture is warped frame after frame. It overshoots at edges
-            and is not clamped, because the tensor may be a difference with negative values: clamp pictures
+        tensor: (B,C,H,W), floating point, any number of channels and any range: images, masks, flows,
+            differences of images.
+        flow: (B,2,H,W) in pixels, x first.
+        mode: "bicubic" stays sharp when an image is warped frame after frame. It overshoots at edges
+            and is not clamped, because the tensor may be a difference with negative values: clamp images
             afterwards. "bilinear" keeps the range and suits masks and flows.
         edges: what lies outside: "border", the value of the nearest pixel, or "mirror", the tensor mirrored at
-            the centres of its outermost pixels.
+            the centers of its outermost pixels.
 
     Returns:
-        (B, C, H, W) in the tensor's own type; the arithmetic is at least float32.
+        (B,C,H,W) in the tensor's own type; the arithmetic is at least float32.
 
     Raises:
-        PictureError: the shapes or types do not fit, or mode or edges are unknown.
+        ImageError: the shapes or types do not fit, or mode or edges are unknown.
     """
-    check_flow(flow, like=tensor)
+    require_flow(flow, like=tensor)
     if mode not in WARP_MODES:
-        raise PictureError(f"expected warp mode {' or '.join(WARP_MODES)}, got {mode!r}")
+        raise ImageError(f"expected warp mode {' or '.join(WARP_MODES)}, got {mode!r}")
     if edges not in PADDING:
-        raise PictureError(f"expected warp edges {' or '.join(PADDING)}, got {edges!r}")
+        raise ImageError(f"expected warp edges {' or '.join(PADDING)}, got {edges!r}")
     exact = torch.promote_types(tensor.dtype, torch.float32)
     grid = _sampling_grid(flow.to(exact))
     warped = sample(tensor.to(exact), grid, mode=mode, padding_mode=PADDING[edges], align_corners=True)
@@ -54,8 +54,8 @@ def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, a
     left to the CPU there.
 
     Args:
-        tensor: (B, C, H, W).
-        grid: (B, h, w, 2), x first, -1..1 from edge to edge.
+        tensor: (B,C,H,W).
+        grid: (B,h,w,2), x first, -1..1 from edge to edge.
         mode, padding_mode, align_corners: as in torch.
     """
     device = tensor.device
@@ -66,20 +66,20 @@ def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, a
 
 
 def came_from_inside(flow: Tensor) -> Tensor:
-    """Where ``x + flow(x)`` lies inside the frame, whose pixels reach half a pixel beyond their centres.
+    """Where ``x + flow(x)`` lies inside the frame, whose pixels reach half a pixel beyond their centers.
 
     That half pixel keeps the border of a still clip trusted, where estimated flow is a hair off zero.
 
     Args:
-        flow: (B, 2, H, W) in pixels, x first.
+        flow: (B,2,H,W) in pixels, x first.
 
     Returns:
-        (B, 1, H, W), 1 where the pixel came from inside and 0 elsewhere, as where the flow is no number.
+        (B,1,H,W), 1 where the pixel came from inside and 0 elsewhere, as where the flow is no number.
 
     Raises:
-        PictureError: the flow has another shape or type.
+        ImageError: the flow has another shape or type.
     """
-    check_flow(flow)
+    require_flow(flow)
     height, width = flow.shape[-2:]
     x, y = _targets(flow.to(torch.promote_types(flow.dtype, torch.float32)))
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
@@ -90,36 +90,34 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample a flow to another size, its vectors scaled along: x by the widths, y by the heights.
 
     Args:
-        flow: (B, 2, H, W) in pixels, x first.
+        flow: (B,2,H,W) in pixels, x first.
         size: the new (height, width).
 
     Returns:
-        (B, 2, *size) in pixels of the new size.
+        (B,2,*size) in pixels of the new size.
 
     Raises:
-        PictureError: the flow has another shape or type, or the size is not positive.
+        ImageError: the flow has another shape or type, or the size is not positive.
     """
-    check_flow(flow)
+    require_flow(flow)
     if len(size) != 2 or min(size) < 1:
-        raise PictureError(f"expected a height and a width of at least 1, got {tuple(size)}")
+        raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
     height, width = flow.shape[-2:]
     resized = F.interpolate(flow, size=size, mode="bilinear", align_corners=False, antialias=True)
     return resized * flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
 
 
-def check_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:
-    """Raise a PictureError unless flow is a flow (B, 2, H, W) that fits ``like`` (B, C, H, W)."""
+def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:
+    """Raise a ImageError unless flow is a flow (B,2,H,W) that fits ``like`` (B,C,H,W)."""
     if flow.ndim != 4 or flow.shape[1] != 2 or not flow.is_floating_point():
-        raise PictureError(f"expected {name} as floating point (B, 2, H, W), got {describe(flow)}")
+        raise ImageError(f"expected {name} as floating point (B,2,H,W), got {describe(flow)}")
     if like is None:
         return
     if like.ndim != 4 or not like.is_floating_point():
-        raise PictureError(
-            f"expected a floating-point tensor (B, C, H, W) beside {name}, got {describe(like)}"
-        )
+        raise ImageError(f"expected a floating-point tensor (B,C,H,W) beside {name}, got {describe(like)}")
     expected = (like.shape[0], 2, *like.shape[-2:])
     if flow.shape != expected:
-        raise PictureError(
+        raise ImageError(
             f"expected {name} of shape {expected} to fit {describe(like)}, got {tuple(flow.shape)}"
         )
 
@@ -130,7 +128,7 @@ def describe(tensor: Tensor) -> str:
 
 
 def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel's vector points: x and y, each (B, H, W)."""
+    """Where each pixel's vector points: x and y, each (B,H,W)."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = torch.arange(height, device=flow.device, dtype=flow.dtype).unsqueeze(1)
@@ -138,8 +136,8 @@ def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sampling_grid(flow: Tensor) -> Tensor:
-    """Targets as grid_sample wants them: (B, H, W, 2), corner pixels' centres at -1 and 1."""
+    """Targets as grid_sample wants them: (B,H,W,2), corner pixels' centers at -1 and 1."""
     height, width = flow.shape[-2:]
     x, y = _targets(flow)
-    # A side of one pixel has no extent to normalise by; there any coordinate is the border.
+    # A side of one pixel has no extent to normalize by; there any coordinate is the border.
     return torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), dim=-1)

@@ -5,59 +5,57 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import PictureError, SettingsError
+from ..errors import ImageError, SettingsError
 from ..motion.warp import describe
 
 
-def add_difference(
+def add_residual(
     frame: Tensor, warped: Tensor, mask: Tensor, warped_frame: Tensor, *, blend: float
 ) -> Tensor:
-    """The picture that the next dream starts from: the frame itself, and on it what was dreamed before.
+    """The image that the next dream starts from: the frame itself, and on it what was dreamed before.
 
     ``frame + (1 - blend) * mask * (warped - warped_frame)``, clamped to 0..1. The frame's own detail is never
     resampled.
 
     Args:
-        frame: (B, 3, H, W), the current frame in 0..1.
-        warped: (B, 3, H, W), the previous dream, warped into the current frame.
-        mask: (B, 1, H, W) in 0..1, 1 where what was dreamed is to be trusted.
-        warped_frame: (B, 3, H, W), the previous frame, warped alike.
+        frame: (B,3,H,W), the current frame in 0..1.
+        warped: (B,3,H,W), the previous dream, warped into the current frame.
+        mask: (B,1,H,W) in 0..1, 1 where what was dreamed is to be trusted.
+        warped_frame: (B,3,H,W), the previous frame, warped alike.
         blend: share of what was dreamed that is given up, 0..1: 0 keeps it all, 1 keeps the frame alone.
 
     Returns:
-        (B, 3, H, W) in 0..1; exactly the frame where nothing was dreamed or its share is 1.
+        (B,3,H,W) in 0..1; exactly the frame where nothing was dreamed or its share is 1.
 
     Raises:
-        PictureError: the shapes do not fit, or the mask leaves 0..1.
+        ImageError: the shapes do not fit, or the mask leaves 0..1.
         SettingsError: blend is outside of 0..1.
     """
     _check_blend(blend)
     _check(frame, warped, mask)
     if warped_frame.shape != frame.shape:
-        raise PictureError(
-            f"expected warped_frame of shape {tuple(frame.shape)}, got {describe(warped_frame)}"
-        )
+        raise ImageError(f"expected warped_frame of shape {tuple(frame.shape)}, got {describe(warped_frame)}")
     difference = (warped - warped_frame).to(frame.dtype)
     return (frame + ((1 - blend) * mask).to(frame.dtype) * difference).clamp(0, 1)
 
 
 def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -> Tensor:
-    """The picture that the next dream starts from: a mix of the frame and the previous dream.
+    """The image that the next dream starts from: a mix of the frame and the previous dream.
 
     ``guided = mask * warped + (1 - mask) * frame``, then ``blend * frame + (1 - blend) * guided``.
 
     Args:
-        frame: (B, 3, H, W), the current frame in 0..1.
-        warped: (B, 3, H, W), the previous dream, warped into the current frame.
-        mask: (B, 1, H, W) in 0..1, 1 where the warped dream is to be trusted.
+        frame: (B,3,H,W), the current frame in 0..1.
+        warped: (B,3,H,W), the previous dream, warped into the current frame.
+        mask: (B,1,H,W) in 0..1, 1 where the warped dream is to be trusted.
         blend: share of the frame, 0..1: 0 keeps the carried dream, 1 keeps the frame.
 
     Returns:
-        (B, 3, H, W). Between the frame and the warped dream at every pixel; exactly the frame where the two are
+        (B,3,H,W). Between the frame and the warped dream at every pixel; exactly the frame where the two are
         equal or its share is 1.
 
     Raises:
-        PictureError: the shapes do not fit, or the mask leaves 0..1.
+        ImageError: the shapes do not fit, or the mask leaves 0..1.
         SettingsError: blend is outside of 0..1.
     """
     _check_blend(blend)
@@ -73,11 +71,11 @@ def _check_blend(blend: float) -> None:
 
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
     if frame.ndim != 4:
-        raise PictureError(f"expected frame as (B, 3, H, W), got {describe(frame)}")
+        raise ImageError(f"expected frame as (B,3,H,W), got {describe(frame)}")
     if warped.shape != frame.shape:
-        raise PictureError(f"expected warped of shape {tuple(frame.shape)}, got {describe(warped)}")
+        raise ImageError(f"expected warped of shape {tuple(frame.shape)}, got {describe(warped)}")
     expected = (frame.shape[0], 1, *frame.shape[-2:])
     if mask.shape != expected:
-        raise PictureError(f"expected mask of shape {expected}, got {describe(mask)}")
+        raise ImageError(f"expected mask of shape {expected}, got {describe(mask)}")
     if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise PictureError("expected mask values between 0 and 1; some lie outside or are not numbers")
+        raise ImageError("expected mask values between 0 and 1; some lie outside or are not numbers")

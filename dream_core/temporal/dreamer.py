@@ -13,21 +13,21 @@ from torch import Tensor
 from ..checks import check_choice, check_number
 from ..dreaming.dream import DreamCallback, check_dream, dream
 from ..dreaming.objectives import Objective
-from ..errors import PictureError, SettingsError
-from ..image import check_picture, zoom
+from ..errors import ImageError, SettingsError
+from ..image import require_image, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
-from ..motion.occlusion import check_occlusion, reliable_mask
+from ..motion.occlusion import check_reliability, reliability_mask
 from ..motion.scene_cuts import is_cut
 from ..motion.warp import WARP_MODES, warp
 from ..settings import (
     DreamCarry,
     DreamSettings,
-    OcclusionSettings,
+    ReliabilitySettings,
     TemporalSettings,
 )
-from .blend import add_difference, blend_frames
-from .step_budget import Renewal, renewal
+from .blend import add_residual, blend_frames
+from .step_budget import StepBudget, renewal
 
 MOST_REFERENCES = 6
 """The earliest of so many is 32 frames back; all of them are kept."""
@@ -41,15 +41,15 @@ class Carried:
         flow: (1,2,H,W), backward, in pixels.
         reliable: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the previous dream moved to where its things are now.
-        warped_frame: (1,3,H,W), the previous frame moved alike; None where the picture is carried.
+        warped_frame: (1,3,H,W), the previous frame moved alike; None where the image is carried.
         maturity: (1,1,H,W), that of the previous dream, moved alike.
     """
 
     flow: Tensor
-    reliable: Tensor
+    reliability: Tensor
     warped: Tensor
     warped_frame: Tensor | None
-    maturity: Tensor
+    age: Tensor
 
     def or_else(self, earlier: Carried) -> Carried:
         """This, and where it is not to be trusted, what came over from an earlier frame.
@@ -57,17 +57,17 @@ class Carried:
         Each pixel takes from the nearest reference that is reliable there (Ruder et al. 2016, section 4.3): the
         earlier one's weight is what it has of trust beyond this one's.
         """
-        added = (earlier.reliable - self.reliable).clamp_min(0)
-        share = added / (self.reliable + added).clamp_min(torch.finfo(added.dtype).tiny)
+        added = (earlier.reliability - self.reliability).clamp_min(0)
+        share = added / (self.reliability + added).clamp_min(torch.finfo(added.dtype).tiny)
         frame = self.warped_frame
         if frame is not None and earlier.warped_frame is not None:
             frame = torch.lerp(frame, earlier.warped_frame, share)
         return Carried(
             self.flow,
-            self.reliable + added,
+            self.reliability + added,
             torch.lerp(self.warped, earlier.warped, share),
             frame,
-            torch.lerp(self.maturity, earlier.maturity, share),
+            torch.lerp(self.age, earlier.age, share),
         )
 
 
@@ -85,7 +85,7 @@ class DreamedFrame:
     frame: Tensor
     dream: Tensor
     carried: Carried | None
-    maturity: Tensor
+    age: Tensor
 
 
 class TemporalDreamer:
@@ -111,7 +111,7 @@ class TemporalDreamer:
         *,
         settings: DreamSettings,
         temporal: TemporalSettings,
-        occlusion: OcclusionSettings,
+        occlusion: ReliabilitySettings,
         objective: Objective | None = None,
     ) -> None:
         check_dream(settings, devices=len(models))
@@ -129,7 +129,7 @@ class TemporalDreamer:
             raise SettingsError(
                 "expected a flow estimator for the feedback, got None; give one, or dream independently"
             )
-        check_occlusion(occlusion)
+        check_reliability(occlusion)
         self.models = models
         self.flow = flow
         self.settings = settings
@@ -169,9 +169,9 @@ class TemporalDreamer:
             on_step: told about every gradient step.
 
         Raises:
-            PictureError: the frame is no such picture. The state is then as before.
+            ImageError: the frame is no such image. The state is then as before.
         """
-        check_picture(frame)
+        require_image(frame)
         # A copy: the caller may use its buffer again, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.models[0].device, torch.float32, copy=True)
         carried = self._carry(frame)
@@ -183,10 +183,10 @@ class TemporalDreamer:
             settings=self._settings(due, carries=carried is not None),
             objective=self.objective,
             colors=frame,
-            pace=due.pace,
+            step_scale=due.step_scale,
             on_step=on_step,
         )
-        result = DreamedFrame(frame, dreamed, carried, due.maturity)
+        result = DreamedFrame(frame, dreamed, carried, due.age)
         if self._past and carried is None:
             self.reset()
         if not self.temporal.independent:
@@ -209,63 +209,63 @@ class TemporalDreamer:
         """What comes over from so many frames before; None at a cut."""
         previous = self._past[-distance]
         if frame.shape != previous.frame.shape:
-            raise PictureError(
+            raise ImageError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
         backward, forward = self._flows(frame, previous.frame)
         if self.temporal.cuts and is_cut(frame, previous.frame, backward):
             return None
-        reliable = reliable_mask(
+        reliability = reliability_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.occlusion
         )
         difference = self.temporal.carry == "difference"
         return Carried(
             backward,
-            reliable,
+            reliability,
             self._moved(previous.dream, backward, frames=distance),
             self._moved(previous.frame, backward, frames=distance) if difference else None,
-            self._moved(previous.maturity, backward, frames=distance),
+            self._moved(previous.age, backward, frames=distance),
         )
 
-    def _moved(self, picture: Tensor, backward: Tensor, *, frames: int) -> Tensor:
-        amount = self._direction * self.settings.picture.zoom
+    def _moved(self, image: Tensor, backward: Tensor, *, frames: int) -> Tensor:
+        amount = self._direction * self.settings.image.zoom
         for _ in range(frames):
-            picture = zoom(picture, amount, self.settings.picture.zoom_mode)
-        return warp(picture, backward, mode=self.temporal.warp).clamp(0, 1)
+            image = zoom(image, amount, self.settings.image.zoom_mode)
+        return warp(image, backward, mode=self.temporal.warp).clamp(0, 1)
 
     def _start(self, frame: Tensor, carried: Carried) -> Tensor:
         """What is dreamed on."""
-        parts, blend = (frame, carried.warped, carried.reliable), self.temporal.blend
+        parts, blend = (frame, carried.warped, carried.reliability), self.temporal.blend
         if carried.warped_frame is None:
             return blend_frames(*parts, blend=blend)
-        return add_difference(*parts, carried.warped_frame, blend=blend)
+        return add_residual(*parts, carried.warped_frame, blend=blend)
 
-    def _due(self, carried: Carried | None, frame: Tensor) -> Renewal:
+    def _due(self, carried: Carried | None, frame: Tensor) -> StepBudget:
         """What is to be dreamed anew."""
         octave, grown = self.settings.octave, torch.ones_like(frame[:, :1])
         if carried is None:
-            return Renewal(octave.octave_steps, 1.0, None, grown)
+            return StepBudget(octave.octave_steps, 1.0, None, grown)
         if self.temporal.carried_steps:
-            return Renewal(self.temporal.carried_steps, 1.0, None, grown)
+            return StepBudget(self.temporal.carried_steps, 1.0, None, grown)
         return renewal(
-            carried.reliable,
-            carried.maturity,
+            carried.reliability,
+            carried.age,
             blend=self.temporal.blend,
             all_steps=octave.octave_steps,
             catch_up=self.temporal.catch_up,
         )
 
-    def _settings(self, due: Renewal, *, carries: bool) -> DreamSettings:
+    def _settings(self, due: StepBudget, *, carries: bool) -> DreamSettings:
         if not carries:
             return self.settings
-        octave, ascent, picture = self.settings.octave, self.settings.ascent, self.settings.picture
+        octave, ascent, image = self.settings.octave, self.settings.ascent, self.settings.image
         # A dream begun from noise goes on from itself.
         return replace(
             self.settings,
             octave=replace(octave, octave_steps=due.steps),
             ascent=replace(ascent, learning_rate=due.rate * ascent.learning_rate),
-            picture=replace(picture, init="image"),
+            image=replace(image, init="image"),
         )
 
     def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:

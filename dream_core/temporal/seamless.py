@@ -47,17 +47,17 @@ def dream_frames(
 
     Raises:
         OutOfMemoryError: there is too little memory for the smallest tiles.
-        PictureError: a frame is no picture, or not of the clip's size.
+        ImageError: a frame is no image, or not of the clip's size.
     """
 
-    def step(dreamer: TemporalDreamer, picture: Tensor) -> DreamedFrame:
-        return step_with_smaller_tiles(dreamer, picture[None], free=free, on_step=on_step)
+    def step(dreamer: TemporalDreamer, image: Tensor) -> DreamedFrame:
+        return step_with_smaller_tiles(dreamer, image[None], free=free, on_step=on_step)
 
     if _closes(dreamer):
         yield from _dream_loop(iter(clip), dreamer, step)
         return
     for frame in clip:
-        yield frame, step(dreamer, frame.picture)
+        yield frame, step(dreamer, frame.image)
 
 
 def crossfade(frame: Tensor, dream: Tensor, other: Tensor, share: float) -> Tensor:
@@ -95,19 +95,19 @@ def _dream_loop(
     opening = next(clip, None)
     if opening is None:
         return
-    first = step(dreamer, opening.picture)
+    first = step(dreamer, opening.image)
     yield opening, first
     ahead: deque[Frame] = deque()
     for frame in clip:
         ahead.append(frame)
         if len(ahead) > dreamer.temporal.loop_frames:
             frame = ahead.popleft()
-            yield frame, step(dreamer, frame.picture)
+            yield frame, step(dreamer, frame.image)
     ends = _dream_back(ahead, dreamer.backwards_from(first), step)
     fading, behind_cut = len(ends), False
     while ahead:
         frame = ahead.popleft()
-        dreamed = step(dreamer, frame.picture)
+        dreamed = step(dreamer, frame.image)
         if len(ahead) < fading:
             # Behind a cut no dream came over that would have to fade away.
             behind_cut = behind_cut or dreamed.carried is None
@@ -130,7 +130,7 @@ def _dream_back(frames: Sequence[Frame], dreamer: TemporalDreamer, step: Step) -
     """
     dreams: deque[Tensor] = deque()
     for frame in reversed(frames):
-        dreamed = step(dreamer, frame.picture)
+        dreamed = step(dreamer, frame.image)
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Renewal:
+class StepBudget:
     """What is due in one frame.
 
     Args:
@@ -20,11 +20,11 @@ class Renewal:
 
     steps: int
     rate: float
-    pace: Tensor | None
-    maturity: Tensor
+    step_scale: Tensor | None
+    age: Tensor
 
 
-def renewal(reliable: Tensor, maturity: Tensor, *, blend: float, all_steps: int, catch_up: float) -> Renewal:
+def renewal(reliability: Tensor, age: Tensor, *, blend: float, all_steps: int, catch_up: float) -> StepBudget:
     """Dream as much anew as was given up; what is young, and here to stay, grows faster.
 
     Args:
@@ -35,17 +35,17 @@ def renewal(reliable: Tensor, maturity: Tensor, *, blend: float, all_steps: int,
         catch_up: how many times as large steps are at most, at least 1.
 
     Returns:
-        As many steps as all steps' share that was given up, on average over the picture; at least one, with a lower
+        As many steps as all steps' share that was given up, on average over the image; at least one, with a lower
         rate, unless nothing was given up.
     """
-    kept = (1 - blend) * reliable
-    due = all_steps * (1 - (1 - blend) * reliable.mean().item())
+    kept = (1 - blend) * reliability
+    due = all_steps * (1 - (1 - blend) * reliability.mean().item())
     if due <= 0:
-        return Renewal(0, 1.0, None, kept * maturity)
+        return StepBudget(0, 1.0, None, kept * age)
     steps = max(1, round(due))
     rate = min(1.0, due / steps)
     grown = steps * rate / all_steps
     if catch_up == 1:
-        return Renewal(steps, rate, None, (kept * maturity + grown).clamp_max(1))
-    pace = 1 + (catch_up - 1) * kept * (1 - maturity)
-    return Renewal(steps, rate, pace, (kept * maturity + grown * pace).clamp_max(1))
+        return StepBudget(steps, rate, None, (kept * age + grown).clamp_max(1))
+    step_scale = 1 + (catch_up - 1) * kept * (1 - age)
+    return StepBudget(steps, rate, step_scale, (kept * age + grown * step_scale).clamp_max(1))

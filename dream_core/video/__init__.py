@@ -1,4 +1,4 @@
-"""Video files, GIFs and pictures in and out, as streams of pictures."""
+"""Video files, GIFs and images in and out, as streams of images."""
 
 from .keep import KeepFolder
 from .reader import Clip, Frame, Sound, open_clip

@@ -1,4 +1,4 @@
-"""Pictures into a video file or GIF that can be played while it grows."""
+"""Images into a video file or GIF that can be played while it grows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..errors import VideoError
 from ..settings import OutputSettings
 from .gif import Palette
-from .pixels import BT709, colour_tags, frame_from_picture
+from .pixels import BT709, color_tags, frame_from_image
 from .reader import Sound
 from .sound import SoundCopy
 
@@ -36,7 +36,7 @@ _QUIET = {"libx265": {"x265-params": "log-level=error"}}
 
 
 class Encoder:
-    """Encodes pictures, copies sound, and writes both into one container."""
+    """Encodes images, copies sound, and writes both into one container."""
 
     def __init__(
         self,
@@ -106,15 +106,15 @@ class Encoder:
             Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
         )
 
-    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
-        """Encode one picture (3, H, W), shown for `duration` seconds from `time` on.
+    def write(self, image: Tensor, *, time: float, duration: float) -> None:
+        """Encode one image (3,H,W), shown for `duration` seconds from `time` on.
 
         Raises:
             VideoError: the file cannot be written.
         """
         if self._gif_step is not None:
             time, duration = self._written * self._gif_step / 1000, self._gif_step / 1000
-        frame = frame_from_picture(self._padded(picture), pixel_format=self._pixel_format)
+        frame = frame_from_image(self._padded(image), pixel_format=self._pixel_format)
         frame.pts, frame.time_base = self._next_stamp(time), self._time_base
         self._durations[frame.pts] = max(1, round(Fraction(duration) / self._time_base))
         self._end = time + duration
@@ -154,8 +154,8 @@ class Encoder:
         self._stamp = stamp
         return stamp
 
-    def _padded(self, picture: Tensor) -> Tensor:
-        return F.pad(picture[None], self._padding, mode="replicate")[0] if any(self._padding) else picture
+    def _padded(self, image: Tensor) -> Tensor:
+        return F.pad(image[None], self._padding, mode="replicate")[0] if any(self._padding) else image
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         for reduced in self._palette.reduce(frame) if self._palette else [frame] if frame else []:
@@ -249,7 +249,7 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
     except ValueError as error:
         raise VideoError(
             f"{path.suffix} is no video format that ffmpeg writes: expected .mp4, .mov, .mkv, .webm, .avi or "
-            ".gif, a picture such as .png, or a folder"
+            ".gif, an image such as .png, or a folder"
         ) from error
     except OSError as error:
         raise VideoError(_cannot_write(path, error)) from error
@@ -293,7 +293,7 @@ def _add_stream(
     context.max_b_frames = 0
     context.gop_size = min(settings.update_interval or _KEYFRAME_DISTANCE, _KEYFRAME_DISTANCE)
     context.color_primaries = context.color_trc = BT709
-    context.colorspace, context.color_range = colour_tags(settings.pixel_format)
+    context.colorspace, context.color_range = color_tags(settings.pixel_format)
     if codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # the tag Apple's players insist on
     return stream

@@ -10,7 +10,7 @@ from av.filter import Graph
 
 
 class Palette:
-    """Reduces frames to the 256 colours that suit each best, dithered (ffmpeg's palettegen, paletteuse)."""
+    """Reduces frames to the 256 colors that suit each best, dithered (ffmpeg's palettegen, paletteuse)."""
 
     def __init__(self, *, width: int, height: int, time_base: Fraction) -> None:
         """Prepare for rgb24 frames of this size."""

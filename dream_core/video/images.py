@@ -1,4 +1,4 @@
-"""Picture files: reading and writing single ones, and what belongs to a folder of them."""
+"""Image files: reading and writing single ones, and what belongs to a folder of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import VideoError
-from .pixels import picture_from_frame
+from .pixels import image_from_frame
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -25,60 +25,60 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the name is that of a single picture."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def is_image(path: Path) -> bool:
+    """Whether the name is that of a single image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder as people count: frame 2 before frame 10. Hidden files are left out.
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder as people count: frame 2 before frame 10. Hidden files are left out.
 
     Raises:
-        VideoError: the folder holds no picture.
+        VideoError: the folder holds no image.
     """
-    files = [path for path in folder.iterdir() if is_picture(path) and not path.name.startswith(".")]
+    files = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
     if not files:
         raise VideoError(
-            f"{folder} holds no pictures: expected files ending in {', '.join(PICTURE_SUFFIXES)}; "
+            f"{folder} holds no images: expected files ending in {', '.join(IMAGE_SUFFIXES)}; "
             "name the folder that holds the frames itself"
         )
     return sorted(files, key=_natural_order)
 
 
-def load_picture(path: Path) -> Tensor:
-    """A picture file as (3, H, W), RGB float32 in 0..1, turned upright by its EXIF orientation.
+def load_image(path: Path) -> Tensor:
+    """An image file as (3,H,W), RGB float32 in 0..1, turned upright by its EXIF orientation.
 
-    Grey becomes RGB, transparent pixels lie over black, 16 bits per channel are kept.
+    Gray becomes RGB, transparent pixels lie over black, 16 bits per channel are kept.
 
     Raises:
-        VideoError: the file is missing or cannot be read as a picture.
+        VideoError: the file is missing or cannot be read as an image.
     """
     try:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
-                warnings.warn(f"{path} holds {image.n_frames} pictures; the first is used", stacklevel=2)
+                warnings.warn(f"{path} holds {image.n_frames} images; the first is used", stacklevel=2)
             if _loses_bits(image):
                 return _decode_deep(path)
-            return _to_picture(ImageOps.exif_transpose(image))
+            return _to_image(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise VideoError(f"{path} does not exist: check the path") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, av.FFmpegError) as error:
         raise VideoError(
-            f"{path} cannot be read as a picture ({error}): the file is damaged or of another kind"
+            f"{path} cannot be read as an image ({error}): the file is damaged or of another kind"
         ) from error
 
 
-def save_picture(picture: Tensor, path: Path) -> None:
-    """Write a picture (3, H, W) or mask (1, H, W), values in 0..1, rounded to 8 bits, as the suffix asks.
+def save_image(image: Tensor, path: Path) -> None:
+    """Write an image (3,H,W) or mask (1,H,W), values in 0..1, rounded to 8 bits, as the suffix asks.
 
     Raises:
         VideoError: the file cannot be written.
     """
-    levels = picture.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)  # CHW -> HWC
+    levels = image.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)  # CHW -> HWC
     array = levels.cpu().numpy()
-    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    file = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     try:
-        image.save(path, **_SAVE_OPTIONS.get(path.suffix.lower(), {}))
+        file.save(path, **_SAVE_OPTIONS.get(path.suffix.lower(), {}))
     except OSError as error:
         raise VideoError(f"{path} cannot be written ({error})") from error
 
@@ -97,13 +97,13 @@ def _loses_bits(image: Image.Image) -> bool:
 
 def _decode_deep(path: Path) -> Tensor:
     with av.open(str(path)) as container:
-        return picture_from_frame(next(container.decode(video=0)))
+        return image_from_frame(next(container.decode(video=0)))
 
 
-def _to_picture(image: Image.Image) -> Tensor:
+def _to_image(image: Image.Image) -> Tensor:
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
-        return grey.clamp(0, 1).expand(3, -1, -1).clone()
+        gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
+        return gray.clamp(0, 1).expand(3, -1, -1).clone()
     if image.mode == "F":
         return torch.from_numpy(np.asarray(image).copy()).clamp(0, 1).expand(3, -1, -1).clone()
     rgba = (

@@ -1,4 +1,4 @@
-"""The material of a dream, frame by frame, as picture files in a folder."""
+"""The material of a dream, frame by frame, as image files in a folder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import VideoError
-from ..motion.flow_image import flow_picture
-from .images import save_picture
+from ..motion.flow_image import flow_image
+from .images import save_image
 
 FOLDERS = ("frames", "dreams", "flow", "mask")
 STEPS = "steps"
@@ -44,17 +44,17 @@ class KeepFolder:
     ) -> None:
         """Keep what belongs to frame `index`, each with or without a batch dimension of 1.
 
-        Frame and dream are (3, H, W) and the mask is (1, H, W), values in 0..1. The flow, (2, H, W) in
-        pixels, becomes a `flow_picture`.
+        Frame and dream are (3,H,W) and the mask is (1,H,W), values in 0..1. The flow, (2,H,W) in
+        pixels, becomes a `flow_image`.
 
         Raises:
             VideoError: a file exists already and may not be overwritten, or cannot be written.
         """
-        colours = None if flow is None else flow_picture(flow.reshape(1, *flow.shape[-3:]))
-        for folder, picture in zip(FOLDERS, (frame, dream, colours, mask), strict=True):
-            if picture is not None:
+        colors = None if flow is None else flow_image(flow.reshape(1, *flow.shape[-3:]))
+        for folder, image in zip(FOLDERS, (frame, dream, colors, mask), strict=True):
+            if image is not None:
                 name = f"{folder.removesuffix('s')}_{index:06d}.png"
-                save_picture(picture.reshape(picture.shape[-3:]), self._file(folder, name))
+                save_image(image.reshape(image.shape[-3:]), self._file(folder, name))
 
     def _file(self, folder: str, name: str) -> Path:
         path = self.path / folder / name

@@ -1,4 +1,4 @@
-"""Decoded video frames to pictures and back, without losing levels, colour or orientation."""
+"""Decoded video frames to images and back, without losing levels, color or orientation."""
 
 from __future__ import annotations
 
@@ -36,46 +36,46 @@ def fit(height: int, width: int, *, longest: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A (3, H, W) picture at another size, (3, h, w): bicubic, free of aliasing when it shrinks."""
-    if picture.shape[-2:] == size:
-        return picture
-    resized = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """A (3,H,W) image at another size, (3,h,w): bicubic, free of aliasing when it shrinks."""
+    if image.shape[-2:] == size:
+        return image
+    resized = F.interpolate(image[None], size, mode="bicubic", antialias=True, align_corners=False)
     return resized[0].clamp(0, 1)  # bicubic overshoots
 
 
-def picture_from_frame(frame: av.VideoFrame) -> Tensor:
-    """A decoded frame of any pixel format as a picture (3, H, W), RGB float32 in 0..1.
+def image_from_frame(frame: av.VideoFrame) -> Tensor:
+    """A decoded frame of any pixel format as an image (3,H,W), RGB float32 in 0..1.
 
-    More than 8 bits are kept; transparent pixels lie over black. A frame that does not name its colour
+    More than 8 bits are kept; transparent pixels lie over black. A frame that does not name its color
     matrix is read as BT.709 from 720 lines on and as BT.601 below, as players do.
     """
     deep, alpha = _is_deep(frame.format), _has_alpha(frame.format)
     target = ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
-    colour_range = FULL_RANGE if _is_full_range(frame.format) else frame.color_range
+    color_range = FULL_RANGE if _is_full_range(frame.format) else frame.color_range
     # Old PyAV converts wrongly when source and target carry the same tags, hence the unspecified targets.
     array = frame.reformat(
         format=target,
         src_colorspace=_matrix(frame),
         dst_colorspace=_UNSPECIFIED,
-        src_color_range=colour_range,
+        src_color_range=color_range,
         dst_color_range=_UNSPECIFIED,
         interpolation=_EXACT,
     ).to_ndarray()
-    white = _white(deep=deep, limited=not _is_rgb(frame.format) and colour_range != FULL_RANGE)
-    colours = torch.from_numpy(array[..., :3].astype(np.float32)).permute(2, 0, 1) / white  # HWC -> CHW
+    white = _white(deep=deep, limited=not _is_rgb(frame.format) and color_range != FULL_RANGE)
+    colors = torch.from_numpy(array[..., :3].astype(np.float32)).permute(2, 0, 1) / white  # HWC -> CHW
     if alpha:
-        colours *= torch.from_numpy(array[..., 3].astype(np.float32)) / (65535 if deep else 255)
-    return colours.clamp(0, 1).contiguous()
+        colors *= torch.from_numpy(array[..., 3].astype(np.float32)) / (65535 if deep else 255)
+    return colors.clamp(0, 1).contiguous()
 
 
-def frame_from_picture(picture: Tensor, *, pixel_format: str) -> av.VideoFrame:
-    """A picture (3, H, W) in 0..1 as a frame to encode, rounded to its levels; YUV is BT.709, limited range
+def frame_from_image(image: Tensor, *, pixel_format: str) -> av.VideoFrame:
+    """An image (3,H,W) in 0..1 as a frame to encode, rounded to its levels; YUV is BT.709, limited range
     (the yuvj formats: full range)."""
     target = av.VideoFormat(pixel_format)
     deep = _is_deep(target)
     white = _white(deep=deep, limited=not _is_rgb(target) and not _is_full_range(target))
-    levels = picture.detach().clamp(0, 1).mul(white).round().permute(1, 2, 0)  # CHW -> HWC
+    levels = image.detach().clamp(0, 1).mul(white).round().permute(1, 2, 0)  # CHW -> HWC
     array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if deep else np.uint8))
     frame = av.VideoFrame.from_ndarray(array, format="rgb48le" if deep else "rgb24")
     if _is_rgb(target):
@@ -103,17 +103,17 @@ def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
     return a, b, c, d
 
 
-def turn_upright(picture: Tensor, matrix: DisplayMatrix) -> Tensor:
-    """A (3, H, W) picture turned and mirrored as a display matrix asks, by right angles."""
+def turn_upright(image: Tensor, matrix: DisplayMatrix) -> Tensor:
+    """A (3,H,W) image turned and mirrored as a display matrix asks, by right angles."""
     a, b, c, d = matrix
     if abs(b) > abs(a):
-        picture, a, d = picture.transpose(-2, -1), c, b
+        image, a, d = image.transpose(-2, -1), c, b
     mirrored = [dim for dim, sign in ((-1, a), (-2, d)) if sign < 0]
-    return picture.flip(mirrored).contiguous() if mirrored else picture.contiguous()
+    return image.flip(mirrored).contiguous() if mirrored else image.contiguous()
 
 
-def colour_tags(pixel_format: str) -> tuple[int, int]:
-    """The colour matrix and range, by ffmpeg's numbers, of the frames that `frame_from_picture` makes."""
+def color_tags(pixel_format: str) -> tuple[int, int]:
+    """The color matrix and range, by ffmpeg's numbers, of the frames that `frame_from_image` makes."""
     target = av.VideoFormat(pixel_format)
     if _is_rgb(target):
         return 0, FULL_RANGE
@@ -138,7 +138,7 @@ def _has_alpha(pixel_format: av.VideoFormat) -> bool:
 
 
 def _is_rgb(pixel_format: av.VideoFormat) -> bool:
-    # A grey picture has no colour matrix either, and swscale reads it as full range.
+    # A gray image has no color matrix either, and swscale reads it as full range.
     return (
         pixel_format.is_rgb
         or pixel_format.has_palette

@@ -1,4 +1,4 @@
-"""A clip as a stream of pictures: video files, GIFs, folders of pictures and single pictures."""
+"""A clip as a stream of images: video files, GIFs, folders of images and single images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from torch import Tensor
 
 from ..errors import SettingsError, VideoError
 from ..settings import InputSettings
-from .images import is_picture, list_pictures, load_picture
-from .pixels import DisplayMatrix, display_matrix, fit, picture_from_frame, resize, turn_upright
+from .images import is_image, list_images, load_image
+from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize, turn_upright
 
-_ATTACHED_PICTURE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
+_ATTACHED_IMAGE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _MICROSECOND = Fraction(1, 1_000_000)
 _MISSING_END = 0.5
 """A clip that ends earlier than announced by less than these seconds is whole."""
@@ -33,10 +33,10 @@ _ROUNDING = Fraction(1, 1000)
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a clip."""
+    """One image of a clip."""
 
-    picture: Tensor
-    """(3, H, W) RGB float32 in 0..1, at the dream's size."""
+    image: Tensor
+    """(3,H,W) RGB float32 in 0..1, at the dream's size."""
     time: float
     """Seconds from the first frame of the clip that was read."""
     duration: float
@@ -76,7 +76,7 @@ class Clip:
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.size = size
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         self.fps = fps
         """Average frame rate."""
         self.time_base = time_base
@@ -114,10 +114,10 @@ class Clip:
 
 
 def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
-    """Open a video of any container ffmpeg reads, a GIF, a folder of pictures or a single picture.
+    """Open a video of any container ffmpeg reads, a GIF, a folder of images or a single image.
 
-    Timestamps, rotation and pixel proportions of the file are honoured; 10-bit video keeps its bits;
-    transparent pixels lie over black. Pictures come with the longest side at `settings.size`. The pictures of
+    Timestamps, rotation and pixel proportions of the file are honored; 10-bit video keeps its bits;
+    transparent pixels lie over black. Images come with the longest side at `settings.size`. The images of
     a folder are taken in natural order, all at the size of the first one. What a damaged file still holds is
     delivered, with a warning that says what is missing.
 
@@ -129,11 +129,11 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     check_input(settings)
     path = Path(path)
     if not path.exists():
-        raise VideoError(f"{path} does not exist: expected a video, a picture or a folder of pictures")
+        raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
     if path.is_dir():
-        return _open_pictures(list_pictures(path), settings=settings)
-    if is_picture(path):
-        return _open_pictures([path], settings=settings)
+        return _open_images(list_images(path), settings=settings)
+    if is_image(path):
+        return _open_images([path], settings=settings)
     return _open_video(path, settings=settings)
 
 
@@ -168,23 +168,23 @@ def _limited(frame_count: int | None, limit: int | None) -> int | None:
     return limit if frame_count is None else min(frame_count, limit or frame_count)
 
 
-# --- pictures -----------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------
 
 
-def _open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
+def _open_images(paths: list[Path], *, settings: InputSettings) -> Clip:
     fps = Fraction(settings.fps).limit_denominator(1001)
     skipped = -int(-(Fraction(settings.start) * fps - Fraction(1, 1000)) // 1)
     chosen = paths[max(0, skipped) :]
     if not chosen:
         raise VideoError(
-            f"start is {settings.start:g} s, but {len(paths)} pictures at {float(fps):g} frames per second "
+            f"start is {settings.start:g} s, but {len(paths)} images at {float(fps):g} frames per second "
             f"last {float(len(paths) / fps):g} s: choose an earlier start"
         )
-    own_size = tuple(load_picture(chosen[0]).shape[-2:])
+    own_size = tuple(load_image(chosen[0]).shape[-2:])
     size = fit(*own_size, longest=settings.size)
     return Clip(
         ((path, index / fps) for index, path in enumerate(chosen)),
-        load=_picture_loader(own_size, size, first=chosen[0]),
+        load=_image_loader(own_size, size, first=chosen[0]),
         size=size,
         fps=fps,
         time_base=1 / fps,
@@ -194,23 +194,23 @@ def _open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
     )
 
 
-def _picture_loader(
+def _image_loader(
     own_size: tuple[int, ...], size: tuple[int, int], *, first: Path
 ) -> Callable[[Path], Tensor]:
     warned = False
 
     def load(path: Path) -> Tensor:
         nonlocal warned
-        picture = load_picture(path)
-        if tuple(picture.shape[-2:]) != own_size and not warned:
+        image = load_image(path)
+        if tuple(image.shape[-2:]) != own_size and not warned:
             warned = True
-            height, width = picture.shape[-2:]
+            height, width = image.shape[-2:]
             warnings.warn(
                 f"{path.name} is {width}x{height} but {first.name} is {own_size[1]}x{own_size[0]}: "
-                "pictures of another size are stretched to that of the first",
+                "images of another size are stretched to that of the first",
                 stacklevel=2,
             )
-        return resize(picture, size)
+        return resize(image, size)
 
     return load
 
@@ -248,7 +248,7 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
     size = fit(*_upright_size(first[0], stream, matrix), longest=settings.size)
     return Clip(
         chain([first], frames),
-        load=lambda frame: resize(turn_upright(picture_from_frame(frame), matrix), size),
+        load=lambda frame: resize(turn_upright(image_from_frame(frame), matrix), size),
         size=size,
         fps=fps,
         time_base=Fraction(stream.time_base or 1 / fps),
@@ -261,17 +261,17 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
-    # The cover of a music file is a video stream of one picture.
-    if not isinstance(stream, VideoStream) or stream.disposition.value & _ATTACHED_PICTURE:
-        raise VideoError(f"{path} holds no video stream: expected a video, a picture or a folder of pictures")
+    # The cover of a music file is a video stream of one image.
+    if not isinstance(stream, VideoStream) or stream.disposition.value & _ATTACHED_IMAGE:
+        raise VideoError(f"{path} holds no video stream: expected a video, an image or a folder of images")
     stream.thread_type = "AUTO"
     return stream
 
 
 def _upright_size(frame: av.VideoFrame, stream: VideoStream, matrix: DisplayMatrix) -> tuple[int, int]:
     pixel_aspect = stream.sample_aspect_ratio or 1
-    picture = torch.empty(1, frame.height, max(1, round(frame.width * pixel_aspect)))
-    height, width = turn_upright(picture, matrix).shape[-2:]
+    image = torch.empty(1, frame.height, max(1, round(frame.width * pixel_aspect)))
+    height, width = turn_upright(image, matrix).shape[-2:]
     return height, width
 
 

@@ -16,7 +16,7 @@ from .reader import Sound
 
 
 class SoundCopy:
-    """Packets of sound for an output, on demand, so that they interleave with the pictures.
+    """Packets of sound for an output, on demand, so that they interleave with the images.
 
     The packets are copied as they are where the output's container takes their codec, and encoded anew with
     the container's own codec where it does not.
@@ -83,7 +83,7 @@ def _copied(
         offset = round(start / packet.time_base)
         pts = packet.pts - offset
         if pts >= -(packet.duration or 0) / 2:
-            # A time below 0 would shift the picture.
+            # A time below 0 would shift the image.
             packet.pts = packet.dts = max(0, pts)
             packet.stream = target
             yield packet
@@ -106,8 +106,8 @@ def _time(packet: av.Packet[Any]) -> float:
 
 
 def _sheltered(packets: Iterator[av.Packet[Any]], sound: Sound) -> Iterator[av.Packet[Any]]:
-    # Damaged sound must not cost the picture.
+    # Damaged sound must not cost the image.
     try:
         yield from packets
     except av.FFmpegError as error:
-        warnings.warn(f"the sound of {sound.path} breaks off ({error}); the picture goes on", stacklevel=2)
+        warnings.warn(f"the sound of {sound.path} breaks off ({error}); the image goes on", stacklevel=2)

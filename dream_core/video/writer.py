@@ -1,4 +1,4 @@
-"""The output of a dream: a video, a GIF, a folder of pictures or one picture, whole under its final name."""
+"""The output of a dream: a video, a GIF, a folder of images or one image, whole under its final name."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torch import Tensor
 from ..errors import SettingsError, VideoError
 from ..settings import OutputSettings
 from .encoder import Encoder
-from .images import is_picture, save_picture
+from .images import is_image, save_image
 from .reader import Sound
 
 
 class Output:
-    """Receives the pictures of a dream. Made by `open_output`.
+    """Receives the images of a dream. Made by `open_output`.
 
     While it grows, the output lies at `growing_path`, where a video can be played already. `finish` gives it
     its final name; `discard` removes it. As a context manager it finishes at the end and on ctrl-C, so
@@ -47,7 +47,7 @@ class Output:
         self.growing_path = growing_path
         """Where the output lies until it is whole."""
         self.written = 0
-        """Number of pictures written so far."""
+        """Number of images written so far."""
         self.finished = False
         """Whether the output is whole, under its final name."""
         self._sink = sink
@@ -57,22 +57,22 @@ class Output:
         self._open = True
         self._next_time = 0.0
 
-    def write(self, picture: Tensor, *, time: float | None = None, duration: float | None = None) -> None:
-        """Write one picture, (3, H, W) or (1, 3, H, W), RGB in 0..1, rounded to the output's levels.
+    def write(self, image: Tensor, *, time: float | None = None, duration: float | None = None) -> None:
+        """Write one image, (3,H,W) or (1,3,H,W), RGB in 0..1, rounded to the output's levels.
 
         `time` is in seconds from the output's first frame and `duration` until the next one; by default
         frames follow each other at the output's frame rate.
 
         Raises:
-            VideoError: the picture has another size than was announced, the output is closed, or the file
+            VideoError: the image has another size than was announced, the output is closed, or the file
                 cannot be written.
         """
         if not self._open:
-            raise VideoError(f"{self.path} is closed: no picture can be added")
-        picture = _checked(picture, self._size)
+            raise VideoError(f"{self.path} is closed: no image can be added")
+        image = _checked(image, self._size)
         duration = float(1 / self._fps) if duration is None else duration
         time = self._next_time if time is None else time
-        self._sink.write(picture, time=time, duration=duration)
+        self._sink.write(image, time=time, duration=duration)
         self.written += 1
         self._next_time = time + duration
 
@@ -90,7 +90,7 @@ class Output:
         """
         if not self.written:
             self.discard()
-            raise VideoError(f"no picture was written to {self.path}: there is nothing to keep")
+            raise VideoError(f"no image was written to {self.path}: there is nothing to keep")
         with _undisturbed():
             self.close()
             if _is_occupied(self.path) and not self._settings.overwrite:
@@ -119,7 +119,7 @@ class Output:
             with suppress(VideoError):  # the error under way says more
                 self.close()
             warnings.warn(
-                f"the pictures made before the error, up to {self.written}, are in {self.growing_path}",
+                f"the images made before the error, up to {self.written}, are in {self.growing_path}",
                 stacklevel=2,
             )
         else:
@@ -136,20 +136,20 @@ def open_output(
     frame_count: int | None = None,
     sound: Sound | None = None,
 ) -> Output:
-    """Open an output for pictures of `size`, height and width; what can be checked is checked here.
+    """Open an output for images of `size`, height and width; what can be checked is checked here.
 
-    A name that ends in a picture's suffix takes one picture. A name without a suffix or with a slash at its
-    end, and an existing folder, take pictures as frame_000000.png and so on. All others become a video by
+    A name that ends in an image's suffix takes one image. A name without a suffix or with a slash at its
+    end, and an existing folder, take images as frame_000000.png and so on. All others become a video by
     ffmpeg's containers, or a GIF; folders on the way are made.
 
-    A video keeps the times given with its pictures, counted in `time_base` (by default one frame). Its
-    colours are tagged and converted as BT.709. The sound is copied, or encoded anew where the
-    container does not take its codec, from the moment `sound.start` to the end of the last picture.
+    A video keeps the times given with its images, counted in `time_base` (by default one frame). Its
+    colors are tagged and converted as BT.709. The sound is copied, or encoded anew where the
+    container does not take its codec, from the moment `sound.start` to the end of the last image.
 
     Raises:
         SettingsError: quality, update_interval or frame_duration is out of its range.
         VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec,
-            pixel format and size do not go together, or a single picture would have to hold a clip.
+            pixel format and size do not go together, or a single image would have to hold a clip.
     """
     _check(settings)
     target = Path(path)
@@ -189,7 +189,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 class _Sink(Protocol):
-    def write(self, picture: Tensor, *, time: float, duration: float) -> None: ...
+    def write(self, image: Tensor, *, time: float, duration: float) -> None: ...
 
     def close(self) -> None: ...
 
@@ -200,29 +200,29 @@ class _FolderSink:
         self._index = 0
         folder.mkdir(parents=True)
 
-    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
-        save_picture(picture, self._folder / f"frame_{self._index:06d}.png")
+    def write(self, image: Tensor, *, time: float, duration: float) -> None:
+        save_image(image, self._folder / f"frame_{self._index:06d}.png")
         self._index += 1
 
     def close(self) -> None:
         pass
 
 
-class _PictureSink:
+class _ImageSink:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, picture: Tensor, *, time: float, duration: float) -> None:
+    def write(self, image: Tensor, *, time: float, duration: float) -> None:
         if self._path.exists():
-            raise VideoError(_one_picture(self._path))
-        save_picture(picture, self._path)
+            raise VideoError(_one_image(self._path))
+        save_image(image, self._path)
 
     def close(self) -> None:
         pass
 
 
-def _one_picture(path: Path) -> str:
-    return f"{path} holds one picture, but the clip has more: write a video or a folder, or ask for frames 1"
+def _one_image(path: Path) -> str:
+    return f"{path} holds one image, but the clip has more: write a video or a folder, or ask for frames 1"
 
 
 def _open_sink(
@@ -241,8 +241,8 @@ def _open_sink(
             return _FolderSink(growing)
     except OSError as error:
         raise VideoError(f"{growing} cannot be made ({error.strerror}): check the path") from error
-    if is_picture(growing):
-        return _PictureSink(growing)
+    if is_image(growing):
+        return _ImageSink(growing)
     return Encoder(growing, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
 
 
@@ -266,29 +266,29 @@ def _check_target(
         raise VideoError(f"{path} is the input: choose another name for the output")
     if _is_occupied(path) and not settings.overwrite:
         raise VideoError(f"{path} exists already: choose another name, or add --overwrite")
-    if not is_folder and is_picture(path) and (frame_count or 1) > 1:
-        raise VideoError(_one_picture(path))
+    if not is_folder and is_image(path) and (frame_count or 1) > 1:
+        raise VideoError(_one_image(path))
 
 
 def _warn_of_idle_options(path: Path, *, is_folder: bool, settings: OutputSettings) -> None:
     is_gif = not is_folder and path.suffix.lower() == ".gif"
     if settings.frame_duration is not None and not is_gif:
         warnings.warn(f"--frame-duration is for GIFs only: {path} keeps the input's timing", stacklevel=3)
-    if is_gif or is_folder or is_picture(path):
+    if is_gif or is_folder or is_image(path):
         for name in ("codec", "pixel_format"):
             if getattr(settings, name) != getattr(OutputSettings, name):
                 option = name.replace("_", "-")
                 warnings.warn(f"--{option} is for videos only: {path} is written without", stacklevel=3)
 
 
-def _checked(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    if picture.dim() == 4 and picture.shape[0] == 1:
-        picture = picture[0]
-    if tuple(picture.shape) != (3, *size):
+def _checked(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if image.dim() == 4 and image.shape[0] == 1:
+        image = image[0]
+    if tuple(image.shape) != (3, *size):
         raise VideoError(
-            f"expected a picture of shape (3, {size[0]}, {size[1]}), instead got {tuple(picture.shape)}"
+            f"expected an image of shape (3, {size[0]}, {size[1]}), instead got {tuple(image.shape)}"
         )
-    return picture.detach().float()
+    return image.detach().float()
 
 
 def _is_occupied(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...dream_core.errors import PictureError
+from ...dream_core.errors import ImageError
 from . import host
 
 
@@ -16,21 +16,21 @@ def match(**batches: Tensor) -> tuple[int, tuple[Tensor, ...]]:
         batches: name of the input -> (B,...), none of them empty.
 
     Raises:
-        PictureError: two batches of more than one entry differ in length.
+        ImageError: two batches of more than one entry differ in length.
     """
     count = max(len(batch) for batch in batches.values())
     if any(len(batch) not in (1, count) for batch in batches.values()):
         lengths = ", ".join(f"{len(batch)} in {name}" for name, batch in batches.items())
-        raise PictureError(f"expected batches of equal length, or of one that serves all, got {lengths}")
+        raise ImageError(f"expected batches of equal length, or of one that serves all, got {lengths}")
     return count, tuple(batch.expand(count, *batch.shape[1:]) for batch in batches.values())
 
 
 def check_same_size(**batches: Tensor) -> None:
-    """Raise a PictureError that names both unless all batches (B,C,H,W) have the first one's height and width."""
+    """Raise a ImageError that names both unless all batches (B,C,H,W) have the first one's height and width."""
     (first, expected), *others = batches.items()
     for name, batch in others:
         if batch.shape[-2:] != expected.shape[-2:]:
-            raise PictureError(
+            raise ImageError(
                 f"expected {name} in the size of {first}, {_size(expected)}, got {_size(batch)}: resize one of them"
             )
 

@@ -15,7 +15,7 @@ from ...dream_core.motion.flow import DisNetwork, FlowEstimator, check_flow, est
 from ...dream_core.motion.raft import FastRaft, raft_of
 from ...dream_core.settings import FlowSettings
 from . import host
-from .require import expect
+from .require import require
 
 _fast: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 """A network on a socket -> ComfyUI's ModelPatcher around the `FastRaft` made from it."""
@@ -35,7 +35,7 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
         WireError: there is no network.
     """
     check_flow(settings)
-    network = expect(
+    network = require(
         getattr(patcher, "model", patcher),
         nn.Module,
         name="optical_flow",
@@ -44,12 +44,12 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
     if isinstance(network, DisNetwork):
         return estimator_of(network, settings, device=host.compute_device())
     if network not in _fast:
-        _fast[network] = host.hold(_fast_copy(network))
+        _fast[network] = host.wrap(_fast_copy(network))
     held = _fast[network]
     estimator = estimator_of(held.model, settings, device=host.compute_device())
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
-        host.take(held)  # it may have been evicted since
+        host.load(held)  # it may have been evicted since
         return estimator.estimate(first, second, both)
 
     return replace(estimator, estimate=estimate)

@@ -90,7 +90,7 @@ def compute_device() -> torch.device:
     return device
 
 
-class Held(nn.Module):
+class Wrapped(nn.Module):
     """Holds a network for ComfyUI's model manager, which writes attributes of its own, as `device`, on it."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -98,18 +98,18 @@ class Held(nn.Module):
         self.network = network
 
 
-def hold(network: nn.Module) -> Any:
+def wrap(network: nn.Module) -> Any:
     """Hand a network to ComfyUI's model manager, which moves and evicts it like any other: a ModelPatcher."""
     return comfy.model_patcher.ModelPatcher(
         network, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
 
 
-def take(patcher: Any, *, memory: float = 0) -> nn.Module:
+def load(patcher: Any, *, memory: float = 0) -> nn.Module:
     """The network that a ModelPatcher holds, on the compute device and fit for gradients.
 
     Args:
-        patcher: from `hold`, or from a loader of ComfyUI's own.
+        patcher: from `wrap`, or from a loader of ComfyUI's own.
         memory: bytes that working with it will need beside its weights; others are evicted for it.
     """
     with torch.inference_mode(False):
@@ -160,7 +160,7 @@ def tell(message: str) -> None:
 
 
 class Progress:
-    """The bar on the node that is running, with a preview of the picture.
+    """The bar on the node that is running, with a preview of the image.
 
     Args:
         total: steps in all, where known.
@@ -171,23 +171,23 @@ class Progress:
         self._bar = comfy.utils.ProgressBar(total, node_id)
         self._next_preview = 0.0
 
-    def update(self, done: int, total: int, picture: Tensor | None = None) -> None:
+    def update(self, done: int, total: int, image: Tensor | None = None) -> None:
         """Say how far it is. Raises ComfyUI's interruption where Cancel was pressed.
 
         Args:
             done, total: steps.
-            picture: (1,3,H,W) in 0..1; shown a few times a second.
+            image: (1,3,H,W) in 0..1; shown a few times a second.
         """
         check_interrupted()
         preview = None
-        if picture is not None and (now := time.perf_counter()) >= self._next_preview:
-            preview = ("JPEG", _thumbnail(picture), PREVIEW_SIDE)
+        if image is not None and (now := time.perf_counter()) >= self._next_preview:
+            preview = ("JPEG", _thumbnail(image), PREVIEW_SIDE)
             self._next_preview = now + PREVIEW_SECONDS
         self._bar.update_absolute(done, total, preview)
 
 
-def _thumbnail(picture: Tensor) -> Image.Image:
-    colors = picture[0].detach().float()
+def _thumbnail(image: Tensor) -> Image.Image:
+    colors = image[0].detach().float()
     scale = PREVIEW_SIDE / max(colors.shape[-2:])
     if scale < 1:
         size = [max(1, round(side * scale)) for side in colors.shape[-2:]]
@@ -400,7 +400,7 @@ def finish(node_id: str) -> None:
 
 
 def show(node_id: str, shown: Mapping[str, Any]) -> None:
-    """Show on a node what it made, such as the pictures of Preview Image."""
+    """Show on a node what it made, such as the images of Preview Image."""
     server = PromptServer.instance
     if server.client_id is not None:
         message = {"node": node_id, "display_node": node_id, "output": dict(shown), "prompt_id": _prompt_id()}

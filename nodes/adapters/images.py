@@ -7,42 +7,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...dream_core.errors import PictureError
+from ...dream_core.errors import ImageError
 
 
 def from_image(image: Tensor, *, name: str = "image") -> Tensor:
-    """An IMAGE as the core's pictures, without its alpha.
+    """An IMAGE as the core's images, without its alpha.
 
     Args:
-        image: (B,H,W,C) in 0..1 with 1, 3 or 4 channels; grey is repeated, alpha is left out.
+        image: (B,H,W,C) in 0..1 with 1, 3 or 4 channels; gray is repeated, alpha is left out.
         name: of the input, for the error message.
 
     Returns:
         (B,3,H,W) float32, on the image's device.
 
     Raises:
-        PictureError: the batch is empty, has another shape, or holds NaN or infinite values.
+        ImageError: the batch is empty, has another shape, or holds NaN or infinite values.
     """
     if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
-        raise PictureError(
+        raise ImageError(
             f"expected {name} as IMAGE (batch, height, width, 1, 3 or 4 channels), got {_kind(image)}"
         )
     if 0 in image.shape:
-        raise PictureError(f"{name} is empty, {tuple(image.shape)}: connect at least one picture")
+        raise ImageError(f"{name} is empty, {tuple(image.shape)}: connect at least one image")
     if not torch.isfinite(image).all():
-        raise PictureError(f"{name} holds NaN or infinite values: check the node that made it")
+        raise ImageError(f"{name} holds NaN or infinite values: check the node that made it")
     colors = image[..., :3].to(torch.float32).movedim(-1, 1)
     return colors.expand(-1, 3, -1, -1)
 
 
-def to_image(pictures: Tensor, *, alpha: Tensor | None = None) -> Tensor:
-    """The core's pictures (B,3,H,W) as an IMAGE (B,H,W,3) float32 on the CPU.
+def to_image(images: Tensor, *, alpha: Tensor | None = None) -> Tensor:
+    """The core's images (B,3,H,W) as an IMAGE (B,H,W,3) float32 on the CPU.
 
     Args:
-        pictures: (B,3,H,W).
+        images: (B,3,H,W).
         alpha: from `alpha_of`; appended where given, so that transparency survives.
     """
-    image = pictures.detach().to("cpu", torch.float32).movedim(1, -1).contiguous()
+    image = images.detach().to("cpu", torch.float32).movedim(1, -1).contiguous()
     return image if alpha is None else torch.cat([image, alpha], dim=-1)
 
 
@@ -55,19 +55,19 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     """A MASK (B,H,W), or one mask (H,W), as (B,1,H,W) float32.
 
     Raises:
-        PictureError: the mask is empty, has another shape, or holds NaN or infinite values.
+        ImageError: the mask is empty, has another shape, or holds NaN or infinite values.
     """
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 3):
-        raise PictureError(f"expected {name} as MASK (batch, height, width), got {_kind(mask)}")
+        raise ImageError(f"expected {name} as MASK (batch, height, width), got {_kind(mask)}")
     if 0 in mask.shape:
-        raise PictureError(f"{name} is empty, {tuple(mask.shape)}: connect at least one mask")
+        raise ImageError(f"{name} is empty, {tuple(mask.shape)}: connect at least one mask")
     if not torch.isfinite(mask).all():
-        raise PictureError(f"{name} holds NaN or infinite values: check the node that made it")
+        raise ImageError(f"{name} holds NaN or infinite values: check the node that made it")
     return mask.to(torch.float32).reshape(-1, 1, *mask.shape[-2:])
 
 
 def _kind(value: Any) -> str:
-    """What came instead of a picture: sockets of any type let everything through."""
+    """What came instead of an image: sockets of any type let everything through."""
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 

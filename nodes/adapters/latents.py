@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ...dream_core.errors import PictureError
+from ...dream_core.errors import ImageError
 
 Latent: TypeAlias = dict[str, Any]
 
@@ -23,7 +23,7 @@ def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
         Samples (B,C,h,w) and None or a mask (B,1,H,W) or (1,1,H,W), in their own types.
 
     Raises:
-        PictureError: they have another shape, are empty, or hold NaN or infinite values.
+        ImageError: they have another shape, are empty, or hold NaN or infinite values.
     """
     samples = _entries(latent.get("samples"), "samples of the latent")
     mask: Tensor | None = latent.get("noise_mask")
@@ -52,14 +52,14 @@ def to_latent(latent: Latent, samples: Tensor, noise_mask: Tensor | None) -> Lat
 def _entries(tensor: Any, name: str) -> Tensor:
     if not isinstance(tensor, Tensor) or not (tensor.ndim == 4 or (tensor.ndim == 5 and len(tensor) == 1)):
         came = tuple(getattr(tensor, "shape", ())) or type(tensor).__name__
-        raise PictureError(
+        raise ImageError(
             f"expected {name} as (batch, channels, height, width), or of one video as (1, channels, frames, "
             f"height, width), got {came}"
         )
     if 0 in tensor.shape:
-        raise PictureError(f"{name} are empty, {tuple(tensor.shape)}: connect at least one")
+        raise ImageError(f"{name} are empty, {tuple(tensor.shape)}: connect at least one")
     if not torch.isfinite(tensor).all():
-        raise PictureError(f"{name} hold NaN or infinite values: check the node that made them")
+        raise ImageError(f"{name} hold NaN or infinite values: check the node that made them")
     return tensor[0].movedim(1, 0) if tensor.ndim == 5 else tensor  # CTHW -> TCHW
 
 

@@ -23,7 +23,7 @@ class FramePairs:
         previous: IMAGE, one for each frame or one for all; None for a clip.
 
     Raises:
-        PictureError: the two differ in size or number, or are no finite pictures.
+        ImageError: the two differ in size or number, or are no finite images.
     """
 
     def __init__(self, frames: Tensor, previous: Tensor | None) -> None:

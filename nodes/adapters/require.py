@@ -13,7 +13,7 @@ class WireError(DeepDreamError):
     """Something else came over a wire than its type stands for."""
 
 
-def expect(value: Any, kind: type[Kind], *, name: str, source: str) -> Kind:
+def require(value: Any, kind: type[Kind], *, name: str, source: str) -> Kind:
     """The value, if it is of a kind.
 
     Args:

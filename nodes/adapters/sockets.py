@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dream_core.settings import ObjectiveSettings
-from .require import expect
+from .require import require
 
 FlowSocket = io.Custom("FLOW")
 """Carries a `Flow`."""
@@ -18,7 +18,7 @@ FlowModelSocket = io.Custom("OPTICAL_FLOW")
 """Carries ComfyUI's ModelPatcher around an optical flow network, as core's own loader makes it."""
 
 DreamModelSocket = io.Custom("DREAM_MODEL")
-"""Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.hold`."""
+"""Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.wrap`."""
 
 ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
@@ -43,6 +43,6 @@ class Flow:
     forward: Tensor | None = None
 
 
-def check_flow(flow: Any) -> Flow:
+def require_flow_socket(flow: Any) -> Flow:
     """Raise a WireError unless this is a `Flow`: other packs have a FLOW of their own."""
-    return expect(flow, Flow, name="flow", source="Optical Flow, Camera Flow or DeepDream Video")
+    return require(flow, Flow, name="flow", source="Optical Flow, Camera Flow or DeepDream Video")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ...dream_core.errors import PictureError
+from ...dream_core.errors import ImageError
 
 Frames: TypeAlias = Tensor | dict[str, Any]
 """An IMAGE (B,H,W,C), a MASK (B,H,W) or a LATENT, a dictionary whose "samples" are (B,C,h,w) or (B,C,T,h,w)."""
@@ -17,7 +17,7 @@ MASKED = "noise_mask"
 
 
 def check_frames(frames: Any, *, name: str) -> Frames:
-    """Raise a PictureError unless this is a batch that can be taken apart.
+    """Raise a ImageError unless this is a batch that can be taken apart.
 
     Args:
         frames: what came.
@@ -25,10 +25,10 @@ def check_frames(frames: Any, *, name: str) -> Frames:
     """
     tensor = frames.get("samples") if isinstance(frames, dict) else frames
     if not isinstance(tensor, Tensor):
-        raise PictureError(f"expected {name} as IMAGE, MASK or LATENT, got {type(frames).__name__}")
+        raise ImageError(f"expected {name} as IMAGE, MASK or LATENT, got {type(frames).__name__}")
     least = 4 if isinstance(frames, dict) else 3
     if not least <= tensor.ndim <= (5 if isinstance(frames, dict) else 4):
-        raise PictureError(f"expected {name} as IMAGE, MASK or LATENT, got the shape {tuple(tensor.shape)}")
+        raise ImageError(f"expected {name} as IMAGE, MASK or LATENT, got the shape {tuple(tensor.shape)}")
     return frames  # type: ignore[no-any-return]
 
 
@@ -64,10 +64,10 @@ class Gatherer:
         self._latent: dict[str, Any] | None = None
 
     def add(self, result: Any) -> None:
-        """Take the result of the next frame: one or more pictures, each time as many.
+        """Take the result of the next frame: one or more images, each time as many.
 
         Raises:
-            PictureError: it is none, or differs from those before in kind or size.
+            ImageError: it is none, or differs from those before in kind or size.
         """
         result = check_frames(result, name="the result of a frame")
         tensor = result["samples"] if isinstance(result, dict) else result
@@ -87,7 +87,7 @@ class Gatherer:
         expected = (len(self._batch) // self._count, *self._batch.shape[1:])
         if tensor.shape != expected or is_latent != (self._latent is not None):
             kind = "LATENT " if self._latent is not None else ""
-            raise PictureError(
+            raise ImageError(
                 f"expected a result of {kind}{expected} as for the first frame, got {tuple(tensor.shape)}: "
                 "bring all results of the loop to one size"
             )

@@ -66,7 +66,7 @@ class LoopRun:
 
         Raises:
             LoopError: a node failed, or gave what a loop cannot use; the message names node and frame.
-            PictureError: the frames are none, or the results differ in kind or size.
+            ImageError: the frames are none, or the results differ in kind or size.
         """
         self._outside = outside
         inputs = await self._open_inputs()

@@ -125,9 +125,9 @@ def test_an_output_node_inside_shows_every_frame(comfyui: Server) -> None:
     loop.close(loop.open[FRAME])
     run = comfyui.run(loop.graph)
     assert run.error is None
-    pictures = [picture for outputs in run.outputs.values() for picture in outputs.get("images", [])]
-    assert len(pictures) == 4
-    assert len({picture["filename"] for picture in pictures}) == 4
+    images = [image for outputs in run.outputs.values() for image in outputs.get("images", [])]
+    assert len(images) == 4
+    assert len({image["filename"] for image in images}) == 4
 
 
 def test_lists_inside_a_loop_go_from_node_to_node(comfyui: Server, seen: Seen) -> None:

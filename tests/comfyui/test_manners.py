@@ -110,7 +110,7 @@ def test_where_even_the_smallest_tile_is_too_large_the_server_lives(comfyui: Ser
     assert seen(comfyui.run(again.graph), see)[0].shape == (1, 64, 96, 3)
 
 
-def test_two_queued_prompts_both_get_their_own_pictures(comfyui: Server, seen: Seen) -> None:
+def test_two_queued_prompts_both_get_their_own_images(comfyui: Server, seen: Seen) -> None:
     drafts = [Studio(seed=seed) for seed in (11, 12)]
     seers = [draft.see(draft.video()) for draft in drafts]
     runs = [comfyui.queue(draft.graph) for draft in drafts]

@@ -1,4 +1,4 @@
-"""Every node in the real ComfyUI, and what odd pictures do to it."""
+"""Every node in the real ComfyUI, and what odd images do to it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def make_video(path: Path, *, frames: int = 4) -> None:
         audio = container.add_stream("aac", rate=16000)
         texture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
         for index in range(frames):
-            picture = av.VideoFrame.from_ndarray(np.roll(texture, index, 1), format="rgb24")
-            container.mux(video.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.roll(texture, index, 1), format="rgb24")
+            container.mux(video.encode(image))
         container.mux(video.encode())
         for start in range(0, 16000 * frames // 10, 1024):
             tone = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None]
@@ -46,7 +46,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     warped_mask = draft.add("DeepDreamFlowWarp", input=mask, flow=flow)
     latent = draft.add("EmptyLatentImage", width=96, height=64, batch_size=3)
     warped_latent = draft.add("DeepDreamFlowWarp", input=latent, flow=flow)
-    picture = draft.add("DeepDreamFlowPicture", flow=flow)
+    image = draft.add("DeepDreamFlowPicture", flow=flow)
     camera = draft.add("DeepDreamFlowPicture", flow=draft.add("DeepDreamCameraFlow", image=draft.frames))
     blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, mask=mask)
     dream = draft.dream(blend, objective=objective)
@@ -75,7 +75,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
-    images = [draft.see(node) for node in (warped, picture, camera, blend, dream, end, video)]
+    images = [draft.see(node) for node in (warped, image, camera, blend, dream, end, video)]
     masks = [draft.see(value) for value in (mask, warped_mask, video[2])]
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
@@ -107,14 +107,14 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     assert known - used == set()
 
 
-def test_the_dream_differs_from_its_picture_and_shows_how_it_goes(comfyui: Server, seen: Seen) -> None:
+def test_the_dream_differs_from_its_image_and_shows_how_it_goes(comfyui: Server, seen: Seen) -> None:
     draft = Studio(seed=1)
     dream = draft.dream(draft.frames)
     frames, dreams = draft.see(draft.frames), draft.see(dream)
     run = comfyui.run(draft.graph)
     assert np.abs(seen(run, dreams)[0] - seen(run, frames)[0]).max() > 1 / 255
     steps = [(value, most) for node, value, most in run.progress if node == dream.id]
-    assert steps[-1] == (12, 12)  # 3 pictures, 2 octaves, 2 steps
+    assert steps[-1] == (12, 12)  # 3 images, 2 octaves, 2 steps
     assert any(node == dream.id for node, _ in run.previews)
 
 
@@ -124,9 +124,9 @@ def test_the_dream_differs_from_its_picture_and_shows_how_it_goes(comfyui: Serve
         {},
         {"warp": "bilinear", "blend": 0.25, "original_colors": True},
         {"check_consistency": False, "seed": 3},
-        {"carry": "picture"},
+        {"carry": "image"},
     ],
-    ids=["defaults", "other settings", "one-way flow", "picture"],
+    ids=["defaults", "other settings", "one-way flow", "image"],
 )
 def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     comfyui: Server, seen: Seen, values: dict[str, Any]
@@ -149,7 +149,7 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     )
     warped = draft.add("DeepDreamFlowWarp", input=previous_result, flow=flow, **own("DeepDreamFlowWarp"))
     also = {}
-    if values.get("carry") != "picture":
+    if values.get("carry") != "image":
         also["warped_frame"] = draft.add(
             "DeepDreamFlowWarp", input=previous_frame, flow=flow, **own("DeepDreamFlowWarp")
         )
@@ -198,7 +198,7 @@ def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, se
 
 TAKERS: dict[str, Callable[[Studio], Node]] = {
     "dream": lambda draft: draft.dream(draft.frames),
-    "flow picture": lambda draft: draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
+    "flow image": lambda draft: draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
     "warp": lambda draft: draft.add("DeepDreamFlowWarp", input=draft.frames, flow=draft.flow(draft.frames)),
     "video": lambda draft: draft.video(),
 }
@@ -220,7 +220,7 @@ def test_transparency_survives(comfyui: Server, seen: Seen, taker: str) -> None:
 
 @pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize(("kind", "says"), [("nan", "NaN or infinite"), ("empty", "is empty")])
-def test_what_is_no_picture_is_refused_on_the_node(comfyui: Server, taker: str, kind: str, says: str) -> None:
+def test_what_is_no_image_is_refused_on_the_node(comfyui: Server, taker: str, kind: str, says: str) -> None:
     draft = Studio(kind)
     draft.see(TAKERS[taker](draft))
     run = comfyui.run(draft.graph)
@@ -249,7 +249,7 @@ def test_an_unknown_layer_is_refused_with_close_ones(comfyui: Server) -> None:
     assert "--" not in run.error["exception_message"]
 
 
-def test_a_video_made_of_odd_sized_transparent_pictures_is_dreamed(comfyui: Server, seen: Seen) -> None:
+def test_a_video_made_of_odd_sized_transparent_images_is_dreamed(comfyui: Server, seen: Seen) -> None:
     draft = Studio("rgba", count=2, height=63, width=97)
     file = draft.add(
         "DeepDreamVideoFile",

@@ -97,14 +97,14 @@ def keys_of(group: dict[str, Any], prefix: str = "") -> Iterator[str]:
                     yield from keys_of(option["inputs"], f"{prefix}{name}_")
 
 
-def test_every_shown_node_has_a_help_page_and_its_picture(comfyui: Server, nodes: dict[str, Any]) -> None:
+def test_every_shown_node_has_a_help_page_and_its_image(comfyui: Server, nodes: dict[str, Any]) -> None:
     """The page asks for them there: frontend's nodeHelpService."""
     folder = f"http://127.0.0.1:{comfyui.port}/extensions/{PACK}/docs"
     for name in shown(nodes):
         with urlopen(f"{folder}/{name}.md") as answer:
             text = answer.read().decode()
-        (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
-        with urlopen(f"{folder}/{picture}") as answer:
+        (image,) = re.findall(r"!\[.*\]\((.*)\)", text)
+        with urlopen(f"{folder}/{image}") as answer:
             assert answer.headers.get_content_type() == "image/jpeg"
 
 

@@ -145,7 +145,7 @@ def test_a_workflow_and_its_twin_are_the_same_graph(comfyui: Server, name: str) 
 
 
 @pytest.mark.usefixtures("inputs")
-def test_a_picture_is_dreamed_on_three_layers(comfyui: Server, seen: Seen, strength: Any) -> None:
+def test_a_image_is_dreamed_on_three_layers(comfyui: Server, seen: Seen, strength: Any) -> None:
     graph = twin("deepdream_image")
     scaled = only(graph, "ImageScaleToMaxDimension")
     graph["source"] = {"class_type": "ProbeSee", "inputs": {"value": [scaled, 0]}}
@@ -191,13 +191,13 @@ def test_flow_mask_and_warp_error_are_shown_for_every_frame(comfyui: Server) -> 
     assert run.refused is None, run.refused
     assert run.error is None, run.error and run.error["exception_message"]
     shown = {graph[node_id]["_meta"]["title"]: outputs["images"] for node_id, outputs in run.outputs.items()}
-    pictures = {
+    images = {
         title: np.stack([np.asarray(Image.open(comfyui.base / "temp" / one["filename"])) for one in images])
         for title, images in shown.items()
     }
-    assert {batch.shape for batch in pictures.values()} == {(FRAMES, HEIGHT, WIDTH, 3)}
+    assert {batch.shape for batch in images.values()} == {(FRAMES, HEIGHT, WIDTH, 3)}
     flow, mask, error = (
-        next(batch for title, batch in pictures.items() if title.startswith(kind))
+        next(batch for title, batch in images.items() if title.startswith(kind))
         for kind in ("Flow", "Mask", "Warp error")
     )
     assert flow[1:].std() > 1  # arrows, at least
@@ -258,8 +258,8 @@ def test_a_still_is_flown_into(comfyui: Server, strength: Any) -> None:
     (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
     dreams, _ = decoded(comfyui.base / "output" / saved["subfolder"] / saved["filename"])
     assert dreams.shape == (FRAMES, HEIGHT, WIDTH, 3)
-    with Image.open(comfyui.base / "input" / "example.png") as picture:
-        still = np.asarray(picture)[None].astype(np.float32) / 255
+    with Image.open(comfyui.base / "input" / "example.png") as image:
+        still = np.asarray(image)[None].astype(np.float32) / 255
     camera = graph[only(graph, "DeepDreamCameraFlow")]["inputs"]
     assert camera["zoom_factor"] > 1
     settings = CameraSettings(**{key: camera[key] for key in ("zoom_factor", "rotation", "pan_x", "pan_y")})

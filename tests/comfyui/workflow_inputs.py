@@ -23,7 +23,7 @@ def texture() -> np.ndarray:
 
 
 def write_inputs(comfyui: Server) -> None:
-    """A picture and a clip with sound, where the workflows look for them, and a file in the checkpoint's place."""
+    """An image and a clip with sound, where the workflows look for them, and a file in the checkpoint's place."""
     checkpoint = comfyui.base / "models" / "checkpoints" / CHECKPOINT
     checkpoint.parent.mkdir(exist_ok=True)
     checkpoint.touch()
@@ -33,8 +33,8 @@ def write_inputs(comfyui: Server) -> None:
         video.width, video.height, video.pix_fmt = CLIP_WIDTH, CLIP_HEIGHT, "yuv420p"
         audio = container.add_stream("aac", rate=16000)
         for index in range(FRAMES):
-            picture = av.VideoFrame.from_ndarray(np.roll(texture(), 2 * index, 1), format="rgb24")
-            container.mux(video.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.roll(texture(), 2 * index, 1), format="rgb24")
+            container.mux(video.encode(image))
         container.mux(video.encode())
         for start in range(0, 16000 * FRAMES // 10, 1024):
             tone = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None]

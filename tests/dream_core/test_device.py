@@ -189,7 +189,7 @@ def test_switching_back_ends_warns_of_nothing() -> None:
         MemoryError(),
     ],
 )
-def test_memory_that_ran_out_is_recognised(error: BaseException) -> None:
+def test_memory_that_ran_out_is_recognized(error: BaseException) -> None:
     assert is_out_of_memory(error)
 
 
@@ -198,7 +198,7 @@ def test_other_errors_are_not_about_memory(error: BaseException) -> None:
     assert not is_out_of_memory(error)
 
 
-def test_the_cpu_itself_says_what_is_recognised() -> None:
+def test_the_cpu_itself_says_what_is_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)

@@ -5,20 +5,20 @@ from hypothesis import strategies as st
 from kornia.color import rgb_to_ycbcr
 from torch import Tensor
 
-from dream_core.errors import PictureError, SettingsError
+from dream_core.errors import ImageError, SettingsError
 from dream_core.image import (
-    check_picture,
-    check_picture_settings,
+    check_image_settings,
     finish,
     keep_colors,
     kept_by_zoom,
     noise,
+    require_image,
     resize,
     size_of,
     stretch_contrast,
     zoom,
 )
-from dream_core.settings import PictureSettings
+from dream_core.settings import ImageSettings
 
 
 def ramp(height: int, width: int) -> Tensor:
@@ -30,38 +30,38 @@ def ramp(height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_a_picture_passes(dtype: torch.dtype) -> None:
-    check_picture(torch.zeros(1, 3, 1, 1, dtype=dtype))
+def test_a_image_passes(dtype: torch.dtype) -> None:
+    require_image(torch.zeros(1, 3, 1, 1, dtype=dtype))
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
-        (torch.zeros(3, 4, 5), r"^expected a picture \(1, 3, height, width\), got \(3, 4, 5\)$"),
-        (torch.zeros(2, 3, 4, 5), r"^expected a picture \(1, 3, height, width\), got \(2, 3, 4, 5\)$"),
+        (torch.zeros(3, 4, 5), r"^expected an image \(1, 3, height, width\), got \(3, 4, 5\)$"),
+        (torch.zeros(2, 3, 4, 5), r"^expected an image \(1, 3, height, width\), got \(2, 3, 4, 5\)$"),
         (torch.zeros(1, 1, 4, 5), r"got \(1, 1, 4, 5\)$"),
         (torch.zeros(1, 4, 4, 5), r"got \(1, 4, 4, 5\)$"),
         (torch.zeros(1, 3, 0, 5), r"got \(1, 3, 0, 5\)$"),
         (
             torch.zeros(1, 3, 4, 5, dtype=torch.uint8),
-            r"^expected a floating-point picture in 0..1, got torch.uint8; divide it by 255$",
+            r"^expected a floating-point image in 0..1, got torch.uint8; divide it by 255$",
         ),
         (
             torch.full((1, 3, 4, 5), torch.nan),
-            r"^expected a finite picture in 0..1, got NaN or infinite values; check its source$",
+            r"^expected a finite image in 0..1, got NaN or infinite values; check its source$",
         ),
         (torch.full((1, 3, 4, 5), -torch.inf), r"got NaN or infinite values"),
     ],
 )
-def test_wrong_pictures(picture: Tensor, message: str) -> None:
-    with pytest.raises(PictureError, match=message):
-        check_picture(picture)
+def test_wrong_images(image: Tensor, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        require_image(image)
 
 
-def test_the_same_size_is_the_same_picture() -> None:
-    picture = torch.rand(1, 3, 4, 5)
-    assert resize(picture, (4, 5)) is picture
-    assert size_of(resize(picture, (9, 2))) == (9, 2)
+def test_the_same_size_is_the_same_image() -> None:
+    image = torch.rand(1, 3, 4, 5)
+    assert resize(image, (4, 5)) is image
+    assert size_of(resize(image, (9, 2))) == (9, 2)
 
 
 @settings(max_examples=20, deadline=None)
@@ -85,9 +85,9 @@ def test_shrinking_does_not_alias() -> None:
     torch.testing.assert_close(middle, torch.full_like(middle, 0.5), atol=0.02, rtol=0)
 
 
-def test_no_zoom_is_the_same_picture() -> None:
-    picture = torch.rand(1, 3, 4, 5)
-    assert zoom(picture, 0, "percent") is picture
+def test_no_zoom_is_the_same_image() -> None:
+    image = torch.rand(1, 3, 4, 5)
+    assert zoom(image, 0, "percent") is image
 
 
 @pytest.mark.parametrize(
@@ -101,16 +101,16 @@ def test_no_zoom_is_the_same_picture() -> None:
     ],
 )
 def test_zoom_scales_about_the_middle(amount: float, mode: str, kept: tuple[float, float]) -> None:
-    picture = ramp(32, 48)
-    expected = picture.clone()
+    image = ramp(32, 48)
+    expected = image.clone()
     for channel, part in ((0, kept[1]), (1, kept[0])):
-        expected[:, channel] = 0.5 + part * (picture[:, channel] - 0.5)
+        expected[:, channel] = 0.5 + part * (image[:, channel] - 0.5)
     # Away from the edges, where nothing is reflected. torch's bicubic bends a ramp by 0.07 pixels.
-    zoomed = zoom(picture, amount, mode)[..., 6:-6, 6:-6]
+    zoomed = zoom(image, amount, mode)[..., 6:-6, 6:-6]
     torch.testing.assert_close(zoomed, expected[..., 6:-6, 6:-6], atol=2e-3, rtol=0)
 
 
-def test_moving_out_reflects_the_picture() -> None:
+def test_moving_out_reflects_the_image() -> None:
     out = zoom(ramp(20, 20), -100, "percent")
     assert size_of(out) == (20, 20)
     torch.testing.assert_close(out[0, 0, 10, :5], out[0, 0, 10, 5:10].flip(0))
@@ -120,8 +120,8 @@ def test_moving_out_reflects_the_picture() -> None:
 @pytest.mark.parametrize(
     ("amount", "mode", "message"),
     [
-        (100, "percent", r"^expected --zoom below 100 percent for a picture of 4x6 pixels, got 100$"),
-        (4, "pixel", r"^expected --zoom below 4 pixel for a picture of 4x6 pixels, got 4$"),
+        (100, "percent", r"^expected --zoom below 100 percent for an image of 4x6 pixels, got 100$"),
+        (4, "pixel", r"^expected --zoom below 4 pixel for an image of 4x6 pixels, got 4$"),
         (5.5, "pixel", r"^expected --zoom below 4 pixel for .* got 5.5$"),
     ],
 )
@@ -130,7 +130,7 @@ def test_too_much_zoom(amount: float, mode: str, message: str) -> None:
         zoom(torch.rand(1, 3, 4, 6), amount, mode)
 
 
-def test_noise_is_grey_on_average_and_seeded() -> None:
+def test_noise_is_gray_on_average_and_seeded() -> None:
     first = noise((64, 80), torch.Generator().manual_seed(3))
     assert first.shape == (1, 3, 64, 80)
     assert first.mean().item() == pytest.approx(0.5, abs=0.01)
@@ -139,7 +139,7 @@ def test_noise_is_grey_on_average_and_seeded() -> None:
     assert not torch.equal(first, noise((64, 80), torch.Generator().manual_seed(4)))
 
 
-def test_colours_of_one_and_brightness_of_the_other() -> None:
+def test_colors_of_one_and_brightness_of_the_other() -> None:
     dreamed, frame = 0.4 + 0.2 * torch.rand(1, 3, 8, 8), 0.4 + 0.2 * torch.rand(1, 3, 8, 8)
     merged = rgb_to_ycbcr(keep_colors(dreamed, frame))
     # kornia's two matrices are rounded to three digits.
@@ -147,27 +147,27 @@ def test_colours_of_one_and_brightness_of_the_other() -> None:
     torch.testing.assert_close(merged[:, 1:], rgb_to_ycbcr(frame)[:, 1:], atol=1e-3, rtol=0)
 
 
-def test_grey_frames_stay_grey() -> None:
+def test_gray_frames_stay_gray() -> None:
     merged = keep_colors(torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8).expand(1, 3, 8, 8))
     assert (merged.amax(1) - merged.amin(1)).max() < 1e-5
 
 
 def test_contrast_brings_the_percentile_to_white() -> None:
-    picture = (torch.arange(1, 301) / 600).reshape(1, 3, 10, 10)
-    torch.testing.assert_close(stretch_contrast(picture, 100), picture * 2)
-    torch.testing.assert_close(stretch_contrast(picture, 50), picture * 4, rtol=0.01, atol=0)
+    image = (torch.arange(1, 301) / 600).reshape(1, 3, 10, 10)
+    torch.testing.assert_close(stretch_contrast(image, 100), image * 2)
+    torch.testing.assert_close(stretch_contrast(image, 50), image * 4, rtol=0.01, atol=0)
     assert stretch_contrast(torch.zeros(1, 3, 2, 2), 99).abs().max() == 0
 
 
 def test_finish_by_default_only_keeps_the_range() -> None:
     dreamed = torch.tensor([-0.5, 0.25, 1.5]).reshape(1, 3, 1, 1)
-    finished = finish(dreamed, torch.rand(1, 3, 1, 1), PictureSettings())
+    finished = finish(dreamed, torch.rand(1, 3, 1, 1), ImageSettings())
     assert finished.flatten().tolist() == [0, 0.25, 1]
 
 
-def test_finish_stretches_before_it_takes_the_colours() -> None:
+def test_finish_stretches_before_it_takes_the_colors() -> None:
     dreamed, frame = 0.3 + 0.2 * torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
-    finished = finish(dreamed, frame, PictureSettings(original_colors=True, contrast=99))
+    finished = finish(dreamed, frame, ImageSettings(original_colors=True, contrast=99))
     expected = keep_colors(stretch_contrast(dreamed, 99), frame).clamp(0, 1)
     assert torch.equal(finished, expected)
 
@@ -186,9 +186,9 @@ def test_finish_stretches_before_it_takes_the_colours() -> None:
 )
 def test_wrong_settings(options: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        check_picture_settings(PictureSettings(**options))
+        check_image_settings(ImageSettings(**options))
 
 
-def test_a_zoom_of_100_pixels_suits_large_pictures() -> None:
-    check_picture_settings(PictureSettings(zoom=100, zoom_mode="pixel"))
+def test_a_zoom_of_100_pixels_suits_large_images() -> None:
+    check_image_settings(ImageSettings(zoom=100, zoom_mode="pixel"))
     assert kept_by_zoom((200, 400), 100, "pixel") == (0.75, 0.5)

@@ -88,9 +88,9 @@ def test_a_terminated_dream_is_a_whole_file(tmp_path: Path) -> None:
     body = f"""
 from dream_core.command import dream as cli, options
 def dream_into(output, clip, *_):
-    output.write(next(clip).picture)
+    output.write(next(clip).image)
     os.kill(os.getpid(), signal.SIGTERM)
-    output.write(next(clip).picture)
+    output.write(next(clip).image)
 cli.dream_into = dream_into
 return cli.main(options.parse([{str(source)!r}, {str(target)!r}]))"""
     done = process(body)

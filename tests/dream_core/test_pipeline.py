@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dream_core import pipeline as pipeline_module
 from dream_core.dreaming.dream import DreamStep
-from dream_core.errors import PictureError, SettingsError, VideoError, WeightsError
+from dream_core.errors import ImageError, SettingsError, VideoError, WeightsError
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
 from dream_core.pipeline import dream_clip, load_dreamer, load_estimator, load_models
@@ -25,10 +25,10 @@ from dream_core.settings import (
     FlowSettings,
     InputSettings,
     ModelSettings,
-    OcclusionSettings,
     OctaveSettings,
     OutputSettings,
     PipelineSettings,
+    ReliabilitySettings,
     TemporalSettings,
     TileSettings,
 )
@@ -57,7 +57,7 @@ def make_dreamer(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
             FlowEstimator(right_by_one, CPU, 1, 1),
             settings=settings,
             temporal=TemporalSettings(independent=independent),
-            occlusion=OcclusionSettings(check_brightness=False),
+            occlusion=ReliabilitySettings(check_brightness=False),
         )
 
     return make
@@ -76,7 +76,7 @@ def write(path: Path, frames: Tensor, times: list[float] | None = None) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder of 4 pictures."""
+    """A folder of 4 images."""
     clip = synthetic_clip(frames=4, height=SIZE[0], width=SIZE[1], seed=1)
     return write(tmp_path / "source", clip.frames)
 
@@ -100,7 +100,7 @@ def test_frames_go_through_the_loop_one_after_the_other(
     source: Path, tmp_path: Path, make_dreamer: Callable[..., TemporalDreamer]
 ) -> None:
     by_hand = make_dreamer()
-    expected = [by_hand.step(frame.picture[None]).dream[0] for frame in read(source)]
+    expected = [by_hand.step(frame.image[None]).dream[0] for frame in read(source)]
     target = tmp_path / "target"
     with open_clip(source, settings=AS_IT_IS) as clip, output_for(clip, target) as output:
         dream_clip(clip, make_dreamer(), output)
@@ -108,8 +108,8 @@ def test_frames_go_through_the_loop_one_after_the_other(
         f"frame_{index:06d}.png" for index in range(4)
     ]
     for found, wanted, before in zip(read(target), expected, read(source), strict=True):
-        assert torch.equal(found.picture, (wanted * 255).round() / 255)
-        assert not torch.equal(found.picture, before.picture)
+        assert torch.equal(found.image, (wanted * 255).round() / 255)
+        assert not torch.equal(found.image, before.image)
 
 
 def test_a_video_keeps_its_frames_size_and_uneven_times(
@@ -124,14 +124,14 @@ def test_a_video_keeps_its_frames_size_and_uneven_times(
     found = read(tmp_path / "target.mp4")
     assert [frame.time for frame in found] == pytest.approx(times, abs=2e-3)
     for frame, before in zip(found, frames, strict=True):
-        torch.testing.assert_close(frame.picture, before, atol=0.04, rtol=0)
+        torch.testing.assert_close(frame.image, before, atol=0.04, rtol=0)
 
 
 def test_times_and_durations_are_handed_on(make_dreamer: Callable[..., TemporalDreamer]) -> None:
     written: list[tuple[tuple[int, ...], float, float]] = []
 
-    def note(picture: Tensor, *, time: float, duration: float) -> None:
-        written.append((tuple(picture.shape), time, duration))
+    def note(image: Tensor, *, time: float, duration: float) -> None:
+        written.append((tuple(image.shape), time, duration))
 
     clip = [Frame(torch.rand(3, 8, 9), time, duration, index) for index, (time, duration) in enumerate(PACE)]
     dream_clip(clip, make_dreamer(), SimpleNamespace(write=note))
@@ -153,14 +153,14 @@ def test_what_is_kept_belongs_to_each_frame(
     assert (kept / "dreams/dream_000002.png").read_bytes() == (target / "frame_000002.png").read_bytes()
     for index, frame in enumerate(read(source)):
         (saved,) = read(kept / "frames" / f"frame_{index:06d}.png")
-        assert torch.equal(saved.picture, frame.picture)
-    masks = [read(kept / "mask" / f"mask_{index:06d}.png")[0].picture for index in range(4)]
+        assert torch.equal(saved.image, frame.image)
+    masks = [read(kept / "mask" / f"mask_{index:06d}.png")[0].image for index in range(4)]
     assert masks[0].min() == 1  # nothing was carried, so nothing is distrusted
     carried = steps[1].carried
     assert carried is not None
-    assert 0 < carried.reliable.mean() < 1
-    assert torch.equal(masks[1][:1], (carried.reliable[0] * 255).round() / 255)
-    flows = [read(kept / "flow" / f"flow_{index:06d}.png")[0].picture for index in range(4)]
+    assert 0 < carried.reliability.mean() < 1
+    assert torch.equal(masks[1][:1], (carried.reliability[0] * 255).round() / 255)
+    flows = [read(kept / "flow" / f"flow_{index:06d}.png")[0].image for index in range(4)]
     assert flows[0].min() == 1  # white is no motion
     assert flows[1].min() < 0.9
 
@@ -191,7 +191,7 @@ def test_callbacks_hear_of_every_frame_and_step(
     with open_clip(source, settings=AS_IT_IS) as clip, output_for(clip, tmp_path / "target") as output:
 
         def note(frame: Frame, step: DreamedFrame) -> None:
-            assert torch.equal(step.frame, frame.picture[None])
+            assert torch.equal(step.frame, frame.image[None])
             told.append((frame.index, step.carried is None, output.written))
 
         dream_clip(clip, make_dreamer(), output, on_frame=note, on_step=steps.append)
@@ -218,21 +218,21 @@ def test_an_interruption_leaves_what_is_done(
 
 
 def test_memory_does_not_grow_with_the_clip(make_dreamer: Callable[..., TemporalDreamer]) -> None:
-    pictures: list[weakref.ref[Tensor]] = []
+    images: list[weakref.ref[Tensor]] = []
     dreams: list[weakref.ref[Tensor]] = []
     alive = []
 
     def frames() -> Iterator[Frame]:
         for index in range(6):
-            picture = torch.rand(3, 8, 9)
-            pictures.append(weakref.ref(picture))
-            yield Frame(picture, index / 10, 0.1, index)
-            del picture
+            image = torch.rand(3, 8, 9)
+            images.append(weakref.ref(image))
+            yield Frame(image, index / 10, 0.1, index)
+            del image
             gc.collect()
-            alive.append(sum(one() is not None for one in pictures + dreams))
+            alive.append(sum(one() is not None for one in images + dreams))
 
-    def note(picture: Tensor, *, time: float, duration: float) -> None:
-        dreams.append(weakref.ref(picture))
+    def note(image: Tensor, *, time: float, duration: float) -> None:
+        dreams.append(weakref.ref(image))
 
     dream_clip(frames(), make_dreamer(), SimpleNamespace(write=note))
     assert len(alive) == 6
@@ -241,7 +241,7 @@ def test_memory_does_not_grow_with_the_clip(make_dreamer: Callable[..., Temporal
 
 def test_frames_of_different_sizes_are_refused(make_dreamer: Callable[..., TemporalDreamer]) -> None:
     clip = [Frame(torch.rand(3, 8, width), 0.0, 0.1, 0) for width in (8, 9)]
-    with pytest.raises(PictureError, match=r"^expected a frame of the clip's size \(1, 3, 8, 8\)"):
+    with pytest.raises(ImageError, match=r"^expected a frame of the clip's size \(1, 3, 8, 8\)"):
         dream_clip(clip, make_dreamer(), SimpleNamespace(write=lambda *_, **__: None))
 
 
@@ -280,8 +280,8 @@ def test_real_networks_dream_a_real_clip(test_data: Path, tmp_path: Path) -> Non
     layer = model.default_layer
     energies = [
         [
-            model.activations(picture, [layer])[layer].square().mean().item()
-            for picture in (step.frame, step.dream)
+            model.activations(image, [layer])[layer].square().mean().item()
+            for image in (step.frame, step.dream)
         ]
         for step in steps
     ]
@@ -289,7 +289,7 @@ def test_real_networks_dream_a_real_clip(test_data: Path, tmp_path: Path) -> Non
     assert energies[2][1] > energies[0][1]  # a carried dream is dreamed on
     carried = steps[2].carried
     assert carried is not None
-    assert carried.reliable.mean() > 0.5
+    assert carried.reliability.mean() > 0.5
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

@@ -28,7 +28,7 @@ def model(pack: Pack) -> Any:
     torch.manual_seed(3)
     host = pack("nodes.adapters.host")
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
-    return host.hold(host.Held(network))
+    return host.wrap(host.Wrapped(network))
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def settings_of(pack: Pack, **tile: Any) -> Any:
 
 def test_it_dreams_bit_for_bit_as_the_library_does(pack: Pack, dream: Run, model: Any) -> None:
     image = images()
-    core, picture = pack("dream_core.dreaming.dream"), image.movedim(-1, 1).contiguous()
-    expected = core.dream(picture, [model.model.network], settings=settings_of(pack))
+    core, image = pack("dream_core.dreaming.dream"), image.movedim(-1, 1).contiguous()
+    expected = core.dream(image, [model.model.network], settings=settings_of(pack))
     assert torch.equal(dream(image), expected.movedim(1, -1))
     assert not torch.equal(dream(image), image)
 
@@ -85,13 +85,13 @@ def test_it_dreams_bit_for_bit_as_the_first_frame_of_a_video(pack: Pack, dream: 
         None,
         settings=settings_of(pack),
         temporal=core.TemporalSettings(independent=True),
-        occlusion=core.OcclusionSettings(),
+        occlusion=core.ReliabilitySettings(),
     )
     frame = pack("nodes.adapters.images").from_image(image)
     assert torch.equal(dream(image), dreamer.step(frame).dream.movedim(1, -1))
 
 
-def test_each_picture_of_a_batch_is_dreamed_by_itself(dream: Run) -> None:
+def test_each_image_of_a_batch_is_dreamed_by_itself(dream: Run) -> None:
     image = images(3)
     batch = dream(image)
     for index in range(3):
@@ -105,7 +105,7 @@ def test_alpha_is_kept_and_does_not_change_the_dream(dream: Run) -> None:
     assert torch.equal(dreamed[..., :3], dream(image[..., :3]))
 
 
-def test_grey_pictures_become_coloured(dream: Run) -> None:
+def test_gray_images_become_colored(dream: Run) -> None:
     assert dream(images(1, channels=1)).shape == (1, 72, 88, 3)
 
 
@@ -118,7 +118,7 @@ def test_the_result_is_fit_for_any_node(dream: Run) -> None:
     assert 0 <= dreamed.min() <= dreamed.max() <= 1
 
 
-def test_pictures_made_in_inference_mode_can_be_dreamed_on(dream: Run) -> None:
+def test_images_made_in_inference_mode_can_be_dreamed_on(dream: Run) -> None:
     with torch.inference_mode():
         image = images() * 1.0
     assert image.is_inference()
@@ -128,7 +128,7 @@ def test_pictures_made_in_inference_mode_can_be_dreamed_on(dream: Run) -> None:
 def test_progress_counts_the_steps_of_the_batch_and_shows_the_dream(dream: Run, host: Any) -> None:
     dream(images(3))
     assert [(done, total) for done, total, _ in host.progress] == [(step, 12) for step in range(1, 13)]
-    assert all(picture.shape[:2] == (1, 3) for _, _, picture in host.progress)
+    assert all(image.shape[:2] == (1, 3) for _, _, image in host.progress)
 
 
 def test_cancel_ends_the_dream(dream: Run, host: Any, pack: Pack) -> None:
@@ -137,7 +137,7 @@ def test_cancel_ends_the_dream(dream: Run, host: Any, pack: Pack) -> None:
         dream(images())
 
 
-def test_colors_are_kept_of_the_picture_or_of_another(dream: Run) -> None:
+def test_colors_are_kept_of_the_image_or_of_another(dream: Run) -> None:
     image, other = images(2), images(2).flip(0)
     own = dream(image, original_colors=True)
     assert torch.equal(own, dream(image, original_colors=True, colors=image))
@@ -150,9 +150,7 @@ def test_colors_are_kept_of_the_picture_or_of_another(dream: Run) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 72, 90, 3), (3, 72, 88, 3)])
 def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape: tuple[int, ...]) -> None:
-    with pytest.raises(
-        pack("dream_core.errors").PictureError, match="expected colors as one picture, or one"
-    ):
+    with pytest.raises(pack("dream_core.errors").ImageError, match="expected colors as one image, or one"):
         dream(images(2), colors=torch.rand(shape))
 
 
@@ -164,8 +162,8 @@ def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape
         (torch.rand(1, 72, 88, 3) * 255, "divide it by 255"),
     ],
 )
-def test_wrong_pictures_are_told(pack: Pack, dream: Run, image: Tensor, message: str) -> None:
-    with pytest.raises(pack("dream_core.errors").PictureError, match=message):
+def test_wrong_images_are_told(pack: Pack, dream: Run, image: Tensor, message: str) -> None:
+    with pytest.raises(pack("dream_core.errors").ImageError, match=message):
         dream(image)
 
 
@@ -217,7 +215,7 @@ def test_another_objective_is_another_dream(dream: Run, objective: Run) -> None:
     assert not torch.equal(dream(images()), dream(images(), objective=shallow))
 
 
-def test_a_number_of_channels_is_chosen_in_the_picture(dream: Run, objective: Run) -> None:
+def test_a_number_of_channels_is_chosen_in_the_image(dream: Run, objective: Run) -> None:
     strong = {"channel_mode": "strong", "channel_count": 1}
     weak = {"channel_mode": "weak", "channel_count": 1}
     few, others = (dream(images(), objective=objective(channel_mode=mode)) for mode in (strong, weak))

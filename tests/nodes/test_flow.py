@@ -1,4 +1,4 @@
-"""The nodes of flow: estimate, compute, mask, warp, picture, blend."""
+"""The nodes of flow: estimate, compute, mask, warp, image, blend."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def nodes(pack: Any) -> SimpleNamespace:
     return SimpleNamespace(
         OpticalFlow=pack("nodes.flow").OpticalFlow,
         CameraFlow=pack("nodes.camera").CameraFlow,
-        OcclusionMask=pack("nodes.reliability").OcclusionMask,
+        ReliabilityMask=pack("nodes.reliability").ReliabilityMask,
         FlowWarp=pack("nodes.warp").FlowWarp,
-        FlowPicture=pack("nodes.flow_image").FlowPicture,
+        FlowImage=pack("nodes.flow_image").FlowImage,
         TemporalBlend=pack("nodes.blend").TemporalBlend,
         Flow=pack("nodes.adapters.sockets").Flow,
     )
@@ -50,8 +50,8 @@ def dis(pack: Any) -> Any:
 
 def clip(frames: int) -> Tensor:
     """An IMAGE: (B,H,W,3)."""
-    pictures = synthetic_clip(frames=frames, height=SIZE[0], width=SIZE[1], seed=3).frames
-    return pictures.movedim(1, -1).contiguous()
+    images = synthetic_clip(frames=frames, height=SIZE[0], width=SIZE[1], seed=3).frames
+    return images.movedim(1, -1).contiguous()
 
 
 def planes(image: Tensor) -> Tensor:
@@ -228,7 +228,7 @@ def test_frames_that_do_not_fit_are_named(
     previous: Tensor | None,
     message: str,
 ) -> None:
-    with pytest.raises(errors.PictureError, match=message):
+    with pytest.raises(errors.ImageError, match=message):
         run(nodes.OpticalFlow, optical_flow=dis, frames=frames, previous=previous, **FLOW)
 
 
@@ -238,7 +238,7 @@ def test_frames_that_do_not_fit_are_named(
 CAMERA = {"zoom_factor": 1.1, "rotation": 3.0, "pan_x": 2.0, "pan_y": -1.0}
 
 
-def test_a_camera_has_the_cores_flow_for_each_picture(nodes: Any, run: Any, pack: Any) -> None:
+def test_a_camera_has_the_cores_flow_for_each_image(nodes: Any, run: Any, pack: Any) -> None:
     (flow,) = run(nodes.CameraFlow, image=clip(3), **CAMERA)
     camera = pack("dream_core.settings").CameraSettings(**CAMERA)
     backward, forward = pack("dream_core.motion.camera").camera_flow(SIZE, camera)
@@ -251,7 +251,7 @@ def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any) -> No
     (flow,) = run(nodes.CameraFlow, image=frames, **{**CAMERA, "pan_x": 12.0})
     before = moved(nodes, run, frames, flow.backward)
     (masks,) = run(
-        nodes.OcclusionMask,
+        nodes.ReliabilityMask,
         flow=flow,
         frames=before,
         previous=frames,
@@ -259,8 +259,8 @@ def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any) -> No
     )
     assert not masks[..., :6].any()  # what the pan has laid open
     assert masks[..., 20:-8].mean() > 0.9
-    (picture,) = run(nodes.FlowPicture, flow=flow, **SHOWN)
-    assert picture.shape == frames.shape
+    (image,) = run(nodes.FlowImage, flow=flow, **SHOWN)
+    assert image.shape == frames.shape
 
 
 # Occlusion Mask
@@ -269,36 +269,36 @@ def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any) -> No
 def test_masks_are_the_cores(nodes: Any, run: Any, dis: Any, pack: Any) -> None:
     frames = clip(3)
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
-    (masks,) = run(nodes.OcclusionMask, flow=flow, frames=frames, **CHECKS)
-    expected = pack("dream_core.motion.occlusion").reliable_mask(
+    (masks,) = run(nodes.ReliabilityMask, flow=flow, frames=frames, **CHECKS)
+    expected = pack("dream_core.motion.occlusion").reliability_mask(
         flow.backward[1:],
         flow.forward[1:],
         frame=planes(frames)[1:],
         previous=planes(frames)[:-1],
-        settings=pack("dream_core.settings").OcclusionSettings(),
+        settings=pack("dream_core.settings").ReliabilitySettings(),
     )
     assert torch.equal(masks[1:], expected[:, 0])
     assert 0 < expected.mean() < 1
     assert torch.equal(masks[0], torch.ones(SIZE))
     pairs = nodes.Flow(flow.backward[1:], flow.forward[1:])
-    (again,) = run(nodes.OcclusionMask, flow=pairs, frames=frames[1:], previous=frames[:-1], **CHECKS)
+    (again,) = run(nodes.ReliabilityMask, flow=pairs, frames=frames[1:], previous=frames[:-1], **CHECKS)
     assert torch.equal(again, masks[1:])
 
 
 def test_masks_need_the_forward_flow_only_for_its_check(nodes: Any, run: Any, errors: Any) -> None:
     flow, frames = nodes.Flow(constant_flow(0, 0, count=2)), clip(2)
-    with pytest.raises(errors.PictureError, match="turn check_consistency off"):
-        run(nodes.OcclusionMask, flow=flow, frames=frames, **CHECKS)
-    (masks,) = run(nodes.OcclusionMask, flow=flow, frames=frames, **{**CHECKS, "check_consistency": False})
+    with pytest.raises(errors.ImageError, match="turn check_consistency off"):
+        run(nodes.ReliabilityMask, flow=flow, frames=frames, **CHECKS)
+    (masks,) = run(nodes.ReliabilityMask, flow=flow, frames=frames, **{**CHECKS, "check_consistency": False})
     assert masks.shape == (2, *SIZE)
 
 
 def test_masks_refuse_flow_of_other_frames(nodes: Any, run: Any, errors: Any) -> None:
     flow = nodes.Flow(constant_flow(0, 0, count=3))
-    with pytest.raises(errors.PictureError, match="one flow for each of the 2 frames, got 3"):
-        run(nodes.OcclusionMask, flow=flow, frames=clip(2), **CHECKS)
-    with pytest.raises(errors.PictureError, match="flow in the size of frames, 10 x 12, got 64 x 48"):
-        run(nodes.OcclusionMask, flow=flow, frames=torch.rand(3, 12, 10, 3), **CHECKS)
+    with pytest.raises(errors.ImageError, match="one flow for each of the 2 frames, got 3"):
+        run(nodes.ReliabilityMask, flow=flow, frames=clip(2), **CHECKS)
+    with pytest.raises(errors.ImageError, match="flow in the size of frames, 10 x 12, got 64 x 48"):
+        run(nodes.ReliabilityMask, flow=flow, frames=torch.rand(3, 12, 10, 3), **CHECKS)
 
 
 # Flow Warp
@@ -311,7 +311,7 @@ def moved(nodes: Any, run: Any, tensor: Any, flow: Tensor, **options: Any) -> An
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-def test_a_picture_is_warped_as_in_the_pipeline(nodes: Any, run: Any, pack: Any, mode: str) -> None:
+def test_a_image_is_warped_as_in_the_pipeline(nodes: Any, run: Any, pack: Any, mode: str) -> None:
     image = torch.rand(2, *SIZE, 3)
     flow = torch.randn(2, 2, *SIZE) * 3
     expected = pack("dream_core.motion.warp").warp(planes(image), flow, mode=mode)
@@ -357,13 +357,13 @@ def test_a_clip_with_its_own_flow_is_moved_from_the_entry_before(nodes: Any, run
     torch.testing.assert_close(result[2, :-2, :-4], images[1, 2:, 4:], rtol=0, atol=1e-4)
 
 
-def test_one_flow_serves_a_batch_and_one_picture_several_flows(nodes: Any, run: Any, errors: Any) -> None:
+def test_one_flow_serves_a_batch_and_one_image_several_flows(nodes: Any, run: Any, errors: Any) -> None:
     images, flow = torch.rand(3, *SIZE, 3), torch.randn(3, 2, *SIZE)
     by_one = moved(nodes, run, images, flow[:1])
     assert torch.equal(by_one[2], moved(nodes, run, images[2:], flow[:1])[0])
     of_one = moved(nodes, run, images[:1], flow)
     assert torch.equal(of_one[2], moved(nodes, run, images[:1], flow[2:])[0])
-    with pytest.raises(errors.PictureError, match=r"equal length.*got 3 in input, 2 in flow"):
+    with pytest.raises(errors.ImageError, match=r"equal length.*got 3 in input, 2 in flow"):
         moved(nodes, run, images, flow[:2])
 
 
@@ -425,21 +425,21 @@ def test_one_latent_of_several_flows_stays_consistent(nodes: Any, run: Any) -> N
     ],
 )
 def test_what_cannot_be_warped_is_named(nodes: Any, run: Any, errors: Any, tensor: Any, message: str) -> None:
-    with pytest.raises(errors.PictureError, match=message):
+    with pytest.raises(errors.ImageError, match=message):
         moved(nodes, run, tensor, constant_flow(1, 1))
 
 
-# Flow Picture
+# Flow Image
 
 
-def test_each_flow_is_a_picture(nodes: Any, run: Any, pack: Any) -> None:
+def test_each_flow_is_a_image(nodes: Any, run: Any, pack: Any) -> None:
     flow = torch.randn(3, 2, *SIZE) * 4
-    (image,) = run(nodes.FlowPicture, flow=nodes.Flow(flow), **SHOWN)
-    wheel = pack("dream_core.motion.flow_image").flow_picture(flow)
+    (image,) = run(nodes.FlowImage, flow=nodes.Flow(flow), **SHOWN)
+    wheel = pack("dream_core.motion.flow_image").flow_image(flow)
     assert torch.equal(planes(image), wheel)
     settings = {"saturation_length": 20.0, "arrow_spacing": 16}
-    (image,) = run(nodes.FlowPicture, flow=nodes.Flow(flow), **settings)
-    wheel = pack("dream_core.motion.flow_image").flow_picture(flow, saturation_length=20)
+    (image,) = run(nodes.FlowImage, flow=nodes.Flow(flow), **settings)
+    wheel = pack("dream_core.motion.flow_image").flow_image(flow, saturation_length=20)
     assert torch.equal(
         planes(image),
         pack("dream_core.motion.flow_image").draw_arrows(wheel, flow, spacing=16, saturation_length=20),
@@ -450,7 +450,7 @@ def test_arrows_on_a_frame_of_another_size_are_scaled(nodes: Any, run: Any, pack
     frame = torch.full((1, 96, 128, 4), 0.5)
     flow = nodes.Flow(constant_flow(5, 0, count=2))
     settings = {"saturation_length": 20.0, "arrow_spacing": 64}
-    (image,) = run(nodes.FlowPicture, flow=flow, frames=frame, **settings)
+    (image,) = run(nodes.FlowImage, flow=flow, frames=frame, **settings)
     draw = pack("dream_core.motion.flow_image").draw_arrows
     expected = draw(
         torch.full((2, 3, 96, 128), 0.5),
@@ -460,7 +460,7 @@ def test_arrows_on_a_frame_of_another_size_are_scaled(nodes: Any, run: Any, pack
     )
     assert torch.equal(planes(image), expected)
     with pytest.raises(errors.SettingsError, match="expected arrow_spacing of at least 1, got 0"):
-        run(nodes.FlowPicture, flow=flow, frames=frame, **SHOWN)
+        run(nodes.FlowImage, flow=flow, frames=frame, **SHOWN)
 
 
 # Temporal Blend
@@ -482,7 +482,7 @@ def test_adding_the_difference_is_the_cores(nodes: Any, run: Any, pack: Any) -> 
     (image,) = run(
         nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, warped_frame=before[:1], blend=0.3
     )
-    expected = pack("dream_core.temporal.blend").add_difference(
+    expected = pack("dream_core.temporal.blend").add_residual(
         planes(frame), planes(warped), mask[:, None], planes(before[:1].expand(2, -1, -1, -1)), blend=0.3
     )
     assert torch.equal(planes(image), expected)
@@ -504,20 +504,20 @@ def test_the_frames_transparency_is_kept(nodes: Any, run: Any) -> None:
 
 def test_blending_refuses_other_sizes_and_masks(nodes: Any, run: Any, errors: Any) -> None:
     frame, mask = torch.rand(1, 8, 9, 3), torch.ones(1, 8, 9)
-    with pytest.raises(errors.PictureError, match="warped in the size of frame, 9 x 8, got 9 x 7"):
+    with pytest.raises(errors.ImageError, match="warped in the size of frame, 9 x 8, got 9 x 7"):
         run(nodes.TemporalBlend, frame=frame, warped=frame[:, :7], mask=mask, blend=0.3)
-    with pytest.raises(errors.PictureError, match="mask in the size of frame, 9 x 8, got 8 x 8"):
+    with pytest.raises(errors.ImageError, match="mask in the size of frame, 9 x 8, got 8 x 8"):
         run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask[..., :8], blend=0.3)
-    with pytest.raises(errors.PictureError, match="mask values between 0 and 1"):
+    with pytest.raises(errors.ImageError, match="mask values between 0 and 1"):
         run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask * 2, blend=0.3)
-    with pytest.raises(errors.PictureError, match="warped_frame in the size of frame, 9 x 8, got 9 x 7"):
+    with pytest.raises(errors.ImageError, match="warped_frame in the size of frame, 9 x 8, got 9 x 7"):
         run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, warped_frame=frame[:, :7], blend=0.3)
 
 
 # Together
 
 
-@pytest.mark.parametrize("carry", ["difference", "picture"])
+@pytest.mark.parametrize("carry", ["difference", "image"])
 def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     nodes: Any, run: Any, dis: Any, pack: Any, carry: str
 ) -> None:
@@ -530,22 +530,22 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         pack("nodes.adapters.estimators").estimator_for(dis, settings.FlowSettings()),
         settings=settings.DreamSettings(),
         temporal=settings.TemporalSettings(blend=0.3, carry=carry),
-        occlusion=settings.OcclusionSettings(),
+        occlusion=settings.ReliabilitySettings(),
     )
     before = temporal.DreamedFrame(
-        planes(previous), planes(dream), None, maturity=torch.ones_like(planes(previous)[:, :1])
+        planes(previous), planes(dream), None, age=torch.ones_like(planes(previous)[:, :1])
     )
     dreamer._past.append(before)
     carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
 
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=previous, **FLOW)
-    (mask,) = run(nodes.OcclusionMask, flow=flow, frames=frame, previous=previous, **CHECKS)
+    (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=previous, **CHECKS)
     warped = moved(nodes, run, dream, flow.backward)
     also = {"warped_frame": moved(nodes, run, previous, flow.backward)} if carry == "difference" else {}
     (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
     assert torch.equal(flow.backward, carried.flow)
-    assert torch.equal(mask[:, None], carried.reliable)
+    assert torch.equal(mask[:, None], carried.reliability)
     assert torch.equal(planes(warped), carried.warped)
     assert torch.equal(planes(image), start.clamp(0, 1))
     assert 0 < mask.mean() < 1
@@ -554,17 +554,17 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
 def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(nodes: Any, run: Any, dis: Any) -> None:
     frame = clip(1)
     (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=frame, **FLOW)
-    (mask,) = run(nodes.OcclusionMask, flow=flow, frames=frame, previous=frame, **CHECKS)
+    (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=frame, **CHECKS)
     warped = moved(nodes, run, frame, flow.backward)
     for also in ({}, {"warped_frame": warped}):
         (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
         assert torch.equal(image, frame)
 
 
-def test_the_core_gets_pictures_in_its_own_layout(pack: Any) -> None:
-    picture = pack("nodes.adapters.images").from_image(torch.rand(1, *SIZE, 3))
-    assert not picture.is_contiguous()
-    assert pack("nodes.adapters.batches").compute(picture).is_contiguous()
+def test_the_core_gets_images_in_its_own_layout(pack: Any) -> None:
+    image = pack("nodes.adapters.images").from_image(torch.rand(1, *SIZE, 3))
+    assert not image.is_contiguous()
+    assert pack("nodes.adapters.batches").compute(image).is_contiguous()
 
 
 def test_what_comes_out_lies_on_the_cpu_in_one_piece(nodes: Any, run: Any) -> None:
@@ -593,9 +593,9 @@ def test_another_packs_flow_is_refused_by_name(
 ) -> None:
     wire_error = pack("nodes.adapters.require").WireError
     for node, given in (
-        (nodes.OcclusionMask, {"frames": clip(2), **CHECKS}),
+        (nodes.ReliabilityMask, {"frames": clip(2), **CHECKS}),
         (nodes.FlowWarp, {"input": clip(2), "from_previous": False, "warp": "bilinear"}),
-        (nodes.FlowPicture, SHOWN),
+        (nodes.FlowImage, SHOWN),
     ):
         with pytest.raises(
             wire_error, match="flow from Optical Flow, Camera Flow or DeepDream Video, got Tensor"
@@ -613,9 +613,9 @@ def test_another_packs_flow_model_is_refused_by_name(
 
 
 @pytest.mark.parametrize("came", ["text", None, {"other": 1}])
-def test_what_is_no_picture_at_all_is_refused(
+def test_what_is_no_image_at_all_is_refused(
     nodes: SimpleNamespace, errors: Any, run: Callable[..., Any], came: Any
 ) -> None:
     flow = nodes.Flow(torch.zeros(1, 2, *SIZE))
-    with pytest.raises(errors.PictureError, match=r"got (str|NoneType)"):
+    with pytest.raises(errors.ImageError, match=r"got (str|NoneType)"):
         run(nodes.FlowWarp, input=came, flow=flow, from_previous=False, warp="bilinear")

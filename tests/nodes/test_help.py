@@ -1,4 +1,4 @@
-"""The help pages of the nodes: one for each, with a picture and templates that exist and tables that are true."""
+"""The help pages of the nodes: one for each, with an image and templates that exist and tables that are true."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import ModuleType
 
 import pytest
 from make_help import FOLDER, page
-from make_help_pictures import PICTURES, WIDTH
+from make_help_images import IMAGES, WIDTH
 from PIL import Image
 from shown_nodes import ShownNode, shown_nodes
 
 PAGES = sorted(FOLDER.glob("*.md"))
-PICTURE = re.compile(r"!\[([^\]]*)\]\((.*?)\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\((.*?)\)")
 MOST_BYTES = 60_000
 
 
@@ -62,20 +62,20 @@ def test_names_in_the_prose_are_of_inputs_outputs_options_or_templates(
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_page_has_one_small_picture_with_a_description(path: Path) -> None:
-    ((description, name),) = PICTURE.findall(path.read_text("utf-8"))
+def test_a_page_has_one_small_image_with_a_description(path: Path) -> None:
+    ((description, name),) = IMAGE.findall(path.read_text("utf-8"))
     assert description
     file = FOLDER / name
     assert file.stat().st_size < MOST_BYTES
-    with Image.open(file) as picture:
-        assert picture.format == "JPEG"
-        assert picture.width == WIDTH
+    with Image.open(file) as image:
+        assert image.format == "JPEG"
+        assert image.width == WIDTH
 
 
-def test_every_picture_is_made_by_the_script_and_shown() -> None:
-    shown = {name for path in PAGES for _, name in PICTURE.findall(path.read_text("utf-8"))}
-    assert shown == {f"pictures/{make.__name__}.jpg" for make in PICTURES}
-    assert shown == {str(path.relative_to(FOLDER)) for path in (FOLDER / "pictures").iterdir()}
+def test_every_image_is_made_by_the_script_and_shown() -> None:
+    shown = {name for path in PAGES for _, name in IMAGE.findall(path.read_text("utf-8"))}
+    assert shown == {f"images/{make.__name__}.jpg" for make in IMAGES}
+    assert shown == {str(path.relative_to(FOLDER)) for path in (FOLDER / "images").iterdir()}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

@@ -184,7 +184,7 @@ def frames() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("build", [raft_large, raft_small])
-def test_a_file_is_recognised_and_estimates_as_torchvision_does(
+def test_a_file_is_recognized_and_estimates_as_torchvision_does(
     pack: Pack, load_flow: Run, flow_folder: Path, build: Any
 ) -> None:
     torch.manual_seed(4)
@@ -208,7 +208,7 @@ def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.Mo
     """As ComfyUI's own loader gives it, with the notes of its model manager; whatever the precision here."""
     estimators, host = pack("nodes.adapters.estimators"), pack("nodes.adapters.host")
     monkeypatch.setattr(estimators, "choose_dtype", lambda *_: torch.bfloat16)
-    patcher = host.hold(raft_small(weights=None).eval())
+    patcher = host.wrap(raft_small(weights=None).eval())
     before = {name: weight.clone() for name, weight in patcher.model.state_dict().items()}
     first, second = frames()
     flow = estimators.estimator_for(patcher, pack("dream_core.settings").FlowSettings(flow_updates=1))

@@ -38,7 +38,7 @@ def dream_model(pack: Any) -> Any:
     host, models = pack("nodes.adapters.host"), pack("dream_core.models.registry")
     spec = models.MODELS["squeezenet1_1"]
     torch.manual_seed(0)
-    return host.hold(host.Held(pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)))
+    return host.wrap(host.Wrapped(pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)))
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def exact_flow(clip: SyntheticClip, pack: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pack("nodes.report"), "estimator_for", lambda patcher, settings: estimator)
 
 
-def image(pictures: Tensor) -> Tensor:
+def image(images: Tensor) -> Tensor:
     """BCHW -> BHWC."""
-    return pictures.movedim(1, -1).contiguous()
+    return images.movedim(1, -1).contiguous()
 
 
 def carried(clip: SyntheticClip) -> Tensor:
@@ -73,17 +73,17 @@ def numbers(output: tuple[Any, ...]) -> dict[str, float]:
     return dict(zip(NUMBERS, output[2:], strict=True))
 
 
-def test_the_outputs_are_a_picture_a_table_and_five_numbers(
+def test_the_outputs_are_a_image_a_table_and_five_numbers(
     node: Any, run: Any, clip: SyntheticClip, dis: Any, dream_model: Any, host: Any
 ) -> None:
     images, dreams = image(clip.frames), image(independent(clip))
     output = run(node, images=images, dreams=dreams, optical_flow=dis, dream_model=dream_model, **FLOW)
-    picture, table = output[:2]
+    plot, table = output[:2]
     assert [one.id for one in node.define_schema().outputs] == ["plot", "table", *NUMBERS]
-    assert picture.shape[0] == 1
-    assert picture.shape[2:] == (1200, 3)
-    assert picture.dtype == torch.float32
-    assert 0 <= picture.min() < picture.max() <= 1
+    assert plot.shape[0] == 1
+    assert plot.shape[2:] == (1200, 3)
+    assert plot.dtype == torch.float32
+    assert 0 <= plot.min() < plot.max() <= 1
     found = numbers(output)
     assert all(type(value) is float and math.isfinite(value) for value in found.values())
     assert f"{found['flicker']:.3f}" in table
@@ -118,8 +118,8 @@ def test_strength_is_that_of_the_objectives_layers_and_no_number_without_a_netwo
     model, metrics = dream_model.model.network, pack("dream_core.measure.metrics")
     with torch.no_grad():
         dreamed, source = (
-            torch.cat([model.activations(one[None], ["fire2"])["fire2"] for one in pictures])
-            for pictures in (independent(clip), clip.frames)
+            torch.cat([model.activations(one[None], ["fire2"])["fire2"] for one in images])
+            for images in (independent(clip), clip.frames)
         )
     assert numbers(output)["strength"] == pytest.approx(metrics.strength(dreamed, source), rel=1e-5)
     assert numbers(output)["strength"] != pytest.approx(default, rel=1e-2)
@@ -167,7 +167,7 @@ def test_clips_that_do_not_fit_are_refused(
     message: str,
 ) -> None:
     dreams = image(independent(clip))[:count, :, :width]
-    with pytest.raises(pack("dream_core.errors").PictureError, match=message):
+    with pytest.raises(pack("dream_core.errors").ImageError, match=message):
         run(node, images=image(clip.frames), dreams=dreams, optical_flow=dis, **FLOW)
 
 

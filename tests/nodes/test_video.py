@@ -34,8 +34,8 @@ def networks(pack: Pack) -> dict[str, Any]:
     host = pack("nodes.adapters.host")
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
     return {
-        "dream_model": host.hold(host.Held(network)),
-        "optical_flow": host.hold(pack("dream_core.motion.flow").DisNetwork()),
+        "dream_model": host.wrap(host.Wrapped(network)),
+        "optical_flow": host.wrap(pack("dream_core.motion.flow").DisNetwork()),
     }
 
 
@@ -80,7 +80,7 @@ def dream(pack: Pack, run: Run, defaults: Run, networks: dict[str, Any], frames:
 def read(pack: Pack, path: Path) -> Tensor:
     settings = pack("dream_core.settings").InputSettings(size=0)
     with pack("dream_core.video").open_clip(path, settings=settings) as clip:
-        return torch.stack([frame.picture for frame in clip])
+        return torch.stack([frame.image for frame in clip])
 
 
 def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **temporal: Any) -> Tensor:
@@ -92,10 +92,10 @@ def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **tempora
             octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
         ),
         temporal=core.TemporalSettings(carried_steps=2, **temporal),
-        occlusion=core.OcclusionSettings(),
+        occlusion=core.ReliabilitySettings(),
     )
     source = [
-        pack("dream_core.video").Frame(picture, index, 1, index) for index, picture in enumerate(clip.clone())
+        pack("dream_core.video").Frame(image, index, 1, index) for index, image in enumerate(clip.clone())
     ]
     return torch.cat([step.dream for _, step in seamless.dream_frames(source, dreamer, free=lambda: None)])
 
@@ -113,7 +113,7 @@ def test_a_file_is_dreamed_as_by_the_library(
 ) -> None:
     expected = by_the_library(pack, networks, read(pack, file), **values)
     found = dream("DeepDreamVideoFile", quality=0, **values)
-    # Lossless but for the colours, which H.264 halves.
+    # Lossless but for the colors, which H.264 halves.
     assert (found.mean(1) - expected.mean(1)).abs().mean() < 0.02
     assert found.shape == expected.shape
 
@@ -148,10 +148,10 @@ def test_cancel_while_the_loop_is_closed_keeps_what_is_done(
     module = pack("nodes.adapters.host")
     update, seen = module.Progress.update, []
 
-    def cancel(self: Any, done: int, total: int, picture: Tensor | None = None) -> None:
+    def cancel(self: Any, done: int, total: int, image: Tensor | None = None) -> None:
         seen.append(done)
         host.interrupted = len(seen) == 4 + 2 + 2 + 2 + 1
-        update(self, done, total, picture)
+        update(self, done, total, image)
 
     monkeypatch.setattr(module.Progress, "update", cancel)
     with pytest.raises(module.Interrupted):

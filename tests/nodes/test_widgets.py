@@ -18,10 +18,10 @@ CLASSES = (
     "OctaveSettings",
     "AscentSettings",
     "TileSettings",
-    "PictureSettings",
+    "ImageSettings",
     "TemporalSettings",
-    "OcclusionSettings",
-    "FlowPictureSettings",
+    "ReliabilitySettings",
+    "FlowImageSettings",
     "CameraSettings",
     "WarpSettings",
 )
@@ -175,7 +175,7 @@ def check(pack: Pack, field: str, value: float) -> None:
         "octave": core.OctaveSettings,
         "ascent": core.AscentSettings,
         "tile": core.TileSettings,
-        "picture": core.PictureSettings,
+        "image": core.ImageSettings,
     }
     for part, cls in parts.items():
         if hasattr(cls(), field):
@@ -183,13 +183,13 @@ def check(pack: Pack, field: str, value: float) -> None:
             return
     if hasattr(core.FlowSettings(), field):
         flow.check_flow(core.FlowSettings(**changes))
-    elif hasattr(core.OcclusionSettings(), field):
-        occlusion.check_occlusion(core.OcclusionSettings(**changes))
+    elif hasattr(core.ReliabilitySettings(), field):
+        occlusion.check_reliability(core.ReliabilitySettings(**changes))
     elif hasattr(core.CameraSettings(), field):
         pack("dream_core.motion.camera").camera_flow((4, 4), core.CameraSettings(**changes))
     elif hasattr(core.TemporalSettings(), field):
         temporal = core.TemporalSettings(independent=True, **changes)
-        options = {"settings": core.DreamSettings(), "occlusion": core.OcclusionSettings()}
+        options = {"settings": core.DreamSettings(), "occlusion": core.ReliabilitySettings()}
         pack("dream_core.temporal.dreamer").TemporalDreamer([None], None, temporal=temporal, **options)
     else:
         raise errors.SettingsError(f"no check is known for {field}")

@@ -46,7 +46,7 @@ class Record:
         graph: the whole graph of the prompt at work.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
-        taken: the memory that each `take` asked for.
+        taken: the memory that each `load` asked for.
     """
 
     folder: Path = Path("unset")
@@ -107,7 +107,7 @@ def compute_device() -> torch.device:
     return torch.device("cpu")
 
 
-class Held(nn.Module):
+class Wrapped(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -122,11 +122,11 @@ class Patcher:
         model.device = self.load_device
 
 
-def hold(network: nn.Module) -> Any:
+def wrap(network: nn.Module) -> Any:
     return Patcher(network)
 
 
-def take(patcher: Any, *, memory: float = 0) -> nn.Module:
+def load(patcher: Any, *, memory: float = 0) -> nn.Module:
     record.taken.append(memory)
     network: nn.Module = patcher.model
     return network
@@ -148,9 +148,9 @@ class Progress:
     def __init__(self, total: int = 1, *, node_id: str | None = None) -> None:
         self._node_id = node_id
 
-    def update(self, done: int, total: int, picture: Tensor | None = None) -> None:
+    def update(self, done: int, total: int, image: Tensor | None = None) -> None:
         check_interrupted()
-        record.progress.append((done, total, picture))
+        record.progress.append((done, total, image))
 
 
 def check_interrupted() -> None:

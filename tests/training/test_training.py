@@ -1,4 +1,4 @@
-"""Pictures made by formulas, and a network trained on them."""
+"""Images made by formulas, and a network trained on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from dream_core.models.fractal import CLASSES, Fractal
 from dream_core.models.preprocessing import FRACTAL
 from training.fields import FAMILIES, Canvas, Fields, draw_all
-from training.pictures import Pictures
+from training.images import Images
 from training.train import Student, Training, folded, harder, train
 
 
@@ -47,46 +47,46 @@ def test_a_family_draws_something_everywhere_and_each_class_another_way(name: st
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_seed_means_the_same_pictures(name: str) -> None:
+def test_a_seed_means_the_same_images(name: str) -> None:
     draw, _ = FAMILIES[name]
     assert torch.equal(draw(canvas(3)).value, draw(canvas(3)).value)
     assert not torch.equal(draw(canvas(3)).value, draw(canvas(3, seed=1)).value)
 
 
-def test_batches_are_pictures_of_their_classes(fields: Fields) -> None:
-    pictures = Pictures(fields, side=32, generator=Generator().manual_seed(0))
-    batch, labels = pictures.batch(16)
+def test_batches_are_images_of_their_classes(fields: Fields) -> None:
+    images = Images(fields, side=32, generator=Generator().manual_seed(0))
+    batch, labels = images.batch(16)
     assert batch.shape == (16, 3, 32, 32)
     assert labels.shape == (16,)
     assert batch.min() >= 0
     assert batch.max() <= 1
     assert (batch.flatten(1).std(1) > 0.02).all()
-    assert not torch.equal(batch, pictures.batch(16)[0])
+    assert not torch.equal(batch, images.batch(16)[0])
 
 
 @pytest.fixture
 def student(fields: Fields) -> Student:
     made = Student(CLASSES)
-    pictures = Pictures(fields, side=32, generator=Generator().manual_seed(0))
-    for _ in range(3):  # statistics for normalisation
-        made.loss(*pictures.batch(8))
+    images = Images(fields, side=32, generator=Generator().manual_seed(0))
+    for _ in range(3):  # statistics for normalization
+        made.loss(*images.batch(8))
     return made.eval()
 
 
 def test_folding_changes_nothing(student: Student) -> None:
     plain = Fractal()
     plain.load_state_dict(folded(student.network))
-    pictures = torch.rand(2, 3, 48, 48)
+    images = torch.rand(2, 3, 48, 48)
     with torch.no_grad():
-        torch.testing.assert_close(plain(FRACTAL(pictures)), student(pictures)[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(plain(FRACTAL(images)), student(images)[0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_harder_picture_is_near_and_harder(student: Student) -> None:
-    pictures, labels = torch.rand(4, 3, 48, 48) * 0.8 + 0.1, torch.arange(4)
-    moved = harder(student, pictures, labels, 0.5)
+def test_a_harder_image_is_near_and_harder(student: Student) -> None:
+    images, labels = torch.rand(4, 3, 48, 48) * 0.8 + 0.1, torch.arange(4)
+    moved = harder(student, images, labels, 0.5)
     with torch.no_grad():
-        assert student.loss(moved, labels) > student.loss(pictures, labels)
-    assert ((moved - pictures).flatten(1).norm(dim=1) < 0.51).all()
+        assert student.loss(moved, labels) > student.loss(images, labels)
+    assert ((moved - images).flatten(1).norm(dim=1) < 0.51).all()
     assert not moved.requires_grad
 
 

@@ -64,7 +64,7 @@ def quick(weights: Path) -> list[str]:
 
 def read(path: Path) -> list[torch.Tensor]:
     with open_clip(path, settings=InputSettings(size=0)) as clip:
-        return [frame.picture for frame in clip]
+        return [frame.image for frame in clip]
 
 
 def test_a_clip_becomes_a_dreamed_clip(clip: Path, quick: list[str], tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_other_kinds_of_output(name: str, clip: Path, quick: list[str], tmp_path
     assert len(read(tmp_path / name)) == 2
 
 
-def test_a_picture_becomes_a_picture(clip: Path, quick: list[str], tmp_path: Path) -> None:
+def test_a_image_becomes_a_image(clip: Path, quick: list[str], tmp_path: Path) -> None:
     assert main([str(clip), str(tmp_path / "first.png"), *quick, "--frames", "1"]) == 0
     assert main([str(tmp_path / "first.png"), *quick]) == 0
     assert read(tmp_path / "first_dream.png")[0].shape == (3, 48, 64)

@@ -20,8 +20,8 @@ def test_it_reads_like_a_file() -> None:
         (1, 0.1, 0.1),
         (2, 0.2, 0.1),
     ]
-    assert frames[0].picture.shape == (3, 48, 64)
-    assert not torch.equal(frames[0].picture, frames[1].picture)
+    assert frames[0].image.shape == (3, 48, 64)
+    assert not torch.equal(frames[0].image, frames[1].image)
 
 
 def test_its_defaults() -> None:
@@ -31,7 +31,7 @@ def test_its_defaults() -> None:
 
 
 def test_it_is_the_same_each_time() -> None:
-    one, other = (next(open_sample(InputSettings(size=32))).picture for _ in range(2))
+    one, other = (next(open_sample(InputSettings(size=32))).image for _ in range(2))
     assert torch.equal(one, other)
 
 

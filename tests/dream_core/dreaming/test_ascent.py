@@ -18,34 +18,34 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def towards_target(picture: Tensor) -> tuple[Tensor, Tensor]:
+def towards_target(image: Tensor) -> tuple[Tensor, Tensor]:
     """A concave objective whose maximum is TARGET."""
-    return -(picture - TARGET).square().sum(), 2 * (TARGET - picture)
+    return -(image - TARGET).square().sum(), 2 * (TARGET - image)
 
 
-def upwards(picture: Tensor) -> tuple[Tensor, Tensor]:
+def upwards(image: Tensor) -> tuple[Tensor, Tensor]:
     """A convex objective, as those of networks often are: it grows ever steeper."""
-    return (picture - 0.4).square().sum(), 2 * (picture - 0.4)
+    return (image - 0.4).square().sum(), 2 * (image - 0.4)
 
 
-def move(picture: Tensor, gradient=towards_target, *, steps: int = 1, **options) -> Tensor:
+def move(image: Tensor, gradient=towards_target, *, steps: int = 1, **options) -> Tensor:
     settings = AscentSettings(**(STILL | options))
-    return climb(picture, gradient, steps=steps, settings=settings, generator=generator())
+    return climb(image, gradient, steps=steps, settings=settings, generator=generator())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_first_step_is_the_learning_rate_in_levels(optimizer: str) -> None:
-    picture = torch.full((1, 3, 6, 8), 0.5)
-    moved = move(picture, optimizer=optimizer, learning_rate=3) - picture
+    image = torch.full((1, 3, 6, 8), 0.5)
+    moved = move(image, optimizer=optimizer, learning_rate=3) - image
     assert moved.abs().mean().item() == pytest.approx(3 * LEVEL, rel=1e-3)
-    assert torch.equal(moved.sign(), (TARGET - picture).sign())
+    assert torch.equal(moved.sign(), (TARGET - image).sign())
 
 
 def test_the_classic_step_by_hand() -> None:
     gradient = torch.tensor([1.0, -2.0, 9.0]).reshape(1, 3, 1, 1)
     moved = move(
         torch.full((1, 3, 1, 1), 0.5),
-        lambda picture: (picture.sum(), gradient),
+        lambda image: (image.sum(), gradient),
         optimizer="classic",
         learning_rate=25.5,
     )
@@ -53,9 +53,9 @@ def test_the_classic_step_by_hand() -> None:
 
 
 def test_adam_is_torch_adam() -> None:
-    picture = torch.rand(1, 3, 6, 8)
-    ours = move(picture, steps=7, optimizer="adam", learning_rate=2, gradient_blur=0, clamp=False)
-    parameter = picture.clone().requires_grad_()
+    image = torch.rand(1, 3, 6, 8)
+    ours = move(image, steps=7, optimizer="adam", learning_rate=2, gradient_blur=0, clamp=False)
+    parameter = image.clone().requires_grad_()
     adam = torch.optim.Adam([parameter], lr=2 / 255)
     for _ in range(7):
         adam.zero_grad()
@@ -74,7 +74,7 @@ def test_the_objective_rises(optimizer: str, gradient) -> None:
         steps=10,
         settings=AscentSettings(optimizer=optimizer, jitter=0),
         generator=generator(),
-        on_step=lambda step, value, picture: values.append(value.item()),
+        on_step=lambda step, value, image: values.append(value.item()),
     )
     assert all(later > earlier for earlier, later in itertools.pairwise(values))
 
@@ -82,8 +82,8 @@ def test_the_objective_rises(optimizer: str, gradient) -> None:
 def test_lbfgs_finds_the_top_of_a_hill_whatever_its_slopes() -> None:
     slopes = torch.logspace(0, 1.5, TARGET.numel()).reshape(TARGET.shape)
 
-    def hill(picture: Tensor) -> tuple[Tensor, Tensor]:
-        away = picture - TARGET
+    def hill(image: Tensor) -> tuple[Tensor, Tensor]:
+        away = image - TARGET
         return -(slopes * away.square()).sum(), -2 * slopes * away
 
     start = TARGET + 0.05
@@ -97,45 +97,45 @@ def test_lbfgs_finds_the_top_of_a_hill_whatever_its_slopes() -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("factor", [1e-3, 1e5])
 def test_a_factor_of_the_objective_changes_nothing(optimizer: str, factor: float) -> None:
-    def scaled(picture: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = upwards(picture)
+    def scaled(image: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = upwards(image)
         return value * factor, gradient * factor
 
-    picture = torch.rand(1, 3, 6, 8)
-    plain = move(picture, upwards, steps=6, optimizer=optimizer)
+    image = torch.rand(1, 3, 6, 8)
+    plain = move(image, upwards, steps=6, optimizer=optimizer)
     # Adam divides by the slope plus 1e-8.
-    torch.testing.assert_close(move(picture, scaled, steps=6, optimizer=optimizer), plain, atol=3e-4, rtol=0)
+    torch.testing.assert_close(move(image, scaled, steps=6, optimizer=optimizer), plain, atol=3e-4, rtol=0)
 
 
 def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
-    """Plain L-BFGS left the picture here: negative curvature is no measure of a step."""
-    pictures = [torch.rand(1, 3, 6, 8)]
+    """Plain L-BFGS left the image here: negative curvature is no measure of a step."""
+    images = [torch.rand(1, 3, 6, 8)]
     settings = AscentSettings(optimizer="lbfgs", clamp=False, jitter=2, learning_rate=1.5)
     noise = generator(5)
 
-    def noisy(picture: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = upwards(picture)
-        return value, gradient + 0.5 * torch.randn(picture.shape, generator=noise)
+    def noisy(image: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = upwards(image)
+        return value, gradient + 0.5 * torch.randn(image.shape, generator=noise)
 
     climb(
-        pictures[0],
+        images[0],
         noisy,
         steps=30,
         settings=settings,
         generator=generator(),
-        on_step=lambda step, value, picture: pictures.append(picture),
+        on_step=lambda step, value, image: images.append(image),
     )
-    steps = [(b - a).abs().mean() / LEVEL for a, b in itertools.pairwise(pictures)]
+    steps = [(b - a).abs().mean() / LEVEL for a, b in itertools.pairwise(images)]
     assert max(steps) <= 1.5 * 1.001
     assert min(steps[-10:]) > 0.05
-    assert upwards(pictures[-1])[0] > upwards(pictures[0])[0]
+    assert upwards(images[-1])[0] > upwards(images[0])[0]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_no_gradient_is_no_step(optimizer: str) -> None:
-    picture = torch.rand(1, 3, 6, 8)
-    still = move(picture, lambda p: (p.new_tensor(0.0), torch.zeros_like(p)), steps=3, optimizer=optimizer)
-    assert torch.equal(still, picture)
+    image = torch.rand(1, 3, 6, 8)
+    still = move(image, lambda p: (p.new_tensor(0.0), torch.zeros_like(p)), steps=3, optimizer=optimizer)
+    assert torch.equal(still, image)
 
 
 def test_lbfgs_remembers_as_much_as_it_is_told() -> None:
@@ -160,18 +160,18 @@ def test_classic_ascent_without_closure() -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_clamp_keeps_the_range_after_each_step(optimizer: str) -> None:
-    picture = torch.rand(1, 3, 6, 8)
+    image = torch.rand(1, 3, 6, 8)
     seen: list[Tensor] = []
 
     def run(*, clamp: bool) -> Tensor:
         settings = AscentSettings(optimizer=optimizer, learning_rate=60, clamp=clamp, jitter=0)
         return climb(
-            picture,
+            image,
             upwards,
             steps=4,
             settings=settings,
             generator=generator(),
-            on_step=lambda step, value, picture: seen.append(picture),
+            on_step=lambda step, value, image: seen.append(image),
         )
 
     run(clamp=True)
@@ -184,18 +184,18 @@ def test_clamp_keeps_the_range_after_each_step(optimizer: str) -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_input_is_left_as_it_is_and_no_steps_return_it(optimizer: str) -> None:
-    picture = torch.rand(1, 3, 6, 8)
-    before = picture.clone()
-    move(picture, steps=3, optimizer=optimizer)
-    assert torch.equal(picture, before)
-    assert torch.equal(move(picture, steps=0, optimizer=optimizer), before)
+    image = torch.rand(1, 3, 6, 8)
+    before = image.clone()
+    move(image, steps=3, optimizer=optimizer)
+    assert torch.equal(image, before)
+    assert torch.equal(move(image, steps=0, optimizer=optimizer), before)
 
 
-def test_each_step_is_told_with_a_picture_of_its_own() -> None:
+def test_each_step_is_told_with_a_image_of_its_own() -> None:
     told: list[tuple[int, float, Tensor]] = []
-    picture = torch.rand(1, 3, 6, 8)
+    image = torch.rand(1, 3, 6, 8)
     result = climb(
-        picture,
+        image,
         towards_target,
         steps=3,
         settings=AscentSettings(jitter=0),
@@ -203,7 +203,7 @@ def test_each_step_is_told_with_a_picture_of_its_own() -> None:
         on_step=lambda step, value, p: told.append((step, value.item(), p)),
     )
     assert [step for step, _, _ in told] == [1, 2, 3]
-    before = [picture, *(p for _, _, p in told[:2])]
+    before = [image, *(p for _, _, p in told[:2])]
     assert [value for _, value, _ in told] == pytest.approx([towards_target(p)[0].item() for p in before])
     assert torch.equal(told[-1][2], result)
     assert not torch.equal(told[0][2], told[1][2])
@@ -211,8 +211,8 @@ def test_each_step_is_told_with_a_picture_of_its_own() -> None:
 
 def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
     """The brightest pixel's gradient must arrive at the brightest pixel, however it was looked at."""
-    picture = torch.rand(1, 3, 6, 6) * 0.5
-    picture[..., 1, 4] = 0.9
+    image = torch.rand(1, 3, 6, 6) * 0.5
+    image[..., 1, 4] = 0.9
     views: list[Tensor] = []
 
     def of_brightest(view: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +222,7 @@ def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
     settings = AscentSettings(
         optimizer="classic", jitter=3, random_transforms="all", learning_rate=0.01, gradient_blur=0
     )
-    moved = climb(picture, of_brightest, steps=12, settings=settings, generator=generator()) - picture
+    moved = climb(image, of_brightest, steps=12, settings=settings, generator=generator()) - image
     assert (moved[..., 1, 4] > 0).all()
     moved[..., 1, 4] = 0
     assert moved.abs().max() == 0
@@ -231,28 +231,28 @@ def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "classic", "lbfgs"])
 def test_the_pace_says_how_much_of_a_step_is_taken_where(optimizer: str) -> None:
-    picture, settings = torch.rand(1, 3, 6, 8) * 0.2 + 0.4, AscentSettings(optimizer=optimizer, jitter=0)
-    pace = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
+    image, settings = torch.rand(1, 3, 6, 8) * 0.2 + 0.4, AscentSettings(optimizer=optimizer, jitter=0)
+    step_scale = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
 
     def moved(**options: Tensor) -> Tensor:
-        return climb(picture, upwards, steps=1, settings=settings, generator=generator(), **options) - picture
+        return climb(image, upwards, steps=1, settings=settings, generator=generator(), **options) - image
 
     assert moved().abs().min() > 0
-    torch.testing.assert_close(moved(pace=pace), pace * moved(), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(moved(step_scale=step_scale), step_scale * moved(), atol=1e-6, rtol=1e-4)
 
 
 def test_the_gradient_is_shaped() -> None:
-    flat = lambda picture: (picture.sum(), torch.ones_like(picture))  # noqa: E731
-    picture = torch.rand(1, 3, 8, 8)
-    assert torch.equal(move(picture, flat, fft_block=1), picture)
-    assert not torch.equal(move(picture, flat), picture)
+    flat = lambda image: (image.sum(), torch.ones_like(image))  # noqa: E731
+    image = torch.rand(1, 3, 8, 8)
+    assert torch.equal(move(image, flat, fft_block=1), image)
+    assert not torch.equal(move(image, flat), image)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_dream_that_is_no_number(optimizer: str) -> None:
-    nan = lambda picture: (picture.sum(), picture * math.nan)  # noqa: E731
+    nan = lambda image: (image.sum(), image * math.nan)  # noqa: E731
     message = (
-        r"^the dream left the range of numbers: its picture is no longer finite; lower --learning-rate, "
+        r"^the dream left the range of numbers: its image is no longer finite; lower --learning-rate, "
         r"check the input for NaN, or use --precision float32$"
     )
     with pytest.raises(SettingsError, match=message):

@@ -15,25 +15,25 @@ from dream_core.dreaming.dream import (
     DreamStep,
     build_objective,
     check_dream,
+    choose_channels,
     dream,
     dream_pass,
-    look_at,
     visible_sizes,
 )
 from dream_core.dreaming.objectives import Objective, layer, total_variation
-from dream_core.errors import PictureError, SettingsError
+from dream_core.errors import ImageError, SettingsError
 from dream_core.image import keep_colors, noise, resize, zoom
-from dream_core.models.dream_model import DreamModel, _Uninitialised, load_model
+from dream_core.models.dream_model import DreamModel, _Uninitialized, load_model
 from dream_core.models.preprocessing import Preprocessing
 from dream_core.models.registry import MODELS, ModelSpec
 from dream_core.models.weights import WeightSource
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
+    ImageSettings,
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
-    PictureSettings,
     TileSettings,
 )
 
@@ -75,7 +75,7 @@ def model() -> DreamModel:
 
 
 @pytest.fixture
-def picture() -> Tensor:
+def image() -> Tensor:
     return 0.2 + 0.6 * torch.rand(1, 3, 40, 56)
 
 
@@ -102,7 +102,7 @@ def make(**options) -> DreamSettings:
         "octave": OctaveSettings,
         "ascent": AscentSettings,
         "tile": TileSettings,
-        "picture": PictureSettings,
+        "image": ImageSettings,
     }
     known = {
         name: {key: value for key, value in options.items() if key in kind.__dataclass_fields__}
@@ -112,10 +112,10 @@ def make(**options) -> DreamSettings:
     return DreamSettings(**{name: kind(**known[name]) for name, kind in parts.items()})
 
 
-def excitement(model: DreamModel, picture: Tensor, objective: Objective | None = None) -> float:
+def excitement(model: DreamModel, image: Tensor, objective: Objective | None = None) -> float:
     objective = objective or layer(model.default_layer)
     with torch.no_grad():
-        return objective(model.activations(picture, objective.layers)).item()
+        return objective(model.activations(image, objective.layers)).item()
 
 
 # The objective
@@ -166,27 +166,27 @@ def test_channels_are_named_by_labels(model: DreamModel) -> None:
         ({"layers": ("second:x",)}, r"^expected a layer as NAME or NAME:WEIGHT, got 'second:x'$"),
     ],
 )
-def test_wrong_objectives(model: DreamModel, picture: Tensor, options: dict, message: str) -> None:
+def test_wrong_objectives(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        dream(picture, [model], settings=make(**options))
+        dream(image, [model], settings=make(**options))
 
 
-def test_looking_uses_a_smaller_picture(model: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looking_uses_a_smaller_image(model: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     activations = model.activations
     monkeypatch.setattr(
         model, "activations", lambda x, names: (sizes.append(tuple(x.shape[-2:])), activations(x, names))[1]
     )
     objective = layer("second", channels=(2,), channel_mode="strong")
-    look_at(torch.rand(1, 3, 10, 1024), objective, model)
-    look_at(torch.rand(1, 3, 100, 200), objective, model)
-    assert look_at(torch.rand(1, 3, 100, 200), layer("second"), model) == layer("second")
+    choose_channels(torch.rand(1, 3, 10, 1024), objective, model)
+    choose_channels(torch.rand(1, 3, 100, 200), objective, model)
+    assert choose_channels(torch.rand(1, 3, 100, 200), layer("second"), model) == layer("second")
     assert sizes == [(5, 512), (100, 200)]
 
 
 @pytest.mark.parametrize(("capture", "looks"), [("once", 1), ("octave", 4), ("step", 12)])
 def test_channels_are_chosen_as_often_as_asked(
-    model: DreamModel, picture: Tensor, capture: str, looks: int, monkeypatch: pytest.MonkeyPatch
+    model: DreamModel, image: Tensor, capture: str, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
     resolve = Objective.resolve
@@ -194,7 +194,7 @@ def test_channels_are_chosen_as_often_as_asked(
         Objective, "resolve", lambda self, activations: (seen.append(1), resolve(self, activations))[1]
     )
     settings = make(octaves=2, iterations=2, channel_capture=capture, channel_mode="strong", channels=("1",))
-    dream(picture, [model], settings=settings)
+    dream(image, [model], settings=settings)
     assert len(seen) == looks
 
 
@@ -203,12 +203,12 @@ def test_channels_are_chosen_as_often_as_asked(
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "classic"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_objective_rises_for_every_model_and_optimiser(name: str, optimizer: str) -> None:
+def test_the_objective_rises_for_every_model_and_optimizer(name: str, optimizer: str) -> None:
     network = random_model(name)
     side = 80 if name == "inception_v3" else 64
-    picture = 0.3 + 0.4 * torch.rand(1, 3, side, side)
-    dreamed = dream(picture, [network], settings=make(optimizer=optimizer, jitter=0, octave_steps=4))
-    assert excitement(network, dreamed) > 1.01 * excitement(network, picture)
+    image = 0.3 + 0.4 * torch.rand(1, 3, side, side)
+    dreamed = dream(image, [network], settings=make(optimizer=optimizer, jitter=0, octave_steps=4))
+    assert excitement(network, dreamed) > 1.01 * excitement(network, image)
 
 
 MADE: dict[str, DreamModel] = {}
@@ -217,7 +217,7 @@ MADE: dict[str, DreamModel] = {}
 def random_model(name: str) -> DreamModel:
     """The network with seeded random weights, up to its default layer; dense layers are huge and not needed."""
     if name not in MADE:
-        with _Uninitialised():
+        with _Uninitialized():
             network = MODELS[name].build()
         if name.startswith("vgg"):
             network.classifier = nn.Identity()
@@ -234,7 +234,7 @@ def random_model(name: str) -> DreamModel:
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "classic"])
 @pytest.mark.parametrize("tile", [0, 64])
-def test_real_weights_climb_a_real_picture(
+def test_real_weights_climb_a_real_image(
     googlenet: DreamModel, duck: Tensor, optimizer: str, tile: int
 ) -> None:
     settings = make(optimizer=optimizer, octaves=2, octave_steps=5, jitter=32, tile_size=tile)
@@ -247,38 +247,38 @@ def test_lbfgs_neither_explodes_nor_sticks_on_a_real_network(googlenet: DreamMod
     steps: list[DreamStep] = []
     settings = make(optimizer="lbfgs", octave_steps=20, jitter=32)
     dream(duck, [googlenet], settings=settings, on_step=steps.append)
-    pictures = [duck, *(step.picture for step in steps)]
-    moved = [(b - a).abs().mean().item() * 255 for a, b in itertools.pairwise(pictures)]
+    images = [duck, *(step.image for step in steps)]
+    moved = [(b - a).abs().mean().item() * 255 for a, b in itertools.pairwise(images)]
     assert max(moved) < 1.51
     assert min(moved) > 0.1
-    assert excitement(googlenet, pictures[-1]) > 1.7 * excitement(googlenet, duck)
+    assert excitement(googlenet, images[-1]) > 1.7 * excitement(googlenet, duck)
 
 
 @pytest.mark.parametrize("loss", ["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"])
-def test_every_loss_is_climbed(model: DreamModel, picture: Tensor, loss: str) -> None:
-    dreamed = dream(picture, [model], settings=make(loss=loss, octave_steps=8))
+def test_every_loss_is_climbed(model: DreamModel, image: Tensor, loss: str) -> None:
+    dreamed = dream(image, [model], settings=make(loss=loss, octave_steps=8))
     objective = layer("second", loss=loss)
-    assert excitement(model, dreamed, objective) > excitement(model, picture, objective) + 1e-3
+    assert excitement(model, dreamed, objective) > excitement(model, image, objective) + 1e-3
 
 
-def test_a_negative_weight_makes_less_of_a_layer(model: DreamModel, picture: Tensor) -> None:
-    dreamed = dream(picture, [model], settings=make(layers=("second:-1",), octave_steps=16))
-    assert excitement(model, dreamed) < 0.9 * excitement(model, picture)
+def test_a_negative_weight_makes_less_of_a_layer(model: DreamModel, image: Tensor) -> None:
+    dreamed = dream(image, [model], settings=make(layers=("second:-1",), octave_steps=16))
+    assert excitement(model, dreamed) < 0.9 * excitement(model, image)
 
 
-def test_a_given_objective_wins(model: DreamModel, picture: Tensor) -> None:
+def test_a_given_objective_wins(model: DreamModel, image: Tensor) -> None:
     objective = layer("first", channels=(2,), loss="mean")
-    dreamed = dream(picture, [model], settings=make(layers=("nonsense",)), objective=objective)
-    expected = dream(picture, [model], settings=make(layers=("first",), channels=("2",), loss="mean"))
+    dreamed = dream(image, [model], settings=make(layers=("nonsense",)), objective=objective)
+    expected = dream(image, [model], settings=make(layers=("first",), channels=("2",), loss="mean"))
     assert torch.equal(dreamed, expected)
 
 
-def test_the_picture_terms_smooth_and_grey(model: DreamModel, picture: Tensor) -> None:
-    plain = dream(picture, [model], settings=make(octave_steps=10))
-    smooth = dream(picture, [model], settings=make(octave_steps=10, tv_weight=1e4))
-    grey = dream(picture, [model], settings=make(octave_steps=10, l2_weight=1e6))
-    assert total_variation(smooth) < 0.8 * total_variation(picture) < total_variation(plain)
-    assert (grey - 0.5).square().mean() < 0.8 * (picture - 0.5).square().mean()
+def test_the_image_terms_smooth_and_gray(model: DreamModel, image: Tensor) -> None:
+    plain = dream(image, [model], settings=make(octave_steps=10))
+    smooth = dream(image, [model], settings=make(octave_steps=10, tv_weight=1e4))
+    gray = dream(image, [model], settings=make(octave_steps=10, l2_weight=1e6))
+    assert total_variation(smooth) < 0.8 * total_variation(image) < total_variation(plain)
+    assert (gray - 0.5).square().mean() < 0.8 * (image - 0.5).square().mean()
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_the_picture_terms_smooth_and_grey(model: DreamModel, picture: Tensor) -
         {"octave_mode": "manual", "octave_sizes": (20, 30, 50, 40)},
         {"octave_mode": "manual_max", "octave_sizes": (30,)},
         {"octave_mode": "manual_min", "octave_sizes": (30,)},
-        {"octave_carry": "picture", "octaves": 2},
+        {"octave_carry": "image", "octaves": 2},
         {"iterations": 2, "zoom": 5},
         {"contrast": 99.9, "original_colors": True},
         {"init": "random"},
@@ -302,69 +302,70 @@ def test_the_picture_terms_smooth_and_grey(model: DreamModel, picture: Tensor) -
 )
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_each_setting_runs_from_end_to_end(model: DreamModel, options: dict, optimizer: str) -> None:
-    picture = 0.2 + 0.6 * torch.rand(1, 3, 48, 80)
-    dreamed = dream(picture, [model], settings=make(optimizer=optimizer, **options))
-    assert dreamed.shape == picture.shape
+    image = 0.2 + 0.6 * torch.rand(1, 3, 48, 80)
+    dreamed = dream(image, [model], settings=make(optimizer=optimizer, **options))
+    assert dreamed.shape == image.shape
     assert dreamed.min() >= 0
     assert dreamed.max() <= 1
-    assert not torch.allclose(dreamed, picture, atol=0.5 / 255)
-    assert not torch.equal(dreamed, dream(picture, [model], settings=make(optimizer=optimizer)))
+    assert not torch.allclose(dreamed, image, atol=0.5 / 255)
+    assert not torch.equal(dreamed, dream(image, [model], settings=make(optimizer=optimizer)))
 
 
 # The seed
 
 
-def test_a_seed_decides_the_dream(model: DreamModel, picture: Tensor) -> None:
+def test_a_seed_decides_the_dream(model: DreamModel, image: Tensor) -> None:
     settings = make(octaves=2, octave_steps=2, random_transforms="all", tile_size=64)
-    picture = torch.rand(1, 3, 70, 90)
-    first = dream(picture, [model], settings=settings)
+    image = torch.rand(1, 3, 70, 90)
+    first = dream(image, [model], settings=settings)
     dream(torch.rand(1, 3, 30, 30), [model], settings=make(layers=("first",), optimizer="lbfgs", seed=5))
     torch.rand(3)
-    assert torch.equal(dream(picture, [model], settings=settings), first)
-    assert torch.equal(dream(picture, [tiny()], settings=settings), first)
+    assert torch.equal(dream(image, [model], settings=settings), first)
+    assert torch.equal(dream(image, [tiny()], settings=settings), first)
     other = replace(settings, ascent=replace(settings.ascent, seed=1))
-    assert not torch.allclose(dream(picture, [model], settings=other), first, atol=0.01)
+    assert not torch.allclose(dream(image, [model], settings=other), first, atol=0.01)
 
 
-def test_callers_random_numbers_are_left_alone(model: DreamModel, picture: Tensor) -> None:
+def test_callers_random_numbers_are_left_alone(model: DreamModel, image: Tensor) -> None:
     state = torch.get_rng_state()
-    dream(picture, [model], settings=make(init="random"))
+    dream(image, [model], settings=make(init="random"))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ignoring_no_channel_is_warned_about(model: DreamModel, picture: Tensor) -> None:
+def test_ignoring_no_channel_is_warned_about(model: DreamModel, image: Tensor) -> None:
     warn_once.cache_clear()
     with pytest.warns(UserWarning, match=r"^--channel-mode ignore does nothing without --channels"):
         check_dream(make(channel_mode="ignore"))
 
 
-def test_the_colours_of_another_picture_are_kept(model: DreamModel, picture: Tensor) -> None:
+def test_the_colors_of_another_image_are_kept(model: DreamModel, image: Tensor) -> None:
     other, settings = 0.4 + 0.2 * torch.rand(1, 3, 40, 56), make(original_colors=True)
-    plain = dream(picture, [model], settings=make())
+    plain = dream(image, [model], settings=make())
     expected = keep_colors(plain, other).clamp(0, 1)
-    assert torch.equal(dream(picture, [model], settings=settings, colors=other), expected)
-    assert not torch.allclose(dream(picture, [model], settings=settings), expected, atol=0.01)
+    assert torch.equal(dream(image, [model], settings=settings, colors=other), expected)
+    assert not torch.allclose(dream(image, [model], settings=settings), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
-def test_where_the_pace_is_zero_nothing_is_dreamed(model: DreamModel, picture: Tensor, octaves: int) -> None:
-    pace = torch.zeros_like(picture[:, :1])
-    pace[..., pace.shape[-1] // 2 :] = 1
+def test_where_the_pace_is_zero_nothing_is_dreamed(model: DreamModel, image: Tensor, octaves: int) -> None:
+    step_scale = torch.zeros_like(image[:, :1])
+    step_scale[..., step_scale.shape[-1] // 2 :] = 1
     change = (
-        dream(picture, [model], settings=make(octaves=octaves, keep_brightness=False), pace=pace) - picture
+        dream(image, [model], settings=make(octaves=octaves, keep_brightness=False), step_scale=step_scale)
+        - image
     )
-    still, dreamed = change[..., : pace.shape[-1] // 2 - 8], change[..., pace.shape[-1] // 2 :]
+    still, dreamed = change[..., : step_scale.shape[-1] // 2 - 8], change[..., step_scale.shape[-1] // 2 :]
     assert still.abs().max() < 1e-4
     assert dreamed.abs().mean() > 0.003
 
 
 @pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
-def test_a_dream_is_as_bright_as_its_picture(model: DreamModel, picture: Tensor, level: float) -> None:
-    picture = level + 0.1 * (picture - picture.mean())
+def test_a_dream_is_as_bright_as_its_image(model: DreamModel, image: Tensor, level: float) -> None:
+    image = level + 0.1 * (image - image.mean())
 
     def brighter(**options: object) -> float:
         settings = make(octaves=2, octave_steps=6, learning_rate=2.5, **options)
-        return float((dream(picture, [model], settings=settings) - picture).mean())
+        return float((dream(image, [model], settings=settings) - image).mean())
 
     assert abs(brighter()) < 0.004
     assert abs(brighter(keep_brightness=False)) > 0.012
@@ -373,8 +374,8 @@ def test_a_dream_is_as_bright_as_its_picture(model: DreamModel, picture: Tensor,
 # Octaves
 
 
-def test_detail_carries_what_each_octave_added_and_never_resamples_the_picture() -> None:
-    picture = torch.rand(1, 3, 12, 16)
+def test_detail_carries_what_each_octave_added_and_never_resamples_the_image() -> None:
+    image = torch.rand(1, 3, 12, 16)
     added = {6: 0.25, 12: -0.5}
     seen = []
 
@@ -382,45 +383,43 @@ def test_detail_carries_what_each_octave_added_and_never_resamples_the_picture()
         seen.append(x)
         return x + added[x.shape[-2]]
 
-    dreamed = dream_pass(picture, [(6, 8), (12, 16)], climb_octave, carry="detail")
-    torch.testing.assert_close(seen[0], resize(picture, (6, 8)))
-    torch.testing.assert_close(seen[1], picture + 0.25)
-    torch.testing.assert_close(dreamed, picture - 0.25)
+    dreamed = dream_pass(image, [(6, 8), (12, 16)], climb_octave, carry="detail")
+    torch.testing.assert_close(seen[0], resize(image, (6, 8)))
+    torch.testing.assert_close(seen[1], image + 0.25)
+    torch.testing.assert_close(dreamed, image - 0.25)
 
 
-def test_picture_carries_the_whole_through_every_size() -> None:
-    picture = torch.rand(1, 3, 12, 16)
-    dreamed = dream_pass(picture, [(6, 8), (12, 16)], lambda x: x + 0.1, carry="picture")
-    small = resize(picture, (6, 8)) + 0.1
+def test_image_carries_the_whole_through_every_size() -> None:
+    image = torch.rand(1, 3, 12, 16)
+    dreamed = dream_pass(image, [(6, 8), (12, 16)], lambda x: x + 0.1, carry="image")
+    small = resize(image, (6, 8)) + 0.1
     torch.testing.assert_close(dreamed, resize(small, (12, 16)) + 0.1)
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
-def test_no_steps_return_the_picture_exactly(model: DreamModel, picture: Tensor, iterations: int) -> None:
+def test_no_steps_return_the_image_exactly(model: DreamModel, image: Tensor, iterations: int) -> None:
     told = []
     settings = make(octaves=3, octave_steps=0, iterations=iterations)
-    assert torch.equal(dream(picture, [model], settings=settings, on_step=told.append), picture)
+    assert torch.equal(dream(image, [model], settings=settings, on_step=told.append), image)
     assert told == []
 
 
-def test_an_advanced_octave_beyond_the_picture_comes_back_to_its_size(
-    model: DreamModel, picture: Tensor
-) -> None:
+def test_an_advanced_octave_beyond_the_image_comes_back_to_its_size(model: DreamModel, image: Tensor) -> None:
     sizes = []
     settings = make(octave_mode="advanced", octaves=2, octave_scale=0.6)
     dreamed = dream(
-        picture, [model], settings=settings, on_step=lambda step: sizes.append(tuple(step.picture.shape[-2:]))
+        image, [model], settings=settings, on_step=lambda step: sizes.append(tuple(step.image.shape[-2:]))
     )
     assert sizes == [(24, 34)] * 3 + [(48, 67)] * 3
-    assert dreamed.shape == picture.shape
+    assert dreamed.shape == image.shape
 
 
-def test_octaves_too_small_to_see_are_left_out_with_a_warning(model: DreamModel, picture: Tensor) -> None:
+def test_octaves_too_small_to_see_are_left_out_with_a_warning(model: DreamModel, image: Tensor) -> None:
     # 5x5, pooled by 2, then 3x3: 10 pixels.
     told = []
     settings = make(octaves=4, octave_scale=0.5, octave_steps=2)
     with pytest.warns(UserWarning, match=r"the layer needs at least 10 pixels a side: 5x7$"):
-        dream(picture, [model], settings=settings, on_step=told.append)
+        dream(image, [model], settings=settings, on_step=told.append)
     assert [(step.octave, step.octaves, step.total) for step in told] == [
         (octave, 3, 6) for octave in (1, 1, 2, 2, 3, 3)
     ]
@@ -435,19 +434,19 @@ def test_sizes_that_are_large_enough_all_stay(model: DreamModel) -> None:
 
 @pytest.mark.parametrize("size", [(97, 131), (1, 1), (1, 40), (33, 2)])
 def test_any_size(model: DreamModel, size: tuple[int, int]) -> None:
-    picture = torch.rand(1, 3, *size)
+    image = torch.rand(1, 3, *size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dreamed = dream(picture, [model], settings=make(octaves=2, jitter=32))
-    assert dreamed.shape == picture.shape
+        dreamed = dream(image, [model], settings=make(octaves=2, jitter=32))
+    assert dreamed.shape == image.shape
     assert torch.isfinite(dreamed).all()
-    assert not torch.equal(dreamed, picture)
+    assert not torch.equal(dreamed, image)
 
 
-# The picture
+# The image
 
 
-def test_original_colours_keep_the_frames_chroma(model: DreamModel) -> None:
+def test_original_colors_keep_the_frames_chroma(model: DreamModel) -> None:
     frame = 0.4 + 0.2 * torch.rand(1, 3, 40, 56)
     dreamed = dream(frame, [model], settings=make(original_colors=True, octave_steps=8))
     assert dreamed.min() > 0
@@ -462,77 +461,77 @@ def test_contrast_reaches_white(model: DreamModel) -> None:
     assert (dreamed == 1).float().mean().item() == pytest.approx(0.1, abs=0.01)
 
 
-def test_zoom_happens_between_passes(model: DreamModel, picture: Tensor) -> None:
+def test_zoom_happens_between_passes(model: DreamModel, image: Tensor) -> None:
     zoomed = make(zoom=10, octave_steps=0)
-    assert torch.equal(dream(picture, [model], settings=zoomed), picture)
+    assert torch.equal(dream(image, [model], settings=zoomed), image)
     twice = replace(zoomed, octave=replace(zoomed.octave, iterations=3))
-    expected = zoom(zoom(picture, 10, "percent"), 10, "percent").clamp(0, 1)
-    torch.testing.assert_close(dream(picture, [model], settings=twice), expected)
+    expected = zoom(zoom(image, 10, "percent"), 10, "percent").clamp(0, 1)
+    torch.testing.assert_close(dream(image, [model], settings=twice), expected)
 
 
-def test_random_init_dreams_on_seeded_noise(model: DreamModel, picture: Tensor) -> None:
-    begun = dream(picture, [model], settings=make(init="random", octave_steps=0, seed=3))
+def test_random_init_dreams_on_seeded_noise(model: DreamModel, image: Tensor) -> None:
+    begun = dream(image, [model], settings=make(init="random", octave_steps=0, seed=3))
     torch.testing.assert_close(begun, noise((40, 56), torch.Generator().manual_seed(3)))
-    coloured = dream(picture, [model], settings=make(init="random", original_colors=True))
-    assert not torch.allclose(coloured, picture, atol=0.1)
+    colored = dream(image, [model], settings=make(init="random", original_colors=True))
+    assert not torch.allclose(colored, image, atol=0.1)
 
 
-def test_the_input_is_left_as_it_is(model: DreamModel, picture: Tensor) -> None:
-    before = picture.clone()
-    dream(picture, [model], settings=make(octaves=2, octave_steps=0))
-    dream(picture, [model], settings=make(octaves=2, optimizer="lbfgs"))
-    assert torch.equal(picture, before)
+def test_the_input_is_left_as_it_is(model: DreamModel, image: Tensor) -> None:
+    before = image.clone()
+    dream(image, [model], settings=make(octaves=2, octave_steps=0))
+    dream(image, [model], settings=make(octaves=2, optimizer="lbfgs"))
+    assert torch.equal(image, before)
 
 
-def test_other_floats_become_float32(model: DreamModel, picture: Tensor) -> None:
-    dreamed = dream(picture.double(), [model], settings=make())
+def test_other_floats_become_float32(model: DreamModel, image: Tensor) -> None:
+    dreamed = dream(image.double(), [model], settings=make())
     assert dreamed.dtype == torch.float32
-    torch.testing.assert_close(dreamed, dream(picture, [model], settings=make()))
+    torch.testing.assert_close(dreamed, dream(image, [model], settings=make()))
 
 
 # Progress
 
 
-def test_every_step_is_told(model: DreamModel, picture: Tensor) -> None:
+def test_every_step_is_told(model: DreamModel, image: Tensor) -> None:
     told: list[DreamStep] = []
     settings = make(octaves=2, iterations=2, keep_brightness=False)
-    dreamed = dream(picture, [model], settings=settings, on_step=told.append)
+    dreamed = dream(image, [model], settings=settings, on_step=told.append)
     assert [step.done for step in told] == list(range(1, 13))
     assert {(step.total, step.octaves) for step in told} == {(12, 2)}
     assert [step.octave for step in told] == [1, 1, 1, 2, 2, 2] * 2
-    assert [tuple(step.picture.shape) for step in told] == ([(1, 3, 24, 34)] * 3 + [(1, 3, 40, 56)] * 3) * 2
+    assert [tuple(step.image.shape) for step in told] == ([(1, 3, 24, 34)] * 3 + [(1, 3, 40, 56)] * 3) * 2
     assert all(step.objective.shape == () and math.isfinite(step.objective) for step in told)
-    torch.testing.assert_close(told[-1].picture, dreamed)
-    assert torch.equal(dreamed, dream(picture, [model], settings=settings))
+    torch.testing.assert_close(told[-1].image, dreamed)
+    assert torch.equal(dreamed, dream(image, [model], settings=settings))
 
 
-def test_the_objective_told_is_that_before_the_step(model: DreamModel, picture: Tensor) -> None:
+def test_the_objective_told_is_that_before_the_step(model: DreamModel, image: Tensor) -> None:
     told: list[DreamStep] = []
-    dream(picture, [model], settings=make(jitter=0), on_step=told.append)
-    pictures = [picture, *(step.picture for step in told[:-1])]
-    expected = [excitement(model, before) for before in pictures]
+    dream(image, [model], settings=make(jitter=0), on_step=told.append)
+    images = [image, *(step.image for step in told[:-1])]
+    expected = [excitement(model, before) for before in images]
     assert [step.objective.item() for step in told] == pytest.approx(expected)
 
 
 # Modes of the caller
 
 
-def test_a_dream_under_no_grad(model: DreamModel, picture: Tensor) -> None:
-    expected = dream(picture, [model], settings=make(octaves=2))
+def test_a_dream_under_no_grad(model: DreamModel, image: Tensor) -> None:
+    expected = dream(image, [model], settings=make(octaves=2))
     with torch.no_grad():
-        torch.testing.assert_close(dream(picture, [model], settings=make(octaves=2)), expected)
+        torch.testing.assert_close(dream(image, [model], settings=make(octaves=2)), expected)
     assert not expected.requires_grad
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "classic"])
 @pytest.mark.parametrize("loaded_inside", [False, True])
-def test_a_dream_under_inference_mode(picture: Tensor, optimizer: str, loaded_inside: bool) -> None:
-    """The caller leaves inference mode around the dream, and around loading; the picture may be cloned or not."""
+def test_a_dream_under_inference_mode(image: Tensor, optimizer: str, loaded_inside: bool) -> None:
+    """The caller leaves inference mode around the dream, and around loading; the image may be cloned or not."""
     settings = make(octaves=2, optimizer=optimizer)
-    expected = dream(picture, [tiny()], settings=settings)
+    expected = dream(image, [tiny()], settings=settings)
     outside = None if loaded_inside else tiny()
     with torch.inference_mode():
-        given = picture * 1
+        given = image * 1
         assert given.is_inference()
         with torch.inference_mode(False), torch.enable_grad():
             network = outside or tiny()
@@ -548,15 +547,15 @@ def test_a_dream_under_inference_mode(picture: Tensor, optimizer: str, loaded_in
     [
         (
             torch.full((1, 3, 8, 8), math.nan),
-            r"^expected a finite picture in 0..1, got NaN or infinite values",
+            r"^expected a finite image in 0..1, got NaN or infinite values",
         ),
-        (torch.zeros(3, 8, 8), r"^expected a picture \(1, 3, height, width\), got \(3, 8, 8\)$"),
+        (torch.zeros(3, 8, 8), r"^expected an image \(1, 3, height, width\), got \(3, 8, 8\)$"),
         (torch.zeros(2, 3, 8, 8), r"got \(2, 3, 8, 8\)$"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"got torch.uint8; divide it by 255$"),
     ],
 )
-def test_wrong_pictures(model: DreamModel, given: Tensor, message: str) -> None:
-    with pytest.raises(PictureError, match=message):
+def test_wrong_images(model: DreamModel, given: Tensor, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         dream(given, [model], settings=make())
 
 
@@ -569,30 +568,30 @@ def test_wrong_pictures(model: DreamModel, given: Tensor, message: str) -> None:
         ({"tile_overlap": 0.9}, r"^expected --tile-overlap from 0 to 0.5, got 0.9$"),
         ({"contrast": 200}, r"^expected --contrast from 0 to 100, got 200$"),
         ({"zoom": 100}, r"^expected --zoom below 100 percent, got 100$"),
-        ({"zoom": 40, "zoom_mode": "pixel"}, r"^expected --zoom below 40 pixel for a picture of 40x56"),
+        ({"zoom": 40, "zoom_mode": "pixel"}, r"^expected --zoom below 40 pixel for an image of 40x56"),
         ({"dream_weight": math.nan}, r"^expected --dream-weight to be finite, got nan$"),
         ({"tv_weight": math.nan}, r"^expected --tv-weight to be finite, got nan$"),
         ({"l2_weight": math.inf}, r"^expected --l2-weight to be finite, got inf$"),
     ],
 )
-def test_wrong_settings(model: DreamModel, picture: Tensor, options: dict, message: str) -> None:
+def test_wrong_settings(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        dream(picture, [model], settings=make(**options))
+        dream(image, [model], settings=make(**options))
 
 
 @pytest.mark.parametrize("options", [{"tile_overlap": 0.9}, {"contrast": 200}, {"jitter": -1}])
-def test_wrong_settings_are_found_before_any_work(model: DreamModel, picture: Tensor, options: dict) -> None:
+def test_wrong_settings_are_found_before_any_work(model: DreamModel, image: Tensor, options: dict) -> None:
     told = []
     with pytest.raises(SettingsError):
-        dream(picture, [model], settings=make(**options), on_step=told.append)
+        dream(image, [model], settings=make(**options), on_step=told.append)
     assert told == []
 
 
-def test_several_devices_need_tiles(model: DreamModel, picture: Tensor) -> None:
+def test_several_devices_need_tiles(model: DreamModel, image: Tensor) -> None:
     with pytest.raises(SettingsError, match=r"several devices share out the tiles"):
-        dream(picture, [model, tiny()], settings=make())
+        dream(image, [model, tiny()], settings=make())
     settings = make(tile_size=64, octaves=2)
-    picture = torch.rand(1, 3, 70, 90)
+    image = torch.rand(1, 3, 70, 90)
     torch.testing.assert_close(
-        dream(picture, [model, tiny()], settings=settings), dream(picture, [model], settings=settings)
+        dream(image, [model, tiny()], settings=settings), dream(image, [model], settings=settings)
     )

@@ -36,13 +36,13 @@ def test_blur_keeps_constants_of_any_size(value: float, sigma: float, height: in
 
 
 @pytest.mark.parametrize("sigma", [9.0, 1e300])
-def test_a_blur_wider_than_the_picture_is_its_mean(sigma: float) -> None:
+def test_a_blur_wider_than_the_image_is_its_mean(sigma: float) -> None:
     noise = torch.rand(1, 3, 7, 9)
     expected = noise.mean((-2, -1), keepdim=True).expand(1, 3, 7, 9)
     torch.testing.assert_close(blur(noise, sigma), expected)
 
 
-def test_levels_end_where_the_picture_does() -> None:
+def test_levels_end_where_the_image_does() -> None:
     noise = torch.randn(1, 3, 16, 24)
     # 1, 2, 4, 8, 16, 32: the last leaves the mean.
     expected = equalize_octaves(noise, 6, 1.0)
@@ -119,7 +119,7 @@ def test_percentiles_by_hand(percent: float, expected: float) -> None:
     assert percentile(torch.tensor([30.0, 10.0, 50.0, 20.0, 40.0]), percent).item() == expected
 
 
-# Pixels (R, G, B), and how strong they are by norm, by sum of absolute values and by mean.
+# Pixels (R,G,B), and how strong they are by norm, by sum of absolute values and by mean.
 PIXELS = [(3, 0, 0), (-2, 2, 2), (1, 1, 1), (-4, 4, 0), (0, 0, 1)]
 STRENGTHS = {"norm": [3, 12**0.5, 3**0.5, 32**0.5, 1], "abs": [3, 6, 3.5, 8, 1], "mean": [3, 2, 3.5, 0, 1]}
 

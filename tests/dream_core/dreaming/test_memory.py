@@ -14,8 +14,8 @@ from dream_core.errors import DeepDreamError, OutOfMemoryError
 from dream_core.models.dream_model import DreamModel
 from dream_core.settings import (
     DreamSettings,
-    OcclusionSettings,
     OctaveSettings,
+    ReliabilitySettings,
     TemporalSettings,
     TileSettings,
 )
@@ -37,7 +37,7 @@ def no_free() -> None:
     ("side", "size", "smaller"),
     [
         (0, (300, 800), 384),  # a multiple of the networks' stride
-        (2000, (300, 800), 384),  # larger than the picture: the picture counts
+        (2000, (300, 800), 384),  # larger than the image: the image counts
         (384, (300, 800), 192),
         (100, (300, 800), 64),
         (64, (300, 800), None),
@@ -129,7 +129,7 @@ def test_a_clip_goes_on_with_the_smaller_tiles(tiny: DreamModel, monkeypatch: py
             None,
             settings=DreamSettings(octave=octave, tile=TileSettings(tile_size=tile)),
             temporal=TemporalSettings(independent=True),
-            occlusion=OcclusionSettings(),
+            occlusion=ReliabilitySettings(),
         )
 
     tiled, scarce = dreamer(64), dreamer(0)

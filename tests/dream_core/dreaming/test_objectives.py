@@ -89,7 +89,7 @@ def test_the_middle_of_four_channels_and_of_equals() -> None:
     assert equals.terms[0].channels == (0, 1)
 
 
-def test_chosen_channels_stay_when_the_picture_changes() -> None:
+def test_chosen_channels_stay_when_the_image_changes() -> None:
     resolved = layer("a", loss="mean", channels=(1,), channel_mode="strong").resolve({"a": X})
     assert resolved({"a": -X}).item() == -1
 
@@ -138,7 +138,7 @@ def test_unknown_losses_and_modes() -> None:
         layer("a", channel_mode="loud")
 
 
-def test_weights_scale_and_normalising_divides_by_all_channels() -> None:
+def test_weights_scale_and_normalizing_divides_by_all_channels() -> None:
     assert layer("a", weight=-3, loss="mse")({"a": X}).item() == pytest.approx(-15)
     term = LayerTerm("a", weight=6, loss="mean", channels=(0,), normalize=True)
     assert Objective((term,))({"a": X}).item() == pytest.approx(6 * 1 / 3)
@@ -155,18 +155,18 @@ def test_objectives_add_and_scale() -> None:
 
 
 def test_total_variation_by_hand() -> None:
-    picture = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
-    # Down: 0.5 + 0.5; right: 1 + 0; over four values per colour.
-    assert total_variation(picture).item() == pytest.approx(2 / 4)
+    image = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
+    # Down: 0.5 + 0.5; right: 1 + 0; over four values per color.
+    assert total_variation(image).item() == pytest.approx(2 / 4)
     assert total_variation(torch.rand(1, 3, 1, 1)).item() == 0
 
 
-def test_the_picture_counts_against_the_objective() -> None:
-    picture = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
+def test_the_image_counts_against_the_objective() -> None:
+    image = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
     objective = Objective((), tv_weight=2, l2_weight=4)
     # Squared distances from 0.5: 0.25, 0.25, 0, 0.
-    assert objective.picture_value(picture).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
-    assert layer("a").picture_value(picture) is None
+    assert objective.image_value(image).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
+    assert layer("a").image_value(image) is None
 
 
 def test_lists_are_split_at_commas() -> None:

@@ -133,7 +133,7 @@ def test_weights_add_up_to_one_everywhere(side: int, tile: int, overlap: float) 
 def test_weights_add_up_in_two_dimensions() -> None:
     total = torch.zeros(1, 1, 97, 131)
     for tile in tiles((97, 131), TileSettings(tile_size=48)):
-        tile.cut(total).add_(tile.weight(total))
+        tile.crop(total).add_(tile.weight(total))
     torch.testing.assert_close(total, torch.ones(1, 1, 97, 131))
 
 
@@ -152,10 +152,10 @@ def several(loss: LossMode = "l2") -> Objective:
 @pytest.mark.parametrize("size", [(50, 70), (97, 131)])
 def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, size: tuple[int, int]) -> None:
     """Without overlap, each position is counted once but where the last tile is moved onto the grid."""
-    network, picture = model(PixelWise()), torch.rand(1, 3, *size)
+    network, image = model(PixelWise()), torch.rand(1, 3, *size)
     objective = several(loss)
-    value, gradient = whole_gradient(network, objective, picture)
-    of_tiles, tiled = tiled_gradient([network], objective, picture, still(64, 0.0))
+    value, gradient = whole_gradient(network, objective, image)
+    of_tiles, tiled = tiled_gradient([network], objective, image, still(64, 0.0))
     relative = (tiled - gradient).norm() / gradient.norm()
     assert relative < (0.02 if any(side % 32 for side in size) else 1e-5)
     assert of_tiles.item() == pytest.approx(value.item(), rel=0.02)
@@ -164,12 +164,12 @@ def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, s
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("overlap", [0.25, 0.5])
 def test_a_tile_is_exact_where_it_sees_enough(loss: LossMode, overlap: float) -> None:
-    """A repeating picture has the same sums in every tile; then only what a tile cannot see is missing."""
+    """A repeating image has the same sums in every tile; then only what a tile cannot see is missing."""
     network = model(Near())
-    picture = torch.rand(1, 3, 32, 32).repeat(1, 1, 4, 5)
+    image = torch.rand(1, 3, 32, 32).repeat(1, 1, 4, 5)
     objective = layer("second", loss=loss)
-    _, gradient = whole_gradient(network, objective, picture)
-    _, tiled = tiled_gradient([network], objective, picture, still(64, overlap))
+    _, gradient = whole_gradient(network, objective, image)
+    _, tiled = tiled_gradient([network], objective, image, still(64, overlap))
     # The middle of the first tile is far from its edges and covered by nobody else.
     inside = (..., slice(20, 28), slice(20, 28))
     ratio = (tiled[inside] * gradient[inside]).sum() / gradient[inside].square().sum()
@@ -180,31 +180,31 @@ def test_a_tile_is_exact_where_it_sees_enough(loss: LossMode, overlap: float) ->
 
 def test_tiles_begin_where_the_network_samples() -> None:
     """Tiles off the grid of strides had a gradient with half of the whole one's direction."""
-    network, picture = model(Near()), torch.rand(1, 3, 101, 121)
+    network, image = model(Near()), torch.rand(1, 3, 101, 121)
     objective = layer("second")
-    _, gradient = whole_gradient(network, objective, picture)
-    _, tiled = tiled_gradient([network], objective, picture, still(48))
+    _, gradient = whole_gradient(network, objective, image)
+    _, tiled = tiled_gradient([network], objective, image, still(48))
     assert torch.cosine_similarity(tiled.flatten(), gradient.flatten(), dim=0) > 0.97
 
 
-def test_a_real_picture_and_network(test_data: Path) -> None:
+def test_a_real_image_and_network(test_data: Path) -> None:
     settings = ModelSettings(model_file=test_data / "weights" / "bvlc_googlenet.safetensors")
     network = load_model(settings, device=torch.device("cpu"), dtype=torch.float32)
-    picture = resize(frame(test_data / "clips" / "mallard.mp4"), (250, 331)).clamp(0, 1)
+    image = resize(frame(test_data / "clips" / "mallard.mp4"), (250, 331)).clamp(0, 1)
     for name, least in (("inception_4d_3x3_reduce", 0.9), ("inception_3b_output", 0.97)):
-        value, gradient = whole_gradient(network, layer(name), picture)
-        of_tiles, tiled = tiled_gradient([network], layer(name), picture, still(128))
+        value, gradient = whole_gradient(network, layer(name), image)
+        of_tiles, tiled = tiled_gradient([network], layer(name), image, still(128))
         assert torch.cosine_similarity(tiled.flatten(), gradient.flatten(), dim=0) > least
         assert of_tiles.item() == pytest.approx(value.item(), rel=0.2)
 
 
 def test_one_tile_is_the_whole() -> None:
-    network, picture = model(Near()), torch.rand(1, 3, 40, 30)
-    whole = whole_gradient(network, several_near(), picture)
+    network, image = model(Near()), torch.rand(1, 3, 40, 30)
+    whole = whole_gradient(network, several_near(), image)
     for tiled in (
-        tiled_gradient([network], several_near(), picture, still(40)),
-        gradient_of(network, picture, TileSettings(tile_size=40)),
-        gradient_of(network, picture, TileSettings()),
+        tiled_gradient([network], several_near(), image, still(40)),
+        gradient_of(network, image, TileSettings(tile_size=40)),
+        gradient_of(network, image, TileSettings()),
     ):
         torch.testing.assert_close(tiled, whole)
 
@@ -213,14 +213,14 @@ def several_near() -> Objective:
     return layer("second") + 0.5 * layer("first", loss="mse")
 
 
-def gradient_of(network: DreamModel, picture: Tensor, tile: TileSettings, *, seed: int = 0):
+def gradient_of(network: DreamModel, image: Tensor, tile: TileSettings, *, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
-    return layers_gradient([network], several_near(), picture, settings=tile, generator=generator)
+    return layers_gradient([network], several_near(), image, settings=tile, generator=generator)
 
 
 @pytest.mark.parametrize("roll", [False, True])
 def test_two_devices_are_one(roll: bool) -> None:
-    one, other, picture = model(Near()), model(Near()), torch.rand(1, 3, 80, 100)
+    one, other, image = model(Near()), model(Near()), torch.rand(1, 3, 80, 100)
     settings = TileSettings(tile_size=40, tile_roll=roll)
     calls: list[DreamModel] = []
     for network in (one, other):
@@ -231,7 +231,7 @@ def test_two_devices_are_one(roll: bool) -> None:
         objective_gradient(
             models,
             several_near() + Objective((), tv_weight=1.0),
-            picture,
+            image,
             settings=settings,
             generator=torch.Generator().manual_seed(0),
         )
@@ -243,14 +243,14 @@ def test_two_devices_are_one(roll: bool) -> None:
 
 def test_the_roll_is_undone() -> None:
     """Where pixels do not see each other, rolled tiles give the same gradient at the same place."""
-    network, picture = model(PixelWise()), torch.rand(1, 3, 96, 64)
+    network, image = model(PixelWise()), torch.rand(1, 3, 96, 64)
     objective = layer("second", loss="mean")
-    _, gradient = whole_gradient(network, objective, picture)
+    _, gradient = whole_gradient(network, objective, image)
     for seed in range(3):
         _, rolled = layers_gradient(
             [network],
             objective,
-            picture,
+            image,
             settings=TileSettings(tile_size=32, tile_overlap=0),
             generator=torch.Generator().manual_seed(seed),
         )
@@ -258,9 +258,9 @@ def test_the_roll_is_undone() -> None:
 
 
 def test_the_roll_moves_the_grid_of_tiles() -> None:
-    network, picture = model(Near()), torch.rand(1, 3, 80, 100)
+    network, image = model(Near()), torch.rand(1, 3, 80, 100)
     first, again, other = (
-        gradient_of(network, picture, TileSettings(tile_size=40), seed=seed)[1] for seed in (1, 1, 2)
+        gradient_of(network, image, TileSettings(tile_size=40), seed=seed)[1] for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
@@ -275,13 +275,13 @@ def border_excess(gradient: Tensor, at: list[int]) -> float:
 def test_no_seam_builds_up_over_many_steps() -> None:
     """Hard tiles that stay where they are leave a mark at each border; rolled ones leave none."""
     network, objective = model(Near()), layer("second", loss="mean")
-    picture = torch.rand(1, 3, 64, 128)
+    image = torch.rand(1, 3, 64, 128)
     at = [31, 63, 95]  # between tiles of 32 pixels
     generator = torch.Generator().manual_seed(0)
 
     def mean_gradient(tile: TileSettings, steps: int) -> Tensor:
         gradients = [
-            layers_gradient([network], objective, picture, settings=tile, generator=generator)[1]
+            layers_gradient([network], objective, image, settings=tile, generator=generator)[1]
             for _ in range(steps)
         ]
         return torch.stack(gradients).mean(0)
@@ -292,18 +292,18 @@ def test_no_seam_builds_up_over_many_steps() -> None:
     assert soft == pytest.approx(1, abs=0.1)
 
 
-def test_the_pictures_own_terms_are_of_the_whole_picture() -> None:
-    network, picture = model(PixelWise()), torch.rand(1, 3, 96, 64)
+def test_the_images_own_terms_are_of_the_whole_image() -> None:
+    network, image = model(PixelWise()), torch.rand(1, 3, 96, 64)
     objective = layer("second", loss="mean") + Objective((), tv_weight=0.5, l2_weight=2.0)
     found = [
         objective_gradient(
-            [network], objective, picture, settings=settings, generator=torch.Generator().manual_seed(0)
+            [network], objective, image, settings=settings, generator=torch.Generator().manual_seed(0)
         )
         for settings in (TileSettings(), TileSettings(tile_size=32, tile_overlap=0))
     ]
     torch.testing.assert_close(found[0], found[1])
-    leaf = picture.clone().requires_grad_()
-    value = objective(network.activations(leaf, objective.layers)) + objective.picture_value(leaf)
+    leaf = image.clone().requires_grad_()
+    value = objective(network.activations(leaf, objective.layers)) + objective.image_value(leaf)
     value.backward()
     torch.testing.assert_close(found[0], (value.detach(), leaf.grad))
 
@@ -313,9 +313,9 @@ def test_the_pictures_own_terms_are_of_the_whole_picture() -> None:
 def test_any_size_has_a_finite_gradient(size: tuple[int, int], tile: int) -> None:
     if tile == 1 and size == (97, 131):
         tile = 7
-    picture = torch.rand(1, 3, *size)
-    value, gradient = gradient_of(model(Near()), picture, TileSettings(tile_size=tile))
-    assert gradient.shape == picture.shape
+    image = torch.rand(1, 3, *size)
+    value, gradient = gradient_of(model(Near()), image, TileSettings(tile_size=tile))
+    assert gradient.shape == image.shape
     assert torch.isfinite(gradient).all()
     assert torch.isfinite(value)
     assert gradient.abs().max() > 0
@@ -323,10 +323,10 @@ def test_any_size_has_a_finite_gradient(size: tuple[int, int], tile: int) -> Non
 
 @pytest.mark.parametrize("tile", [0, 32])
 def test_gradients_need_no_gradient_mode_of_the_caller(tile: int) -> None:
-    network, picture = model(Near()), torch.rand(1, 3, 48, 48)
-    expected = gradient_of(network, picture, TileSettings(tile_size=tile))
+    network, image = model(Near()), torch.rand(1, 3, 48, 48)
+    expected = gradient_of(network, image, TileSettings(tile_size=tile))
     with torch.no_grad():
-        torch.testing.assert_close(gradient_of(network, picture, TileSettings(tile_size=tile)), expected)
+        torch.testing.assert_close(gradient_of(network, image, TileSettings(tile_size=tile)), expected)
     assert not expected[0].requires_grad
     assert not expected[1].requires_grad
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dream_core.__main__ import run
-from dream_core.errors import PictureError
+from dream_core.errors import ImageError
 from dream_core.measure.measure import INPUT, Figures, LayerEnergy, Link, Measured, Report, flow_link, measure
 from dream_core.measure.metrics import drift, e_warp, flicker, sharpness, strength
 from dream_core.measure.plot import COLORS, INPUT_COLOR, plot, ticks
@@ -25,7 +25,7 @@ from dream_core.motion.flow import DisNetwork, estimator_of
 from dream_core.settings import FlowSettings, InputSettings, OutputSettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 from dream_core.video import open_clip, open_output
-from dream_core.video.images import load_picture
+from dream_core.video.images import load_image
 
 SIZE = (60, 80)
 
@@ -43,7 +43,7 @@ def exact(clip: SyntheticClip) -> Link:
 
 
 def carried(clip: SyntheticClip) -> Tensor:
-    """A dream that sticks to the scene: a function of its colours."""
+    """A dream that sticks to the scene: a function of its colors."""
     return clip.frames + 0.3 * (clip.frames.flip(1) - 0.5)
 
 
@@ -182,7 +182,7 @@ def test_lengths_must_be_equal(
     clip: SyntheticClip, source: int, dreams: tuple[int, ...], message: str
 ) -> None:
     dreamed = {f"dream {index}": carried(clip)[:length] for index, length in enumerate(dreams)}
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         measure(clip.frames[:source], dreamed, exact(clip))
 
 
@@ -192,7 +192,7 @@ def test_a_dream_may_be_called_input(clip: SyntheticClip) -> None:
 
 
 def test_sizes_must_be_equal(clip: SyntheticClip) -> None:
-    with pytest.raises(PictureError, match="expected small in the size of the input, 80x60, got 79x60"):
+    with pytest.raises(ImageError, match="expected small in the size of the input, 80x60, got 79x60"):
         measure(clip.frames, {"small": clip.frames[..., 1:]}, exact(clip))
 
 
@@ -232,18 +232,18 @@ def rgb(color: str) -> Tensor:
     return torch.tensor([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
 
-def where(picture: Tensor, color: str) -> Tensor:
-    """(n,2): rows and columns of pixels of a colour."""
-    return ((picture[0] - rgb(color)[:, None, None]).abs().amax(0) < 1e-3).nonzero()
+def where(image: Tensor, color: str) -> Tensor:
+    """(n,2): rows and columns of pixels of a color."""
+    return ((image[0] - rgb(color)[:, None, None]).abs().amax(0) < 1e-3).nonzero()
 
 
-def test_a_plot_shows_every_dream_in_a_colour_of_its_own_and_the_input_in_grey(report: Report) -> None:
-    picture = plot(report)
-    assert picture.shape[:2] == (1, 3)
-    assert picture.shape[-1] == 1200
+def test_a_plot_shows_every_dream_in_a_color_of_its_own_and_the_input_in_gray(report: Report) -> None:
+    image = plot(report)
+    assert image.shape[:2] == (1, 3)
+    assert image.shape[-1] == 1200
     for color in (COLORS[0], INPUT_COLOR):
-        assert len(where(picture, color)) > 100
-    assert len(where(picture, COLORS[1])) == 0
+        assert len(where(image, color)) > 100
+    assert len(where(image, COLORS[1])) == 0
     two = plot(Report(report.input, report.dreams * 2, None))
     assert len(where(two, COLORS[1])) > 100
 
@@ -256,9 +256,9 @@ def test_a_figure_that_was_not_measured_has_no_panel(report: Report) -> None:
 
 
 def test_a_curve_rises_with_its_values_and_ends_at_the_right(report: Report) -> None:
-    picture = plot(report)
-    height, width = picture.shape[-2:]
-    drift_panel = where(picture, COLORS[0])
+    image = plot(report)
+    height, width = image.shape[-2:]
+    drift_panel = where(image, COLORS[0])
     drift_panel = drift_panel[drift_panel[:, 0] > height - 200]
     first, last = drift_panel[drift_panel[:, 1].argmin()], drift_panel[drift_panel[:, 1].argmax()]
     assert last[0] < first[0] - 50  # rows count downwards
@@ -270,8 +270,8 @@ def test_a_missing_value_leaves_a_gap_and_a_single_one_is_a_dot() -> None:
 
     def columns(values: list[float | None]) -> set[int]:
         frames = tuple(Figures(None, value, None, None, None) for value in values)
-        picture = plot(Report(own, (Measured("d", frames[0], frames),), None))
-        found = where(picture, COLORS[0])
+        image = plot(Report(own, (Measured("d", frames[0], frames),), None))
+        found = where(image, COLORS[0])
         return set(found[found[:, 0] > 60, 1].tolist())
 
     whole, broken, dots = (
@@ -286,9 +286,9 @@ def test_long_names_take_further_lines(report: Report) -> None:
     many = Report(
         report.input, tuple(Measured("a" * 90, d.overall, d.frames) for d in report.dreams * 4), None
     )
-    picture = plot(many)
-    assert picture.shape[-2] > plot(report).shape[-2]
-    edge = picture[..., -10:]
+    image = plot(many)
+    assert image.shape[-2] > plot(report).shape[-2]
+    edge = image[..., -10:]
     assert edge.min() == 1  # nothing is cut off
 
 
@@ -317,7 +317,7 @@ def test_ticks_of_frames_are_whole() -> None:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the input, at twice the dreams' size, two dreams as pictures, and weights."""
+    """A folder with the input, at twice the dreams' size, two dreams as images, and weights."""
     folder = tmp_path_factory.mktemp("measure")
     clip = synthetic_clip(frames=4, height=96, width=128, seed=1)
     small = torch.nn.functional.interpolate(clip.frames, (48, 64), mode="area")
@@ -341,7 +341,7 @@ def options(files: Path) -> list[str]:
 
 def read(path: Path, size: int) -> Tensor:
     with open_clip(path, settings=InputSettings(size=size)) as clip:
-        return torch.stack([frame.picture for frame in clip])
+        return torch.stack([frame.image for frame in clip])
 
 
 def test_the_command_measures_files(
@@ -365,7 +365,7 @@ def test_the_command_measures_files(
     printed = capsys.readouterr().out
     assert f"{steady['flicker']:.3f}" in printed
     assert f"{read_back['dreams'][1]['frames'][2]['flicker']:.3f}" in printed
-    assert load_picture(tmp_path / "plot.png").shape[-1] == 1200
+    assert load_image(tmp_path / "plot.png").shape[-1] == 1200
 
 
 def test_part_of_the_clip_can_be_measured_without_a_network(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream_core.errors import PictureError
+from dream_core.errors import ImageError
 from dream_core.measure.metrics import drift, e_warp, flicker, sharpness, strength
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -31,7 +31,7 @@ def noise(*shape: int) -> Tensor:
 
 
 def test_e_warp_by_hand() -> None:
-    # The second frame is 0.2 brighter in red alone: 0.04 in one of three colours.
+    # The second frame is 0.2 brighter in red alone: 0.04 in one of three colors.
     frames = torch.full((2, 3, 6, 8), 0.5)
     frames[1, 0] += 0.2
     assert e_warp(frames, *still(2)) == pytest.approx(0.04 / 3)
@@ -72,7 +72,7 @@ def test_pairs_without_reliable_pixels_are_left_out(clip: SyntheticClip) -> None
 
 
 def carried_pattern(clip: SyntheticClip) -> Tensor:
-    """A pattern that sticks to the scene: a function of its colours."""
+    """A pattern that sticks to the scene: a function of its colors."""
     return 0.3 * (clip.frames.flip(1) - 0.5)
 
 
@@ -122,13 +122,13 @@ def test_sharpness_is_opencv_s() -> None:
     expected = []
     for frame in frames:
         rgb = np.ascontiguousarray(frame.permute(1, 2, 0).numpy() * 255)  # CHW -> HWC
-        grey = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY).astype(np.float64)
-        expected.append(cv2.Laplacian(grey, cv2.CV_64F).var())
+        gray = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY).astype(np.float64)
+        expected.append(cv2.Laplacian(gray, cv2.CV_64F).var())
     assert sharpness(frames) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_sharpness_by_hand() -> None:
-    # One white pixel in a corner-free place of 5x5: Laplacian -4 there and 1 at its 4 neighbours, times 255.
+    # One white pixel in a corner-free place of 5x5: Laplacian -4 there and 1 at its 4 neighbors, times 255.
     frame = torch.zeros(1, 3, 5, 5)
     frame[..., 2, 2] = 1
     assert sharpness(frame) == pytest.approx(20 / 25 * 255**2, rel=1e-5)
@@ -185,5 +185,5 @@ FLOWS, MASKS = still(3)
     ],
 )
 def test_errors(measure: Callable[[], float], message: str) -> None:
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         measure()

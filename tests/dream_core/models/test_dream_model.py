@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dream_core.errors import PictureError, SettingsError, WeightsError
+from dream_core.errors import ImageError, SettingsError, WeightsError
 from dream_core.models.bvlc_googlenet import BVLCGoogLeNet
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.preprocessing import Preprocessing
@@ -137,10 +137,10 @@ def test_unknown_layers(tiny: DreamModel, layers: list[str], message: str) -> No
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 9), (1, 1, 9, 9)])
-def test_wrong_pictures(tiny: DreamModel, shape: tuple[int, ...]) -> None:
-    with pytest.raises(PictureError, match=rf"picture should be \(B,3,H,W\), instead got \({shape[0]}, "):
+def test_wrong_images(tiny: DreamModel, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match=rf"image should be \(B,3,H,W\), instead got \({shape[0]}, "):
         tiny.activations(torch.rand(shape), ["conv"])
-    with pytest.raises(PictureError, match=r"picture should be \(1,3,H,W\), instead got \(2, 3, 9, 9\)"):
+    with pytest.raises(ImageError, match=r"image should be \(1,3,H,W\), instead got \(2, 3, 9, 9\)"):
         tiny.classify(torch.rand(2, 3, 9, 9))
 
 
@@ -172,16 +172,14 @@ def test_smallest_side_runs_and_the_next_does_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 20), (20, 6), (7, 7)])
-def test_small_pictures_repeat_their_border_and_pass_gradients(
-    tiny: DreamModel, size: tuple[int, int]
-) -> None:
-    picture = torch.rand(1, 3, *size, requires_grad=True)
-    activation = tiny.activations(picture, ["pool"])["pool"]
+def test_small_images_repeat_their_border_and_pass_gradients(tiny: DreamModel, size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size, requires_grad=True)
+    activation = tiny.activations(image, ["pool"])["pool"]
     activation.sum().backward()
     assert activation.shape[2] == max((size[0] - 4 - 3) // 2 + 1, 1)
-    assert picture.grad.abs().sum() > 0
+    assert image.grad.abs().sum() > 0
     if size == (1, 1):
-        flat = picture.detach().expand(1, 3, 7, 7)
+        flat = image.detach().expand(1, 3, 7, 7)
         torch.testing.assert_close(activation, tiny.network.pool(tiny.network.conv(flat)))
 
 
@@ -191,16 +189,16 @@ def test_the_network_is_frozen_and_in_evaluation_mode(tiny: DreamModel) -> None:
     assert tiny.network.conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_bfloat16_computes_in_it_and_keeps_the_picture_in_float32() -> None:
+def test_bfloat16_computes_in_it_and_keeps_the_image_in_float32() -> None:
     network = Tiny()
     exact, rounded = DreamModel(network, SPEC), DreamModel(network, SPEC, dtype=torch.bfloat16)
-    picture = torch.rand(1, 3, 16, 16, requires_grad=True)
-    activation = rounded.activations(picture, ["pool"])["pool"]
+    image = torch.rand(1, 3, 16, 16, requires_grad=True)
+    activation = rounded.activations(image, ["pool"])["pool"]
     activation.float().sum().backward()
     assert activation.dtype == torch.bfloat16
-    assert picture.grad.dtype == torch.float32
+    assert image.grad.dtype == torch.float32
     assert network.conv.weight.dtype == torch.float32
-    expected = exact.activations(picture, ["pool"])["pool"]
+    expected = exact.activations(image, ["pool"])["pool"]
     torch.testing.assert_close(activation.float(), expected, atol=0.02, rtol=0.02)
 
 
@@ -227,34 +225,34 @@ def test_cuts_follow_weights_that_are_moved_module_by_module(dtype: torch.dtype)
 def test_cuts_follow_weights_that_are_replaced(dtype: torch.dtype) -> None:
     """As they are where ComfyUI evicted them in inference mode."""
     model, other = (DreamModel(Fused(), SPEC, dtype=dtype) for _ in range(2))
-    picture = torch.rand(1, 3, 8, 8)
-    assert not torch.equal(*(one.activations(picture, ["norm"])["norm"] for one in (model, other)))
+    image = torch.rand(1, 3, 8, 8)
+    assert not torch.equal(*(one.activations(image, ["norm"])["norm"] for one in (model, other)))
     for name, module in model.network.named_children():
         for kind, weight in other.network.get_submodule(name).named_parameters():
             setattr(module, kind, nn.Parameter(weight.clone(), requires_grad=False))
         for kind, buffer in other.network.get_submodule(name).named_buffers():
             setattr(module, kind, buffer.clone())
-    assert torch.equal(*(one.activations(picture, ["norm"])["norm"] for one in (model, other)))
+    assert torch.equal(*(one.activations(image, ["norm"])["norm"] for one in (model, other)))
 
 
 def test_average_pooling_reaches_the_activations() -> None:
     network = Tiny()
-    picture = torch.rand(1, 3, 9, 9)
-    found = DreamModel(network, SPEC, pooling="avg").activations(picture, ["pool"])["pool"]
-    torch.testing.assert_close(found, nn.functional.avg_pool2d(network.conv(picture), 3, 2))
+    image = torch.rand(1, 3, 9, 9)
+    found = DreamModel(network, SPEC, pooling="avg").activations(image, ["pool"])["pool"]
+    torch.testing.assert_close(found, nn.functional.avg_pool2d(network.conv(image), 3, 2))
 
 
 def test_classify_names_the_best_classes_first(tiny: DreamModel) -> None:
     nn.init.zeros_(tiny.network.head[2].weight)
     tiny.network.head[2].bias.copy_(torch.tensor([0.0, 3.0, 1.0, 2.0, 0.0, 0.0]))
     probabilities = torch.tensor([0.0, 3.0, 1.0, 2.0, 0.0, 0.0]).softmax(0)
-    picture = torch.rand(1, 3, 40, 50)
-    best = tiny.classify(picture, 2)
+    image = torch.rand(1, 3, 40, 50)
+    best = tiny.classify(image, 2)
     assert [label for label, _ in best] == ["1", "3"]
     assert [p for _, p in best] == pytest.approx([float(probabilities[1]), float(probabilities[3])])
-    assert len(tiny.classify(picture, 99)) == 6
+    assert len(tiny.classify(image, 99)) == 6
     tiny.labels = ("a", "b", "c")  # a list too short falls back to indices
-    assert [label for label, _ in tiny.classify(picture, 2)] == ["b", "3"]
+    assert [label for label, _ in tiny.classify(image, 2)] == ["b", "3"]
 
 
 def frame(clip: Path) -> Tensor:
@@ -291,7 +289,7 @@ def gradients() -> Tensor:
 def test_googlenet_agrees_with_another_implementation(
     test_data: Path, layer: str, shape: tuple[int, ...], mean: float, std: float, value: float
 ) -> None:
-    """Figures from neural-dream's conversion of the Caffe model, on the same picture."""
+    """Figures from neural-dream's conversion of the Caffe model, on the same image."""
     settings = ModelSettings(model_file=test_data / "weights" / "bvlc_googlenet.safetensors")
     activation = load_model(settings, device=CPU, dtype=torch.float32).activations(gradients(), [layer])[
         layer

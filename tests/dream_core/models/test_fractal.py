@@ -14,7 +14,7 @@ from dream_core.checks import warn_once
 from dream_core.dreaming.dream import dream
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.fractal import Fractal
-from dream_core.models.registry import MODELS, settle
+from dream_core.models.registry import MODELS, resolve_model
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
@@ -34,7 +34,7 @@ def fractal() -> DreamModel:
 
 
 @pytest.fixture(scope="module")
-def picture() -> Tensor:
+def image() -> Tensor:
     return synthetic_clip(frames=1, height=96, width=128).frames
 
 
@@ -54,7 +54,7 @@ def test_its_weights_come_with_the_package_and_tell_their_origin() -> None:
         assert set(weights.keys()) == set(Fractal().state_dict())
 
 
-def test_normalisation_is_folded(fractal: DreamModel) -> None:
+def test_normalization_is_folded(fractal: DreamModel) -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fractal.modules())
 
 
@@ -65,20 +65,20 @@ def test_layers_from_fine_to_coarse(fractal: DreamModel) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_each_layer_can_be_dreamed_on(fractal: DreamModel, picture: Tensor, layer: str) -> None:
+def test_each_layer_can_be_dreamed_on(fractal: DreamModel, image: Tensor, layer: str) -> None:
     settings = DreamSettings(ObjectiveSettings(layers=(layer,)), OctaveSettings(octaves=2, octave_steps=4))
-    dreamed = dream(picture, [fractal], settings=settings)
-    before, after = (fractal.activations(one, [layer])[layer].square().mean() for one in (picture, dreamed))
+    dreamed = dream(image, [fractal], settings=settings)
+    before, after = (fractal.activations(one, [layer])[layer].square().mean() for one in (image, dreamed))
     # The first layers see contrast as equal everywhere, and have little to gain.
     assert after > (1.05 if layer in LAYERS[:4] else 1.5) * before
 
 
-def test_dreams_have_no_checkerboard(fractal: DreamModel, picture: Tensor) -> None:
+def test_dreams_have_no_checkerboard(fractal: DreamModel, image: Tensor) -> None:
     settings = DreamSettings(
         octave=OctaveSettings(octaves=1, octave_steps=10), ascent=AscentSettings(jitter=0)
     )
-    change = (dream(picture, [fractal], settings=settings) - picture).mean(1)
-    # What every other pixel has more than its neighbours, against all that was changed.
+    change = (dream(image, [fractal], settings=settings) - image).mean(1)
+    # What every other pixel has more than its neighbors, against all that was changed.
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(48, 64)
     checkerboard = (change * signs).mean((1, 2)).square()
     assert checkerboard < 1e-3 * change.square().mean()
@@ -86,16 +86,16 @@ def test_dreams_have_no_checkerboard(fractal: DreamModel, picture: Tensor) -> No
 
 def test_auto_is_fractal_where_no_weights_are_at_hand(no_weights: None) -> None:
     with pytest.warns(UserWarning, match="no weights of bvlc_googlenet are at hand: dreaming with fractal"):
-        assert settle(ModelSettings()) == "fractal"
+        assert resolve_model(ModelSettings()) == "fractal"
 
 
 def test_auto_is_googlenet_where_its_weights_are_at_hand(no_weights: None, tmp_path: Path) -> None:
     (tmp_path / "bvlc_googlenet.pth").touch()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert settle(ModelSettings()) == "bvlc_googlenet"
-        assert settle(ModelSettings(model_file=tmp_path / "other.pth")) == "bvlc_googlenet"
+        assert resolve_model(ModelSettings()) == "bvlc_googlenet"
+        assert resolve_model(ModelSettings(model_file=tmp_path / "other.pth")) == "bvlc_googlenet"
 
 
 def test_a_named_network_is_not_replaced(no_weights: None) -> None:
-    assert settle(ModelSettings(model="vgg16")) == "vgg16"
+    assert resolve_model(ModelSettings(model="vgg16")) == "vgg16"

@@ -24,22 +24,22 @@ def test_imagenet_takes_rgb_in_units_of_the_standard_deviation() -> None:
 @pytest.mark.parametrize("build", [models.googlenet, models.inception_v3])
 def test_inception_is_imagenet_after_torchvisions_own_transform(build) -> None:
     network = build(init_weights=False, transform_input=True)
-    picture = torch.rand(2, 3, 5, 4)
-    expected = network._transform_input(preprocessing.IMAGENET(picture))
-    torch.testing.assert_close(preprocessing.INCEPTION(picture), expected, atol=1e-5, rtol=1e-5)
+    image = torch.rand(2, 3, 5, 4)
+    expected = network._transform_input(preprocessing.IMAGENET(image))
+    torch.testing.assert_close(preprocessing.INCEPTION(image), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_every_pixel_of_a_batch_is_treated_alike() -> None:
-    picture = torch.rand(2, 3, 4, 5)
-    result = Preprocessing(mean=(1.0, 2.0, 3.0), std=(2.0, 4.0, 8.0), scale=10.0, bgr=True)(picture)
+    image = torch.rand(2, 3, 4, 5)
+    result = Preprocessing(mean=(1.0, 2.0, 3.0), std=(2.0, 4.0, 8.0), scale=10.0, bgr=True)(image)
     mean, std = torch.tensor([1.0, 2, 3]), torch.tensor([2.0, 4, 8])
-    expected = (picture.flip(1) * 10 - mean[:, None, None]) / std[:, None, None]
+    expected = (image.flip(1) * 10 - mean[:, None, None]) / std[:, None, None]
     torch.testing.assert_close(result, expected)
 
 
 def test_it_computes_in_float32_and_passes_gradients() -> None:
-    picture = torch.rand(1, 3, 2, 2, dtype=torch.bfloat16, requires_grad=True)
-    result = preprocessing.CAFFE(picture)
+    image = torch.rand(1, 3, 2, 2, dtype=torch.bfloat16, requires_grad=True)
+    result = preprocessing.CAFFE(image)
     result.sum().backward()
     assert result.dtype == torch.float32
-    torch.testing.assert_close(picture.grad, torch.full_like(picture, 255.0))
+    torch.testing.assert_close(image.grad, torch.full_like(image, 255.0))

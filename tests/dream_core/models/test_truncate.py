@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream_core.models.dream_model import _Uninitialised
+from dream_core.models.dream_model import _Uninitialized
 from dream_core.models.registry import MODELS
-from dream_core.models.truncate import cut, layer_nodes
+from dream_core.models.truncate import layer_nodes, truncate
 
 NETWORKS = ("bvlc_googlenet", "googlenet", "inception_v3", "vgg16", "vgg19", "resnet50", "squeezenet1_1")
 SIDES = {"inception_v3": 80}
@@ -13,7 +13,7 @@ SIDES = {"inception_v3": 80}
 
 def random_network(name: str) -> nn.Module:
     """The network in float64 with random weights; dense layers do nothing, for they are huge and uncut."""
-    with _Uninitialised():
+    with _Uninitialized():
         network = MODELS[name].build()
     if name.startswith("vgg"):
         network.classifier = nn.Identity()
@@ -54,12 +54,12 @@ def test_cut_networks_compute_what_the_whole_one_does(name: str) -> None:
     names = [layer for layer in expected if layer in nodes]
     assert len(names) >= len([m for m in network.modules() if isinstance(m, nn.Conv2d)])
     # All at once, where nothing can be folded, and one by one, where everything can.
-    together = cut(network, {nodes[layer] for layer in names})(x)
+    together = truncate(network, {nodes[layer] for layer in names})(x)
     for layer in names:
         torch.testing.assert_close(together[nodes[layer]], expected[layer])
     default = MODELS[name].aliases.get(MODELS[name].layer, MODELS[name].layer)
     for layer in (default, names[len(names) // 2]):
-        alone = cut(network, [nodes[layer]])
+        alone = truncate(network, [nodes[layer]])
         torch.testing.assert_close(alone(x)[nodes[layer]], expected[layer])
     torch.testing.assert_close(hooked(network, x), expected)  # the whole network was left as it was
 
@@ -68,7 +68,9 @@ def test_nothing_deeper_than_the_layer_is_kept() -> None:
     with torch.device("meta"):
         network = MODELS["vgg16"].build()
     parts = [
-        name for name, module in cut(network, ["features.5"]).named_modules() if not list(module.children())
+        name
+        for name, module in truncate(network, ["features.5"]).named_modules()
+        if not list(module.children())
     ]
     assert parts == [f"features.{i}" for i in range(6)]
 
@@ -79,7 +81,7 @@ def test_batchnorm_is_folded_unless_the_convolution_is_wanted() -> None:
     nodes = layer_nodes(network)
 
     def kept(*layers: str) -> list[str]:
-        extractor = cut(network, [nodes[layer] for layer in layers])
+        extractor = truncate(network, [nodes[layer] for layer in layers])
         called = [str(node.target) for node in extractor.graph.nodes if node.op == "call_module"]
         return [name for name in called if isinstance(extractor.get_submodule(name), nn.BatchNorm2d)]
 
@@ -117,7 +119,7 @@ def test_nothing_is_overwritten() -> None:
     network = Small().eval()
     nn.init.constant_(network.conv.bias, -0.5)
     x = torch.randn(1, 3, 4, 4)
-    found = cut(network, ["conv", "bn", "relu"])(x)
+    found = truncate(network, ["conv", "bn", "relu"])(x)
     conv = network.conv(x)
     assert conv.min() < 0
     torch.testing.assert_close(found["conv"], conv)
@@ -129,12 +131,12 @@ def test_average_pooling_in_both_forms_keeps_the_geometry() -> None:
     network = Small().eval()
     x = torch.ones(1, 3, 5, 6)
     nodes = ["pool", "max_pool2d"]
-    largest, average = cut(network, nodes)(x), cut(network, nodes, pooling="avg")(x)
-    # A constant picture stays constant up to its border: the padding is no part of the average.
+    largest, average = truncate(network, nodes)(x), truncate(network, nodes, pooling="avg")(x)
+    # A constant image stays constant up to its border: the padding is no part of the average.
     for node in nodes:
         torch.testing.assert_close(average[node], largest[node])
     x = torch.randn(1, 3, 5, 6)
-    average = cut(network, ["relu_1", *nodes], pooling="avg")(x)
+    average = truncate(network, ["relu_1", *nodes], pooling="avg")(x)
     pooled = F.avg_pool2d(average["relu_1"], 3, 2, padding=1, ceil_mode=True, count_include_pad=False)
     torch.testing.assert_close(average["pool"], pooled)
     torch.testing.assert_close(average["max_pool2d"], F.avg_pool2d(pooled, 2, stride=1))
@@ -146,6 +148,6 @@ def test_no_maximum_is_left_anywhere(name: str) -> None:
     with torch.device("meta"):
         network = MODELS[name].build()
     nodes = layer_nodes(network)
-    extractor = cut(network, [list(nodes.values())[-1]], pooling="avg")
+    extractor = truncate(network, [list(nodes.values())[-1]], pooling="avg")
     assert "max_pool2d(" not in extractor.code
     assert not [m for m in extractor.modules() if isinstance(m, nn.MaxPool2d)]

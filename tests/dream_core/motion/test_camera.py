@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dream_core.errors import PictureError, SettingsError
+from dream_core.errors import ImageError, SettingsError
 from dream_core.motion.camera import camera_flow
 from dream_core.motion.warp import warp
 from dream_core.settings import CameraSettings
@@ -41,30 +41,30 @@ def test_a_pan_to_the_right_and_up_came_from_the_left_and_below() -> None:
     assert torch.equal(forward, -backward)
 
 
-def test_a_panned_picture_shifts_by_whole_pixels() -> None:
-    picture = torch.rand(1, 3, 12, 14)
+def test_a_panned_image_shifts_by_whole_pixels() -> None:
+    image = torch.rand(1, 3, 12, 14)
     backward, _ = camera_flow((12, 14), replace(STILL, pan_x=3, pan_y=-2))
-    moved = warp(picture, backward)
-    torch.testing.assert_close(moved[..., :-2, 3:], picture[..., 2:, :-3], rtol=0, atol=1e-5)
+    moved = warp(image, backward)
+    torch.testing.assert_close(moved[..., :-2, 3:], image[..., 2:, :-3], rtol=0, atol=1e-5)
 
 
-def test_zoom_holds_the_centre_and_halves_the_way_to_it() -> None:
+def test_zoom_holds_the_center_and_halves_the_way_to_it() -> None:
     backward, forward = camera_flow((5, 9), replace(STILL, zoom_factor=2))
     assert backward[0, :, 2, 4].tolist() == forward[0, :, 2, 4].tolist() == [0, 0]
-    assert backward[0, :, 0, 8].tolist() == [-2, 1]  # 4 right of and 2 above the centre: from half as far
+    assert backward[0, :, 0, 8].tolist() == [-2, 1]  # 4 right of and 2 above the center: from half as far
     assert forward[0, :, 0, 8].tolist() == [4, -2]
 
 
 def test_a_quarter_turn_is_counter_clockwise_as_seen() -> None:
-    picture = torch.rand(1, 3, 8, 8)
+    image = torch.rand(1, 3, 8, 8)
     backward, _ = camera_flow((8, 8), replace(STILL, rotation=90))
-    turned = torch.rot90(picture, 1, (-2, -1))  # torch's first row is on top, as a picture's is
-    torch.testing.assert_close(warp(picture, backward), turned, rtol=0, atol=1e-5)
+    turned = torch.rot90(image, 1, (-2, -1))  # torch's first row is on top, as an image's is
+    torch.testing.assert_close(warp(image, backward), turned, rtol=0, atol=1e-5)
 
 
-def test_the_picture_turns_and_grows_before_it_shifts() -> None:
+def test_the_image_turns_and_grows_before_it_shifts() -> None:
     _, forward = camera_flow((5, 5), CameraSettings(zoom_factor=2, rotation=90, pan_x=10, pan_y=1))
-    # One right of the centre: turned it is one above, grown two above, then shifted.
+    # One right of the center: turned it is one above, grown two above, then shifted.
     came = torch.tensor([3.0, 2.0])
     torch.testing.assert_close(came + forward[0, :, 2, 3], torch.tensor([2.0 + 10, 2.0 - 2 + 1]))
 
@@ -129,13 +129,13 @@ def test_the_background_of_a_synthetic_clip_moves_alike() -> None:
     clip = synthetic_clip(frames=2, height=40, width=56, seed=1, scene=scene)
     backward, forward = camera_flow((40, 56), replace(STILL, zoom_factor=1.05, rotation=2))
     for expected, flow in ((clip.backward, backward), (clip.forward, forward)):
-        # Its centre lies elsewhere, which is a constant.
+        # Its center lies elsewhere, which is a constant.
         torch.testing.assert_close(_from_first(flow), _from_first(expected), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4, -1), (3,)])
 def test_a_size_that_is_none_is_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(PictureError, match="a height and a width of at least 1"):
+    with pytest.raises(ImageError, match="a height and a width of at least 1"):
         camera_flow(size, STILL)
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dream_core.checks import warn_once
-from dream_core.errors import PictureError, SettingsError, WeightsError
+from dream_core.errors import ImageError, SettingsError, WeightsError
 from dream_core.motion import flow as flow_module
-from dream_core.motion.flow import FlowEstimator, dis_flow, load_flow, settle_flow
+from dream_core.motion.flow import FlowEstimator, dis_flow, load_flow, resolve_flow
 from dream_core.settings import FlowSettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -142,7 +142,7 @@ def test_raft_finds_the_motion_at_sizes_it_does_not_take_itself(
 
 
 @pytest.mark.parametrize("size", [(97, 131), (16, 16)])
-def test_dis_itself_finds_no_motion_in_a_still_picture(size: tuple[int, int]) -> None:
+def test_dis_itself_finds_no_motion_in_a_still_image(size: tuple[int, int]) -> None:
     frame = torch.rand(1, 3, *size)
     assert dis_flow(frame, frame, False).abs().max() < 1e-3
 
@@ -394,7 +394,7 @@ def test_one_chunk_at_a_time_is_alive() -> None:
 def test_what_is_no_batch_of_frames_is_refused(frames: Tensor, found: str) -> None:
     message = rf"^expected frames \(B, 3, height, width\) in floating point, got {found}"
     for pair in ((frames, frames), (torch.rand(1, 3, 8, 8), frames)):
-        with pytest.raises(PictureError, match=message):
+        with pytest.raises(ImageError, match=message):
             fake().flow(*pair)
 
 
@@ -404,7 +404,7 @@ def test_frames_of_different_shapes_are_refused(other: tuple[int, ...]) -> None:
     message = (
         rf"^expected two batches of the same shape, got \(1, 3, 8, 8\) and \({shape}\); resize one of them$"
     )
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         fake().both_ways(torch.rand(1, 3, 8, 8), torch.rand(other))
 
 
@@ -413,9 +413,7 @@ def test_frames_of_different_shapes_are_refused(other: tuple[int, ...]) -> None:
 def test_frames_that_are_not_finite_are_refused(value: float, which: int) -> None:
     frames = torch.rand(2, 1, 3, 8, 8)
     frames[which, 0, 1, 2, 3] = value
-    with pytest.raises(
-        PictureError, match=r"^expected finite frames in 0\.\.1, got NaN or infinite values; "
-    ):
+    with pytest.raises(ImageError, match=r"^expected finite frames in 0\.\.1, got NaN or infinite values; "):
         fake().flow(*frames)
 
 
@@ -472,12 +470,12 @@ def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_weights")
 def test_auto_is_dis_where_no_weights_are_at_hand() -> None:
     with pytest.warns(UserWarning, match="no weights of raft_small are at hand: estimating flow with DIS"):
-        assert settle_flow(FlowSettings()) == "dis"
+        assert resolve_flow(FlowSettings()) == "dis"
 
 
 @pytest.mark.usefixtures("_no_weights")
 def test_auto_is_raft_small_where_its_weights_are_at_hand(tmp_path: Path) -> None:
-    assert settle_flow(FlowSettings(flow_file=tmp_path / "mine.pth")) == "raft_small"
+    assert resolve_flow(FlowSettings(flow_file=tmp_path / "mine.pth")) == "raft_small"
     (tmp_path / "raft_small.safetensors").touch()
-    assert settle_flow(FlowSettings()) == "raft_small"
-    assert settle_flow(FlowSettings(flow="raft_large")) == "raft_large"
+    assert resolve_flow(FlowSettings()) == "raft_small"
+    assert resolve_flow(FlowSettings(flow="raft_large")) == "raft_large"

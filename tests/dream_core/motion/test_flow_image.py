@@ -1,4 +1,4 @@
-"""Flow as a picture."""
+"""Flow as an image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from dream_core.errors import PictureError, SettingsError
-from dream_core.motion.flow_image import draw_arrows, flow_picture
+from dream_core.errors import ImageError, SettingsError
+from dream_core.motion.flow_image import draw_arrows, flow_image
 
 BYTE = 1 / 255
 
@@ -17,28 +17,28 @@ def constant_flow(x: float, y: float, height: int = 8, width: int = 10) -> Tenso
     return torch.tensor([float(x), float(y)]).view(1, 2, 1, 1).repeat(1, 1, height, width)
 
 
-def test_the_colours_are_torchvisions() -> None:
+def test_the_colors_are_torchvisions() -> None:
     flow = torch.randn(1, 2, 9, 11) * 5
     expected = flow_to_image(flow).float() / 255
-    torch.testing.assert_close(flow_picture(flow), expected, rtol=0, atol=1.5 * BYTE)
+    torch.testing.assert_close(flow_image(flow), expected, rtol=0, atol=1.5 * BYTE)
 
 
 def test_no_motion_is_white_and_direction_is_hue() -> None:
-    assert torch.equal(flow_picture(constant_flow(0, 0)), torch.ones(1, 3, 8, 10))
-    red, green, blue = flow_picture(constant_flow(3, 0))[0, :, 0, 0]
+    assert torch.equal(flow_image(constant_flow(0, 0)), torch.ones(1, 3, 8, 10))
+    red, green, blue = flow_image(constant_flow(3, 0))[0, :, 0, 0]
     assert red > 0.9
     assert max(green, blue) < 0.1
 
 
-def test_each_picture_has_its_own_scale() -> None:
+def test_each_image_has_its_own_scale() -> None:
     flow = torch.randn(1, 2, 6, 7)
-    pictures = flow_picture(torch.cat([flow, flow * 100]))
-    torch.testing.assert_close(pictures[0], pictures[1], rtol=0, atol=1.5 * BYTE)
+    images = flow_image(torch.cat([flow, flow * 100]))
+    torch.testing.assert_close(images[0], images[1], rtol=0, atol=1.5 * BYTE)
 
 
 def test_a_fixed_scale_fades_what_is_shorter_and_saturates_at_its_length() -> None:
     flow = torch.cat([constant_flow(0, length) for length in (2, 4, 8, 80)])
-    half, full, longer, longest = flow_picture(flow, saturation_length=4)[..., 0, 0]
+    half, full, longer, longest = flow_image(flow, saturation_length=4)[..., 0, 0]
     torch.testing.assert_close(1 - half, (1 - full) / 2, rtol=0, atol=1.5 * BYTE)
     assert full.min() < 0.05
     assert torch.equal(full, longer)
@@ -46,9 +46,9 @@ def test_a_fixed_scale_fades_what_is_shorter_and_saturates_at_its_length() -> No
 
 
 def test_an_arrow_goes_where_the_flow_points() -> None:
-    grey = torch.full((2, 3, 32, 32), 0.5)
+    gray = torch.full((2, 3, 32, 32), 0.5)
     flow = torch.cat([constant_flow(10, 0, 32, 32), constant_flow(0, -12, 32, 32)])
-    drawn = draw_arrows(grey, flow, spacing=32, saturation_length=32)
+    drawn = draw_arrows(gray, flow, spacing=32, saturation_length=32)
     white = (drawn > 0.8).all(dim=1)
     assert white[0, 16, 16:27].all()  # from the middle to the right
     assert not white[0, 16, :15].any()
@@ -57,7 +57,7 @@ def test_an_arrow_goes_where_the_flow_points() -> None:
     assert not white[1, 18:, 16].any()
     assert not white[1, :3, 16].any()
     assert (drawn < 0.1).all(dim=1).any()  # the rim
-    assert torch.equal(grey, torch.full_like(grey, 0.5))
+    assert torch.equal(gray, torch.full_like(gray, 0.5))
 
 
 def test_the_longest_arrow_is_as_long_as_the_spacing() -> None:
@@ -80,7 +80,7 @@ def test_arrows_stand_on_a_grid() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50)])
-def test_small_pictures_and_long_vectors_are_drawn_too(size: tuple[int, int]) -> None:
+def test_small_images_and_long_vectors_are_drawn_too(size: tuple[int, int]) -> None:
     drawn = draw_arrows(torch.zeros(1, 3, *size), constant_flow(1e30, -1e30, *size), spacing=40)
     assert drawn.shape == (1, 3, *size)
     assert drawn.max() > 0.9
@@ -88,15 +88,15 @@ def test_small_pictures_and_long_vectors_are_drawn_too(size: tuple[int, int]) ->
 
 def test_errors() -> None:
     flow = constant_flow(1, 2)
-    with pytest.raises(PictureError, match="expected a finite flow, got NaN"):
-        flow_picture(flow * torch.nan)
-    with pytest.raises(PictureError, match=r"at least one pixel, got \(0, 2, 8, 10\)"):
-        flow_picture(flow[:0])
+    with pytest.raises(ImageError, match="expected a finite flow, got NaN"):
+        flow_image(flow * torch.nan)
+    with pytest.raises(ImageError, match=r"at least one pixel, got \(0, 2, 8, 10\)"):
+        flow_image(flow[:0])
     with pytest.raises(SettingsError, match="--saturation-length of at least 0, got -1"):
-        flow_picture(flow, saturation_length=-1)
+        flow_image(flow, saturation_length=-1)
     with pytest.raises(SettingsError, match="--arrow-spacing of at least 1, got 0"):
         draw_arrows(torch.zeros(1, 3, 8, 10), flow, spacing=0)
-    with pytest.raises(PictureError, match="expected flow of shape"):
+    with pytest.raises(ImageError, match="expected flow of shape"):
         draw_arrows(torch.zeros(1, 3, 8, 9), flow, spacing=4)
-    with pytest.raises(PictureError, match=r"pictures as floating point \(B, 3, H, W\), got \(1, 1, 8, 10\)"):
+    with pytest.raises(ImageError, match=r"images as floating point \(B, 3, H, W\), got \(1, 1, 8, 10\)"):
         draw_arrows(torch.zeros(1, 1, 8, 10), flow, spacing=4)

@@ -10,32 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dream_core.errors import PictureError, SettingsError
+from dream_core.errors import ImageError, SettingsError
 from dream_core.motion.occlusion import (
-    check_occlusion,
+    check_reliability,
     flows_agree,
     off_motion_boundaries,
-    reliable_mask,
+    reliability_mask,
     same_brightness,
     soften_inwards,
 )
-from dream_core.settings import OcclusionSettings
+from dream_core.settings import ReliabilitySettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
-CHECKS = [field.name for field in fields(OcclusionSettings) if field.name.startswith("check_")]
-NOTHING = replace(OcclusionSettings(mask_softness=0), **dict.fromkeys(CHECKS, False))
+CHECKS = [field.name for field in fields(ReliabilitySettings) if field.name.startswith("check_")]
+NOTHING = replace(ReliabilitySettings(mask_softness=0), **dict.fromkeys(CHECKS, False))
 
 
 def constant_flow(x: float, y: float, height: int, width: int) -> Tensor:
     return torch.tensor([x, y], dtype=torch.float32).view(1, 2, 1, 1).repeat(1, 1, height, width)
 
 
-def grey(value: float, height: int = 9, width: int = 9) -> Tensor:
+def gray(value: float, height: int = 9, width: int = 9) -> Tensor:
     return torch.full((1, 3, height, width), value)
 
 
-def mask_of(clip: SyntheticClip, options: OcclusionSettings) -> Tensor:
-    return reliable_mask(
+def mask_of(clip: SyntheticClip, options: ReliabilitySettings) -> Tensor:
+    return reliability_mask(
         clip.backward, clip.forward, frame=clip.frames[1:], previous=clip.frames[:-1], settings=options
     )
 
@@ -50,10 +50,10 @@ def test_there_are_four_checks() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 40), (97, 131), (480, 854)])
-def test_a_still_picture_is_trusted_everywhere(size: tuple[int, int]) -> None:
+def test_a_still_image_is_trusted_everywhere(size: tuple[int, int]) -> None:
     frame = torch.rand(2, 3, *size)
     still = torch.zeros(2, 2, *size)
-    mask = reliable_mask(still, still, frame=frame, previous=frame, settings=OcclusionSettings())
+    mask = reliability_mask(still, still, frame=frame, previous=frame, settings=ReliabilitySettings())
     assert torch.equal(mask, torch.ones(2, 1, *size))
 
 
@@ -115,35 +115,35 @@ def test_motion_boundary_threshold(slope: float, trusted: float) -> None:
 
 @pytest.mark.parametrize(("difference", "trusted"), [(29, 1.0), (31, 0.0), (-31, 0.0)])
 def test_brightness_threshold(difference: int, trusted: float) -> None:
-    mask = same_brightness(grey(0.5), grey(0.5 + difference / 255))
+    mask = same_brightness(gray(0.5), gray(0.5 + difference / 255))
     assert torch.equal(mask, torch.full((1, 1, 9, 9), trusted))
 
 
-def test_brightness_is_grey() -> None:
-    # A change of blue by 100 levels is one of 11.4 in grey; of green, 58.7.
+def test_brightness_is_gray() -> None:
+    # A change of blue by 100 levels is one of 11.4 in gray; of green, 58.7.
     for channel, trusted in ((2, 1.0), (1, 0.0)):
-        warped = grey(0.2)
+        warped = gray(0.2)
         warped[:, channel] += 100 / 255
-        assert same_brightness(grey(0.2), warped).unique().item() == trusted
+        assert same_brightness(gray(0.2), warped).unique().item() == trusted
 
 
 def test_opening_drops_trusted_specks_and_keeps_distrusted_ones() -> None:
-    warped = grey(0.9)
+    warped = gray(0.9)
     warped[..., 4, 4] = 0.1
-    assert same_brightness(grey(0.1), warped).sum() == 0
-    warped = grey(0.1)
+    assert same_brightness(gray(0.1), warped).sum() == 0
+    warped = gray(0.1)
     warped[..., 4, 4] = 0.9
-    mask = same_brightness(grey(0.1), warped)
+    mask = same_brightness(gray(0.1), warped)
     assert mask.sum() == 80
     assert mask[0, 0, 4, 4] == 0
 
 
-def test_opening_grows_with_the_picture() -> None:
+def test_opening_grows_with_the_image() -> None:
     # At 1800x1800 the square is int(0.003 * 1800) = 5 pixels: a trusted patch of 4 is dropped, 5 is not.
-    warped = grey(0.9, 1800, 1800)
+    warped = gray(0.9, 1800, 1800)
     warped[..., 10:14, 10:14] = 0.1
     warped[..., 100:105, 100:105] = 0.1
-    mask = same_brightness(grey(0.1, 1800, 1800), warped)
+    mask = same_brightness(gray(0.1, 1800, 1800), warped)
     assert mask[..., :50, :50].sum() == 0
     assert mask.sum() == 25
 
@@ -195,7 +195,7 @@ def test_softening_leaves_full_trust_alone(height: int, width: int, radius: int)
 
 
 def test_finds_the_occlusion_of_a_synthetic_clip(clip: SyntheticClip) -> None:
-    mask = mask_of(clip, OcclusionSettings(mask_softness=0))
+    mask = mask_of(clip, ReliabilitySettings(mask_softness=0))
     hidden, distrusted = clip.visible == 0, mask == 0
     assert hidden.sum() > 500
     recall = (hidden & distrusted).sum() / hidden.sum()
@@ -207,7 +207,7 @@ def test_finds_the_occlusion_of_a_synthetic_clip(clip: SyntheticClip) -> None:
 
 
 def test_without_boundaries_it_is_precise_too(clip: SyntheticClip) -> None:
-    mask = mask_of(clip, OcclusionSettings(mask_softness=0, check_boundaries=False))
+    mask = mask_of(clip, ReliabilitySettings(mask_softness=0, check_boundaries=False))
     hidden, distrusted = clip.visible == 0, mask == 0
     assert (hidden & distrusted).sum() / hidden.sum() > 0.9
     assert (hidden & distrusted).sum() / distrusted.sum() > 0.75
@@ -215,17 +215,17 @@ def test_without_boundaries_it_is_precise_too(clip: SyntheticClip) -> None:
 
 def test_leaving_and_consistency_of_exact_flow_never_blame_the_still_background() -> None:
     made = synthetic_clip(frames=3, height=40, width=50, scene=Scene(shapes=0, background=(0, 0)))
-    assert mask_of(made, OcclusionSettings()).min() == 1
+    assert mask_of(made, ReliabilitySettings()).min() == 1
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_each_switch_makes_its_own_difference(clip: SyntheticClip, check: str) -> None:
     alone = mask_of(clip, replace(NOTHING, **{check: True}))
     assert 0 < (alone == 0).sum() < alone.numel() / 2
-    together = mask_of(clip, OcclusionSettings(mask_softness=0))
+    together = mask_of(clip, ReliabilitySettings(mask_softness=0))
     assert (together <= alone).all()
     assert (together < alone).any()
-    others = mask_of(clip, replace(OcclusionSettings(mask_softness=0), **{check: False}))
+    others = mask_of(clip, replace(ReliabilitySettings(mask_softness=0), **{check: False}))
     assert torch.equal(torch.minimum(others, alone), together)
 
 
@@ -242,37 +242,37 @@ def test_threshold_and_softness_are_used(clip: SyntheticClip) -> None:
     brightness = replace(NOTHING, check_brightness=True)
     strict = mask_of(clip, replace(brightness, brightness_threshold=5))
     assert strict.sum() < mask_of(clip, brightness).sum()
-    soft = mask_of(clip, OcclusionSettings(mask_softness=0.02))
-    hard = mask_of(clip, OcclusionSettings(mask_softness=0))
+    soft = mask_of(clip, ReliabilitySettings(mask_softness=0.02))
+    hard = mask_of(clip, ReliabilitySettings(mask_softness=0))
     assert ((soft > 0) & (soft < 1)).any()
     assert (soft <= hard).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (97, 131)])
 def test_any_size(size: tuple[int, int]) -> None:
-    picture = torch.rand(2, 3, *size)
+    image = torch.rand(2, 3, *size)
     flow = torch.zeros(2, 2, *size)
-    mask = reliable_mask(flow, flow, frame=picture, previous=picture, settings=OcclusionSettings())
+    mask = reliability_mask(flow, flow, frame=image, previous=image, settings=ReliabilitySettings())
     assert torch.equal(mask, torch.ones(2, 1, *size))
 
 
 def test_broken_flow_is_distrusted() -> None:
     flow = torch.full((1, 2, 4, 4), torch.nan)
-    picture = torch.rand(1, 3, 4, 4)
+    image = torch.rand(1, 3, 4, 4)
     for check in ("check_consistency", "check_boundaries", "check_leaving"):
         options = replace(NOTHING, **{check: True})
-        assert reliable_mask(flow, flow, frame=picture, previous=picture, settings=options).max() == 0
+        assert reliability_mask(flow, flow, frame=image, previous=image, settings=options).max() == 0
 
 
 def test_forward_flow_is_needed_for_consistency_only() -> None:
-    picture, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
-    options = OcclusionSettings()
+    image, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
+    options = ReliabilitySettings()
     with pytest.raises(
-        PictureError, match=r"expected a forward flow .* got None: .* turn check_consistency off"
+        ImageError, match=r"expected a forward flow .* got None: .* turn check_consistency off"
     ):
-        reliable_mask(flow, None, frame=picture, previous=picture, settings=options)
+        reliability_mask(flow, None, frame=image, previous=image, settings=options)
     without = replace(options, check_consistency=False)
-    assert reliable_mask(flow, None, frame=picture, previous=picture, settings=without).min() == 1
+    assert reliability_mask(flow, None, frame=image, previous=image, settings=without).min() == 1
 
 
 @pytest.mark.parametrize(
@@ -285,37 +285,37 @@ def test_forward_flow_is_needed_for_consistency_only() -> None:
     ],
 )
 def test_wrong_shapes(changed: dict[str, Tensor], message: str) -> None:
-    picture, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
-    given_ = {"backward": flow, "forward": flow, "frame": picture, "previous": picture} | changed
-    with pytest.raises(PictureError, match=message):
-        reliable_mask(
+    image, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
+    given_ = {"backward": flow, "forward": flow, "frame": image, "previous": image} | changed
+    with pytest.raises(ImageError, match=message):
+        reliability_mask(
             given_["backward"],
             given_["forward"],
             frame=given_["frame"],
             previous=given_["previous"],
-            settings=OcclusionSettings(),
+            settings=ReliabilitySettings(),
         )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_constants_are_finite(value: float) -> None:
     with pytest.raises(SettingsError, match=rf"^expected --mask-softness from 0 to 1, got {value}$"):
-        check_occlusion(OcclusionSettings(mask_softness=value))
+        check_reliability(ReliabilitySettings(mask_softness=value))
     with pytest.raises(
         SettingsError, match=rf"^expected --brightness-threshold of at least 0.*, got {value}$"
     ):
-        check_occlusion(OcclusionSettings(brightness_threshold=value))
+        check_reliability(ReliabilitySettings(brightness_threshold=value))
 
 
 def test_settings_out_of_range() -> None:
     with pytest.raises(SettingsError, match=r"^expected --brightness-threshold of at least 0, got -1$"):
-        same_brightness(grey(0.0), grey(0.0), threshold=-1)
+        same_brightness(gray(0.0), gray(0.0), threshold=-1)
     with pytest.raises(SettingsError, match="radius of at least 0 pixels, got -1"):
         soften_inwards(torch.ones(1, 1, 2, 2), radius=-1)
-    with pytest.raises(PictureError, match=r"mask as floating point \(B, 1, H, W\), got \(1, 3, 2, 2\)"):
+    with pytest.raises(ImageError, match=r"mask as floating point \(B, 1, H, W\), got \(1, 3, 2, 2\)"):
         soften_inwards(torch.ones(1, 3, 2, 2), radius=1)
     flow = torch.zeros(1, 2, 9, 9)
     with pytest.raises(SettingsError, match=r"^expected --mask-softness from 0 to 1, got -0\.1$"):
-        reliable_mask(
-            flow, flow, frame=grey(0.0), previous=grey(0.0), settings=OcclusionSettings(mask_softness=-0.1)
+        reliability_mask(
+            flow, flow, frame=gray(0.0), previous=gray(0.0), settings=ReliabilitySettings(mask_softness=-0.1)
         )

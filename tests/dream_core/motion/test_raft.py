@@ -44,7 +44,7 @@ def small(test_data: Path) -> RAFT:
 def pairs(test_data: Path) -> tuple[Tensor, Tensor]:
     """Two pairs of real frames, (2,3,128,160) in -1..1: the first shifted by SHIFT, the second a real motion."""
     with open_clip(test_data / "clips" / "mallard.mp4", settings=InputSettings(size=320, frames=2)) as clip:
-        frame, later = (frame.picture[None] for frame in clip)
+        frame, later = (frame.image[None] for frame in clip)
     here = frame[..., 20:148, 60:220]
     # moved(x + SHIFT) = here(x)
     moved = frame[..., 25:153, 53:213]

@@ -1,4 +1,4 @@
-"""Moving pictures along flow."""
+"""Moving images along flow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dream_core.errors import PictureError
-from dream_core.motion.warp import came_from_inside, check_flow, resize_flow, warp
+from dream_core.errors import ImageError
+from dream_core.motion.warp import came_from_inside, require_flow, resize_flow, warp
 
 MODES = ["bilinear", "bicubic"]
 
@@ -25,16 +25,16 @@ def constant_flow(x: float, y: float, height: int, width: int, *, batch: int = 1
 
 @pytest.mark.parametrize("mode", MODES)
 def test_whole_pixel_translation_reads_where_the_flow_points(mode: str) -> None:
-    picture = torch.rand(1, 3, 9, 11)
-    moved = warp(picture, constant_flow(3, -2, 9, 11), mode=mode)
-    torch.testing.assert_close(moved[..., 2:, :-3], picture[..., :-2, 3:], rtol=0, atol=1e-5)
+    image = torch.rand(1, 3, 9, 11)
+    moved = warp(image, constant_flow(3, -2, 9, 11), mode=mode)
+    torch.testing.assert_close(moved[..., 2:, :-3], image[..., :-2, 3:], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_outside_is_the_border_and_never_black(mode: str) -> None:
-    picture = torch.full((1, 1, 5, 6), 0.5)
-    picture[..., -1] = 0.9
-    moved = warp(picture, constant_flow(100, 0, 5, 6), mode=mode)
+    image = torch.full((1, 1, 5, 6), 0.5)
+    image[..., -1] = 0.9
+    moved = warp(image, constant_flow(100, 0, 5, 6), mode=mode)
     torch.testing.assert_close(moved, torch.full_like(moved, 0.9))
 
 
@@ -48,7 +48,7 @@ def test_outside_may_be_a_mirror(mode: str) -> None:
 
 
 def test_unknown_edges_are_refused() -> None:
-    with pytest.raises(PictureError, match="expected warp edges border or mirror, got 'wrap'"):
+    with pytest.raises(ImageError, match="expected warp edges border or mirror, got 'wrap'"):
         warp(torch.rand(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), edges="wrap")  # type: ignore[arg-type]
 
 
@@ -73,16 +73,16 @@ def test_bicubic_keeps_negative_values_and_overshoot() -> None:
 
 
 def test_bicubic_is_the_sharper_one() -> None:
-    picture = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 64, 64)
     flow = constant_flow(0.5, 0.5, 64, 64)
-    assert warp(picture, flow, mode="bicubic").var() > 1.2 * warp(picture, flow, mode="bilinear").var()
+    assert warp(image, flow, mode="bicubic").var() > 1.2 * warp(image, flow, mode="bilinear").var()
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (97, 131)])
 def test_still_flow_is_the_identity_at_any_size(mode: str, size: tuple[int, int]) -> None:
-    picture = torch.randn(2, 5, *size)
-    torch.testing.assert_close(warp(picture, torch.zeros(2, 2, *size), mode=mode), picture, rtol=0, atol=2e-4)
+    image = torch.randn(2, 5, *size)
+    torch.testing.assert_close(warp(image, torch.zeros(2, 2, *size), mode=mode), image, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -100,26 +100,26 @@ def test_what_does_not_move_stays_bit_for_bit(mode: str, dtype: torch.dtype) -> 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_one_pixel_stays_whatever_the_flow(mode: str) -> None:
-    picture = torch.rand(1, 3, 1, 1)
-    torch.testing.assert_close(warp(picture, constant_flow(5.3, -7.1, 1, 1), mode=mode), picture)
+    image = torch.rand(1, 3, 1, 1)
+    torch.testing.assert_close(warp(image, constant_flow(5.3, -7.1, 1, 1), mode=mode), image)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_keeps_the_type_and_computes_in_float32_or_better(dtype: torch.dtype) -> None:
-    picture = torch.rand(1, 2, 6, 300).to(dtype)
+    image = torch.rand(1, 2, 6, 300).to(dtype)
     flow = constant_flow(3, 1, 6, 300)
-    moved = warp(picture, flow, mode="bilinear")
+    moved = warp(image, flow, mode="bilinear")
     assert moved.dtype == dtype
     # float16 coordinates could not tell column 290 from 290.1; whole pixels come out unchanged.
-    torch.testing.assert_close(moved[..., :-1, :-3], picture[..., 1:, 3:], rtol=0, atol=1e-3)
+    torch.testing.assert_close(moved[..., :-1, :-3], image[..., 1:, 3:], rtol=0, atol=1e-3)
 
 
-def test_each_picture_of_a_batch_has_its_own_flow() -> None:
-    pictures = torch.rand(2, 1, 5, 5)
+def test_each_image_of_a_batch_has_its_own_flow() -> None:
+    images = torch.rand(2, 1, 5, 5)
     flow = torch.cat([constant_flow(1, 0, 5, 5), constant_flow(0, 1, 5, 5)])
-    moved = warp(pictures, flow, mode="bilinear")
-    torch.testing.assert_close(moved[0, :, :, :-1], pictures[0, :, :, 1:], rtol=0, atol=1e-5)
-    torch.testing.assert_close(moved[1, :, :-1], pictures[1, :, 1:], rtol=0, atol=1e-5)
+    moved = warp(images, flow, mode="bilinear")
+    torch.testing.assert_close(moved[0, :, :, :-1], images[0, :, :, 1:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved[1, :, :-1], images[1, :, 1:], rtol=0, atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -130,13 +130,13 @@ def test_each_picture_of_a_batch_has_its_own_flow() -> None:
     width=st.integers(1, 20),
 )
 def test_bilinear_never_leaves_the_range(x: float, y: float, height: int, width: int) -> None:
-    picture = torch.rand(1, 1, height, width)
-    moved = warp(picture, constant_flow(x, y, height, width), mode="bilinear")
-    assert moved.min() >= picture.min() - 1e-5
-    assert moved.max() <= picture.max() + 1e-5
+    image = torch.rand(1, 1, height, width)
+    moved = warp(image, constant_flow(x, y, height, width), mode="bilinear")
+    assert moved.min() >= image.min() - 1e-5
+    assert moved.max() <= image.max() + 1e-5
 
 
-def test_inside_reaches_half_a_pixel_beyond_the_centres() -> None:
+def test_inside_reaches_half_a_pixel_beyond_the_centers() -> None:
     inside = came_from_inside(constant_flow(0.4, 0, 3, 4))
     assert torch.equal(inside, torch.ones(1, 1, 3, 4))
     inside = came_from_inside(constant_flow(0.6, 0, 3, 4))
@@ -208,19 +208,19 @@ def test_resized_flow_stays_the_same_share_of_the_frame(
     ],
 )
 def test_wrong_shapes_and_types(tensor: Tensor, flow: Tensor, message: str) -> None:
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         warp(tensor, flow)
 
 
 def test_unknown_mode() -> None:
-    with pytest.raises(PictureError, match="expected warp mode bilinear or bicubic, got 'cubic'"):
+    with pytest.raises(ImageError, match="expected warp mode bilinear or bicubic, got 'cubic'"):
         warp(torch.rand(1, 3, 4, 5), torch.zeros(1, 2, 4, 5), mode="cubic")  # type: ignore[arg-type]
 
 
 def test_other_errors() -> None:
-    with pytest.raises(PictureError, match=r"height and a width of at least 1, got \(0, 4\)"):
+    with pytest.raises(ImageError, match=r"height and a width of at least 1, got \(0, 4\)"):
         resize_flow(torch.zeros(1, 2, 4, 5), (0, 4))
-    with pytest.raises(PictureError, match=r"expected flow .* got \(1, 3, 4, 5\)"):
+    with pytest.raises(ImageError, match=r"expected flow .* got \(1, 3, 4, 5\)"):
         came_from_inside(torch.zeros(1, 3, 4, 5))
-    with pytest.raises(PictureError, match="expected forward flow of shape"):
-        check_flow(torch.zeros(1, 2, 4, 5), like=torch.zeros(1, 3, 4, 6), name="forward flow")
+    with pytest.raises(ImageError, match="expected forward flow of shape"):
+        require_flow(torch.zeros(1, 2, 4, 5), like=torch.zeros(1, 3, 4, 6), name="forward flow")

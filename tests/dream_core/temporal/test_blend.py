@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dream_core.errors import PictureError, SettingsError
-from dream_core.temporal.blend import add_difference, blend_frames
+from dream_core.errors import ImageError, SettingsError
+from dream_core.temporal.blend import add_residual, blend_frames
 
 FRAME = torch.full((1, 3, 2, 2), 0.2)
 WARPED = torch.full((1, 3, 2, 2), 0.8)
@@ -69,16 +69,16 @@ def test_blend_out_of_range(blend: float) -> None:
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
 def test_mask_out_of_range(value: float) -> None:
-    with pytest.raises(PictureError, match="mask values between 0 and 1"):
+    with pytest.raises(ImageError, match="mask values between 0 and 1"):
         blend_frames(FRAME, WARPED, value * ONES, blend=0.5)
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(PictureError, match=r"frame as \(B, 3, H, W\), got \(3, 2, 2\) float32"):
+    with pytest.raises(ImageError, match=r"frame as \(B, 3, H, W\), got \(3, 2, 2\) float32"):
         blend_frames(FRAME[0], WARPED, ONES, blend=0.5)
-    with pytest.raises(PictureError, match=r"warped of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+    with pytest.raises(ImageError, match=r"warped of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
         blend_frames(FRAME, WARPED[..., :1], ONES, blend=0.5)
-    with pytest.raises(PictureError, match=r"mask of shape \(1, 1, 2, 2\), got \(1, 3, 2, 2\)"):
+    with pytest.raises(ImageError, match=r"mask of shape \(1, 1, 2, 2\), got \(1, 3, 2, 2\)"):
         blend_frames(FRAME, WARPED, FRAME, blend=0.5)
 
 
@@ -96,14 +96,14 @@ def test_wrong_shapes() -> None:
     ],
 )
 def test_known_sums(trust: float, blend: float, expected: float) -> None:
-    start = add_difference(FRAME, WARPED, trust * ONES, WARPED - 0.3, blend=blend)
+    start = add_residual(FRAME, WARPED, trust * ONES, WARPED - 0.3, blend=blend)
     torch.testing.assert_close(start, torch.full_like(FRAME, expected))
 
 
 def test_sums_end_in_range() -> None:
     dark, bright = torch.zeros_like(FRAME), torch.ones_like(FRAME)
-    assert torch.equal(add_difference(WARPED, bright, ONES, dark, blend=0), bright)
-    assert torch.equal(add_difference(FRAME, dark, ONES, bright, blend=0), dark)
+    assert torch.equal(add_residual(WARPED, bright, ONES, dark, blend=0), bright)
+    assert torch.equal(add_residual(FRAME, dark, ONES, bright, blend=0), dark)
 
 
 @settings(max_examples=30, deadline=None)
@@ -111,15 +111,15 @@ def test_sums_end_in_range() -> None:
 def test_nothing_is_rounded_where_nothing_was_dreamed(blend: float) -> None:
     frame, warped, before = torch.rand(3, 2, 3, 7, 9)
     mask = torch.rand(2, 1, 7, 9)
-    assert torch.equal(add_difference(frame, warped, mask, warped, blend=blend), frame)
-    assert torch.equal(add_difference(frame, warped, mask, before, blend=1), frame)
-    assert torch.equal(add_difference(frame, warped, torch.zeros_like(mask), before, blend=blend), frame)
+    assert torch.equal(add_residual(frame, warped, mask, warped, blend=blend), frame)
+    assert torch.equal(add_residual(frame, warped, mask, before, blend=1), frame)
+    assert torch.equal(add_residual(frame, warped, torch.zeros_like(mask), before, blend=blend), frame)
 
 
 def test_the_difference_is_checked_alike() -> None:
     with pytest.raises(SettingsError, match="blend between 0"):
-        add_difference(FRAME, WARPED, ONES, WARPED, blend=2)
-    with pytest.raises(PictureError, match="mask values between 0 and 1"):
-        add_difference(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
-    with pytest.raises(PictureError, match=r"warped_frame of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
-        add_difference(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)
+        add_residual(FRAME, WARPED, ONES, WARPED, blend=2)
+    with pytest.raises(ImageError, match="mask values between 0 and 1"):
+        add_residual(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
+    with pytest.raises(ImageError, match=r"warped_frame of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+        add_residual(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dream_core.dreaming.dream import DreamStep, dream
 from dream_core.dreaming.objectives import layer
-from dream_core.errors import PictureError, SettingsError
+from dream_core.errors import ImageError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
@@ -21,21 +21,21 @@ from dream_core.motion.warp import warp
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
-    OcclusionSettings,
+    ImageSettings,
     OctaveSettings,
-    PictureSettings,
+    ReliabilitySettings,
     TemporalSettings,
 )
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 from dream_core.temporal import dreamer as temporal_module
-from dream_core.temporal.blend import add_difference, blend_frames
+from dream_core.temporal.blend import add_residual, blend_frames
 from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
 
 CPU = torch.device("cpu")
 STILL = DreamSettings(octave=OctaveSettings(octave_steps=0))
-"""The dream of a picture is the picture."""
+"""The dream of an image is the image."""
 QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettings(jitter=2))
-TRUST_ALL = OcclusionSettings(
+TRUST_ALL = ReliabilitySettings(
     check_consistency=False, check_boundaries=False, check_brightness=False, check_leaving=False
 )
 
@@ -73,7 +73,7 @@ def dreamer(
     *,
     settings: DreamSettings = STILL,
     temporal: TemporalSettings | None = None,
-    occlusion: OcclusionSettings | None = None,
+    occlusion: ReliabilitySettings | None = None,
     **options: Any,
 ) -> TemporalDreamer:
     return TemporalDreamer(
@@ -81,7 +81,7 @@ def dreamer(
         flow or constant_flow(),
         settings=settings,
         temporal=temporal or uncut(),
-        occlusion=occlusion or OcclusionSettings(),
+        occlusion=occlusion or ReliabilitySettings(),
         **options,
     )
 
@@ -118,9 +118,9 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
 ) -> None:
     starts = []
 
-    def invert(picture: Tensor, models: object, **_: object) -> Tensor:
-        starts.append(picture)
-        return 1 - picture
+    def invert(image: Tensor, models: object, **_: object) -> Tensor:
+        starts.append(image)
+        return 1 - image
 
     monkeypatch.setattr(temporal_module, "dream", invert)
     frame = synthetic_clip(frames=1, height=24, width=32).frames
@@ -128,7 +128,7 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
     first, second = machine.step(frame), machine.step(frame)
     assert second.carried is not None
     assert torch.equal(second.carried.flow, torch.zeros(1, 2, 24, 32))
-    assert torch.equal(second.carried.reliable, torch.ones(1, 1, 24, 32))
+    assert torch.equal(second.carried.reliability, torch.ones(1, 1, 24, 32))
     torch.testing.assert_close(second.carried.warped, first.dream)
     assert torch.equal(starts[0], frame)
     torch.testing.assert_close(starts[1], blend * frame + (1 - blend) * (1 - frame))
@@ -139,7 +139,7 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
 def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend: float) -> None:
     frames = random_clip()
     machine = dreamer(
-        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="picture"), occlusion=TRUST_ALL
+        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="image"), occlusion=TRUST_ALL
     )
     first, *others = run(machine, frames)
     expected = frames[:1]
@@ -154,29 +154,29 @@ def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend:
 def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 * random_clip(2, 24, 32)
     frames[1] += 0.5  # every pixel changes by more than the threshold
-    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"))
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="image"))
     _, second = run(machine, frames)
     assert second.carried is not None
-    assert torch.equal(second.carried.reliable, torch.zeros(1, 1, 24, 32))
+    assert torch.equal(second.carried.reliability, torch.zeros(1, 1, 24, 32))
     assert torch.equal(second.dream, frames[1:])
 
 
 def test_the_dream_sticks_to_what_moves(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(shapes=4, speed=3, background=(1, -1), whole_pixels=True)
     clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
-    paints = iter([lambda picture: 1 - picture, *[lambda picture: picture] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
-    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0, carry="picture"))
+    paints = iter([lambda image: 1 - image, *[lambda image: image] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
+    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0, carry="image"))
     # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
     negative = torch.ones(1, 1, 72, 96)
     for index, step in enumerate(run(machine, clip.frames)):
         if step.carried:
             assert torch.equal(step.carried.flow, clip.backward[index - 1 : index])
-            negative = step.carried.reliable * warp(negative, step.carried.flow, mode="bilinear")
+            negative = step.carried.reliability * warp(negative, step.carried.flow, mode="bilinear")
             seen = clip.visible[index - 1 : index]
-            assert (step.carried.reliable * (1 - seen)).mean() < 0.005
+            assert (step.carried.reliability * (1 - seen)).mean() < 0.005
         expected = negative * (1 - step.frame) + (1 - negative) * step.frame
-        # Pixels that are trusted wrongly, next to the shapes, have pictures of other things.
+        # Pixels that are trusted wrongly, next to the shapes, have images of other things.
         assert ((step.dream - expected).abs() > 1e-3).float().mean() < 0.02
     on_shapes = (clip.backward[-1:] - torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)).norm(
         dim=1, keepdim=True
@@ -193,14 +193,14 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
         tiny,
         constant_flow(0.4, -0.3),
         settings=QUICK,
-        temporal=uncut(warp=mode, blend=0.5, carry="picture"),
+        temporal=uncut(warp=mode, blend=0.5, carry="image"),
         occlusion=TRUST_ALL,
     )
     first, second = run(machine, frames)
     flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
     assert second.carried is not None
     torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
-    start = blend_frames(frames[1:], second.carried.warped, second.carried.reliable, blend=0.5)
+    start = blend_frames(frames[1:], second.carried.warped, second.carried.reliability, blend=0.5)
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
 
 
@@ -234,8 +234,8 @@ def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(
     clip = synthetic_clip(frames=6, height=48, width=64, seed=7, scene=scene)
     clip = replace(clip, frames=0.25 + 0.5 * clip.frames)
     pattern = 0.4 * random_clip(1, 48, 64) - 0.2
-    paints = iter([lambda picture: picture + pattern, *[lambda picture: picture] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    paints = iter([lambda image: image + pattern, *[lambda image: image] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
     machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0), occlusion=TRUST_ALL)
     for index, step in enumerate(run(machine, clip.frames)):
         inner = slice(12, -12)
@@ -249,8 +249,8 @@ def test_the_carried_dream_gives_up_its_share_at_every_frame(
     tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = torch.full((1, 3, 24, 32), 0.3)
-    paints = iter([lambda picture: picture + 0.4, *[lambda picture: picture] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    paints = iter([lambda image: image + 0.4, *[lambda image: image] * 5])
+    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
     machine = dreamer(tiny, temporal=TemporalSettings(blend=0.2))
     for index in range(6):
         step = machine.step(frame)
@@ -280,10 +280,10 @@ def test_as_much_as_is_given_up_is_dreamed_anew(
 ) -> None:
     taken, rates = [], []
 
-    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+    def count(image: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
         taken.append(settings.octave.octave_steps)
         rates.append(settings.ascent.learning_rate / AscentSettings().learning_rate)
-        return picture
+        return image
 
     monkeypatch.setattr(temporal_module, "dream", count)
     temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
@@ -302,9 +302,9 @@ def test_the_less_comes_over_the_more_steps_are_taken(
 ) -> None:
     taken = []
 
-    def count(picture: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+    def count(image: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
         taken.append(settings.octave.octave_steps)
-        return picture
+        return image
 
     monkeypatch.setattr(temporal_module, "dream", count)
     machine = dreamer(
@@ -321,9 +321,9 @@ def test_the_less_comes_over_the_more_steps_are_taken(
 def test_what_is_new_in_view_catches_up(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
     paces: list[Tensor | None] = []
 
-    def note(picture: Tensor, *_: Any, pace: Tensor | None, **__: Any) -> Tensor:
-        paces.append(pace)
-        return picture
+    def note(image: Tensor, *_: Any, step_scale: Tensor | None, **__: Any) -> Tensor:
+        paces.append(step_scale)
+        return image
 
     def steps(catch_up: float, **options: Any) -> list[DreamedFrame]:
         paces.clear()
@@ -342,13 +342,13 @@ def test_what_is_new_in_view_catches_up(tiny: DreamModel, monkeypatch: pytest.Mo
     assert paces[1] is not None
     torch.testing.assert_close(paces[1], torch.ones(1, 1, 24, 32))
     # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are due, so that three are taken.
-    grown = [maturity.maturity[0, 0, 0] for maturity in (first, second, third)]
+    grown = [age.age[0, 0, 0] for age in (first, second, third)]
     assert torch.equal(grown[0], torch.ones(32))
     torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
     assert paces[2] is not None
-    pace = 1 + 2 * 0.9 * 0.7
-    torch.testing.assert_close(paces[2][0, 0, 0], torch.tensor([1.0] * 16 + [pace] * 8 + [1.0] * 8))
-    young = 0.9 * 0.3 + pace * 0.3
+    step_scale = 1 + 2 * 0.9 * 0.7
+    torch.testing.assert_close(paces[2][0, 0, 0], torch.tensor([1.0] * 16 + [step_scale] * 8 + [1.0] * 8))
+    young = 0.9 * 0.3 + step_scale * 0.3
     torch.testing.assert_close(grown[2], torch.tensor([1.0] * 16 + [young] * 8 + [0.3] * 8))
 
     steps(1)
@@ -394,8 +394,8 @@ def test_what_was_hidden_gets_its_dream_back(
 ) -> None:
     clip = torch.full((hidden + 2, 3, 20, 24), 0.2)
     clip[1:-1][HIDES] = 0.9
-    paints = iter([lambda picture: picture + 0.3, *[lambda picture: picture] * (hidden + 1)])
-    monkeypatch.setattr(temporal_module, "dream", lambda picture, *_, **__: next(paints)(picture))
+    paints = iter([lambda image: image + 0.3, *[lambda image: image] * (hidden + 1)])
+    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
     machine = dreamer(
         tiny,
         temporal=uncut(blend=0, references=references),
@@ -408,20 +408,20 @@ def test_what_was_hidden_gets_its_dream_back(
 
 
 def test_the_nearest_reliable_reference_wins() -> None:
-    def carried(reliable: list[float], value: float) -> Carried:
-        mask = torch.tensor(reliable).view(1, 1, 1, -1)
-        picture = torch.full((1, 3, 1, len(reliable)), value)
-        flow = torch.full((1, 2, 1, len(reliable)), value)
-        return Carried(flow, mask, picture, picture / 2, maturity=picture[:, :1])
+    def carried(reliability: list[float], value: float) -> Carried:
+        mask = torch.tensor(reliability).view(1, 1, 1, -1)
+        image = torch.full((1, 3, 1, len(reliability)), value)
+        flow = torch.full((1, 2, 1, len(reliability)), value)
+        return Carried(flow, mask, image, image / 2, age=image[:, :1])
 
     near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
     merged = near.or_else(far)
-    torch.testing.assert_close(merged.reliable.flatten(), torch.tensor([1, 1, 0.5, 0.75, 0]))
+    torch.testing.assert_close(merged.reliability.flatten(), torch.tensor([1, 1, 0.5, 0.75, 0]))
     expected = torch.tensor([0.2, 0.8, 0.2, (0.25 * 0.2 + 0.5 * 0.8) / 0.75, 0.2])
     torch.testing.assert_close(merged.warped[0, 0, 0], expected)
     assert merged.warped_frame is not None
     torch.testing.assert_close(merged.warped_frame[0, 2, 0], expected / 2)
-    torch.testing.assert_close(merged.maturity[0, 0, 0], expected)
+    torch.testing.assert_close(merged.age[0, 0, 0], expected)
     assert merged.flow is near.flow
 
 
@@ -450,8 +450,8 @@ def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamMo
     frames[1] = 0.9
     machine = dreamer(
         tiny,
-        settings=replace(STILL, picture=PictureSettings(zoom=10.0)),
-        temporal=uncut(blend=0, carry="picture", references=2),
+        settings=replace(STILL, image=ImageSettings(zoom=10.0)),
+        temporal=uncut(blend=0, carry="image", references=2),
         occlusion=replace(TRUST_ALL, check_brightness=True),
     )
     frames[:1] += 0.05 * random_clip(1)
@@ -487,7 +487,7 @@ def test_the_forward_flow_is_estimated_only_for_its_check(tiny: DreamModel, chec
         asked.append(both)
         return torch.zeros(1 + both, 2, *first.shape[-2:])
 
-    occlusion = OcclusionSettings(check_consistency=check)
+    occlusion = ReliabilitySettings(check_consistency=check)
     run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), occlusion=occlusion), random_clip(3))
     assert asked == [check, check]
 
@@ -510,7 +510,7 @@ def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
     ]
 
 
-# The picture inside the loop
+# The image inside the loop
 
 
 def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
@@ -518,23 +518,23 @@ def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
     machine = dreamer(tiny, constant_flow(0.5, 0.5), settings=QUICK, temporal=uncut(blend=0.2))
     steps = [machine.step(frame.to(torch.float64)) for frame in frames.split(1)]
     for step in steps:
-        carried = [step.carried.warped, step.carried.reliable] if step.carried else []
-        for picture in (step.dream, *carried):
-            assert picture.dtype == torch.float32
-            assert 0 <= picture.min() <= picture.max() <= 1
+        carried = [step.carried.warped, step.carried.reliability] if step.carried else []
+        for image in (step.dream, *carried):
+            assert image.dtype == torch.float32
+            assert 0 <= image.min() <= image.max() <= 1
 
 
 def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
     frames = 0.5 + random_clip(5) / 1000
-    machine = dreamer(tiny, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
     torch.testing.assert_close(run(machine, frames)[-1].dream, frames[:1], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("amount", "mode"), [(10.0, "percent"), (3.0, "pixel"), (-5.0, "percent")])
 def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
     frames = random_clip(3)
-    settings = replace(STILL, picture=PictureSettings(zoom=amount, zoom_mode=mode))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    settings = replace(STILL, image=ImageSettings(zoom=amount, zoom_mode=mode))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
     expected = frames[:1]
     for step in run(machine, frames):
         torch.testing.assert_close(step.dream, expected)
@@ -544,20 +544,20 @@ def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mo
 
 def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel) -> None:
     frames = 0.3 + 0.4 * random_clip(2)
-    settings = replace(QUICK, picture=PictureSettings(zoom=10.0))
+    settings = replace(QUICK, image=ImageSettings(zoom=10.0))
     first, second = run(
         dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), occlusion=TRUST_ALL), frames
     )
-    zoomed = [zoom(picture, 10.0, "percent").clamp(0, 1) for picture in (first.dream, first.frame)]
-    start = add_difference(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
-    settings = replace(steps_of(1, rate=0.6), picture=settings.picture)
+    zoomed = [zoom(image, 10.0, "percent").clamp(0, 1) for image in (first.dream, first.frame)]
+    start = add_residual(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
+    settings = replace(steps_of(1, rate=0.6), image=settings.image)
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
 
 
 def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamModel) -> None:
     frames = random_clip(3)
-    settings = replace(STILL, picture=PictureSettings(zoom=10.0))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    settings = replace(STILL, image=ImageSettings(zoom=10.0))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
     undisturbed = run(machine, frames)[2]
     machine.reset()
     first, second = run(machine, frames[:2])
@@ -569,8 +569,8 @@ def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamM
 
 def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
-    settings = replace(STILL, picture=PictureSettings(original_colors=True))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="picture"), occlusion=TRUST_ALL)
+    settings = replace(STILL, image=ImageSettings(original_colors=True))
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
     for step in run(machine, frames):
         dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
         torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
@@ -588,7 +588,7 @@ def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) ->
         None,
         settings=QUICK,
         temporal=TemporalSettings(independent=True),
-        occlusion=OcclusionSettings(),
+        occlusion=ReliabilitySettings(),
     )
     for step in run(machine, frames):
         assert step.carried is None
@@ -630,7 +630,7 @@ def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel
         r"^expected a frame of the clip's size \(1, 3, 20, 24\), got \(1, 3, 20, 26\); "
         r"resize it, or reset\(\) to begin a new clip$"
     )
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         machine.step(torch.rand(1, 3, 20, 26))
     assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
 
@@ -638,20 +638,20 @@ def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (torch.rand(2, 3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(2, 3, 20, 24\)"),
-        (torch.rand(3, 20, 24), r"expected a picture \(1, 3, height, width\), got \(3, 20, 24\)"),
-        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), r"floating-point picture .* divide it by 255"),
-        (torch.full((1, 3, 20, 24), float("nan")), r"expected a finite picture in 0\.\.1, got NaN"),
+        (torch.rand(2, 3, 20, 24), r"expected an image \(1, 3, height, width\), got \(2, 3, 20, 24\)"),
+        (torch.rand(3, 20, 24), r"expected an image \(1, 3, height, width\), got \(3, 20, 24\)"),
+        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), r"floating-point image .* divide it by 255"),
+        (torch.full((1, 3, 20, 24), float("nan")), r"expected a finite image in 0\.\.1, got NaN"),
     ],
 )
-def test_what_is_no_picture_is_refused_and_changes_nothing(
+def test_what_is_no_image_is_refused_and_changes_nothing(
     tiny: DreamModel, frame: Tensor, message: str
 ) -> None:
     frames = random_clip(2)
     undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
     machine = dreamer(tiny, settings=QUICK)
     machine.step(frames[:1])
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         machine.step(frame)
     assert torch.equal(machine.step(frames[1:]).dream, undisturbed.dream)
 
@@ -676,15 +676,15 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
         SettingsError, match=r"^expected a flow estimator for the feedback, got None; give one"
     ):
         TemporalDreamer(
-            [tiny], None, settings=STILL, temporal=TemporalSettings(), occlusion=OcclusionSettings()
+            [tiny], None, settings=STILL, temporal=TemporalSettings(), occlusion=ReliabilitySettings()
         )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (PictureSettings(zoom=100), r"^expected --zoom below 100 percent, got 100$"),
-        (PictureSettings(contrast=101), r"^expected --contrast from 0 to 100, got 101$"),
+        (ImageSettings(zoom=100), r"^expected --zoom below 100 percent, got 100$"),
+        (ImageSettings(contrast=101), r"^expected --contrast from 0 to 100, got 101$"),
         (OctaveSettings(octave_mode="manual"), r"^expected --octave-sizes for --octave-mode manual"),
         (AscentSettings(learning_rate=-1), r"^expected --learning-rate above 0, got -1$"),
     ],
@@ -706,7 +706,7 @@ def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: f
 @pytest.mark.parametrize(
     ("temporal", "message"),
     [
-        ({"carry": "both"}, r"^expected --carry to be one of difference, picture, got 'both'$"),
+        ({"carry": "both"}, r"^expected --carry to be one of difference, image, got 'both'$"),
         ({"carried_steps": -1}, r"^expected --carried-steps of at least 0, got -1$"),
     ],
 )
@@ -736,7 +736,7 @@ def test_as_many_frames_are_held_as_are_looked_back_however_long_the_clip(
             carried = step.carried
             assert carried.warped_frame is not None
             held["carried"] += map(
-                weakref.ref, (carried.flow, carried.reliable, carried.warped, carried.warped_frame)
+                weakref.ref, (carried.flow, carried.reliability, carried.warped, carried.warped_frame)
             )
     del frame, step, carried
     gc.collect()

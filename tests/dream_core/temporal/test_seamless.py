@@ -26,10 +26,10 @@ from dream_core.settings import (
     FlowSettings,
     InputSettings,
     ModelSettings,
-    OcclusionSettings,
     OctaveSettings,
     OutputSettings,
     PipelineSettings,
+    ReliabilitySettings,
     TemporalSettings,
 )
 from dream_core.synthetic import synthetic_clip
@@ -42,8 +42,8 @@ HEIGHT, WIDTH, SPEED = 48, 64, 4
 QUICK = DreamSettings(octave=OctaveSettings(octaves=1, octave_steps=2))
 
 
-def frames_of(pictures: Sequence[Tensor]) -> list[Frame]:
-    return [Frame(picture, index / 10, 0.1, index) for index, picture in enumerate(pictures)]
+def frames_of(images: Sequence[Tensor]) -> list[Frame]:
+    return [Frame(image, index / 10, 0.1, index) for index, image in enumerate(images)]
 
 
 def rolling() -> Tensor:
@@ -66,14 +66,14 @@ def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
             FlowEstimator(estimate, torch.device("cpu"), 1, 1),
             settings=QUICK,
             temporal=TemporalSettings(loop=loop, loop_frames=loop_frames, **options),
-            occlusion=OcclusionSettings(),
+            occlusion=ReliabilitySettings(),
         )
 
     return make
 
 
-def dream(dreamer: TemporalDreamer, pictures: Sequence[Tensor]) -> list[DreamedFrame]:
-    clip = frames_of(pictures)
+def dream(dreamer: TemporalDreamer, images: Sequence[Tensor]) -> list[DreamedFrame]:
+    clip = frames_of(images)
     found = list(dream_frames(clip, dreamer, free=free_cached))
     assert [frame for frame, _ in found] == clip
     return [dreamed for _, dreamed in found]
@@ -85,10 +85,10 @@ def similar(count: int) -> Tensor:
     return 0.4 + 0.05 * noise
 
 
-def backwards(dreamer: TemporalDreamer, first: DreamedFrame, pictures: Tensor) -> list[Tensor]:
+def backwards(dreamer: TemporalDreamer, first: DreamedFrame, images: Tensor) -> list[Tensor]:
     """The dreams carried from the first frame in reversed time, in order."""
     back = dreamer.backwards_from(first)
-    return [back.step(picture[None]).dream for picture in pictures.flip(0)][::-1]
+    return [back.step(image[None]).dream for image in images.flip(0)][::-1]
 
 
 # What it is for
@@ -148,14 +148,14 @@ def test_opposite_dreams_fade_through_the_frame() -> None:
 def test_frames_before_the_last_ones_stay_and_those_fade_over(
     make: Callable[..., TemporalDreamer], count: int, loop_frames: int
 ) -> None:
-    pictures = similar(count)
-    forward = dream(make(loop=False), pictures)
-    found = dream(make(loop_frames), pictures)
+    images = similar(count)
+    forward = dream(make(loop=False), images)
+    found = dream(make(loop_frames), images)
     fading = min(loop_frames, count - 1)
     kept = count - fading
     for one, other in zip(found[:kept], forward[:kept], strict=True):
         assert torch.equal(one.dream, other.dream)
-    ends = backwards(make(), forward[0], pictures[kept:])
+    ends = backwards(make(), forward[0], images[kept:])
     for place, (one, plain, end) in enumerate(zip(found[kept:], forward[kept:], ends, strict=True), 1):
         expected = crossfade(plain.frame, plain.dream, end, place / fading)
         assert torch.equal(one.dream, expected)
@@ -168,11 +168,11 @@ def test_frames_before_the_last_ones_stay_and_those_fade_over(
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_clip_without_neighbours_stays_as_it_is(
+def test_a_clip_without_neighbors_stays_as_it_is(
     make: Callable[..., TemporalDreamer], count: int, recwarn: pytest.WarningsRecorder
 ) -> None:
-    pictures = similar(count)
-    found, plain = dream(make(), pictures), dream(make(loop=False), pictures)
+    images = similar(count)
+    found, plain = dream(make(), images), dream(make(loop=False), images)
     assert len(found) == count
     for one, other in zip(found, plain, strict=True):
         assert torch.equal(one.dream, other.dream)
@@ -182,36 +182,36 @@ def test_a_clip_without_neighbours_stays_as_it_is(
 def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
     make: Callable[..., TemporalDreamer],
 ) -> None:
-    pictures = torch.cat([similar(3), similar(3) + 0.5])
+    images = torch.cat([similar(3), similar(3) + 0.5])
     with pytest.warns(UserWarning, match="cuts from its last frame to its first") as told:
-        found = dream(make(2), pictures)
+        found = dream(make(2), images)
     assert len(told) == 1
-    for one, other in zip(found, dream(make(loop=False), pictures), strict=True):
+    for one, other in zip(found, dream(make(loop=False), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
 
 def test_across_a_cut_it_loops_where_cuts_are_off(make: Callable[..., TemporalDreamer]) -> None:
-    pictures = torch.cat([similar(3), similar(3) + 0.5])
-    found = dream(make(2, cuts=False), pictures)
-    (end,) = backwards(make(cuts=False), found[0], pictures[-1:])
+    images = torch.cat([similar(3), similar(3) + 0.5])
+    found = dream(make(2, cuts=False), images)
+    (end,) = backwards(make(cuts=False), found[0], images[-1:])
     torch.testing.assert_close(found[-1].dream, end)
 
 
 def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., TemporalDreamer]) -> None:
-    pictures = torch.cat([similar(2), similar(3) + 0.5, similar(2)])
-    found, forward = dream(make(4), pictures), dream(make(loop=False), pictures)
+    images = torch.cat([similar(2), similar(3) + 0.5, similar(2)])
+    found, forward = dream(make(4), images), dream(make(loop=False), images)
     for one, other in zip(found[:5], forward[:5], strict=True):
         assert torch.equal(one.dream, other.dream)
-    for one, end in zip(found[5:], backwards(make(), forward[0], pictures[5:]), strict=True):
+    for one, end in zip(found[5:], backwards(make(), forward[0], images[5:]), strict=True):
         torch.testing.assert_close(one.dream, end)
 
 
 def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalDreamer]) -> None:
-    pictures = similar(4)
+    images = similar(4)
     with pytest.warns(UserWarning, match="^--loop does nothing with --independent") as told:
-        found = dream(make(independent=True), pictures)
+        found = dream(make(independent=True), images)
     assert len(told) == 1
-    for one, other in zip(found, dream(make(loop=False, independent=True), pictures), strict=True):
+    for one, other in zip(found, dream(make(loop=False, independent=True), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
 
@@ -228,16 +228,16 @@ def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip
 ) -> None:
     made: list[weakref.ref[Tensor]] = []
 
-    def note(picture: Tensor, *_: Any, **__: Any) -> Tensor:
-        dreamed = picture.clone()
+    def note(image: Tensor, *_: Any, **__: Any) -> Tensor:
+        dreamed = image.clone()
         made.append(weakref.ref(dreamed))
         return dreamed
 
     monkeypatch.setattr(temporal_module, "dream", note)
 
     def clip(count: int) -> Iterator[Frame]:
-        for index, picture in enumerate(similar(count)):
-            own = picture.clone()
+        for index, image in enumerate(similar(count)):
+            own = image.clone()
             made.append(weakref.ref(own))
             yield Frame(own, index / 10, 0.1, index)
 
@@ -257,9 +257,9 @@ def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip
 def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer], monkeypatch: pytest.MonkeyPatch) -> None:
     dreamed: list[Tensor] = []
 
-    def note(picture: Tensor, *_: Any, **__: Any) -> Tensor:
-        dreamed.append(picture)
-        return picture
+    def note(image: Tensor, *_: Any, **__: Any) -> Tensor:
+        dreamed.append(image)
+        return image
 
     monkeypatch.setattr(temporal_module, "dream", note)
     counts = [len(dreamed) for _ in dream_frames(frames_of(similar(8)), make(3), free=free_cached)]
@@ -283,7 +283,7 @@ def test_an_interruption_leaves_all_that_was_dreamed_of_the_clip(
         dream_clip(frames_of(similar(8)), make(3), output, on_step=interrupt)
     done = {2: 1, 6: 5, 9: 5}[at]
     with open_clip(tmp_path / "dreams", settings=InputSettings(size=0)) as clip:
-        found = [frame.picture for frame in clip]
+        found = [frame.image for frame in clip]
     expected = [step.dream[0] for step in dream(make(), similar(8))[:done]]
     assert len(found) == done
     for one, other in zip(found, expected, strict=True):

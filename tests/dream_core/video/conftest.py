@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 MakeClip = Callable[..., Path]
 
 
-def grey_levels(count: int) -> list[int]:
-    """A distinct grey for every frame, so that a frame can be told from its picture."""
+def gray_levels(count: int) -> list[int]:
+    """A distinct gray for every frame, so that a frame can be told from its image."""
     return [20 + 200 * index // max(1, count - 1) for index in range(count)]
 
 
@@ -40,7 +40,7 @@ def make_clip(tmp_path: Path) -> MakeClip:
     def make(
         name: str = "clip.mp4",
         *,
-        pictures: Sequence[NDArray[np.uint8]] | None = None,
+        images: Sequence[NDArray[np.uint8]] | None = None,
         count: int = 12,
         size: tuple[int, int] = (48, 64),
         fps: int = 12,
@@ -55,8 +55,8 @@ def make_clip(tmp_path: Path) -> MakeClip:
         gop: int = 4,
     ) -> Path:
         path = tmp_path / name
-        pictures = [flat(level, size=size) for level in grey_levels(count)] if pictures is None else pictures
-        height, width = pictures[0].shape[:2]
+        images = [flat(level, size=size) for level in gray_levels(count)] if images is None else images
+        height, width = images[0].shape[:2]
         with av.open(str(path), "w", options=muxer or {}) as container:
             stream = container.add_stream(codec, rate=fps)
             context = stream.codec_context
@@ -67,14 +67,14 @@ def make_clip(tmp_path: Path) -> MakeClip:
             if pixel_aspect is not None:
                 context.sample_aspect_ratio = pixel_aspect
             tone = container.add_stream(sound, rate=48000, layout="mono") if sound else None
-            for index, picture in enumerate(pictures):
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            for index, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame.pts = index if stamps is None else stamps[index]
                 frame.time_base = context.time_base
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
             if tone is not None:
-                add_tone(container, tone, len(pictures) / fps)
+                add_tone(container, tone, len(images) / fps)
         return path
 
     return make

@@ -27,23 +27,23 @@ def read(path: Path, settings: InputSettings = NATIVE) -> list[Frame]:
 
 
 def levels(frames: list[Frame]) -> list[float]:
-    return [float(frame.picture.mean()) * 255 for frame in frames]
+    return [float(frame.image.mean()) * 255 for frame in frames]
 
 
 def quadrants(*, size: tuple[int, int] = (32, 48)) -> np.ndarray:
     """Red, green / blue, white: every way of turning shows."""
     height, width = size
-    picture = np.zeros((*size, 3), dtype=np.uint8)
-    picture[: height // 2, : width // 2] = (200, 0, 0)
-    picture[: height // 2, width // 2 :] = (0, 200, 0)
-    picture[height // 2 :, : width // 2] = (0, 0, 200)
-    picture[height // 2 :, width // 2 :] = (200, 200, 200)
-    return picture
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    image[: height // 2, : width // 2] = (200, 0, 0)
+    image[: height // 2, width // 2 :] = (0, 200, 0)
+    image[height // 2 :, : width // 2] = (0, 0, 200)
+    image[height // 2 :, width // 2 :] = (200, 200, 200)
+    return image
 
 
-def corners(picture: Tensor) -> list[str]:
+def corners(image: Tensor) -> list[str]:
     names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
-    found = [picture[:, y, x] > 0.4 for y in (6, -6) for x in (6, -6)]
+    found = [image[:, y, x] > 0.4 for y in (6, -6) for x in (6, -6)]
     return [names[tuple(corner.int().tolist())] for corner in found]
 
 
@@ -59,8 +59,8 @@ def test_frames_come_in_order_with_times_sizes_and_levels(make_clip):
     assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * 12)
     expected = [20 + 200 * index // 11 for index in range(12)]
     assert levels(frames) == pytest.approx(expected, abs=1.5)
-    assert frames[0].picture.shape == (3, 48, 64)
-    assert frames[0].picture.dtype == torch.float32
+    assert frames[0].image.shape == (3, 48, 64)
+    assert frames[0].image.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_frames_come_in_order_with_times_sizes_and_levels(make_clip):
 def test_the_longest_side_is_set_and_the_other_one_rounded(make_clip, size, expected):
     with open_clip(make_clip(count=2), settings=InputSettings(size=size)) as clip:
         assert clip.size == expected
-        assert next(clip).picture.shape == (3, *expected)
+        assert next(clip).image.shape == (3, *expected)
 
 
 @pytest.mark.parametrize("size", [(97, 131), (1, 1), (3, 2)])
 def test_any_size_can_be_read(make_clip, size):
     path = make_clip("clip.mkv", size=size, count=3, codec="ffv1", pixel_format="yuv444p")
-    assert [tuple(frame.picture.shape) for frame in read(path)] == [(3, *size)] * 3
+    assert [tuple(frame.image.shape) for frame in read(path)] == [(3, *size)] * 3
 
 
 def test_variable_frame_rate_keeps_the_real_times(make_clip):
@@ -96,8 +96,8 @@ def test_variable_frame_rate_keeps_the_real_times(make_clip):
         ((0, 1, 1, 0), (48, 32), ["red", "blue", "green", "white"]),  # transposed
     ],
 )
-def test_the_display_matrix_is_honoured(make_clip, matrix, size, expected):
-    path = make_clip(pictures=[quadrants()] * 2)
+def test_the_display_matrix_is_honored(make_clip, matrix, size, expected):
+    path = make_clip(images=[quadrants()] * 2)
     data = bytearray(path.read_bytes())
     # The matrix of a version 0 track header lies 40 bytes behind the start of its fields.
     start = data.index(b"tkhd") + 4 + 40
@@ -106,14 +106,14 @@ def test_the_display_matrix_is_honoured(make_clip, matrix, size, expected):
     path.write_bytes(data)
     with open_clip(path, settings=NATIVE) as clip:
         assert clip.size == size
-        assert corners(next(clip).picture) == expected
+        assert corners(next(clip).image) == expected
 
 
 def test_pixels_that_are_not_square_are_stretched(make_clip):
     path = make_clip(count=2, size=(48, 64), pixel_aspect=Fraction(3, 2))
     with open_clip(path, settings=NATIVE) as clip:
         assert clip.size == (48, 96)
-        assert next(clip).picture.shape == (3, 48, 96)
+        assert next(clip).image.shape == (3, 48, 96)
 
 
 def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
@@ -129,7 +129,7 @@ def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
             frame.pts = index
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    found = [float(frame.picture.mean()) for frame in read(path)]
+    found = [float(frame.image.mean()) for frame in read(path)]
     assert found == pytest.approx([0, 0.5, 439 / 876, 1], abs=1e-4)
 
 
@@ -137,7 +137,7 @@ def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
     ("tag", "kr", "kb"),
     [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114), ("bt2020nc", 0.2627, 0.0593)],
 )
-def test_the_colour_matrix_of_the_file_is_used(tmp_path, tag, kr, kb):
+def test_the_color_matrix_of_the_file_is_used(tmp_path, tag, kr, kb):
     numbers = {"bt709": 1, "smpte170m": 6, "bt2020nc": 9}
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as container:
@@ -153,29 +153,29 @@ def test_the_colour_matrix_of_the_file_is_used(tmp_path, tag, kr, kb):
     y, u, v = (120 - 16) / 219, (110 - 128) / 224, (150 - 128) / 224
     red, blue = y + 2 * (1 - kr) * v, y + 2 * (1 - kb) * u
     green = (y - kr * red - kb * blue) / (1 - kr - kb)
-    found = read(path)[0].picture.mean((1, 2)).tolist()
+    found = read(path)[0].image.mean((1, 2)).tolist()
     assert found == pytest.approx([red, green, blue], abs=0.51 / 255)
 
 
 def test_transparent_video_lies_over_black(tmp_path):
     path = tmp_path / "alpha.mov"
-    picture = np.full((16, 16, 4), 200, dtype=np.uint8)
-    picture[..., 3] = 255
-    picture[:8, :, 3] = 0
+    image = np.full((16, 16, 4), 200, dtype=np.uint8)
+    image[..., 3] = 255
+    image[:8, :, 3] = 0
     with av.open(str(path), "w") as container:
         stream = container.add_stream("qtrle", rate=10)
         stream.width, stream.height, stream.pix_fmt = 16, 16, "argb"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba")))
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
         container.mux(stream.encode(None))
-    found = read(path)[0].picture
+    found = read(path)[0].image
     assert found[:, :8].max() == 0
     assert found[:, 8:].min() == pytest.approx(200 / 255)
 
 
-def test_grey_video_becomes_rgb(make_clip):
-    path = make_clip("grey.mkv", count=3, codec="ffv1", pixel_format="gray")
+def test_gray_video_becomes_rgb(make_clip):
+    path = make_clip("gray.mkv", count=3, codec="ffv1", pixel_format="gray")
     assert levels(read(path)) == pytest.approx([20, 120, 220], abs=1.01)
-    assert read(path)[0].picture.shape == (3, 48, 64)
+    assert read(path)[0].image.shape == (3, 48, 64)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mpg", "ts"])
@@ -219,7 +219,7 @@ def test_frames_are_not_held(make_clip):
     with open_clip(make_clip(count=12), settings=NATIVE) as clip:
         for frame in clip:
             assert sum(reference() is not None for reference in alive) == 0
-            alive.append(weakref.ref(frame.picture))
+            alive.append(weakref.ref(frame.image))
             del frame
     assert len(alive) == 12
 
@@ -259,7 +259,7 @@ def test_a_real_clip(test_data):
 def test_a_truncated_clip_gives_what_it_holds_and_warns(make_clip, suffix, sound):
     noise = np.random.default_rng(0).integers(0, 255, (36, 48, 64, 3), dtype=np.uint8)
     muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
-    path = make_clip(f"clip.{suffix}", pictures=list(noise), fps=12, sound=sound, muxer=muxer)
+    path = make_clip(f"clip.{suffix}", images=list(noise), fps=12, sound=sound, muxer=muxer)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.warns(
         UserWarning, match=r"breaks off at \d\.\d s of 3\.\d s; what could be decoded was used"
@@ -277,7 +277,7 @@ def test_a_whole_clip_does_not_warn(make_clip):
 
 def test_damage_in_the_middle_is_skipped_and_told(make_clip):
     noise = np.random.default_rng(0).integers(0, 255, (24, 48, 64, 3), dtype=np.uint8)
-    path = make_clip("clip.mkv", pictures=list(noise))
+    path = make_clip("clip.mkv", images=list(noise))
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 20000] = bytes(20000)
@@ -345,17 +345,17 @@ def test_settings_out_of_range_are_errors(tmp_path, settings, message):
         open_clip(tmp_path, settings=settings)
 
 
-# --- pictures and GIFs ---
+# --- images and GIFs ---
 
 
-def save_grey(folder: Path, name: str, level: int, size: tuple[int, int] = (8, 10)) -> None:
+def save_gray(folder: Path, name: str, level: int, size: tuple[int, int] = (8, 10)) -> None:
     Image.fromarray(np.full((*size, 3), level, dtype=np.uint8)).save(folder / name)
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path):
     for number in (10, 9, 2, 1):
-        save_grey(tmp_path, f"frame {number}.png", number * 10)
-    (tmp_path / "notes.txt").write_text("not a picture")
+        save_gray(tmp_path, f"frame {number}.png", number * 10)
+    (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "._frame 3.png").write_text("left by a Mac")
     with open_clip(tmp_path, settings=InputSettings(size=0, fps=10)) as clip:
         assert (clip.size, clip.fps, clip.frame_count, clip.sound) == ((8, 10), 10, 4, None)
@@ -366,84 +366,84 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
 
 def test_a_part_of_a_folder(tmp_path):
     for number in range(10):
-        save_grey(tmp_path, f"{number}.png", number)
+        save_gray(tmp_path, f"{number}.png", number)
     with open_clip(tmp_path, settings=InputSettings(size=0, fps=10, start=0.3, frames=4)) as clip:
         assert clip.frame_count == 4
         assert levels(list(clip)) == pytest.approx([3, 4, 5, 6], abs=1e-3)
-    with pytest.raises(VideoError, match=r"start is 2 s, but 10 pictures at 10 frames per second last 1 s"):
+    with pytest.raises(VideoError, match=r"start is 2 s, but 10 images at 10 frames per second last 1 s"):
         open_clip(tmp_path, settings=InputSettings(fps=10, start=2))
 
 
-def test_pictures_of_other_sizes_are_stretched_to_the_first_with_one_warning(tmp_path):
-    save_grey(tmp_path, "1.png", 10)
-    save_grey(tmp_path, "2.png", 20, size=(16, 9))
-    save_grey(tmp_path, "3.png", 30, size=(7, 9))
+def test_images_of_other_sizes_are_stretched_to_the_first_with_one_warning(tmp_path):
+    save_gray(tmp_path, "1.png", 10)
+    save_gray(tmp_path, "2.png", 20, size=(16, 9))
+    save_gray(tmp_path, "3.png", 30, size=(7, 9))
     with pytest.warns(UserWarning, match=r"2\.png is 9x16 but 1\.png is 10x8: .*stretched") as caught:
         frames = read(tmp_path)
     assert len(caught) == 1
-    assert [tuple(frame.picture.shape) for frame in frames] == [(3, 8, 10)] * 3
+    assert [tuple(frame.image.shape) for frame in frames] == [(3, 8, 10)] * 3
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match=r"holds no pictures: expected files ending in \.png, \.jpg"):
+    with pytest.raises(VideoError, match=r"holds no images: expected files ending in \.png, \.jpg"):
         open_clip(tmp_path, settings=NATIVE)
 
 
-def test_a_damaged_picture_is_an_error(tmp_path):
+def test_a_damaged_image_is_an_error(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG not really")
-    with pytest.raises(VideoError, match=r"bad\.png cannot be read as a picture"):
+    with pytest.raises(VideoError, match=r"bad\.png cannot be read as an image"):
         open_clip(tmp_path / "bad.png", settings=NATIVE)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
-def test_a_single_picture_is_a_clip_of_one_frame(tmp_path, suffix):
-    save_grey(tmp_path, f"one.{suffix}", 100)
+def test_a_single_image_is_a_clip_of_one_frame(tmp_path, suffix):
+    save_gray(tmp_path, f"one.{suffix}", 100)
     frames = read(tmp_path / f"one.{suffix}")
     assert len(frames) == 1
     assert levels(frames) == pytest.approx([100], abs=1)
 
 
-def test_grey_alpha_palette_and_deep_pictures(tmp_path):
+def test_gray_alpha_palette_and_deep_images(tmp_path):
     Image.new("L", (4, 3), 51).save(tmp_path / "1.png")
     Image.new("RGBA", (4, 3), (255, 255, 255, 51)).save(tmp_path / "2.png")
     Image.new("LA", (4, 3), (102, 128)).save(tmp_path / "3.png")
     Image.new("RGB", (4, 3), (51, 51, 51)).quantize(4).save(tmp_path / "4.png")
     Image.fromarray(np.full((3, 4), 12345, dtype=np.uint16)).save(tmp_path / "5.png")
     expected = [0.2, 0.2, 0.4 * 128 / 255, 0.2, 12345 / 65535]
-    assert [float(frame.picture.mean()) for frame in read(tmp_path)] == pytest.approx(expected, abs=1e-5)
+    assert [float(frame.image.mean()) for frame in read(tmp_path)] == pytest.approx(expected, abs=1e-5)
 
 
-def test_sixteen_bits_per_colour_are_kept(tmp_path):
+def test_sixteen_bits_per_color_are_kept(tmp_path):
     frame = av.VideoFrame.from_ndarray(np.full((4, 6, 3), 12345, dtype=np.uint16), format="rgb48le")
     codec = av.CodecContext.create("png", "w")
     codec.width, codec.height, codec.pix_fmt, codec.time_base = 6, 4, "rgb48be", Fraction(1, 25)
     packets = codec.encode(frame.reformat(format="rgb48be")) + codec.encode(None)
     (tmp_path / "deep.png").write_bytes(b"".join(bytes(packet) for packet in packets))
-    assert float(read(tmp_path / "deep.png")[0].picture.mean()) == pytest.approx(12345 / 65535, abs=1e-6)
+    assert float(read(tmp_path / "deep.png")[0].image.mean()) == pytest.approx(12345 / 65535, abs=1e-6)
 
 
-def test_exif_orientation_is_honoured(tmp_path):
+def test_exif_orientation_is_honored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its left side
     Image.fromarray(quadrants()).save(tmp_path / "turned.png", exif=exif)
     frames = read(tmp_path / "turned.png")
-    assert corners(frames[0].picture) == ["blue", "red", "white", "green"]
+    assert corners(frames[0].image) == ["blue", "red", "white", "green"]
 
 
 def test_a_gif_keeps_its_timing(tmp_path):
-    pictures = [Image.new("RGB", (12, 10), (level, level, level)) for level in (0, 100, 200)]
+    images = [Image.new("RGB", (12, 10), (level, level, level)) for level in (0, 100, 200)]
     durations = [50, 200, 100]
-    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=durations)
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=durations)
     frames = read(tmp_path / "a.gif")
     assert levels(frames) == pytest.approx([0, 100, 200], abs=1)
     assert [frame.time for frame in frames] == pytest.approx([0, 0.05, 0.25])
-    assert frames[0].picture.shape == (3, 10, 12)
+    assert frames[0].image.shape == (3, 10, 12)
 
 
 def test_shrinking_does_not_alias(tmp_path):
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    picture = read(tmp_path / "stripes.png", InputSettings(size=16))[0].picture
-    assert picture.shape == (3, 16, 16)
-    assert (picture - 0.5).abs().max() < 0.05
+    image = read(tmp_path / "stripes.png", InputSettings(size=16))[0].image
+    assert image.shape == (3, 16, 16)
+    assert (image - 0.5).abs().max() < 0.05

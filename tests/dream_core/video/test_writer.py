@@ -28,33 +28,33 @@ def read(path: Path) -> list[Frame]:
         return list(clip)
 
 
-def grey(level: float, size: tuple[int, int] = (48, 64)) -> Tensor:
+def gray(level: float, size: tuple[int, int] = (48, 64)) -> Tensor:
     return torch.full((3, *size), level / 255)
 
 
 def write(
-    path: Path | str, pictures: list[Tensor], *, settings: OutputSettings = FAST, fps: int = 12, **options
+    path: Path | str, images: list[Tensor], *, settings: OutputSettings = FAST, fps: int = 12, **options
 ):
-    size = tuple(pictures[0].shape[-2:])
+    size = tuple(images[0].shape[-2:])
     with open_output(path, size=size, fps=Fraction(fps), settings=settings, **options) as output:
-        for picture in pictures:
-            output.write(picture)
+        for image in images:
+            output.write(image)
     return output
 
 
 def ramp(count: int, size: tuple[int, int] = (48, 64)) -> list[Tensor]:
-    return [grey(20 + 200 * index // max(1, count - 1), size) for index in range(count)]
+    return [gray(20 + 200 * index // max(1, count - 1), size) for index in range(count)]
 
 
 def levels(frames: list[Frame]) -> list[float]:
-    return [float(frame.picture.mean()) * 255 for frame in frames]
+    return [float(frame.image.mean()) * 255 for frame in frames]
 
 
 # --- video ---
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi", "ts"])
-def test_pictures_come_back_as_they_went(tmp_path, suffix):
+def test_images_come_back_as_they_went(tmp_path, suffix):
     path = tmp_path / f"out.{suffix}"
     output = write(path, ramp(12))
     assert output.written == 12
@@ -112,19 +112,19 @@ def test_the_finished_mp4_is_not_fragmented_and_starts_at_zero(tmp_path):
         ("ffv1", "yuv444p16le", 0.02),
     ],
 )
-def test_colours_survive(tmp_path, codec, pixel_format, tolerance):
-    colours = torch.rand(3, 6, 8).mul(0.8).add(0.1)
-    picture = colours.repeat_interleave(8, -1).repeat_interleave(8, -2)
+def test_colors_survive(tmp_path, codec, pixel_format, tolerance):
+    colors = torch.rand(3, 6, 8).mul(0.8).add(0.1)
+    image = colors.repeat_interleave(8, -1).repeat_interleave(8, -2)
     settings = OutputSettings(codec=codec, pixel_format=pixel_format, quality=0)
-    write(tmp_path / "out.mkv", [picture], settings=settings)
-    found = read(tmp_path / "out.mkv")[0].picture
-    assert (found - picture).abs().max() * 255 <= tolerance
-    assert (found - picture).mean().abs() * 255 < 0.15
+    write(tmp_path / "out.mkv", [image], settings=settings)
+    found = read(tmp_path / "out.mkv")[0].image
+    assert (found - image).abs().max() * 255 <= tolerance
+    assert (found - image).mean().abs() * 255 < 0.15
 
 
 def test_levels_are_rounded_not_cut(tmp_path):
     settings = OutputSettings(codec="ffv1", pixel_format="bgr0")
-    write(tmp_path / "out.mkv", [grey(level) for level in (99.6, 100.4, -20, 300)], settings=settings)
+    write(tmp_path / "out.mkv", [gray(level) for level in (99.6, 100.4, -20, 300)], settings=settings)
     assert levels(read(tmp_path / "out.mkv")) == pytest.approx([100, 100, 0, 255], abs=1e-3)
 
 
@@ -147,7 +147,7 @@ def test_real_times_are_kept(tmp_path):
     options = {"size": (48, 64), "fps": Fraction(5), "time_base": Fraction(1, 1000), "settings": settings}
     with open_output(tmp_path / "out.mp4", **options) as output:
         for stamp in stamps:
-            output.write(grey(100), time=stamp / 1000, duration=0.3)
+            output.write(gray(100), time=stamp / 1000, duration=0.3)
     frames = read(tmp_path / "out.mp4")
     assert [frame.time for frame in frames] == pytest.approx([stamp / 1000 for stamp in stamps], abs=1e-9)
     with av.open(str(tmp_path / "out.mp4")) as container:
@@ -159,26 +159,26 @@ def test_real_times_are_kept(tmp_path):
     ("size", "expected"), [((97, 131), (98, 132)), ((1, 1), (2, 2)), ((48, 63), (48, 64))]
 )
 def test_odd_sides_grow_by_their_last_pixels(tmp_path, size, expected):
-    picture = torch.zeros(3, *size)
-    picture[:, -1:, -1:] = 1
-    write(tmp_path / "out.mp4", [picture] * 2, settings=OutputSettings(quality=0))
-    found = read(tmp_path / "out.mp4")[0].picture
+    image = torch.zeros(3, *size)
+    image[:, -1:, -1:] = 1
+    write(tmp_path / "out.mp4", [image] * 2, settings=OutputSettings(quality=0))
+    found = read(tmp_path / "out.mp4")[0].image
     assert found.shape == (3, *expected)
     assert found[:, -1, -1].min() > 0.95
 
 
 def test_odd_sides_stay_where_the_pixel_format_allows_them(tmp_path):
     write(tmp_path / "out.mp4", ramp(2, (97, 131)), settings=OutputSettings(pixel_format="yuv444p"))
-    assert read(tmp_path / "out.mp4")[0].picture.shape == (3, 97, 131)
+    assert read(tmp_path / "out.mp4")[0].image.shape == (3, 97, 131)
 
 
 def test_quality_changes_the_size_for_every_kind_of_encoder(tmp_path):
-    pictures = [torch.rand(3, 64, 64) for _ in range(3)]
+    images = [torch.rand(3, 64, 64) for _ in range(3)]
     for codec in ("libx264", "mpeg4"):
         sizes = []
         for quality in (5, 45):
             path = tmp_path / f"{codec}{quality}.mp4"
-            write(path, pictures, settings=OutputSettings(codec=codec, quality=quality))
+            write(path, images, settings=OutputSettings(codec=codec, quality=quality))
             sizes.append(path.stat().st_size)
         assert sizes[0] > 1.5 * sizes[1]
 
@@ -200,18 +200,18 @@ def test_other_encoders(tmp_path, capfd, name, codec, pixel_format):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_batch_of_one_is_a_picture_and_nothing_else_is(tmp_path):
+def test_a_batch_of_one_is_a_image_and_nothing_else_is(tmp_path):
     with open_output(tmp_path / "out.mp4", size=(48, 64), fps=Fraction(12), settings=FAST) as output:
-        output.write(grey(10)[None])
+        output.write(gray(10)[None])
         with pytest.raises(
-            VideoError, match=r"expected a picture of shape \(3, 48, 64\), instead got \(2, 3, 48, 64\)"
+            VideoError, match=r"expected an image of shape \(3, 48, 64\), instead got \(2, 3, 48, 64\)"
         ):
             output.write(torch.zeros(2, 3, 48, 64))
         with pytest.raises(VideoError, match=r"instead got \(3, 64, 48\)"):
             output.write(torch.zeros(3, 64, 48))
     assert len(read(tmp_path / "out.mp4")) == 1
-    with pytest.raises(VideoError, match=r"out\.mp4 is closed: no picture can be added"):
-        output.write(grey(10))
+    with pytest.raises(VideoError, match=r"out\.mp4 is closed: no image can be added"):
+        output.write(gray(10))
 
 
 # --- growing, finishing, failing ---
@@ -262,7 +262,7 @@ def test_ctrl_c_while_finishing_changes_nothing(tmp_path, monkeypatch, error):
     handler = signal.getsignal(signal.SIGINT)
     output = open_output(path, size=(48, 64), fps=Fraction(12), settings=FAST)
     with suppress(KeyboardInterrupt), output:
-        output.write(grey(10))
+        output.write(gray(10))
         assert not output.finished
         if error:
             raise error
@@ -282,7 +282,7 @@ def test_another_error_keeps_the_part_and_says_where(tmp_path):
     with (
         pytest.raises(RuntimeError),
         pytest.warns(
-            UserWarning, match=r"the pictures made before the error, up to 7, are in .*out\.part\.mp4"
+            UserWarning, match=r"the images made before the error, up to 7, are in .*out\.part\.mp4"
         ),
     ):
         _interrupted(tmp_path / "out.mp4", RuntimeError("boom"), written=7)
@@ -291,7 +291,7 @@ def test_another_error_keeps_the_part_and_says_where(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError()])
-def test_an_interruption_before_the_first_picture_leaves_nothing(tmp_path, error):
+def test_an_interruption_before_the_first_image_leaves_nothing(tmp_path, error):
     with pytest.raises(type(error)):
         _interrupted(tmp_path / "out.mp4", error, written=0)
     assert list(tmp_path.iterdir()) == []
@@ -299,13 +299,13 @@ def test_an_interruption_before_the_first_picture_leaves_nothing(tmp_path, error
 
 def _interrupted(path: Path, error: BaseException, *, written: int, sound: Sound | None = None) -> None:
     with open_output(path, size=(48, 64), fps=Fraction(12), settings=FAST, sound=sound) as output:
-        for picture in ramp(12)[:written]:
-            output.write(picture)
+        for image in ramp(12)[:written]:
+            output.write(image)
         raise error
 
 
-def test_an_output_without_pictures_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match=r"no picture was written to .*out\.mp4"):  # noqa: SIM117
+def test_an_output_without_images_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match=r"no image was written to .*out\.mp4"):  # noqa: SIM117
         with open_output(tmp_path / "out.mp4", size=(48, 64), fps=Fraction(12), settings=FAST):
             pass
     assert list(tmp_path.iterdir()) == []
@@ -315,7 +315,7 @@ def test_discard_removes_only_its_own_file(tmp_path):
     (tmp_path / "out.part.mp4").write_text("from an earlier run")
     output = open_output(tmp_path / "out.mp4", size=(48, 64), fps=Fraction(12), settings=FAST)
     assert output.growing_path.name == "out.part-2.mp4"
-    output.write(grey(10))
+    output.write(gray(10))
     output.discard()
     assert [file.name for file in tmp_path.iterdir()] == ["out.part.mp4"]
     assert (tmp_path / "out.part.mp4").read_text() == "from an earlier run"
@@ -334,7 +334,7 @@ def test_an_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path):
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     path = tmp_path / "out.mp4"
     output = open_output(path, size=(48, 64), fps=Fraction(12), settings=FAST)
-    output.write(grey(10))
+    output.write(gray(10))
     path.write_text("somebody else's")
     with pytest.raises(VideoError, match=r"has appeared meanwhile: the output stays at .*out\.part\.mp4"):
         output.finish()
@@ -433,7 +433,7 @@ def copy(
         ) as output,
     ):
         for frame in clip:
-            output.write(frame.picture, time=frame.time, duration=frame.duration)
+            output.write(frame.image, time=frame.time, duration=frame.duration)
 
 
 @pytest.mark.parametrize(
@@ -498,28 +498,28 @@ def test_sound_can_be_left_out(make_clip, tmp_path):
         assert not container.streams.audio
 
 
-def test_sound_ends_with_the_pictures_after_ctrl_c(make_clip, tmp_path):
+def test_sound_ends_with_the_images_after_ctrl_c(make_clip, tmp_path):
     sound = Sound(make_clip(count=60, fps=12, sound="aac"), 0)
     with pytest.raises(KeyboardInterrupt):
         _interrupted(tmp_path / "out.mp4", KeyboardInterrupt(), written=12, sound=sound)
     assert _sound(tmp_path / "out.mp4")[2] == pytest.approx(1, abs=0.05)
 
 
-# --- GIF and pictures ---
+# --- GIF and images ---
 
 
-def test_a_gif_keeps_the_times_and_close_colours(tmp_path):
+def test_a_gif_keeps_the_times_and_close_colors(tmp_path):
     y, x = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 64), indexing="ij")
-    pictures = [torch.stack([x, y, torch.full_like(x, level)]) for level in (0.0, 0.5, 1.0)]
+    images = [torch.stack([x, y, torch.full_like(x, level)]) for level in (0.0, 0.5, 1.0)]
     options = {"size": (48, 64), "fps": Fraction(10), "settings": OutputSettings()}
     with open_output(tmp_path / "out.gif", **options) as output:
-        for picture, time in zip(pictures, (0, 0.05, 0.5), strict=True):
-            output.write(picture, time=time, duration=0.1)
+        for image, time in zip(images, (0, 0.05, 0.5), strict=True):
+            output.write(image, time=time, duration=0.1)
     frames = read(tmp_path / "out.gif")
     assert [frame.time for frame in frames] == pytest.approx([0, 0.05, 0.5])
-    for frame, picture in zip(frames, pictures, strict=True):
-        assert (frame.picture - picture).abs().mean() < 0.04
-        assert (frame.picture.mean((1, 2)) - picture.mean((1, 2))).abs().max() < 0.01
+    for frame, image in zip(frames, images, strict=True):
+        assert (frame.image - image).abs().mean() < 0.04
+        assert (frame.image.mean((1, 2)) - image.mean((1, 2))).abs().max() < 0.01
 
 
 def test_the_frame_duration_of_a_gif_can_be_set(tmp_path):
@@ -533,7 +533,7 @@ def test_no_frame_of_a_gif_is_shorter_than_browsers_allow(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["frames", "frames.v2/"])
-def test_a_folder_takes_numbered_pictures(tmp_path, name):
+def test_a_folder_takes_numbered_images(tmp_path, name):
     output = write(f"{tmp_path}/{name}", ramp(3))
     folder = tmp_path / name
     assert output.path == folder
@@ -567,14 +567,14 @@ def test_a_file_cannot_be_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "bmp"])
-def test_a_single_picture(tmp_path, suffix):
-    write(tmp_path / f"out.{suffix}", [grey(99.6, (3, 5))])
+def test_a_single_image(tmp_path, suffix):
+    write(tmp_path / f"out.{suffix}", [gray(99.6, (3, 5))])
     with Image.open(tmp_path / f"out.{suffix}") as image:
         assert (image.size, image.getpixel((0, 0))) == ((5, 3), (100, 100, 100))
 
 
-def test_a_single_picture_cannot_hold_a_clip(tmp_path):
-    message = r"out(\.part)?\.png holds one picture, but the clip has more: write a video or a folder"
+def test_a_single_image_cannot_hold_a_clip(tmp_path):
+    message = r"out(\.part)?\.png holds one image, but the clip has more: write a video or a folder"
     with pytest.raises(VideoError, match=message):
         write(tmp_path / "out.png", ramp(2), frame_count=2)
     assert list(tmp_path.iterdir()) == []
@@ -588,7 +588,7 @@ def test_the_real_clip_goes_through(test_data, tmp_path):
     )
     frames = read(tmp_path / "out.mp4")
     assert [frame.time for frame in frames] == pytest.approx([index * 1001 / 30000 for index in range(40)])
-    assert frames[0].picture.shape == (3, 120, 160)
+    assert frames[0].image.shape == (3, 120, 160)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def frames(pack: Any) -> Any:
 
 @pytest.fixture
 def error(pack: Any) -> type[Exception]:
-    found: type[Exception] = pack("dream_core.errors").PictureError
+    found: type[Exception] = pack("dream_core.errors").ImageError
     return found
 
 
@@ -63,7 +63,7 @@ def test_left_out_frames_shorten_the_batch(frames: Any) -> None:
     assert gatherer.gathered().shape == (1, 4, 5, 3)
 
 
-def test_several_pictures_for_each_frame(frames: Any) -> None:
+def test_several_images_for_each_frame(frames: Any) -> None:
     gatherer = frames.Gatherer(2)
     first, second = torch.rand(2, 4, 5, 3), torch.rand(2, 4, 5, 3)
     gatherer.add(first)

@@ -1,4 +1,4 @@
-"""Fields turned into pictures: coloured, lit, laid over a background, and disturbed."""
+"""Fields turned into images: colored, lit, laid over a background, and disturbed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Generator, Tensor
 from .fields import Canvas, Fields, noise
 
 PALETTES = 3
-"""Palettes that belong to a class; its pictures wear one of them, or any other."""
+"""Palettes that belong to a class; its images wear one of them, or any other."""
 
 
-class Pictures:
-    """Batches of pictures, another one each time.
+class Images:
+    """Batches of images, another one each time.
 
     Args:
         fields: of all classes, see `draw_all`.
-        side: of the pictures, in pixels, at most the fields'.
+        side: of the images, in pixels, at most the fields'.
         generator: of all random numbers.
     """
 
@@ -34,12 +34,12 @@ class Pictures:
         self._grounds = (0.5 + 0.2 * noise(grounds, 1.3)).clamp(0, 1)[0, :, None]
         self._palettes = self._draw_palettes(self.classes * PALETTES).unflatten(0, (self.classes, PALETTES))
 
-    def wear(self, others: Pictures) -> None:
-        """Take the palettes of the same classes' other pictures."""
+    def wear(self, others: Images) -> None:
+        """Take the palettes of the same classes' other images."""
         self._palettes = others._palettes
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,S,S) in 0..1 and their classes (B)."""
+        """Images (B,3,S,S) in 0..1 and their classes (B)."""
         labels = torch.randint(self.classes, (count,), generator=self._generator)
         variants = torch.randint(self.variants, (count,), generator=self._generator)
         fields = self._fields[labels * self.variants + variants].float() / 255
@@ -51,8 +51,8 @@ class Pictures:
         behind = colored(ground, self._draw_palettes(count))
         calm = self._uniform(0.2, 1, count).view(-1, 1, 1, 1)
         behind = behind.mean((2, 3), keepdim=True) * (1 - calm) + behind * calm
-        pictures = behind + (colors - behind) * cover
-        return self._disturbed(pictures), labels
+        images = behind + (colors - behind) * cover
+        return self._disturbed(images), labels
 
     def _ground(self, count: int) -> Tensor:
         """(B,1,S,S): noise, or the field of any class, so that objects must stand out from other structures."""
@@ -100,17 +100,17 @@ class Pictures:
         strength = self._uniform(0, 0.9, count).view(-1, 1, 1, 1)
         return colors * (1 + strength * (across * angle.cos() + down * angle.sin()).tanh())
 
-    def _disturbed(self, pictures: Tensor) -> Tensor:
-        count = len(pictures)
+    def _disturbed(self, images: Tensor) -> Tensor:
+        count = len(images)
         contrast = self._uniform(0.6, 1.25, count).view(-1, 1, 1, 1)
         light = self._uniform(-0.12, 0.12, count).view(-1, 1, 1, 1)
         grain = self._uniform(0, 0.06, count).view(-1, 1, 1, 1)
-        pictures = (pictures - 0.5) * contrast + 0.5 + light
-        pictures = pictures + grain * torch.randn(pictures.shape, generator=self._generator)
-        return pictures.clamp(0, 1)
+        images = (images - 0.5) * contrast + 0.5 + light
+        images = images + grain * torch.randn(images.shape, generator=self._generator)
+        return images.clamp(0, 1)
 
 
 def colored(value: Tensor, palette: Tensor) -> Tensor:
-    """Values (B,1,S,S) in the colours of palettes (B,4,3): (B,3,S,S)."""
+    """Values (B,1,S,S) in the colors of palettes (B,4,3): (B,3,S,S)."""
     mean, swing, frequency, phase = palette[..., None, None].unbind(1)
     return mean + swing * (2 * math.pi * (frequency * value + phase)).cos()

@@ -1,6 +1,6 @@
-"""Make the pictures of the nodes' help pages, web/docs/pictures/*.jpg.
+"""Make the images of the nodes' help pages, web/docs/images/*.jpg.
 
-    DEEPDREAM_TEST_DATA=FOLDER python tools/make_help_pictures.py [NAME ...]
+    DEEPDREAM_TEST_DATA=FOLDER python tools/make_help_images.py [NAME ...]
 
 Everything shown is what the library makes of FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
 """
@@ -23,7 +23,7 @@ from dream_core.measure.plot import plot
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.camera import camera_flow as exact_flow
 from dream_core.motion.flow import FlowEstimator
-from dream_core.motion.flow_image import draw_arrows, flow_picture
+from dream_core.motion.flow_image import draw_arrows, flow_image
 from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
@@ -40,11 +40,11 @@ from dream_core.settings import (
     PipelineSettings,
     TemporalSettings,
 )
-from dream_core.temporal.blend import add_difference
+from dream_core.temporal.blend import add_residual
 from dream_core.temporal.dreamer import DreamedFrame
 from dream_core.video import open_clip
 
-FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "pictures"
+FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
 WIDTH = 512
 QUALITY = 70
 GAP, TEXT = 4, 20
@@ -55,12 +55,12 @@ LAYER = "petals"
 SHOWN = (1, 30, 75)
 """Frames of the clip."""
 FLIGHT = (0, 20, 40)
-"""Frames of a flight into a still picture."""
+"""Frames of a flight into a still image."""
 PAIR = (60, 65)
 """Two frames so far apart that the motion from one to the other shows at this size."""
 
 
-def dreamed_picture() -> Image.Image:
+def dreamed_image() -> Image.Image:
     """DeepDream: before and after."""
     return _rows([{"image": frame(0), f"layer {LAYER}": dreamed(0, layer=LAYER)}])
 
@@ -72,7 +72,7 @@ def objectives() -> Image.Image:
 
 
 def dream_models() -> Image.Image:
-    """Load Dream Model: one picture, two networks."""
+    """Load Dream Model: one image, two networks."""
     names: tuple[ModelName, ...] = ("fractal", "bvlc_googlenet")
     return _rows([{name: dreamed(0, model=name) for name in names}])
 
@@ -82,17 +82,17 @@ def flow_models() -> Image.Image:
     names: tuple[FlowName, ...] = ("dis", "raft_small")
     flows = {name: flow(name) for name in names}
     longest = max(one.norm(dim=1).max().item() for one in flows.values())
-    return _rows([{name: flow_picture(one, saturation_length=longest) for name, one in flows.items()}])
+    return _rows([{name: flow_image(one, saturation_length=longest) for name, one in flows.items()}])
 
 
 def optical_flow() -> Image.Image:
     """Optical Flow: a frame, and from where its things came."""
-    return _rows([{"frame": frame(PAIR[1]), f"flow, {PAIR[1] - PAIR[0]} frames back": flow_picture(flow())}])
+    return _rows([{"frame": frame(PAIR[1]), f"flow, {PAIR[1] - PAIR[0]} frames back": flow_image(flow())}])
 
 
-def flow_pictures() -> Image.Image:
-    """Flow Picture: the two ways of showing flow."""
-    colors = draw_arrows(flow_picture(flow()), flow(), spacing=32)
+def flow_images() -> Image.Image:
+    """Flow Image: the two ways of showing flow."""
+    colors = draw_arrows(flow_image(flow()), flow(), spacing=32)
     arrows = draw_arrows(frame(PAIR[1]), flow(), spacing=32)
     return _rows([{"image": colors, "with frames": arrows}])
 
@@ -102,7 +102,7 @@ def mask() -> Image.Image:
     step = video()[SHOWN[1]]
     assert step.carried is not None
     return _rows(
-        [{"frame": step.frame, "mask: white is trusted": step.carried.reliable.expand(-1, 3, -1, -1)}]
+        [{"frame": step.frame, "mask: white is trusted": step.carried.reliability.expand(-1, 3, -1, -1)}]
     )
 
 
@@ -114,13 +114,13 @@ def flow_warp() -> Image.Image:
 
 
 def camera_flow() -> Image.Image:
-    """Camera Flow: a flight into a still picture."""
-    picture = dreamed(0, layer=LAYER)
-    backward, _ = exact_flow((picture.shape[-2], picture.shape[-1]), CameraSettings())
-    flight = {FLIGHT[0]: picture}
+    """Camera Flow: a flight into a still image."""
+    image = dreamed(0, layer=LAYER)
+    backward, _ = exact_flow((image.shape[-2], image.shape[-1]), CameraSettings())
+    flight = {FLIGHT[0]: image}
     for index in range(1, FLIGHT[-1] + 1):
-        moved = warp(picture, backward, edges="mirror").clamp(0, 1)
-        picture = flight[index] = _dream(moved, network("fractal"), LAYER, steps=2)
+        moved = warp(image, backward, edges="mirror").clamp(0, 1)
+        image = flight[index] = _dream(moved, network("fractal"), LAYER, steps=2)
     return _rows([{f"frame {index}": flight[index] for index in FLIGHT}])
 
 
@@ -129,12 +129,12 @@ def temporal_blend() -> Image.Image:
     step = video()[SHOWN[1]]
     assert step.carried is not None
     assert step.carried.warped_frame is not None
-    parts = step.carried.warped, step.carried.reliable, step.carried.warped_frame
-    start = add_difference(step.frame, *parts, blend=TemporalSettings.blend)
+    parts = step.carried.warped, step.carried.reliability, step.carried.warped_frame
+    start = add_residual(step.frame, *parts, blend=TemporalSettings.blend)
     return _rows(
         [
             {"frame": step.frame, "warped": step.carried.warped},
-            {"mask": step.carried.reliable.expand(-1, 3, -1, -1), "image": start},
+            {"mask": step.carried.reliability.expand(-1, 3, -1, -1), "image": start},
         ]
     )
 
@@ -176,13 +176,13 @@ def report() -> Image.Image:
     return _image(plot(figures, width=WIDTH))
 
 
-PICTURES: tuple[Callable[[], Image.Image], ...] = (
-    dreamed_picture,
+IMAGES: tuple[Callable[[], Image.Image], ...] = (
+    dreamed_image,
     objectives,
     dream_models,
     flow_models,
     optical_flow,
-    flow_pictures,
+    flow_images,
     mask,
     flow_warp,
     camera_flow,
@@ -205,7 +205,7 @@ def frames() -> list[Tensor]:
     """The clip up to the last frame that is shown, each (1,3,H,W)."""
     settings = InputSettings(size=SIDE, frames=SHOWN[-1] + 1)
     with open_clip(_data() / "clips" / "mallard.mp4", settings=settings) as clip:
-        return [one.picture[None] for one in clip]
+        return [one.image[None] for one in clip]
 
 
 def frame(index: int) -> Tensor:
@@ -234,12 +234,10 @@ def dreamed(index: int, *, model: ModelName = "fractal", layer: str = "") -> Ten
     return _dream(frame(index), network(model), layer)
 
 
-def _dream(
-    picture: Tensor, model: DreamModel, layer: str, steps: int = OctaveSettings.octave_steps
-) -> Tensor:
+def _dream(image: Tensor, model: DreamModel, layer: str, steps: int = OctaveSettings.octave_steps) -> Tensor:
     objective = ObjectiveSettings(layers=(layer,) if layer else ())
     settings = DreamSettings(objective=objective, octave=OctaveSettings(octave_steps=steps))
-    return dream(picture, [model], settings=settings)
+    return dream(image, [model], settings=settings)
 
 
 @cache
@@ -261,14 +259,14 @@ def video() -> list[DreamedFrame]:
     return [dreamer.step(one) for one in frames()]
 
 
-def _image(picture: Tensor) -> Image.Image:
+def _image(image: Tensor) -> Image.Image:
     """(1,3,H,W) or (3,H,W) in 0..1."""
-    levels = picture.reshape(-1, *picture.shape[-2:]).detach().clamp(0, 1).mul(255).round().to(torch.uint8)
+    levels = image.reshape(-1, *image.shape[-2:]).detach().clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).numpy())  # CHW -> HWC
 
 
 def _rows(rows: list[dict[str, Tensor]]) -> Image.Image:
-    """Rows of pictures, each below its name, all as wide as the page's picture."""
+    """Rows of images, each below its name, all as wide as the page's image."""
     strips = [_row(row) for row in rows]
     canvas = Image.new("RGB", (WIDTH, sum(strip.height for strip in strips) + GAP * (len(strips) - 1)))
     top = 0
@@ -278,23 +276,23 @@ def _rows(rows: list[dict[str, Tensor]]) -> Image.Image:
     return canvas
 
 
-def _row(pictures: dict[str, Tensor]) -> Image.Image:
-    width = (WIDTH - GAP * (len(pictures) - 1)) // len(pictures)
+def _row(images: dict[str, Tensor]) -> Image.Image:
+    width = (WIDTH - GAP * (len(images) - 1)) // len(images)
     font = ImageFont.load_default(TEXT)
-    shown = [_image(one) for one in pictures.values()]
+    shown = [_image(one) for one in images.values()]
     height = round(width * shown[0].height / shown[0].width)
     strip = Image.new("RGB", (WIDTH, height + TEXT + 6))
-    for column, (name, picture) in enumerate(zip(pictures, shown, strict=True)):
+    for column, (name, image) in enumerate(zip(images, shown, strict=True)):
         left = column * (width + GAP)
-        strip.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, TEXT + 6))
+        strip.paste(image.resize((width, height), Image.Resampling.LANCZOS), (left, TEXT + 6))
         ImageDraw.Draw(strip).text((left + 3, 1), name, fill="white", font=font)
     return strip
 
 
 def main() -> None:
-    """Make all pictures, or those named."""
+    """Make all images, or those named."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for make in PICTURES:
+    for make in IMAGES:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
             make().save(FOLDER / f"{make.__name__}.jpg", quality=QUALITY, optimize=True)
 
