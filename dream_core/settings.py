@@ -36,9 +36,9 @@ ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
 OptimizerName: TypeAlias = Literal["adam", "lbfgs", "classic"]
 RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
-OctaveCarry: TypeAlias = Literal["detail", "image"]
+OctaveCarry: TypeAlias = Literal["residual", "image"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
-DreamCarry: TypeAlias = Literal["difference", "image"]
+DreamCarry: TypeAlias = Literal["residual", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
@@ -194,7 +194,7 @@ class TemporalSettings:
             A loop of single nodes takes as many for every frame.
         catch_up: Where the view has opened on something new, steps are up to this many times as large, until its
             dream has caught up with the rest. 1 switches this off, and so does a number of --carried-steps.
-        carry: difference: what was dreamed is added to the new frame, which stays sharp. image: the last
+        carry: residual: what was dreamed is added to the new frame, which stays sharp. image: the last
             dream is mixed with the new frame, as the predecessor did.
         cuts: Start afresh where the clip cuts to another scene.
         independent: Dream every frame by itself: no flow, no feedback, flickering.
@@ -202,22 +202,22 @@ class TemporalSettings:
             takes the nearest that is reliable there, so that what was hidden for a moment gets its dream back.
             Each costs a flow.
         warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
-        loop: Let the last frame lead into the first, for clips that are played over and over. The last frames are
-            also dreamed backwards from the first one, and the dream fades over from the one to the other.
-        loop_frames: How many of the last frames --loop fades over, at least 1. More change less at a time; a clip
-            with fewer fades over all but its first.
+        seamless: Let the last frame lead into the first, for clips that are played over and over. The last frames
+            are also dreamed backwards from the first one, and the dream fades over from the one to the other.
+        seamless_frames: How many of the last frames --seamless fades over, at least 1. More change less at a time;
+            a clip with fewer fades over all but its first.
     """
 
     blend: float = 0.05
     carried_steps: int = 0
     catch_up: float = 3.0
-    carry: DreamCarry = "difference"
+    carry: DreamCarry = "residual"
     cuts: bool = True
     independent: bool = False
     references: int = 1
     warp: WarpMode = "bicubic"
-    loop: bool = False
-    loop_frames: int = 12
+    seamless: bool = False
+    seamless_frames: int = 12
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ class OctaveSettings:
             times 1, 2, 3, ... of the full size. manual: listed heights and widths. manual_max, manual_min:
             listed longest, or shortest, sides. The manual modes end with the full size.
         octave_sizes: The list for the manual modes: HEIGHT WIDTH HEIGHT WIDTH ..., or SIDE SIDE ...
-        octave_carry: What goes from one size to the next. detail: only what was dreamed, so that the
+        octave_carry: What goes from one size to the next. residual: only what was dreamed, so that the
             image stays sharp. image: the whole image, resampled, as the predecessor did.
         iterations: Passes over all sizes.
     """
@@ -317,7 +317,7 @@ class OctaveSettings:
     octave_steps: int = 10
     octave_mode: OctaveMode = "normal"
     octave_sizes: tuple[int, ...] = ()
-    octave_carry: OctaveCarry = "detail"
+    octave_carry: OctaveCarry = "residual"
     iterations: int = 1
 
 

@@ -40,7 +40,7 @@ class TemporalBlend(io.ComfyNode):
                     "warped", tooltip="The dream of the frame before, from Flow Warp, in the frame's size."
                 ),
                 io.Mask.Input(
-                    "mask", tooltip="From Occlusion Mask: 1 where the warped dream is to be trusted."
+                    "reliability", tooltip="From Reliability Mask: 1 where the warped dream is to be trusted."
                 ),
                 *widgets(TemporalSettings, leave_out=NO_WIDGET),
                 io.Image.Input(
@@ -57,7 +57,12 @@ class TemporalBlend(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, frame: Tensor, warped: Tensor, mask: Tensor, warped_frame: Tensor | None = None, **values: Any
+        cls,
+        frame: Tensor,
+        warped: Tensor,
+        reliability: Tensor,
+        warped_frame: Tensor | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
         """Add, or mix."""
         with host.working():
@@ -65,7 +70,7 @@ class TemporalBlend(io.ComfyNode):
             batches = {
                 "frame": from_image(frame, name="frame"),
                 "warped": from_image(warped, name="warped"),
-                "mask": from_mask(mask),
+                "reliability": from_mask(reliability, name="reliability"),
             }
             join: Callable[..., Tensor] = blend_frames
             if warped_frame is not None:

@@ -35,17 +35,15 @@ class OpticalFlow(io.ComfyNode):
             description="Estimates where every pixel of a frame was in the frame before, and back.",
             search_aliases=["raft", "dis", "motion", "motion vectors", "optical flow", "estimate flow"],
             inputs=[
-                FlowModelSocket.Input(
-                    "optical_flow", tooltip="From Load Flow Model, or ComfyUI's own loader."
-                ),
+                FlowModelSocket.Input("flow_model", tooltip="From Load Flow Model, or ComfyUI's own loader."),
                 io.Image.Input("frames", tooltip=FRAMES),
                 io.Image.Input("previous", optional=True, tooltip=PREVIOUS),
                 *widgets(FlowSettings, leave_out=NO_WIDGET),
                 io.Boolean.Input(
                     "both_ways",
                     default=True,
-                    tooltip="Estimate also the flow from the frame before to the frame. Occlusion Mask needs it to "
-                    "check consistency; without it this node is quicker.",
+                    tooltip="Estimate also the flow from the frame before to the frame. Reliability Mask needs it "
+                    "to check consistency; without it this node is quicker.",
                     advanced=True,
                 ),
             ],
@@ -54,20 +52,20 @@ class OpticalFlow(io.ComfyNode):
                     "flow",
                     display_name="flow",
                     tooltip="One flow for each frame, from it to the frame before, in pixels. For Flow Warp, "
-                    "Occlusion Mask and Flow Image.",
+                    "Reliability Mask and Flow Image.",
                 )
             ],
         )
 
     @classmethod
     def execute(
-        cls, optical_flow: Any, frames: Tensor, both_ways: bool, previous: Tensor | None = None, **values: Any
+        cls, flow_model: Any, frames: Tensor, both_ways: bool, previous: Tensor | None = None, **values: Any
     ) -> io.NodeOutput:
         """Estimate."""
         with host.working():
             pairs = FramePairs(frames, previous)
             settings = settings_from(FlowSettings, values, leave_out=NO_WIDGET)
-            return io.NodeOutput(_estimate(optical_flow, pairs, settings, both=both_ways))
+            return io.NodeOutput(_estimate(flow_model, pairs, settings, both=both_ways))
 
 
 def _estimate(patcher: Any, pairs: FramePairs, settings: FlowSettings, *, both: bool) -> Flow:

@@ -1,4 +1,4 @@
-"""Occlusion Mask: what of a warped image is to be trusted."""
+"""Reliability Mask: what of a warped image is to be trusted."""
 
 from __future__ import annotations
 
@@ -26,13 +26,20 @@ class ReliabilityMask(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="DeepDreamOcclusionMask",
-            display_name="Occlusion Mask",
+            display_name="Reliability Mask",
             category="DeepDream",
             description=(
                 "Finds what was seen in the frame before, too, and so can be warped from there: 1 is to be "
                 "trusted; 0 was hidden, came into the frame or cannot be followed."
             ),
-            search_aliases=["occlusion", "disocclusion", "consistency check", "reliable mask", "flow mask"],
+            search_aliases=[
+                "occlusion mask",
+                "occlusion",
+                "disocclusion",
+                "consistency check",
+                "reliable mask",
+                "flow mask",
+            ],
             inputs=[
                 FlowSocket.Input(
                     "flow",
@@ -44,8 +51,8 @@ class ReliabilityMask(io.ComfyNode):
             ],
             outputs=[
                 io.Mask.Output(
-                    "mask",
-                    display_name="mask",
+                    "reliability",
+                    display_name="reliability",
                     tooltip="One mask for each frame: 1 = trust, 0 = distrust. ComfyUI's inpainting repaints where "
                     "a mask is 1: put Invert Mask in between.",
                 )

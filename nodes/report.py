@@ -67,7 +67,7 @@ class ConsistencyReport(io.ComfyNode):
                 io.Image.Input("images", tooltip="The clip that was dreamed."),
                 io.Image.Input("dreams", tooltip="The dreamed clip: as many frames, of the same size."),
                 FlowModelSocket.Input(
-                    "optical_flow",
+                    "flow_model",
                     tooltip="The network that sees the motion of the images, from Load Flow Model.",
                 ),
                 DreamModelSocket.Input(
@@ -102,7 +102,7 @@ class ConsistencyReport(io.ComfyNode):
         cls,
         images: Tensor,
         dreams: Tensor,
-        optical_flow: Any,
+        flow_model: Any,
         dream_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
@@ -121,7 +121,7 @@ class ConsistencyReport(io.ComfyNode):
             report = measure(
                 _frames(source),
                 {NAME: _frames(dreamed)},
-                flow_link(estimator_for(optical_flow, settings)),
+                flow_link(estimator_for(flow_model, settings)),
                 energy=_energy(dream_model, objective),
                 on_frame=lambda index: progress.update(index + 1, len(source)),
             )

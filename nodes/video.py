@@ -32,7 +32,7 @@ def pipeline_inputs() -> list[io.Input]:
     return [
         DreamModelSocket.Input("dream_model", tooltip="The network that dreams, from Load Dream Model."),
         FlowModelSocket.Input(
-            "optical_flow",
+            "flow_model",
             optional=True,
             tooltip="The network that sees motion, from Load Flow Model. Only independent frames do without.",
         ),
@@ -52,7 +52,7 @@ class Pipeline:
     """A dreamer on ComfyUI's device that shows how it goes and survives small memory.
 
     Args:
-        dream_model, optical_flow: from the loaders.
+        dream_model, flow_model: from the loaders.
         objective: from Dream Objective, or None.
         values: of the widgets.
         count: how many frames are to come, at least 1, as well as known.
@@ -64,26 +64,26 @@ class Pipeline:
     def __init__(
         self,
         dream_model: Any,
-        optical_flow: Any,
+        flow_model: Any,
         objective: Objectives | None,
         values: Mapping[str, Any],
         *,
         count: int,
     ) -> None:
         temporal = settings_from(TemporalSettings, values)
-        if optical_flow is None and not temporal.independent:
+        if flow_model is None and not temporal.independent:
             raise SettingsError(
                 "expected a flow model to carry the dream from frame to frame, got none: "
-                "connect Load Flow Model to optical_flow, or switch independent on"
+                "connect Load Flow Model to flow_model, or switch independent on"
             )
-        self._patchers = (dream_model, optical_flow)
+        self._patchers = (dream_model, flow_model)
         self._progress = host.Progress()
-        again = min(temporal.loop_frames, count - 1) if temporal.loop else 0
+        again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
         model = model_of(dream_model)
         flow = None
         if not temporal.independent:
-            flow = estimator_for(optical_flow, settings_from(FlowSettings, values, leave_out=NOT_HERE))
+            flow = estimator_for(flow_model, settings_from(FlowSettings, values, leave_out=NOT_HERE))
         settings = dream_settings(values)
         self._dreamer = TemporalDreamer(
             [model],
@@ -120,8 +120,8 @@ class DeepDreamVideo(io.ComfyNode):
             category="DeepDream",
             description=(
                 "Dreams a clip: each frame goes on with the dream of the one before, carried along by optical "
-                "flow. The same as a Temporal Loop around Optical Flow, Occlusion Mask, Flow Warp, Temporal Blend "
-                "and DeepDream, where carried_steps is DeepDream's octave_steps."
+                "flow. The same as a Temporal Loop around Optical Flow, Reliability Mask, Flow Warp, Temporal "
+                "Blend and DeepDream, where carried_steps is DeepDream's octave_steps."
             ),
             search_aliases=[
                 "deep dream",
@@ -135,7 +135,7 @@ class DeepDreamVideo(io.ComfyNode):
                 io.Image.Input("images", tooltip="The frames of the clip, in order."),
                 *pipeline_inputs(),
                 io.Boolean.Input(
-                    "flow_and_masks",
+                    "flow_and_reliability",
                     default=True,
                     advanced=True,
                     tooltip="Also give out the flow and the masks. They take as much memory as the frames; off "
@@ -150,8 +150,8 @@ class DeepDreamVideo(io.ComfyNode):
                     tooltip="The flow from each frame to the one before; zero for the first.",
                 ),
                 io.Mask.Output(
-                    "masks",
-                    display_name="masks",
+                    "reliability",
+                    display_name="reliability",
                     tooltip="How far the carried dream was trusted: 1 = wholly. 1 for the first frame.",
                 ),
             ],
@@ -162,26 +162,26 @@ class DeepDreamVideo(io.ComfyNode):
         cls,
         images: Tensor,
         dream_model: Any,
-        flow_and_masks: bool,
-        optical_flow: Any = None,
+        flow_and_reliability: bool,
+        flow_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         frames = from_image(images, name="images")
         count, _, height, width = frames.shape
         with host.working():
-            pipeline = Pipeline(dream_model, optical_flow, objective, values, count=count)
+            pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
             dreams = torch.empty(count, height, width, 3)
-            flow = torch.zeros(count if flow_and_masks else 0, 2, height, width)
-            masks = torch.ones(count if flow_and_masks else 0, height, width)
+            flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
+            masks = torch.ones(count if flow_and_reliability else 0, height, width)
             for frame, dreamed in pipeline.dream(_clip(frames)):
                 dreams[frame.index] = to_image(dreamed.dream)[0]
-                if dreamed.carried and flow_and_masks:
+                if dreamed.carried and flow_and_reliability:
                     flow[frame.index] = dreamed.carried.flow[0]
                     masks[frame.index] = dreamed.carried.reliability[0, 0]
         alpha = alpha_of(images)
         dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
-        if not flow_and_masks:
+        if not flow_and_reliability:
             return io.NodeOutput(dreams, host.blocker(), host.blocker())
         return io.NodeOutput(dreams, Flow(flow), masks)
 

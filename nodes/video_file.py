@@ -98,7 +98,7 @@ class DeepDreamVideoFile(io.ComfyNode):
         frames: int,
         quality: int,
         sound: bool,
-        optical_flow: Any = None,
+        flow_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
@@ -109,7 +109,7 @@ class DeepDreamVideoFile(io.ComfyNode):
             count = clip.frame_count or 1
             if seconds:
                 count = min(count, max(1, round(seconds * float(clip.fps))))
-            pipeline = Pipeline(dream_model, optical_flow, objective, values, count=count)
+            pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
             output = open_output(
                 target,
                 size=clip.size,

@@ -20,8 +20,6 @@ FOLDER = Path(__file__).resolve().parents[1] / "locales"
 
 APART = {
     ("DeepDreamVideoFile", "frames"): "frames (how many)",
-    ("DeepDreamVideoFile", "loop"): "loop (seamless)",
-    ("DeepDreamVideo", "loop"): "loop (seamless)",
 }
 """Node and name -> the text to translate, where a name means something else than on the other nodes."""
 

@@ -106,7 +106,7 @@ def parts_of_latent_warp(graph: Graph) -> None:
     )
     for node_id in [node_id for node_id, node in graph.items() if node["class_type"] not in kept]:
         del graph[node_id]
-    flow = add(graph, "DeepDreamOpticalFlow", optical_flow=[flow_model, 0], frames=[frames, 0])
+    flow = add(graph, "DeepDreamOpticalFlow", flow_model=[flow_model, 0], frames=[frames, 0])
     small = add(graph, "ImageScaleBy", image=[frames, 0], upscale_method="area", scale_by=1 / 8)
     moved = add(graph, "DeepDreamFlowWarp", input=[small, 0], flow=[flow, 0], from_previous=True)
     mask = add(graph, "DeepDreamOcclusionMask", flow=[flow, 0], frames=[frames, 0])

@@ -124,7 +124,7 @@ def deepdream_video(workflow: Workflow) -> None:
         color=DREAMING,
         images=images,
         dream_model=model,
-        optical_flow=flow,
+        flow_model=flow,
         objective=objective,
     )
     workflow.group("3 · Dream", DREAM, dream)
@@ -155,7 +155,7 @@ def deepdream_video_loop(workflow: Workflow) -> None:
         (260, 118),
         frame=start[1],
         warped=motion.warped,
-        mask=motion.mask,
+        reliability=motion.mask,
         warped_frame=motion.warped_frame,
     )
     model = workflow.add("DeepDreamLoadDreamModel", (2560, 240), (280, 90), model="fractal")
@@ -202,7 +202,7 @@ def deepdream_video_file(workflow: Workflow) -> None:
         color=DREAMING,
         video=clip,
         dream_model=model,
-        optical_flow=flow,
+        flow_model=flow,
         objective=objective,
         frames=90,
     )
@@ -226,7 +226,7 @@ def flow_and_occlusion(workflow: Workflow) -> None:
     """What the loop sees of the motion, and what of it it trusts."""
     _, images = _clip(workflow, seconds=1.0)
     model = workflow.add("DeepDreamLoadFlowModel", (1400, -140), (260, 60), model="dis")
-    flow = workflow.add("DeepDreamOpticalFlow", (1740, 0), (240, 74), optical_flow=model, frames=images)
+    flow = workflow.add("DeepDreamOpticalFlow", (1740, 0), (240, 74), flow_model=model, frames=images)
     workflow.group("2 · Motion", MODELS, model, flow)
     warped = workflow.add(
         "DeepDreamFlowWarp", (2120, -440), (260, 78), input=images, flow=flow, from_previous=True
@@ -264,7 +264,7 @@ def flow_and_occlusion(workflow: Workflow) -> None:
         f"`{CLIP}`). One second of it is looked at; the arrow keys page through the frames of a preview.\n\n"
         "A good mask is black wherever the warp error is bright, and white elsewhere.\n\nTry\n"
         "- **Load Flow Model**: `raft_small` or `raft_large` against `dis`.\n"
-        '- **Occlusion Mask**, "Show Advanced": switch each of the four checks off to see what it finds; a '
+        '- **Reliability Mask**, "Show Advanced": switch each of the four checks off to see what it finds; a '
         "lower `brightness_threshold` distrusts shadows and glints; `mask_softness` widens the edges.\n"
         "- **Flow Image**: `saturation_length` 10 makes frames comparable; connect the frames to `frames` for "
         "arrows on the clip.\n",
@@ -292,7 +292,7 @@ def independent_vs_temporal(workflow: Workflow) -> None:
         )
         for top, title, others in (
             (-420, "Each frame by itself", {"independent": True}),
-            (240, "Each frame goes on with the last dream", {"optical_flow": flow}),
+            (240, "Each frame goes on with the last dream", {"flow_model": flow}),
         )
     )
     workflow.bend(alone, "images", (1340, -420 + SLOT))
@@ -315,7 +315,7 @@ def independent_vs_temporal(workflow: Workflow) -> None:
             (280, 200),
             images=images,
             dreams=dreams,
-            optical_flow=measure,
+            flow_model=measure,
         )
         workflow.bend(report, "images", *lanes)
         curves = workflow.add("PreviewImage", (3420, curves_top), (420, 520), title="Curves", images=report)
@@ -419,7 +419,7 @@ def stable_diffusion_loop(workflow: Workflow) -> None:
         blend=0.2,
         frame=start[1],
         warped=motion.warped,
-        mask=motion.mask,
+        reliability=motion.mask,
         warped_frame=motion.warped_frame,
     )
     diffusion = _stable_diffusion(workflow, (2560, -600))
@@ -524,7 +524,7 @@ def latent_warp(workflow: Workflow) -> None:
         "DeepDreamOpticalFlow",
         (2860, 330),
         (240, 74),
-        optical_flow=flow_model,
+        flow_model=flow_model,
         frames=frame,
         previous=previous_frame,
     )
@@ -593,7 +593,7 @@ def latent_warp(workflow: Workflow) -> None:
         "lost by going to and fro.\n\nTry\n"
         "- **KSampler: paint the first frame**: `denoise` 0.5 keeps near the clip, 0.9 invents.\n"
         "- **KSampler: paint on**: `denoise` 0.2 moves the first painting, 0.5 finds new things.\n"
-        '- **Occlusion Mask**, "Show Advanced": a larger `mask_softness` hides where new things come in.\n',
+        '- **Reliability Mask**, "Show Advanced": a larger `mask_softness` hides where new things come in.\n',
     )
 
 
@@ -632,7 +632,7 @@ def _motion(workflow: Workflow, start: Node) -> Motion:
         "DeepDreamOpticalFlow",
         (1780, 330),
         (240, 74),
-        optical_flow=flow_model,
+        flow_model=flow_model,
         frames=frame,
         previous=previous_frame,
     )

@@ -131,7 +131,7 @@ def dream_pass(
         image: (1,3,H,W).
         sizes: the octaves.
         climb_octave: (1,3,h,w) -> the same, dreamed.
-        carry: "detail" hands only what was dreamed on to the next size, so that the image itself is never
+        carry: "residual" hands only what was dreamed on to the next size, so that the image itself is never
             resampled; "image" hands on the whole.
     """
     full = size_of(image)
@@ -139,11 +139,11 @@ def dream_pass(
         for size in sizes:
             image = resize(climb_octave(resize(image, size)), full)
         return image
-    detail = torch.zeros_like(image)
+    residual = torch.zeros_like(image)
     for size in sizes:
         base = resize(image, size)
-        detail = climb_octave(base + resize(detail, size)) - base
-    return image + resize(detail, full)
+        residual = climb_octave(base + resize(residual, size)) - base
+    return image + resize(residual, full)
 
 
 def dream(

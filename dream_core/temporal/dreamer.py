@@ -119,7 +119,7 @@ class TemporalDreamer:
         check_choice("--warp", temporal.warp, WARP_MODES)
         check_number("--carried-steps", temporal.carried_steps, least=0)
         check_number("--catch-up", temporal.catch_up, least=1)
-        check_number("--loop-frames", temporal.loop_frames, least=1)
+        check_number("--seamless-frames", temporal.seamless_frames, least=1)
         check_number("--references", temporal.references, least=1, most=MOST_REFERENCES)
         if not 0 <= temporal.blend <= 1:
             raise SettingsError(
@@ -219,12 +219,12 @@ class TemporalDreamer:
         reliability = reliability_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.occlusion
         )
-        difference = self.temporal.carry == "difference"
+        residual = self.temporal.carry == "residual"
         return Carried(
             backward,
             reliability,
             self._moved(previous.dream, backward, frames=distance),
-            self._moved(previous.frame, backward, frames=distance) if difference else None,
+            self._moved(previous.frame, backward, frames=distance) if residual else None,
             self._moved(previous.age, backward, frames=distance),
         )
 

@@ -31,9 +31,9 @@ def dream_frames(
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
     """Dream the frames of a clip one after the other, in smaller tiles where memory runs out.
 
-    With `loop` in its settings, the dream of the last frames, at most `loop_frames` and all but the first, fades
-    over into one that is carried from the first frame in reversed time. The last frame shows that one alone, and
-    so leads into the first. As many frames are read ahead, and no dream is held back: whoever stops has
+    With `seamless` in its settings, the dream of the last frames, at most `seamless_frames` and all but the first,
+    fades over into one that is carried from the first frame in reversed time. The last frame shows that one alone,
+    and so leads into the first. As many frames are read ahead, and no dream is held back: whoever stops has
     all that was dreamed so far.
 
     Args:
@@ -83,10 +83,10 @@ def _strength(difference: Tensor) -> Tensor:
 
 def _closes(dreamer: TemporalDreamer) -> bool:
     """Whether the loop is wanted, and there is something to close."""
-    if dreamer.temporal.loop and dreamer.temporal.independent:
-        warn_once("--loop does nothing with --independent: no frame leads into another")
+    if dreamer.temporal.seamless and dreamer.temporal.independent:
+        warn_once("--seamless does nothing with --independent: no frame leads into another")
         return False
-    return dreamer.temporal.loop
+    return dreamer.temporal.seamless
 
 
 def _dream_loop(
@@ -100,7 +100,7 @@ def _dream_loop(
     ahead: deque[Frame] = deque()
     for frame in clip:
         ahead.append(frame)
-        if len(ahead) > dreamer.temporal.loop_frames:
+        if len(ahead) > dreamer.temporal.seamless_frames:
             frame = ahead.popleft()
             yield frame, step(dreamer, frame.image)
     ends = _dream_back(ahead, dreamer.backwards_from(first), step)
@@ -136,8 +136,8 @@ def _dream_back(frames: Sequence[Frame], dreamer: TemporalDreamer, step: Step) -
         dreams.appendleft(dreamed.dream.cpu())
     if frames and not dreams:
         warnings.warn(
-            "the clip cuts from its last frame to its first, so that --loop leaves it open: choose another start "
-            "or end, or switch --cuts off to dream across",
+            "the clip cuts from its last frame to its first, so that --seamless leaves it open: choose another "
+            "start or end, or switch --cuts off to dream across",
             stacklevel=2,
         )
     return dreams

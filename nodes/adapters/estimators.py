@@ -38,7 +38,7 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
     network = require(
         getattr(patcher, "model", patcher),
         nn.Module,
-        name="optical_flow",
+        name="flow_model",
         source="Load Flow Model or ComfyUI's own loader",
     )
     if isinstance(network, DisNetwork):

@@ -73,7 +73,7 @@ RANGES = {
     "carried_steps": Range(0, 10_000, 1),
     "catch_up": Range(1, 100, 0.5),
     "references": Range(1, MOST_REFERENCES, 1),
-    "loop_frames": Range(1, 10_000, 1),
+    "seamless_frames": Range(1, 10_000, 1),
 }
 
 COUNT = "channel_count"

@@ -24,7 +24,7 @@ class Studio(Draft):
 
     def flow(self, frames: Any, **values: Any) -> Node:
         return self.add(
-            "DeepDreamOpticalFlow", optical_flow=self.flow_model, frames=frames, **{**QUICK_FLOW, **values}
+            "DeepDreamOpticalFlow", flow_model=self.flow_model, frames=frames, **{**QUICK_FLOW, **values}
         )
 
     def video(self, **values: Any) -> Node:
@@ -32,7 +32,7 @@ class Studio(Draft):
             "DeepDreamVideo",
             images=self.frames,
             dream_model=self.dream_model,
-            optical_flow=self.flow_model,
+            flow_model=self.flow_model,
             **{**QUICK, **QUICK_FLOW, **values},
         )
 

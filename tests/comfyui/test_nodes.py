@@ -48,7 +48,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     warped_latent = draft.add("DeepDreamFlowWarp", input=latent, flow=flow)
     image = draft.add("DeepDreamFlowPicture", flow=flow)
     camera = draft.add("DeepDreamFlowPicture", flow=draft.add("DeepDreamCameraFlow", image=draft.frames))
-    blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, mask=mask)
+    blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, reliability=mask)
     dream = draft.dream(blend, objective=objective)
     start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
     end = draft.add("DeepDreamLoopClose", loop=start, result=draft.dream(start[1]))
@@ -57,7 +57,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         "DeepDreamConsistencyReport",
         images=draft.frames,
         dreams=video,
-        optical_flow=draft.flow_model,
+        flow_model=draft.flow_model,
         dream_model=draft.dream_model,
         objective=objective,
         **QUICK_FLOW,
@@ -66,12 +66,12 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         "DeepDreamVideoFile",
         video=draft.add("LoadVideo", file="clip.mp4"),
         dream_model=draft.dream_model,
-        optical_flow=draft.flow_model,
+        flow_model=draft.flow_model,
         **QUICK,
         **QUICK_FLOW,
         size=0,
-        loop=True,
-        loop_frames=2,
+        seamless=True,
+        seamless_frames=2,
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
@@ -157,7 +157,7 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
         "DeepDreamTemporalBlend",
         frame=frame,
         warped=warped,
-        mask=mask,
+        reliability=mask,
         **also,
         **own("DeepDreamTemporalBlend"),
     )
@@ -185,7 +185,7 @@ def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, se
     draft.flow_model = draft.add("DeepDreamLoadFlowModel", model="raft_large")
     noise = draft.add(
         "VOIDWarpedNoise",
-        optical_flow=draft.flow_model,
+        flow_model=draft.flow_model,
         video=draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
         width=256,
         height=256,

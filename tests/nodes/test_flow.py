@@ -90,7 +90,7 @@ def test_a_clip_has_one_flow_for_each_frame_to_the_one_before(
     nodes: Any, run: Any, dis: Any, pack: Any
 ) -> None:
     frames = clip(4)
-    (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
+    (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, **FLOW)
     estimator = pack("nodes.adapters.estimators").estimator_for(
         dis, pack("dream_core.settings").FlowSettings()
     )
@@ -104,17 +104,17 @@ def test_a_clip_has_one_flow_for_each_frame_to_the_one_before(
 
 def test_previous_frames_are_paired_one_by_one_or_one_serves_all(nodes: Any, run: Any, dis: Any) -> None:
     frames = clip(3)
-    (alone,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
-    (pairs,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames[1:], previous=frames[:-1], **FLOW)
+    (alone,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, **FLOW)
+    (pairs,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames[1:], previous=frames[:-1], **FLOW)
     assert torch.equal(pairs.backward, alone.backward[1:])
-    (to_one,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, previous=frames[:1], **FLOW)
+    (to_one,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, previous=frames[:1], **FLOW)
     assert not to_one.backward[0].any()
     assert torch.equal(to_one.backward[1], alone.backward[1])
     assert not torch.equal(to_one.backward[2], alone.backward[2])
 
 
 def test_one_frame_of_a_clip_has_not_moved(nodes: Any, run: Any, dis: Any) -> None:
-    (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=clip(2)[:1], **FLOW)
+    (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=clip(2)[:1], **FLOW)
     assert torch.equal(flow.backward, torch.zeros(1, 2, *SIZE))
 
 
@@ -128,7 +128,7 @@ def test_the_forward_flow_is_left_out_where_it_is_not_wanted(
         return first[:, :2]
 
     fake_estimator(estimate)
-    (flow,) = run(nodes.OpticalFlow, optical_flow=None, frames=clip(2), **{**FLOW, "both_ways": False})
+    (flow,) = run(nodes.OpticalFlow, flow_model=None, frames=clip(2), **{**FLOW, "both_ways": False})
     assert flow.forward is None
     assert asked == [False]
 
@@ -144,7 +144,7 @@ def test_a_long_batch_goes_through_in_parts_and_shows_how_far_it_is(
 
     fake_estimator(estimate)
     frames = torch.rand(7, 20, 600, 3)
-    (flow,) = run(nodes.OpticalFlow, optical_flow=None, frames=frames, **{**FLOW, "flow_batch": 3})
+    (flow,) = run(nodes.OpticalFlow, flow_model=None, frames=frames, **{**FLOW, "flow_batch": 3})
     assert seen == [2, 3, 1]  # the first frame of three has nothing to be estimated
     assert torch.equal(flow.backward[1:], planes(frames)[1:, :2])
     assert torch.equal(flow.forward[1:], planes(frames)[:-1, :2])
@@ -164,7 +164,7 @@ def test_cancel_is_heard_between_parts(
 
     fake_estimator(estimate)
     with pytest.raises(pack("nodes.adapters.host").Interrupted):
-        run(nodes.OpticalFlow, optical_flow=None, frames=clip(4), **FLOW)
+        run(nodes.OpticalFlow, flow_model=None, frames=clip(4), **FLOW)
     assert seen == [1]
 
 
@@ -178,7 +178,7 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(
 
     made = fake_estimator(estimate)
     frames = torch.rand(6, 5, 6, 3)
-    (flow,) = run(nodes.OpticalFlow, optical_flow="patcher", frames=frames, **{**FLOW, "flow_batch": 4})
+    (flow,) = run(nodes.OpticalFlow, flow_model="patcher", frames=frames, **{**FLOW, "flow_batch": 4})
     assert torch.equal(flow.backward[1:], planes(frames)[1:, :2])
     assert host.freed == 1
     assert made == ["patcher", "patcher"]  # taken again
@@ -193,7 +193,7 @@ def test_where_memory_lacks_for_one_pair_it_says_what_to_do(
 
     fake_estimator(estimate)
     with pytest.raises(torch.OutOfMemoryError, match="a single pair of frames: lower flow_scale"):
-        run(nodes.OpticalFlow, optical_flow=None, frames=torch.rand(3, 5, 6, 3), **{**FLOW, "flow_batch": 2})
+        run(nodes.OpticalFlow, flow_model=None, frames=torch.rand(3, 5, 6, 3), **{**FLOW, "flow_batch": 2})
     assert host.freed == 1
 
 
@@ -205,7 +205,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
 
     fake_estimator(estimate)
     with pytest.raises(RuntimeError, match="something else"):
-        run(nodes.OpticalFlow, optical_flow=None, frames=clip(2), **FLOW)
+        run(nodes.OpticalFlow, flow_model=None, frames=clip(2), **FLOW)
     assert host.freed == 0
 
 
@@ -229,7 +229,7 @@ def test_frames_that_do_not_fit_are_named(
     message: str,
 ) -> None:
     with pytest.raises(errors.ImageError, match=message):
-        run(nodes.OpticalFlow, optical_flow=dis, frames=frames, previous=previous, **FLOW)
+        run(nodes.OpticalFlow, flow_model=dis, frames=frames, previous=previous, **FLOW)
 
 
 # Camera Flow
@@ -268,7 +268,7 @@ def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any) -> No
 
 def test_masks_are_the_cores(nodes: Any, run: Any, dis: Any, pack: Any) -> None:
     frames = clip(3)
-    (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frames, **FLOW)
+    (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, **FLOW)
     (masks,) = run(nodes.ReliabilityMask, flow=flow, frames=frames, **CHECKS)
     expected = pack("dream_core.motion.occlusion").reliability_mask(
         flow.backward[1:],
@@ -469,18 +469,18 @@ def test_arrows_on_a_frame_of_another_size_are_scaled(nodes: Any, run: Any, pack
 def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
     frame, warped = torch.rand(2, 2, *SIZE, 3)
     mask = torch.rand(2, *SIZE)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3)
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3)
     expected = pack("dream_core.temporal.blend").blend_frames(
         planes(frame), planes(warped), mask[:, None], blend=0.3
     )
     assert torch.equal(planes(image), expected.clamp(0, 1))
 
 
-def test_adding_the_difference_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
+def test_adding_the_residual_is_the_cores(nodes: Any, run: Any, pack: Any) -> None:
     frame, warped, before = torch.rand(3, 2, *SIZE, 3)
     mask = torch.rand(2, *SIZE)
     (image,) = run(
-        nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, warped_frame=before[:1], blend=0.3
+        nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, warped_frame=before[:1], blend=0.3
     )
     expected = pack("dream_core.temporal.blend").add_residual(
         planes(frame), planes(warped), mask[:, None], planes(before[:1].expand(2, -1, -1, -1)), blend=0.3
@@ -490,13 +490,13 @@ def test_adding_the_difference_is_the_cores(nodes: Any, run: Any, pack: Any) -> 
 
 def test_blending_ends_in_range(nodes: Any, run: Any) -> None:
     frame, mask = torch.tensor([-0.5, 0.5, 1.5]).expand(1, *SIZE, 3), torch.ones(SIZE)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, blend=0.3)
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=frame, reliability=mask, blend=0.3)
     assert torch.equal(image, torch.tensor([0.0, 0.5, 1.0]).expand(1, *SIZE, 3))
 
 
 def test_the_frames_transparency_is_kept(nodes: Any, run: Any) -> None:
     frame, warped = torch.rand(1, *SIZE, 4), torch.rand(2, *SIZE, 3)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=torch.ones(*SIZE), blend=0.0)
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=torch.ones(*SIZE), blend=0.0)
     assert image.shape == (2, *SIZE, 4)
     assert torch.equal(image[..., :3], warped)
     assert torch.equal(image[1, ..., 3], frame[0, ..., 3])
@@ -505,19 +505,26 @@ def test_the_frames_transparency_is_kept(nodes: Any, run: Any) -> None:
 def test_blending_refuses_other_sizes_and_masks(nodes: Any, run: Any, errors: Any) -> None:
     frame, mask = torch.rand(1, 8, 9, 3), torch.ones(1, 8, 9)
     with pytest.raises(errors.ImageError, match="warped in the size of frame, 9 x 8, got 9 x 7"):
-        run(nodes.TemporalBlend, frame=frame, warped=frame[:, :7], mask=mask, blend=0.3)
+        run(nodes.TemporalBlend, frame=frame, warped=frame[:, :7], reliability=mask, blend=0.3)
     with pytest.raises(errors.ImageError, match="mask in the size of frame, 9 x 8, got 8 x 8"):
-        run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask[..., :8], blend=0.3)
+        run(nodes.TemporalBlend, frame=frame, warped=frame, reliability=mask[..., :8], blend=0.3)
     with pytest.raises(errors.ImageError, match="mask values between 0 and 1"):
-        run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask * 2, blend=0.3)
+        run(nodes.TemporalBlend, frame=frame, warped=frame, reliability=mask * 2, blend=0.3)
     with pytest.raises(errors.ImageError, match="warped_frame in the size of frame, 9 x 8, got 9 x 7"):
-        run(nodes.TemporalBlend, frame=frame, warped=frame, mask=mask, warped_frame=frame[:, :7], blend=0.3)
+        run(
+            nodes.TemporalBlend,
+            frame=frame,
+            warped=frame,
+            reliability=mask,
+            warped_frame=frame[:, :7],
+            blend=0.3,
+        )
 
 
 # Together
 
 
-@pytest.mark.parametrize("carry", ["difference", "image"])
+@pytest.mark.parametrize("carry", ["residual", "image"])
 def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     nodes: Any, run: Any, dis: Any, pack: Any, carry: str
 ) -> None:
@@ -539,11 +546,11 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
 
-    (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=previous, **FLOW)
+    (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frame, previous=previous, **FLOW)
     (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=previous, **CHECKS)
     warped = moved(nodes, run, dream, flow.backward)
-    also = {"warped_frame": moved(nodes, run, previous, flow.backward)} if carry == "difference" else {}
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
+    also = {"warped_frame": moved(nodes, run, previous, flow.backward)} if carry == "residual" else {}
+    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also)
     assert torch.equal(flow.backward, carried.flow)
     assert torch.equal(mask[:, None], carried.reliability)
     assert torch.equal(planes(warped), carried.warped)
@@ -553,11 +560,11 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
 
 def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(nodes: Any, run: Any, dis: Any) -> None:
     frame = clip(1)
-    (flow,) = run(nodes.OpticalFlow, optical_flow=dis, frames=frame, previous=frame, **FLOW)
+    (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frame, previous=frame, **FLOW)
     (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=frame, **CHECKS)
     warped = moved(nodes, run, frame, flow.backward)
     for also in ({}, {"warped_frame": warped}):
-        (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, mask=mask, blend=0.3, **also)
+        (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also)
         assert torch.equal(image, frame)
 
 
@@ -607,9 +614,9 @@ def test_another_packs_flow_model_is_refused_by_name(
     pack: Any, nodes: SimpleNamespace, run: Callable[..., Any]
 ) -> None:
     with pytest.raises(
-        pack("nodes.adapters.require").WireError, match=r"optical_flow from Load Flow Model .*, got dict"
+        pack("nodes.adapters.require").WireError, match=r"flow_model from Load Flow Model .*, got dict"
     ):
-        run(nodes.OpticalFlow, optical_flow={}, frames=clip(2), **FLOW)
+        run(nodes.OpticalFlow, flow_model={}, frames=clip(2), **FLOW)
 
 
 @pytest.mark.parametrize("came", ["text", None, {"other": 1}])

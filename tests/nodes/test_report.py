@@ -77,7 +77,7 @@ def test_the_outputs_are_a_image_a_table_and_five_numbers(
     node: Any, run: Any, clip: SyntheticClip, dis: Any, dream_model: Any, host: Any
 ) -> None:
     images, dreams = image(clip.frames), image(independent(clip))
-    output = run(node, images=images, dreams=dreams, optical_flow=dis, dream_model=dream_model, **FLOW)
+    output = run(node, images=images, dreams=dreams, flow_model=dis, dream_model=dream_model, **FLOW)
     plot, table = output[:2]
     assert [one.id for one in node.define_schema().outputs] == ["plot", "table", *NUMBERS]
     assert plot.shape[0] == 1
@@ -96,7 +96,7 @@ def test_the_outputs_are_a_image_a_table_and_five_numbers(
 @pytest.mark.usefixtures("exact_flow")
 def test_a_carried_dream_does_not_flicker(node: Any, run: Any, clip: SyntheticClip) -> None:
     dreams = image(carried(clip))
-    found = numbers(run(node, images=image(clip.frames), dreams=dreams, optical_flow=None, **FLOW))
+    found = numbers(run(node, images=image(clip.frames), dreams=dreams, flow_model=None, **FLOW))
     assert found["flicker"] == pytest.approx(0, abs=1e-6)
     assert found["e_warp"] == pytest.approx(0, abs=1e-9)
 
@@ -104,7 +104,7 @@ def test_a_carried_dream_does_not_flicker(node: Any, run: Any, clip: SyntheticCl
 @pytest.mark.usefixtures("exact_flow")
 def test_an_independent_dream_flickers(node: Any, run: Any, clip: SyntheticClip) -> None:
     dreams = image(independent(clip))
-    found = numbers(run(node, images=image(clip.frames), dreams=dreams, optical_flow=None, **FLOW))
+    found = numbers(run(node, images=image(clip.frames), dreams=dreams, flow_model=None, **FLOW))
     assert found["flicker"] == pytest.approx(1, abs=0.06)
 
 
@@ -129,7 +129,7 @@ def test_strength_is_that_of_the_objectives_layers_and_no_number_without_a_netwo
 
 def test_a_single_frame_has_what_needs_no_pair(node: Any, run: Any, clip: SyntheticClip, dis: Any) -> None:
     images, dreams = image(clip.frames[:1]), image(independent(clip)[:1])
-    found = numbers(run(node, images=images, dreams=dreams, optical_flow=dis, **FLOW))
+    found = numbers(run(node, images=images, dreams=dreams, flow_model=dis, **FLOW))
     assert math.isnan(found["flicker"])
     assert found["sharpness"] > 1
     assert found["drift"] == 0
@@ -142,10 +142,10 @@ def test_transparency_is_left_out(node: Any, run: Any, clip: SyntheticClip, dis:
         node,
         images=torch.cat([images, alpha], dim=-1),
         dreams=torch.cat([dreams, alpha], dim=-1),
-        optical_flow=dis,
+        flow_model=dis,
         **FLOW,
     )
-    assert with_alpha[1] == run(node, images=images, dreams=dreams, optical_flow=dis, **FLOW)[1]
+    assert with_alpha[1] == run(node, images=images, dreams=dreams, flow_model=dis, **FLOW)[1]
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_clips_that_do_not_fit_are_refused(
 ) -> None:
     dreams = image(independent(clip))[:count, :, :width]
     with pytest.raises(pack("dream_core.errors").ImageError, match=message):
-        run(node, images=image(clip.frames), dreams=dreams, optical_flow=dis, **FLOW)
+        run(node, images=image(clip.frames), dreams=dreams, flow_model=dis, **FLOW)
 
 
 def test_it_needs_to_see_motion(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:
     images = image(clip.frames)
-    with pytest.raises(pack("nodes.adapters.require").WireError, match="optical_flow from Load Flow Model"):
-        run(node, images=images, dreams=images, optical_flow="raft", **FLOW)
+    with pytest.raises(pack("nodes.adapters.require").WireError, match="flow_model from Load Flow Model"):
+        run(node, images=images, dreams=images, flow_model="raft", **FLOW)

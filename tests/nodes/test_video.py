@@ -23,7 +23,7 @@ QUICK = {
     "carried_steps": 2,
     "jitter": 4,
 }
-LOOP = {"loop": True, "loop_frames": 3}
+SEAMLESS = {"seamless": True, "seamless_frames": 3}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def networks(pack: Pack) -> dict[str, Any]:
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
     return {
         "dream_model": host.wrap(host.Wrapped(network)),
-        "optical_flow": host.wrap(pack("dream_core.motion.flow").DisNetwork()),
+        "flow_model": host.wrap(pack("dream_core.motion.flow").DisNetwork()),
     }
 
 
@@ -61,7 +61,7 @@ def file(pack: Pack, frames: Tensor, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dream(pack: Pack, run: Run, defaults: Run, networks: dict[str, Any], frames: Tensor, file: Path) -> Run:
-    """`dream("DeepDreamVideo", loop=True)`: (B,3,H,W)."""
+    """`dream("DeepDreamVideo", seamless=True)`: (B,3,H,W)."""
     batch, streamed = pack("nodes.video").DeepDreamVideo, pack("nodes.video_file").DeepDreamVideoFile
 
     def dream(name: str, **changed: Any) -> Tensor:
@@ -87,7 +87,7 @@ def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **tempora
     core, seamless = pack("dream_core.settings"), pack("dream_core.temporal.seamless")
     dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
         [networks["dream_model"].model.network],
-        pack("nodes.adapters.estimators").estimator_for(networks["optical_flow"], core.FlowSettings()),
+        pack("nodes.adapters.estimators").estimator_for(networks["flow_model"], core.FlowSettings()),
         settings=core.DreamSettings(
             octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
         ),
@@ -100,14 +100,14 @@ def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **tempora
     return torch.cat([step.dream for _, step in seamless.dream_frames(source, dreamer, free=lambda: None)])
 
 
-@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+@pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_a_batch_is_dreamed_as_by_the_library(
     pack: Pack, networks: dict[str, Any], frames: Tensor, dream: Run, values: dict[str, Any]
 ) -> None:
     assert torch.equal(dream("DeepDreamVideo", **values), by_the_library(pack, networks, frames, **values))
 
 
-@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+@pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_a_file_is_dreamed_as_by_the_library(
     pack: Pack, networks: dict[str, Any], file: Path, dream: Run, values: dict[str, Any]
 ) -> None:
@@ -120,14 +120,14 @@ def test_a_file_is_dreamed_as_by_the_library(
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_loop_changes_the_last_frames_alone(dream: Run, name: str) -> None:
-    plain, loop = dream(name, quality=0), dream(name, quality=0, **LOOP)
+    plain, loop = dream(name, quality=0), dream(name, quality=0, **SEAMLESS)
     changed = (plain - loop).abs().mean(dim=(1, 2, 3))
     assert changed[:3].max() == 0
     assert changed[4:].min() > 0.001  # at its turn the clip comes from its first frame alike on both ways
 
 
 @pytest.mark.parametrize("name", NODES)
-@pytest.mark.parametrize("values", [{}, LOOP], ids=["open", "loop"])
+@pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_progress_reaches_its_end(dream: Run, host: Any, name: str, values: dict[str, Any]) -> None:
     dream(name, **values)
     shares = [done / total for done, total, _ in host.progress]
@@ -137,8 +137,8 @@ def test_progress_reaches_its_end(dream: Run, host: Any, name: str, values: dict
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_warning_of_the_loop_is_told_on_the_node_in_its_words(dream: Run, host: Any, name: str) -> None:
-    dream(name, independent=True, **LOOP)
-    assert host.told == ["loop does nothing with independent: no frame leads into another"]
+    dream(name, independent=True, **SEAMLESS)
+    assert host.told == ["seamless does nothing with independent: no frame leads into another"]
 
 
 def test_cancel_while_the_loop_is_closed_keeps_what_is_done(
@@ -155,7 +155,7 @@ def test_cancel_while_the_loop_is_closed_keeps_what_is_done(
 
     monkeypatch.setattr(module.Progress, "update", cancel)
     with pytest.raises(module.Interrupted):
-        dream("DeepDreamVideoFile", **LOOP)
+        dream("DeepDreamVideoFile", **SEAMLESS)
     (path,) = (host.folder / "temp").glob("*.mp4")
     assert len(read(pack, path)) == 3
     assert host.told == [

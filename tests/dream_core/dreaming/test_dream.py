@@ -383,7 +383,7 @@ def test_detail_carries_what_each_octave_added_and_never_resamples_the_image() -
         seen.append(x)
         return x + added[x.shape[-2]]
 
-    dreamed = dream_pass(image, [(6, 8), (12, 16)], climb_octave, carry="detail")
+    dreamed = dream_pass(image, [(6, 8), (12, 16)], climb_octave, carry="residual")
     torch.testing.assert_close(seen[0], resize(image, (6, 8)))
     torch.testing.assert_close(seen[1], image + 0.25)
     torch.testing.assert_close(dreamed, image - 0.25)

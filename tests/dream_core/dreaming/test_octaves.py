@@ -47,7 +47,7 @@ def test_odd_sizes_are_rounded() -> None:
         ({"octave_mode": "advanced", "octave_scale": -1.0}, r"^expected --octave-scale above 0 .*, got -1$"),
         ({"octave_steps": -1}, r"^expected --octave-steps of at least 0, got -1$"),
         ({"iterations": 0}, r"^expected --iterations of at least 1, got 0$"),
-        ({"octave_carry": "all"}, r"^expected --octave-carry to be one of detail, image, got 'all'$"),
+        ({"octave_carry": "all"}, r"^expected --octave-carry to be one of residual, image, got 'all'$"),
         (
             {"octave_mode": "manual"},
             r"^expected --octave-sizes for --octave-mode manual, all at least 1, got none$",

@@ -706,7 +706,7 @@ def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: f
 @pytest.mark.parametrize(
     ("temporal", "message"),
     [
-        ({"carry": "both"}, r"^expected --carry to be one of difference, image, got 'both'$"),
+        ({"carry": "both"}, r"^expected --carry to be one of residual, image, got 'both'$"),
         ({"carried_steps": -1}, r"^expected --carried-steps of at least 0, got -1$"),
     ],
 )

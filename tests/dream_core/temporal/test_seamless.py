@@ -60,12 +60,12 @@ def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         return torch.zeros(1 + both, 2, *first.shape[-2:])
 
-    def make(loop_frames: int = 3, *, loop: bool = True, **options: Any) -> TemporalDreamer:
+    def make(seamless_frames: int = 3, *, seamless: bool = True, **options: Any) -> TemporalDreamer:
         return TemporalDreamer(
             [tiny],
             FlowEstimator(estimate, torch.device("cpu"), 1, 1),
             settings=QUICK,
-            temporal=TemporalSettings(loop=loop, loop_frames=loop_frames, **options),
+            temporal=TemporalSettings(seamless=seamless, seamless_frames=seamless_frames, **options),
             occlusion=ReliabilitySettings(),
         )
 
@@ -97,12 +97,12 @@ def backwards(dreamer: TemporalDreamer, first: DreamedFrame, images: Tensor) -> 
 def test_the_last_frame_leads_into_the_first_as_any_other() -> None:
     source = rolling()
 
-    def flicker(*, loop: bool) -> list[float]:
+    def flicker(*, seamless: bool) -> list[float]:
         settings = PipelineSettings(
             model=ModelSettings(model="fractal"),
             flow=FlowSettings(flow="dis"),
             dream=DreamSettings(octave=OctaveSettings(octaves=2, octave_steps=6)),
-            temporal=TemporalSettings(loop=loop, loop_frames=6),
+            temporal=TemporalSettings(seamless=seamless, seamless_frames=6),
             device=DeviceSettings(device="cpu", precision="float32"),
         )
         dreamer = load_dreamer(settings)
@@ -111,8 +111,8 @@ def test_the_last_frame_leads_into_the_first_as_any_other() -> None:
         around = measure([*source, source[0]], {"dream": [*dreams, dreams[0]]}, flow_link(dreamer.flow))
         return [figures.flicker or 0 for figures in around.dreams[0].frames[1:]]
 
-    *open_body, open_seam = flicker(loop=False)
-    *body, seam = flicker(loop=True)
+    *open_body, open_seam = flicker(seamless=False)
+    *body, seam = flicker(seamless=True)
     assert open_seam > 5 * max(open_body)
     assert seam < 1.5 * max(open_body)
     assert max(body) < 2 * max(open_body)  # the fade is no flicker either
@@ -144,14 +144,14 @@ def test_opposite_dreams_fade_through_the_frame() -> None:
 # What it does to which frame
 
 
-@pytest.mark.parametrize(("count", "loop_frames"), [(9, 3), (9, 1), (9, 8), (9, 100), (3, 12), (2, 12)])
+@pytest.mark.parametrize(("count", "seamless_frames"), [(9, 3), (9, 1), (9, 8), (9, 100), (3, 12), (2, 12)])
 def test_frames_before_the_last_ones_stay_and_those_fade_over(
-    make: Callable[..., TemporalDreamer], count: int, loop_frames: int
+    make: Callable[..., TemporalDreamer], count: int, seamless_frames: int
 ) -> None:
     images = similar(count)
-    forward = dream(make(loop=False), images)
-    found = dream(make(loop_frames), images)
-    fading = min(loop_frames, count - 1)
+    forward = dream(make(seamless=False), images)
+    found = dream(make(seamless_frames), images)
+    fading = min(seamless_frames, count - 1)
     kept = count - fading
     for one, other in zip(found[:kept], forward[:kept], strict=True):
         assert torch.equal(one.dream, other.dream)
@@ -172,7 +172,7 @@ def test_a_clip_without_neighbors_stays_as_it_is(
     make: Callable[..., TemporalDreamer], count: int, recwarn: pytest.WarningsRecorder
 ) -> None:
     images = similar(count)
-    found, plain = dream(make(), images), dream(make(loop=False), images)
+    found, plain = dream(make(), images), dream(make(seamless=False), images)
     assert len(found) == count
     for one, other in zip(found, plain, strict=True):
         assert torch.equal(one.dream, other.dream)
@@ -186,7 +186,7 @@ def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
     with pytest.warns(UserWarning, match="cuts from its last frame to its first") as told:
         found = dream(make(2), images)
     assert len(told) == 1
-    for one, other in zip(found, dream(make(loop=False), images), strict=True):
+    for one, other in zip(found, dream(make(seamless=False), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
 
@@ -199,7 +199,7 @@ def test_across_a_cut_it_loops_where_cuts_are_off(make: Callable[..., TemporalDr
 
 def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., TemporalDreamer]) -> None:
     images = torch.cat([similar(2), similar(3) + 0.5, similar(2)])
-    found, forward = dream(make(4), images), dream(make(loop=False), images)
+    found, forward = dream(make(4), images), dream(make(seamless=False), images)
     for one, other in zip(found[:5], forward[:5], strict=True):
         assert torch.equal(one.dream, other.dream)
     for one, end in zip(found[5:], backwards(make(), forward[0], images[5:]), strict=True):
@@ -208,15 +208,15 @@ def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., Tempor
 
 def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalDreamer]) -> None:
     images = similar(4)
-    with pytest.warns(UserWarning, match="^--loop does nothing with --independent") as told:
+    with pytest.warns(UserWarning, match="^--seamless does nothing with --independent") as told:
         found = dream(make(independent=True), images)
     assert len(told) == 1
-    for one, other in zip(found, dream(make(loop=False, independent=True), images), strict=True):
+    for one, other in zip(found, dream(make(seamless=False, independent=True), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
 
 def test_no_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]) -> None:
-    with pytest.raises(SettingsError, match=r"expected --loop-frames of at least 1, got 0"):
+    with pytest.raises(SettingsError, match=r"expected --seamless-frames of at least 1, got 0"):
         make(0)
 
 
