@@ -171,13 +171,13 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
     temporal_module.warp = stopwatch.wrap("warp", temporal_module.warp)
     temporal_module.reliability_mask = stopwatch.wrap("mask", temporal_module.reliability_mask)
     output.write = stopwatch.wrap("encode", output.write)
-    climb = dream_module.climb
+    ascend = dream_module.ascend
 
-    def timed_climb(image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def timed_ascend(image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         height, width = image.shape[-2:]
-        return stopwatch.wrap(f"octave {width}x{height}", climb)(image, *args, **kwargs)
+        return stopwatch.wrap(f"octave {width}x{height}", ascend)(image, *args, **kwargs)
 
-    dream_module.climb = timed_climb
+    dream_module.ascend = timed_ascend
 
 
 def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> dict[str, float]:
@@ -191,7 +191,7 @@ def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) 
     masks = reliability_mask(forward, backward, frame=frames[:-1], previous=frames[1:], settings=plain)
 
     def activations(images: Tensor) -> Tensor:
-        model = dreamer.models[0]
+        model = dreamer.model
         with torch.no_grad():
             found = [
                 model.activations(p[None].to(model.device), [LAYER])[LAYER].float().cpu() for p in images
@@ -220,7 +220,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 def step_flops(dreamer: TemporalDreamer, size: tuple[int, int]) -> float:
     """FLOP of one gradient step at a size (height, width)."""
-    model = dreamer.models[0]
+    model = dreamer.model
     image = torch.rand(1, 3, *size, device=model.device)
     with FlopCounterMode(display=False) as counter:
         whole_gradient(model, layer(LAYER), image)
@@ -292,15 +292,13 @@ def main() -> None:
         staged = run_ours(args, work, args.steps[0], stopwatch)
     dreamer = load_dreamer(our_settings(args, args.steps[0]))
     print_results(results, [figures(result, args, dreamer) for result in results], args.frames)
-    peak = matmul_peak(device, dreamer.models[0].dtype)
+    peak = matmul_peak(device, dreamer.model.dtype)
     octaves = [name for name in stopwatch.seconds if name.startswith("octave")]
     sizes = {name: tuple(map(int, name.removeprefix("octave ").split("x")))[::-1] for name in octaves}
     floors = {name: args.steps[0] * step_flops(dreamer, size) / peak for name, size in sizes.items()}
     floors = floors if args.steps[0] else {}  # by default the steps differ from frame to frame
     print_stages(stopwatch, staged, args.frames, floors)
-    print(
-        f"matmul peak {peak / 1e9:.0f} GFLOP/s in {dreamer.models[0].dtype}, {torch.get_num_threads()} threads"
-    )
+    print(f"matmul peak {peak / 1e9:.0f} GFLOP/s in {dreamer.model.dtype}, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ from functools import partial
 import torch
 
 from dream_core.device import choose_dtype, parse_device
-from dream_core.dreaming.ascent import climb
+from dream_core.dreaming.ascent import ascend
 from dream_core.dreaming.objectives import LayerTerm, Objective
-from dream_core.dreaming.tiling import objective_gradient
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
-from dream_core.settings import AscentSettings, TileSettings
+from dream_core.settings import DreamSettings, OctaveSettings
 
 HEIGHT, WIDTH = 384, 512
 STEPS = 5
@@ -49,22 +48,13 @@ def main() -> None:
         spec = MODELS[model_name]  # type: ignore[index]
         model = DreamModel(spec.build(), spec, dtype=choose_dtype("auto", device)).to(device)
         layer = layer or model.default_layer
-        generator = torch.Generator().manual_seed(0)
-        gradient = partial(
-            objective_gradient,
+        runs[f"{model_name} {layer}"] = partial(
+            ascend,
+            image,
             [model],
             Objective((LayerTerm(layer),)),
-            settings=TileSettings(),
-            generator=generator,
-        )
-        runs[f"{model_name} {layer}"] = partial(
-            climb,
-            image,
-            gradient,
-            steps=STEPS,
-            settings=AscentSettings(),
-            generator=generator,
-            on_step=None,
+            settings=DreamSettings(octave=OctaveSettings(octave_steps=STEPS)),
+            generator=torch.Generator().manual_seed(0),
         )
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(chosen.repeats + 1):

@@ -1,28 +1,28 @@
-"""Clip -> dreamed clip: networks loaded once, frames streamed through the loop into an output."""
+"""Clip -> dreamed clip: networks are loaded once, frames stream through the feedback into an output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from .checks import warn_once
 from .device import choose_devices, choose_dtype, choose_flow_device
-from .dreaming.dream import DreamCallback
-from .dreaming.memory import free_cached
+from .dreaming.dream import DreamCallback, ImageDreamer
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .settings import DeviceSettings, FlowSettings, ModelSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, TemporalDreamer
-from .temporal.seamless import dream_frames
+from .temporal.seamless import dream_seamless
 from .video import Frame, KeepFolder, Output
 
 
 def load_models(
     settings: ModelSettings, device: DeviceSettings, *, progress: Progress | None = None
 ) -> list[DreamModel]:
-    """The network that dreams, once per device.
+    """Load the network that dreams, once per device.
 
     Raises:
         SettingsError, WeightsError: see `load_model`.
@@ -40,7 +40,7 @@ def load_estimator(
     folders: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> FlowEstimator:
-    """The flow estimator on its device; folders are searched for its weights first.
+    """Load the flow estimator onto its device; folders are searched for its weights first.
 
     Raises:
         SettingsError, WeightsError: see `load_flow`.
@@ -51,7 +51,7 @@ def load_estimator(
 
 
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
-    """Everything that dreams a clip, its weights found or downloaded.
+    """Load all that dreams a clip; weights are found or downloaded.
 
     Args:
         settings: all of them.
@@ -65,9 +65,31 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     if not settings.temporal.independent:
         folders = settings.model.model_dirs
         flow = load_estimator(settings.flow, settings.device, folders=folders, progress=progress)
-    return TemporalDreamer(
-        models, flow, settings=settings.dream, temporal=settings.temporal, occlusion=settings.occlusion
-    )
+    dream = ImageDreamer(models, settings=settings.dream)
+    return TemporalDreamer(dream, flow, temporal=settings.temporal, reliability=settings.reliability)
+
+
+def dream_frames(
+    clip: Iterable[Frame], dreamer: TemporalDreamer, *, on_step: DreamCallback | None = None
+) -> Iterator[tuple[Frame, DreamedFrame]]:
+    """Dream the frames of a clip one after the other, or as `dream_seamless` where the settings ask for it.
+
+    Args:
+        clip: frames of one size.
+        dreamer: at the clip's beginning.
+        on_step: called after every gradient step.
+
+    Yields:
+        Each frame with its dream, in order.
+    """
+    temporal = dreamer.temporal
+    if temporal.seamless and temporal.independent:
+        warn_once("--seamless does nothing with --independent: no frame leads into another")
+    elif temporal.seamless:
+        yield from dream_seamless(clip, dreamer, on_step=on_step)
+        return
+    for frame in clip:
+        yield frame, dreamer.step(frame.image[None], on_step=on_step)
 
 
 def dream_clip(
@@ -91,7 +113,7 @@ def dream_clip(
         on_frame: told about every frame once it is written.
         on_step: told about every gradient step.
     """
-    for frame, step in dream_frames(clip, dreamer, free=free_cached, on_step=on_step):
+    for frame, step in dream_frames(clip, dreamer, on_step=on_step):
         output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
         if keep:
             _keep(keep, frame.index, step)

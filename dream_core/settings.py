@@ -423,5 +423,5 @@ class PipelineSettings:
     dream: DreamSettings = field(default_factory=DreamSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: ReliabilitySettings = field(default_factory=ReliabilitySettings)
+    reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)

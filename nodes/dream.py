@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -12,11 +12,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dreaming.dream import DreamCallback, DreamStep, build_objective, check_dream, dream
-from ..dream_core.dreaming.memory import with_smaller_tiles
-from ..dream_core.dreaming.objectives import Objective, check_objective
+from ..dream_core.dreaming.dream import DreamStep, ImageDreamer, check_dream
+from ..dream_core.dreaming.objectives import Objective, build_objective, check_objective
 from ..dream_core.errors import ImageError
-from ..dream_core.image import size_of
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import (
     AscentSettings,
@@ -205,27 +203,20 @@ def dream_images(
             f"expected colors as one image, or one for each, of {_sizes(images)}, got {_sizes(colors)}; "
             "resize it"
         )
-    tile, report = settings.tile, _reporter(len(images))
 
-    def dream_one(image: Tensor, color: Tensor | None, on_step: DreamCallback) -> Tensor:
-        def attempt(smaller: TileSettings) -> Tensor:
-            nonlocal tile
-            tile = smaller
-            model = model_of(patcher)
-            objective = build(objectives, model)
-            with_tile = replace(settings, tile=tile)
-            return dream(
-                image, [model], settings=with_tile, objective=objective, colors=color, on_step=on_step
-            )
+    def free() -> None:
+        host.free_memory()
+        model_of(patcher)  # freeing evicted it
 
-        return with_smaller_tiles(attempt, tile, size_of(image), free=host.free_memory)
-
+    model = model_of(patcher)
+    dream = ImageDreamer([model], settings=settings, objective=build(objectives, model), free=free)
+    report = _reporter(len(images))
     dreams = torch.empty(images.shape)
     for index in range(len(images)):
         # Nodes' tensors come from inference mode, and a copy does not: it is fit for gradients.
         image = images[index, None].clone(memory_format=torch.contiguous_format)
         color = None if colors is None else colors[min(index, len(colors) - 1), None].clone()
-        dreams[index] = dream_one(image, color, partial(report, index))[0]
+        dreams[index] = dream(image, colors=color, on_step=partial(report, index))[0]
     return dreams
 
 

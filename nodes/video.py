@@ -9,11 +9,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dreaming.dream import DreamStep
+from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
 from ..dream_core.errors import SettingsError
+from ..dream_core.pipeline import dream_frames
 from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
 from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
-from ..dream_core.temporal.seamless import dream_frames
 from ..dream_core.video import Frame
 from .adapters import host
 from .adapters.estimators import estimator_for
@@ -76,27 +76,26 @@ class Pipeline:
                 "expected a flow model to carry the dream from frame to frame, got none: "
                 "connect Load Flow Model to flow_model, or switch independent on"
             )
-        self._patchers = (dream_model, flow_model)
         self._progress = host.Progress()
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
+        self._dream_model = dream_model
         model = model_of(dream_model)
         flow = None
         if not temporal.independent:
             flow = estimator_for(flow_model, settings_from(FlowSettings, values, leave_out=NOT_HERE))
-        settings = dream_settings(values)
         self._dreamer = TemporalDreamer(
-            [model],
+            ImageDreamer(
+                [model], settings=dream_settings(values), objective=build(objective, model), free=self._free
+            ),
             flow,
-            settings=settings,
             temporal=temporal,
-            occlusion=settings_from(ReliabilitySettings, values),
-            objective=build(objective, model),
+            reliability=settings_from(ReliabilitySettings, values),
         )
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
         """Dream the frames of a clip, see `dream_frames`."""
-        return dream_frames(clip, self._dreamer, free=self._free, on_step=self._tell)
+        return dream_frames(clip, self._dreamer, on_step=self._tell)
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.
@@ -106,7 +105,7 @@ class Pipeline:
 
     def _free(self) -> None:
         host.free_memory()
-        model_of(self._patchers[0])
+        model_of(self._dream_model)
 
 
 class DeepDreamVideo(io.ComfyNode):

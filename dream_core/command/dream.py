@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..device import backends, is_out_of_memory
-from ..dreaming.dream import DreamCallback, DreamStep, build_objective, choose_channels
-from ..dreaming.objectives import Objective
+from ..dreaming.dream import DreamCallback, DreamStep
+from ..dreaming.objectives import Objective, build_objective, choose_channels
 from ..errors import DeepDreamError, SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
@@ -30,7 +30,7 @@ SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
 
 def main(command: Command) -> int:
     """Run the command, and tell how it goes. Returns the exit code."""
-    teller = Teller(quiet=command.report.quiet, verbose=command.report.verbose)
+    teller = Teller(quiet=command.console.quiet, verbose=command.console.verbose)
     try:
         with teller.bar(), backends(command.device):
             return run(command, teller)
@@ -56,11 +56,11 @@ def run(command: Command, teller: Teller) -> int:
         DeepDreamError: what was asked for cannot be done.
         KeyboardInterrupt: nothing was done yet when it came.
     """
-    if command.report.print_layers:
+    if command.console.print_layers:
         print_layers(outline(resolve_model(command.model)))
         return DONE
     with open_input(command, teller) as clip:
-        if command.report.print_channels or command.report.classify:
+        if command.console.print_channels or command.console.classify:
             look_into(clip, command, teller)
             return DONE
         return dream_file(clip, command, teller)
@@ -122,7 +122,7 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
     kept = command.write.keep
     callback = step_callback(command, teller, output)
     dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
-    model = dreamer.models[0]
+    model = dreamer.model
     teller.detail(
         f"{model.spec.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}, frames of "
         f"{clip.size[1]}x{clip.size[0]}; the output grows in {output.growing_path}"
@@ -145,12 +145,12 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
         SettingsError: there is no folder to save into.
     """
     callbacks: list[DreamCallback] = []
-    if command.report.print_every > 0:
-        callbacks.append(objective_teller(teller, command.report.print_every))
-    if command.report.save_every > 0:
+    if command.console.print_every > 0:
+        callbacks.append(objective_teller(teller, command.console.print_every))
+    if command.console.save_every > 0:
         if command.write.keep is None:
             raise SettingsError("--save-every needs a folder to save into: add --keep FOLDER")
-        callbacks.append(step_saver(command.write.keep / STEPS, command.report.save_every, output))
+        callbacks.append(step_saver(command.write.keep / STEPS, command.console.save_every, output))
 
     def call_all(step: DreamStep) -> None:
         for callback in callbacks:
@@ -183,10 +183,10 @@ def look_into(clip: Clip, command: Command, teller: Teller) -> None:
     """Print, on standard output, what the network sees in a clip's first frame."""
     model = load_models(command.model, command.device, progress=teller.downloaded)[0]
     image = next(clip).image[None].to(model.device)
-    if command.report.classify:
-        for label, probability in model.classify(image, command.report.classify):
+    if command.console.classify:
+        for label, probability in model.classify(image, command.console.classify):
             print(f"{probability:8.4f}  {label}")
-    if command.report.print_channels:
+    if command.console.print_channels:
         print_channels(build_objective(command.objective, model), image, model)
 
 

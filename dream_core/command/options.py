@@ -90,15 +90,15 @@ class Command:
     tile: TileSettings = field(default_factory=TileSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
-    occlusion: ReliabilitySettings = field(default_factory=ReliabilitySettings)
+    reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
-    report: ConsoleSettings = field(default_factory=ConsoleSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def pipeline(self) -> PipelineSettings:
         """The part of the options that the library's pipeline takes."""
         dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.image)
-        return PipelineSettings(self.model, dream, self.temporal, self.flow, self.occlusion, self.device)
+        return PipelineSettings(self.model, dream, self.temporal, self.flow, self.reliability, self.device)
 
     @property
     def given_lists(self) -> list[str]:
@@ -178,7 +178,7 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
     if arguments[:1] == [MEASURE]:
         return tyro.cli(MeasureCommand, args=arguments[1:], prog=f"{PROGRAM} {MEASURE}", config=config)
     command = tyro.cli(Command, args=arguments, prog=PROGRAM, config=config)
-    if command.report.version:
+    if command.console.version:
         print(installed_version())
         raise SystemExit(0)
     return command

@@ -1,28 +1,29 @@
-"""Gradient ascent on an image: one octave's climb."""
+"""Gradient ascent on an image, at one size."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ..checks import check_choice, check_number
 from ..errors import SettingsError
-from ..settings import AscentSettings, OptimizerName, RandomTransforms
+from ..image import resize, size_of
+from ..models.dream_model import DreamModel
+from ..settings import AscentSettings, DreamSettings, OptimizerName, RandomTransforms
 from .gradients import shape_gradient
+from .objectives import Objective, choose_channels
+from .tiling import objective_gradient
 from .transforms import random_view
 
 LEVEL = 1 / 255
 """One brightness level of an 8-bit image: the unit of the learning rate."""
 
-GradientFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Image (1,3,H,W) -> (objective, 0-dimensional; its gradient, (1,3,H,W))."""
-
-StepCallback = Callable[[int, Tensor, Tensor], None]
-"""Called after each step with its number from 1, the objective before it and the image after it."""
+StepCallback = Callable[[Tensor, Tensor], None]
+"""Called after each step with the objective before it, 0-dimensional, and the image after it, (1,3,H,W)."""
 
 
 class ClassicAscent(torch.optim.Optimizer):
@@ -32,15 +33,12 @@ class ClassicAscent(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Evaluate the closure, then step down the gradient it left."""
-        with torch.enable_grad():
-            loss = closure() if closure else None
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Step down the gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 size = parameter.grad.abs().mean().clamp_min(1e-12)
                 parameter.addcdiv_(parameter.grad, size, value=-group["lr"])
-        return loss
 
 
 class BoundedLBFGS(torch.optim.Optimizer):
@@ -62,9 +60,9 @@ class BoundedLBFGS(torch.optim.Optimizer):
         self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
-        """Evaluate the closure, then step down the gradients it left so far."""
-        loss, gradient = closure(), self._parameter.grad
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Step down the gradient, bent by what the steps so far have shown of the curvature."""
+        gradient = self._parameter.grad
         assert gradient is not None
         if self._last:
             self._remember(self._parameter - self._last[0], gradient - self._last[1], gradient.norm())
@@ -72,7 +70,6 @@ class BoundedLBFGS(torch.optim.Optimizer):
         direction = self._newton(gradient)
         longest = self.param_groups[0]["lr"] / direction.abs().mean().clamp_min(1e-12)
         self._parameter.sub_(direction * (longest.clamp(max=1) if self._pairs else longest))
-        return loss
 
     def _remember(self, step: Tensor, change: Tensor, slope: Tensor) -> None:
         length = step.norm()
@@ -114,7 +111,8 @@ def check_ascent(settings: AscentSettings) -> None:
         raise SettingsError(f"expected --seed from 0 to 2^64 - 1, got {settings.seed}")
 
 
-def _optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
+def make_optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
+    """Make the optimizer that the settings name, for an image (1,3,H,W) that it changes in place."""
     lr = settings.learning_rate * LEVEL
     if settings.optimizer == "adam":
         # Other devices have no fused kernel.
@@ -124,12 +122,12 @@ def _optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer
     return BoundedLBFGS(image, lr=lr, history_size=settings.lbfgs_history)
 
 
-def climb(
+def ascend(
     image: Tensor,
-    gradient: GradientFunction,
+    models: Sequence[DreamModel],
+    objective: Objective,
     *,
-    steps: int,
-    settings: AscentSettings,
+    settings: DreamSettings,
     generator: torch.Generator,
     step_scale: Tensor | None = None,
     on_step: StepCallback | None = None,
@@ -137,45 +135,44 @@ def climb(
     """Change an image step by step so that its objective rises.
 
     Args:
-        image: (1,3,H,W) in 0..1; it is left as it is.
-        gradient: the objective and its gradient.
-        steps: number of steps.
-        settings: optimizer, random views, gradient filters; within the ranges of `check_ascent`.
+        image: (1,3,H,W) in 0..1; it is left unchanged.
+        models: the network, once per device; the image is on the first one's.
+        objective: what to raise.
+        settings: number of steps, optimizer, random views, gradient filters, tiles; valid ones.
         generator: on the CPU; decides the random views.
-        pace: (1,1,H,W), how much of each step is taken where; by default all of it everywhere.
-        on_step: told about every step.
+        step_scale: (1,1,h,w) of any size, factor of each step at each pixel; by default 1.
+        on_step: called after every step.
 
     Returns:
         The image after the last step, (1,3,H,W).
 
     Raises:
-        SettingsError: the image became infinite or not a number.
+        SettingsError: a layer or a channel does not exist.
     """
-    # The layout that networks compute in: gradients come in it, and nothing has to be turned over.
+    capture, scale = settings.objective.channel_capture, step_scale
+    if capture == "octave":
+        objective = choose_channels(image, objective, models[0])
+    if scale is not None:
+        scale = resize(scale, size_of(image))
+    # The networks compute in channels_last, and gradients come in it: nothing has to be rearranged.
     parameter = image.detach().clone(memory_format=torch.channels_last)
-    optimizer = _optimizer(parameter, settings)
-    for step in range(1, steps + 1):
-        view = random_view(settings, generator)
-
-        def loss(view: Any = view) -> Tensor:
-            value, slope = gradient(view.apply(parameter))
-            # Adam's fused kernel takes for granted that a gradient lies in memory as its parameter does.
-            parameter.grad = (
-                torch.empty_like(parameter).copy_(shape_gradient(view.undo(slope), settings)).neg_()
-            )
-            return -value
-
-        before = parameter if step_scale is None else parameter.clone()
-        value = -torch.as_tensor(optimizer.step(loss))  # type: ignore[arg-type]
-        if step_scale is not None:
-            parameter.copy_(torch.lerp(before, parameter, step_scale))
-        if settings.clamp:
+    optimizer = make_optimizer(parameter, settings.ascent)
+    for _ in range(settings.octave.octave_steps):
+        view = random_view(settings.ascent, generator)
+        seen = view.apply(parameter)
+        chosen = choose_channels(seen, objective, models[0]) if capture == "step" else objective
+        value, gradient = objective_gradient(
+            models, chosen, seen, settings=settings.tile, generator=generator
+        )
+        gradient = shape_gradient(view.undo(gradient), settings.ascent)
+        # Adam's fused kernel takes for granted that a gradient lies in memory as its parameter does.
+        parameter.grad = torch.empty_like(parameter).copy_(gradient).neg_()
+        before = parameter if scale is None else parameter.clone()
+        optimizer.step()
+        if scale is not None:
+            parameter.copy_(torch.lerp(before, parameter, scale))
+        if settings.ascent.clamp:
             parameter.clamp_(0, 1)
         if on_step:
-            on_step(step, value, parameter.clone())
-    if not torch.isfinite(parameter).all():
-        raise SettingsError(
-            "the dream left the range of numbers: its image is no longer finite; lower --learning-rate, "
-            "check the input for NaN, or use --precision float32"
-        )
+            on_step(value, parameter.clone())
     return parameter

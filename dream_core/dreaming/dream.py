@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 
 import torch
 from torch import Tensor
 
+from ..device import is_out_of_memory
+from ..errors import SettingsError
 from ..image import (
-    Size,
     check_image_settings,
     finish,
     kept_by_zoom,
@@ -23,24 +24,21 @@ from ..image import (
     zoom,
 )
 from ..models.dream_model import DreamModel
-from ..models.labels import channel_indices
-from ..settings import DreamSettings, ObjectiveSettings, OctaveCarry, OctaveSettings
-from .ascent import StepCallback, check_ascent, climb
-from .objectives import LayerTerm, Objective, check_objective, parse_layers, split_list
-from .octaves import check_octaves, leave_out_small, octave_sizes
-from .tiling import check_tiles, objective_gradient
-
-LOOK_SIZE = 512
-"""Longest side at which an image is looked at to choose channels; the choice needs no more."""
+from ..settings import DreamSettings, OctaveSettings
+from .ascent import ascend, check_ascent
+from .memory import free_cached, smaller_tiles
+from .objectives import Objective, build_objective, check_objective, choose_channels
+from .octaves import check_octaves, visible_sizes
+from .tiling import check_tiles
 
 
 @dataclass(frozen=True)
 class DreamStep:
-    """What is told after each gradient step.
+    """Progress of a dream after one gradient step.
 
     Args:
         done, total: steps so far and in all, over all octaves and passes.
-        octave, octaves: which size it is, from 1, and how many there are.
+        octave, octaves: number of the size, from 1, and number of sizes.
         objective: before the step, 0-dimensional.
         image: after the step, (1,3,h,w) in 0..1, at the octave's size.
     """
@@ -56,61 +54,12 @@ class DreamStep:
 DreamCallback = Callable[[DreamStep], None]
 
 
-def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective:
-    """The objective that the settings describe, for a network.
-
-    Raises:
-        SettingsError: the network has no such layer or channel, or no label has such a word.
-    """
-    weights = parse_layers(settings.layers) or {model.default_layer: 1.0}
-    terms = tuple(
-        LayerTerm(
-            layer=name,
-            weight=weight * settings.dream_weight,
-            loss=settings.loss,
-            channels=_channels(settings, model, name),
-            channel_mode=settings.channel_mode,
-            normalize=settings.normalize_weights,
-        )
-        for name, weight in weights.items()
-    )
-    return Objective(terms, settings.tv_weight, settings.l2_weight)
-
-
-def _channels(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tuple[int, ...]:
-    words = split_list(settings.channels)
-    if settings.channel_mode in ("all", "ignore"):
-        if not words:
-            return ()  # asking the network how many channels there are takes a while
-        found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
-        return tuple(found)
-    check_objective(settings)  # one number
-    return (int(words[0]),)
-
-
-def choose_channels(image: Tensor, objective: Objective, model: DreamModel) -> Objective:
-    """The objective with its channels chosen by what the network sees in an image (1,3,H,W)."""
-    if not objective.looks:
-        return objective
-    factor = min(1.0, LOOK_SIZE / max(size_of(image)))
-    small = resize(image, (max(1, round(image.shape[-2] * factor)), max(1, round(image.shape[-1] * factor))))
-    with torch.no_grad():
-        return objective.resolve(model.activations(small, objective.layers))
-
-
-def visible_sizes(
-    size: Size, settings: OctaveSettings, model: DreamModel, layers: Sequence[str]
-) -> list[Size]:
-    """The octave sizes of an image that are large enough for the layers; a warning names the others."""
-    return leave_out_small(octave_sizes(size, settings), model.smallest_side(layers))
-
-
 def check_dream(settings: DreamSettings, *, devices: int = 1) -> None:
     """Find mistakes that show without an image or a network.
 
     Args:
         settings: how to dream.
-        devices: how many share the tiles of an image.
+        devices: number of devices that share the tiles of an image.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit another.
@@ -122,28 +71,91 @@ def check_dream(settings: DreamSettings, *, devices: int = 1) -> None:
     check_image_settings(settings.image)
 
 
-def dream_pass(
-    image: Tensor, sizes: Sequence[Size], climb_octave: Callable[[Tensor], Tensor], *, carry: OctaveCarry
-) -> Tensor:
-    """Dream at one size after another.
+class ImageDreamer:
+    """Dreams images, each by itself (Mordvintsev et al. 2015, "Inceptionism").
+
+    Settings are checked and the objective is built once. Where memory runs out, this and all later images are
+    dreamed in tiles of half the size, with a warning.
 
     Args:
-        image: (1,3,H,W).
-        sizes: the octaves.
-        climb_octave: (1,3,h,w) -> the same, dreamed.
-        carry: "residual" hands only what was dreamed on to the next size, so that the image itself is never
-            resampled; "image" hands on the whole.
+        models: the network; several, on different devices, share the tiles of each image.
+        settings: how to dream.
+        objective: what to excite; by default what `settings.objective` names.
+        free: called after each attempt that ran out of memory, once nothing of it is alive.
+
+    Raises:
+        SettingsError: a setting is out of range, or does not fit another or the network.
     """
-    full = size_of(image)
-    if carry == "image":
-        for size in sizes:
-            image = resize(climb_octave(resize(image, size)), full)
-        return image
-    residual = torch.zeros_like(image)
-    for size in sizes:
-        base = resize(image, size)
-        residual = climb_octave(base + resize(residual, size)) - base
-    return image + resize(residual, full)
+
+    def __init__(
+        self,
+        models: Sequence[DreamModel],
+        *,
+        settings: DreamSettings,
+        objective: Objective | None = None,
+        free: Callable[[], None] = free_cached,
+    ) -> None:
+        check_dream(settings, devices=len(models))
+        self.models = models
+        self.settings = settings
+        self.objective = objective or build_objective(settings.objective, models[0])
+        self._free = free
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the dreams are on."""
+        return self.models[0].device
+
+    def __call__(
+        self,
+        image: Tensor,
+        *,
+        settings: DreamSettings | None = None,
+        colors: Tensor | None = None,
+        step_scale: Tensor | None = None,
+        on_step: DreamCallback | None = None,
+    ) -> Tensor:
+        """Dream on an image. The same image and settings give the same dream, whatever was dreamed before.
+
+        Args:
+            image: (1,3,H,W) RGB in 0..1; its values are not checked, see `require_image`.
+            settings: replaces the dreamer's own, but for the tiles; not checked again.
+            colors: (1,3,H,W), source of the colors for `settings.image.original_colors`; by default the image.
+            step_scale: (1,1,H,W), factor of each gradient step at each pixel; by default 1.
+            on_step: called after every gradient step, those of failed attempts too.
+
+        Returns:
+            The dreamed image, (1,3,H,W) float32 RGB in 0..1, on the device of the first model.
+
+        Raises:
+            OutOfMemoryError: there is too little memory for the smallest tiles.
+            SettingsError: the image is no longer finite, or a setting does not fit it.
+        """
+        size, settings = size_of(image), settings or self.settings
+        while True:
+            try:
+                return dream_octaves(
+                    image,
+                    self.models,
+                    settings=replace(settings, tile=self.settings.tile),
+                    objective=self.objective,
+                    colors=colors,
+                    step_scale=step_scale,
+                    on_step=on_step,
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = str(error).partition("\n")[0]
+            # Only here are the error and its traceback gone, which held the tensors of the attempt.
+            self._free()
+            tile = smaller_tiles(self.settings.tile, size, problem)
+            warnings.warn(
+                f"memory ran out: going on with tiles of {tile.tile_size} pixels; a --tile-size of that, or less, "
+                "avoids the attempt",
+                stacklevel=2,
+            )
+            self.settings = replace(self.settings, tile=tile)
 
 
 def dream(
@@ -153,75 +165,94 @@ def dream(
     settings: DreamSettings,
     objective: Objective | None = None,
     colors: Tensor | None = None,
-    step_scale: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
-    """Dream on an image (Mordvintsev et al. 2015, "Inceptionism").
-
-    The same image and settings give the same dream, whatever was dreamed before.
+    """Dream on one image; for several, `ImageDreamer` checks its settings only once.
 
     Args:
         image: (1,3,H,W) RGB in 0..1.
-        models: the network; more than one, on different devices, share the tiles of each image.
-        settings: how to dream.
-        objective: what to make more of; by default what `settings.objective` says.
-        colors: (1,3,H,W), whose colors `settings.image.original_colors` keeps; by default the image.
-        pace: (1,1,H,W), how much of each gradient step is taken where; by default all of it everywhere.
-        on_step: told about every gradient step.
+        models, settings, objective: see `ImageDreamer`.
+        colors, on_step: see `ImageDreamer.__call__`.
 
     Returns:
         The dreamed image, (1,3,H,W) float32 RGB in 0..1, on the device of the first model.
 
     Raises:
         ImageError: the image has the wrong shape, type or content.
+        OutOfMemoryError: there is too little memory for the smallest tiles.
         SettingsError: a setting is out of range or does not fit the network.
     """
     require_image(image)
-    check_dream(settings, devices=len(models))
-    kept_by_zoom(size_of(image), settings.image.zoom, settings.image.zoom_mode)
-    model, look = models[0], settings.objective.channel_capture
+    return ImageDreamer(models, settings=settings, objective=objective)(image, colors=colors, on_step=on_step)
+
+
+def dream_octaves(
+    image: Tensor,
+    models: Sequence[DreamModel],
+    *,
+    settings: DreamSettings,
+    objective: Objective,
+    colors: Tensor | None = None,
+    step_scale: Tensor | None = None,
+    on_step: DreamCallback | None = None,
+) -> Tensor:
+    """Dream at one size after another: the loop of `ImageDreamer`, without its checks."""
+    size, look = size_of(image), settings.image
+    kept_by_zoom(size, look.zoom, look.zoom_mode)
     generator = torch.Generator().manual_seed(settings.ascent.seed)
-    frame = image.detach().to(model.device, torch.float32)
-    current = frame if settings.image.init == "image" else noise(size_of(frame), generator).to(model.device)
-    objective = objective or build_objective(settings.objective, model)
-    objective = choose_channels(current, objective, model) if look == "once" else objective
-    sizes = visible_sizes(size_of(frame), settings.octave, model, objective.layers)
-    report = _reporter(on_step, settings.octave, len(sizes))
-
-    def gradient(view: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-        seen = choose_channels(view, objective, model) if look == "step" else objective
-        return objective_gradient(models, seen, view, settings=settings.tile, generator=generator)
-
-    def climb_octave(before: Tensor) -> Tensor:
-        seen = choose_channels(before, objective, model) if look == "octave" else objective
-        return climb(
-            before,
-            partial(gradient, objective=seen),
-            steps=settings.octave.octave_steps,
-            settings=settings.ascent,
-            generator=generator,
-            step_scale=None if step_scale is None else resize(step_scale, size_of(before)),
-            on_step=report,
-        )
-
+    frame = image.detach().to(models[0].device, torch.float32)
+    current = frame if look.init == "image" else noise(size, generator).to(frame.device)
+    if settings.objective.channel_capture == "once":
+        objective = choose_channels(current, objective, models[0])
+    sizes = visible_sizes(size, settings.octave, models[0].smallest_side(objective.layers))
+    climb = partial(
+        ascend,
+        models=models,
+        objective=objective,
+        settings=settings,
+        generator=generator,
+        step_scale=step_scale,
+        on_step=StepReporter(on_step, settings.octave, len(sizes)) if on_step else None,
+    )
     for iteration in range(settings.octave.iterations):
-        if iteration:
-            current = zoom(current, settings.image.zoom, settings.image.zoom_mode)
-        begun = current
-        current = dream_pass(begun, sizes, climb_octave, carry=settings.octave.octave_carry)
-        if settings.image.keep_brightness:
-            current = shift_brightness(current, begun)
-    return finish(current, frame if colors is None else colors.to(frame), settings.image)
+        start = current = zoom(current, look.zoom, look.zoom_mode) if iteration else current
+        if settings.octave.octave_carry == "image":
+            for octave in sizes:
+                current = resize(climb(resize(current, octave)), size)
+        else:
+            # Only what was dreamed goes on to the next size: the image itself is never resampled.
+            residual = torch.zeros_like(start)
+            for octave in sizes:
+                base = resize(start, octave)
+                residual = climb(base + resize(residual, octave)) - base
+            current = start + resize(residual, size)
+        if look.keep_brightness:
+            current = shift_brightness(current, start)
+    # Once for the whole dream: on a GPU, every look at values makes the program wait.
+    if not torch.isfinite(current).all():
+        raise SettingsError(
+            "the dream left the range of numbers: its image is no longer finite; lower --learning-rate, check the "
+            "input for NaN, or use --precision float32"
+        )
+    return finish(current, frame if colors is None else colors.to(frame), look)
 
 
-def _reporter(on_step: DreamCallback | None, settings: OctaveSettings, octaves: int) -> StepCallback | None:
-    if on_step is None:
-        return None
-    counter, total = count(1), settings.iterations * octaves * settings.octave_steps
+class StepReporter:
+    """Turns the steps of single octaves into the progress of a whole dream.
 
-    def report(_: int, objective: Tensor, image: Tensor) -> None:
-        done = next(counter)
-        octave = (done - 1) // settings.octave_steps % octaves + 1
-        on_step(DreamStep(done, total, octave, octaves, objective, image))
+    Args:
+        on_step: called with a `DreamStep`.
+        settings: the steps at each size and the passes.
+        octaves: number of sizes.
+    """
 
-    return report
+    def __init__(self, on_step: DreamCallback, settings: OctaveSettings, octaves: int) -> None:
+        self._on_step = on_step
+        self._steps, self._octaves = settings.octave_steps, octaves
+        self._done, self._total = 0, settings.iterations * octaves * settings.octave_steps
+
+    def __call__(self, objective: Tensor, image: Tensor) -> None:
+        """Report one step: the objective before it and the image (1,3,h,w) after it."""
+        octave = self._done // self._steps % self._octaves + 1
+        self._done += 1
+        self._on_step(DreamStep(self._done, self._total, octave, self._octaves, objective, image))

@@ -18,10 +18,16 @@ from torch import Tensor
 
 from ..checks import check_choice, check_number, warn_once
 from ..errors import SettingsError
+from ..image import resize, size_of
+from ..models.dream_model import DreamModel
+from ..models.labels import channel_indices
 from ..settings import ChannelCapture, ChannelMode, LossMode, ObjectiveSettings
 
 COUNTING: tuple[ChannelMode, ...] = ("strong", "avg", "weak")
 """The modes that take a number of channels instead of a list of them."""
+
+LOOK_SIZE = 512
+"""Longest side at which an image is looked at to choose channels; the choice needs no more."""
 
 Activations = Mapping[str, Tensor]
 
@@ -212,10 +218,13 @@ class Objective:
         """The layers' part of the objective for a whole image's activations, 0-dimensional float32."""
         return self.value(self.totals(activations))
 
-    def image_value(self, image: Tensor) -> Tensor | None:
-        """The image's own part for (B,3,H,W) in 0..1, or None where no weight asks for it."""
-        if self.tv_weight == 0 and self.l2_weight == 0:
-            return None
+    @property
+    def has_image_terms(self) -> bool:
+        """Whether a weight asks for properties of the image itself."""
+        return self.tv_weight != 0 or self.l2_weight != 0
+
+    def image_value(self, image: Tensor) -> Tensor:
+        """Compute the image's own part for (B,3,H,W) in 0..1, 0-dimensional."""
         l2 = (image - 0.5).square().mean()
         return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
 
@@ -278,3 +287,45 @@ def parse_layers(entries: tuple[str, ...]) -> dict[str, float]:
         if not math.isfinite(weights[name]):
             raise SettingsError(f"expected a finite weight for layer '{name}', got '{weight}'")
     return weights
+
+
+def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective:
+    """Build the objective that the settings describe, for a network.
+
+    Raises:
+        SettingsError: the network has no such layer or channel, or no label has such a word.
+    """
+    weights = parse_layers(settings.layers) or {model.default_layer: 1.0}
+    terms = tuple(
+        LayerTerm(
+            layer=name,
+            weight=weight * settings.dream_weight,
+            loss=settings.loss,
+            channels=_channel_indices(settings, model, name),
+            channel_mode=settings.channel_mode,
+            normalize=settings.normalize_weights,
+        )
+        for name, weight in weights.items()
+    )
+    return Objective(terms, settings.tv_weight, settings.l2_weight)
+
+
+def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tuple[int, ...]:
+    words = split_list(settings.channels)
+    if settings.channel_mode in ("all", "ignore"):
+        if not words:
+            return ()  # asking the network how many channels there are takes a while
+        found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
+        return tuple(found)
+    check_objective(settings)  # one number
+    return (int(words[0]),)
+
+
+def choose_channels(image: Tensor, objective: Objective, model: DreamModel) -> Objective:
+    """Choose an objective's channels by what the network sees in an image (1,3,H,W)."""
+    if not objective.looks:
+        return objective
+    factor = min(1.0, LOOK_SIZE / max(size_of(image)))
+    small = resize(image, (max(1, round(image.shape[-2] * factor)), max(1, round(image.shape[-1] * factor))))
+    with torch.no_grad():
+        return objective.resolve(model.activations(small, objective.layers))

@@ -55,11 +55,17 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
     return [*(_scaled(size, side / of_sides(size)) for side in listed), size]
 
 
-def leave_out_small(sizes: list[Size], smallest: int) -> list[Size]:
-    """The sizes that a network can see, with a warning that names those left out.
+def visible_sizes(size: Size, settings: OctaveSettings, smallest: int) -> list[Size]:
+    """List the octave sizes that a network can see; a warning names those left out.
 
     The last size stays in any case: small images are padded for the network.
+
+    Args:
+        size: of the image.
+        settings: see `octave_sizes`.
+        smallest: shortest side from which the layers can be computed, in pixels.
     """
+    sizes = octave_sizes(size, settings)
     small = [size for size in sizes[:-1] if min(size) < smallest]
     if small:
         names = ", ".join(f"{height}x{width}" for height, width in small)

@@ -136,7 +136,9 @@ def tiled_gradient(
         leaf = part.crop(image).to(model.device).requires_grad_()
         with torch.enable_grad():
             totals = objective.totals(model.activations(leaf, objective.layers))
-            contribution = sum(slope * total.sum for slope, total in zip(slopes, totals, strict=True))
+            contribution = sum(
+                slope.to(total.sum.device) * total.sum for slope, total in zip(slopes, totals, strict=True)
+            )
         assert isinstance(contribution, Tensor)
         slope_of_part = _gradient(contribution, leaf, objective)
         part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight(image))
@@ -162,12 +164,12 @@ def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, imag
     ]
 
 
-def _slopes(objective: Objective, totals: Sequence[Total]) -> tuple[Tensor, list[float]]:
+def _slopes(objective: Objective, totals: Sequence[Total]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The objective, and how it changes with each term's sum."""
     sums = [total.sum.detach().requires_grad_() for total in totals]
     with torch.enable_grad():
         value = objective.value([total._replace(sum=s) for total, s in zip(totals, sums, strict=True)])
-    return value.detach(), [float(slope) for slope in torch.autograd.grad(value, sums)]
+    return value.detach(), torch.autograd.grad(value, sums)
 
 
 def check_tiles(settings: TileSettings, *, devices: int = 1) -> None:
@@ -183,25 +185,6 @@ def check_tiles(settings: TileSettings, *, devices: int = 1) -> None:
         )
 
 
-def layers_gradient(
-    models: Sequence[DreamModel],
-    objective: Objective,
-    image: Tensor,
-    *,
-    settings: TileSettings,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """The layers' part of an objective and its gradient, whole or in tiles as the settings say."""
-    if settings.tile_size == 0 or max(size_of(image)) <= settings.tile_size:
-        return whole_gradient(models[0], objective, image)
-    if not settings.tile_roll:
-        return tiled_gradient(models, objective, image, settings)
-    down, right = (random_int(0, side - 1, generator) for side in size_of(image))
-    view = View(down, right)
-    value, gradient = tiled_gradient(models, objective, view.apply(image), settings)
-    return value, view.undo(gradient)
-
-
 def objective_gradient(
     models: Sequence[DreamModel],
     objective: Objective,
@@ -210,13 +193,13 @@ def objective_gradient(
     settings: TileSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """An objective and its gradient for an image (1,3,H,W) in 0..1.
+    """Compute an objective and its gradient for an image (1,3,H,W) in 0..1, whole or in tiles.
 
     Args:
         models: the network, once per device; the image is on the first one's.
         objective: of the layers and of the image itself.
         image: (1,3,H,W).
-        settings: the size of the tiles; within the ranges of `check_tiles`.
+        settings: the size of the tiles; valid ones.
         generator: decides where the grid of tiles lies.
 
     Returns:
@@ -225,10 +208,18 @@ def objective_gradient(
     Raises:
         SettingsError: a layer or a channel does not exist.
     """
-    value, gradient = layers_gradient(models, objective, image, settings=settings, generator=generator)
+    if settings.tile_size == 0 or max(size_of(image)) <= settings.tile_size:
+        value, gradient = whole_gradient(models[0], objective, image)
+    elif not settings.tile_roll:
+        value, gradient = tiled_gradient(models, objective, image, settings)
+    else:
+        down, right = (random_int(0, side - 1, generator) for side in size_of(image))
+        view = View(down, right)
+        value, gradient = tiled_gradient(models, objective, view.apply(image), settings)
+        gradient = view.undo(gradient)
+    if not objective.has_image_terms:
+        return value, gradient
     leaf = image.detach().requires_grad_()
     with torch.enable_grad():
         own = objective.image_value(leaf)
-    if own is None:
-        return value, gradient
     return value + own.detach(), gradient + torch.autograd.grad(own, leaf)[0]

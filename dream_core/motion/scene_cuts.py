@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from .warp import warp
@@ -36,12 +37,16 @@ def content_change(frame: Tensor, previous: Tensor) -> float:
     Args:
         frame, previous: (1,3,H,W) RGB in 0..1, of one size.
     """
-    return float(np.abs(_look(frame) - _look(previous)).mean())
+    # Both at once: on a GPU, every transfer makes the program wait.
+    levels = (
+        torch.cat([frame, previous]).mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    )  # BCHW -> BHWC
+    one, other = (_hsv(colors) for colors in levels.cpu().numpy())
+    return float(np.abs(one - other).mean())
 
 
-def _look(frame: Tensor) -> np.ndarray:
-    """(h,w,3) int16: hue in 0..179, saturation and value in 0..255."""
-    colors = frame[0].mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()  # CHW -> HWC
+def _hsv(colors: np.ndarray) -> np.ndarray:
+    """Hue in 0..179, saturation and value in 0..255 of (H,W,3) RGB in 8 bits, shrunk; (h,w,3) int16."""
     scale = LOOK_SIDE / max(colors.shape[:2])
     if scale < 1:
         size = [max(1, round(side * scale)) for side in colors.shape[1::-1]]

@@ -1,4 +1,4 @@
-"""How much is dreamed anew in a frame that carries a dream."""
+"""Number and size of the gradient steps for a frame that carries a dream."""
 
 from __future__ import annotations
 
@@ -7,45 +7,48 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepBudget:
-    """What is due in one frame.
+    """The gradient steps of one frame.
 
     Args:
-        steps: gradient steps at each size.
-        rate: what their learning rate is multiplied by, 0..1: where less than all these steps is due.
-        pace: (1,1,H,W), how much of each step is taken where; None for all of it everywhere.
-        maturity: (1,1,H,W) in 0..1, how far the dream has grown when the steps are taken: 1 as in a first frame.
+        steps: at each size.
+        rate: factor of the learning rate, 0..1: below 1 where less than all these steps is needed.
+        step_scale: (1,1,H,W), factor of each step at each pixel; None for 1 everywhere.
+        age: (1,1,H,W) in 0..1, growth of the dream once the steps are taken: 1 as after a first frame.
     """
 
     steps: int
-    rate: float
-    step_scale: Tensor | None
+    rate: float = 1.0
+    step_scale: Tensor | None = None
     age: Tensor
 
 
-def renewal(reliability: Tensor, age: Tensor, *, blend: float, all_steps: int, catch_up: float) -> StepBudget:
-    """Dream as much anew as was given up; what is young, and here to stay, grows faster.
+def step_budget(
+    reliability: Tensor, age: Tensor, *, blend: float, all_steps: int, catch_up: float
+) -> StepBudget:
+    """Take steps in proportion to the dream that was lost; larger ones where it is newly visible.
 
     Args:
-        reliable: (1,1,H,W) in 0..1, where the carried dream is trusted.
-        maturity: (1,1,H,W) in 0..1, how far the carried dream had grown.
-        blend: share of it that is given up even there, 0..1.
+        reliability: (1,1,H,W) in 0..1, 1 where the carried dream is trusted.
+        age: (1,1,H,W) in 0..1, growth of the carried dream.
+        blend: share of the carried dream that is given up everywhere, 0..1.
         all_steps: gradient steps of a frame that carries nothing.
-        catch_up: how many times as large steps are at most, at least 1.
+        catch_up: largest factor of a step, at least 1.
 
     Returns:
-        As many steps as all steps' share that was given up, on average over the image; at least one, with a lower
-        rate, unless nothing was given up.
+        The share of all steps that was given up, on average over the image; at least one step, with a lower rate,
+        unless nothing was given up.
     """
     kept = (1 - blend) * reliability
-    due = all_steps * (1 - (1 - blend) * reliability.mean().item())
-    if due <= 0:
-        return StepBudget(0, 1.0, None, kept * age)
-    steps = max(1, round(due))
-    rate = min(1.0, due / steps)
+    # The number of steps is a decision: here, and once, the program waits for the device.
+    lost = all_steps * (1 - (1 - blend) * reliability.mean().item())
+    if lost <= 0:
+        return StepBudget(steps=0, age=kept * age)
+    steps = max(1, round(lost))
+    rate = min(1.0, lost / steps)
     grown = steps * rate / all_steps
     if catch_up == 1:
-        return StepBudget(steps, rate, None, (kept * age + grown).clamp_max(1))
-    step_scale = 1 + (catch_up - 1) * kept * (1 - age)
-    return StepBudget(steps, rate, step_scale, (kept * age + grown * step_scale).clamp_max(1))
+        return StepBudget(steps=steps, rate=rate, age=(kept * age + grown).clamp_max(1))
+    scale = 1 + (catch_up - 1) * kept * (1 - age)
+    return StepBudget(steps=steps, rate=rate, step_scale=scale, age=(kept * age + grown * scale).clamp_max(1))

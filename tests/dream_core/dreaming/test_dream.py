@@ -1,6 +1,8 @@
 import itertools
 import math
 import warnings
+import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +13,10 @@ from kornia.color import rgb_to_ycbcr
 from torch import Tensor, nn
 
 from dream_core.checks import warn_once
-from dream_core.dreaming.dream import (
-    DreamStep,
-    build_objective,
-    check_dream,
-    choose_channels,
-    dream,
-    dream_pass,
-    visible_sizes,
-)
-from dream_core.dreaming.objectives import Objective, layer, total_variation
-from dream_core.errors import ImageError, SettingsError
+from dream_core.dreaming.dream import DreamStep, ImageDreamer, check_dream, dream
+from dream_core.dreaming.objectives import Objective, build_objective, choose_channels, layer, total_variation
+from dream_core.dreaming.octaves import visible_sizes
+from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import keep_colors, noise, resize, zoom
 from dream_core.models.dream_model import DreamModel, _Uninitialized, load_model
 from dream_core.models.preprocessing import Preprocessing
@@ -347,13 +342,13 @@ def test_the_colors_of_another_image_are_kept(model: DreamModel, image: Tensor) 
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
-def test_where_the_pace_is_zero_nothing_is_dreamed(model: DreamModel, image: Tensor, octaves: int) -> None:
+def test_where_the_step_scale_is_zero_nothing_is_dreamed(
+    model: DreamModel, image: Tensor, octaves: int
+) -> None:
     step_scale = torch.zeros_like(image[:, :1])
     step_scale[..., step_scale.shape[-1] // 2 :] = 1
-    change = (
-        dream(image, [model], settings=make(octaves=octaves, keep_brightness=False), step_scale=step_scale)
-        - image
-    )
+    dreamer = ImageDreamer([model], settings=make(octaves=octaves, keep_brightness=False))
+    change = dreamer(image, step_scale=step_scale) - image
     still, dreamed = change[..., : step_scale.shape[-1] // 2 - 8], change[..., step_scale.shape[-1] // 2 :]
     assert still.abs().max() < 1e-4
     assert dreamed.abs().mean() > 0.003
@@ -374,24 +369,50 @@ def test_a_dream_is_as_bright_as_its_image(model: DreamModel, image: Tensor, lev
 # Octaves
 
 
-def test_detail_carries_what_each_octave_added_and_never_resamples_the_image() -> None:
-    image = torch.rand(1, 3, 12, 16)
-    added = {6: 0.25, 12: -0.5}
-    seen = []
+class Brightening:
+    """A network that cannot see: its only layer is the mean, so that each step brightens the whole image."""
 
-    def climb_octave(x: Tensor) -> Tensor:
-        seen.append(x)
-        return x + added[x.shape[-2]]
+    device = torch.device("cpu")
+    default_layer = "mean"
 
-    dreamed = dream_pass(image, [(6, 8), (12, 16)], climb_octave, carry="residual")
-    torch.testing.assert_close(seen[0], resize(image, (6, 8)))
-    torch.testing.assert_close(seen[1], image + 0.25)
-    torch.testing.assert_close(dreamed, image - 0.25)
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def smallest_side(self, layers: object) -> int:
+        return 1
+
+    def activations(self, image: Tensor, layers: object) -> dict[str, Tensor]:
+        self.seen.append(image.detach().clone())
+        return {"mean": image.mean((1, 2, 3), keepdim=True)}
+
+
+def brighten(image: Tensor, carry: str) -> tuple[Tensor, list[Tensor]]:
+    """Two octaves, a step of 0.1 each."""
+    network = Brightening()
+    settings = make(
+        octaves=2,
+        octave_scale=0.5,
+        octave_steps=1,
+        octave_carry=carry,
+        learning_rate=25.5,
+        loss="mean",
+        jitter=0,
+        keep_brightness=False,
+    )
+    return dream(image, [network], settings=settings), network.seen
+
+
+def test_the_residual_goes_on_to_the_next_octave_and_the_image_is_never_resampled() -> None:
+    image = 0.5 * torch.rand(1, 3, 12, 16)
+    dreamed, seen = brighten(image, "residual")
+    torch.testing.assert_close(seen[0], resize(image, (6, 8)).clamp_min(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(seen[1], image + 0.1)
+    torch.testing.assert_close(dreamed, image + 0.2)
 
 
 def test_image_carries_the_whole_through_every_size() -> None:
-    image = torch.rand(1, 3, 12, 16)
-    dreamed = dream_pass(image, [(6, 8), (12, 16)], lambda x: x + 0.1, carry="image")
+    image = 0.1 + 0.5 * torch.rand(1, 3, 12, 16)
+    dreamed, _ = brighten(image, "image")
     small = resize(image, (6, 8)) + 0.1
     torch.testing.assert_close(dreamed, resize(small, (12, 16)) + 0.1)
 
@@ -428,7 +449,8 @@ def test_octaves_too_small_to_see_are_left_out_with_a_warning(model: DreamModel,
 def test_sizes_that_are_large_enough_all_stay(model: DreamModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sizes = visible_sizes((1000, 1200), OctaveSettings(octaves=2, octave_scale=0.5), model, ["second"])
+        smallest = model.smallest_side(["second"])
+        sizes = visible_sizes((1000, 1200), OctaveSettings(octaves=2, octave_scale=0.5), smallest)
     assert sizes == [(500, 600), (1000, 1200)]
 
 
@@ -595,3 +617,72 @@ def test_several_devices_need_tiles(model: DreamModel, image: Tensor) -> None:
     torch.testing.assert_close(
         dream(image, [model, tiny()], settings=settings), dream(image, [model], settings=settings)
     )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "classic", "lbfgs"])
+def test_a_dream_that_is_no_number(model: DreamModel, image: Tensor, optimizer: str) -> None:
+    objective = layer("second", weight=math.nan)
+    with pytest.raises(
+        SettingsError, match=r"^the dream left the range of numbers: its image is no longer finite"
+    ):
+        dream(image, [model], settings=make(optimizer=optimizer), objective=objective)
+
+
+# Memory
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+class Scarce(DreamModel):
+    """Runs out of memory on every image wider than a limit."""
+
+    def __init__(self, model: DreamModel, error: Exception) -> None:
+        super().__init__(model.network, model.spec)
+        self.error, self.limit = error, 0
+        self.failed: list[weakref.ref[Tensor]] = []
+
+    def activations(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        if self.limit and image.shape[-1] > self.limit:
+            self.failed.append(weakref.ref(image))
+            raise self.error
+        return super().activations(image, layers)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_it_goes_on_with_half_the_tile_and_says_so(model: DreamModel, error: Exception) -> None:
+    images, freed, settings = torch.rand(3, 1, 3, 100, 140), [], make(octaves=1)
+    scarce = Scarce(model, error)
+    dreamer = ImageDreamer(
+        [scarce], settings=settings, free=lambda: freed.append([tensor() for tensor in scarce.failed])
+    )
+    whole = dreamer(images[0])
+    scarce.limit = 70
+    with pytest.warns(UserWarning, match="memory ran out: going on with tiles of 64 pixels") as told:
+        tiled = [dreamer(image) for image in images[1:]]
+    assert len(told) == 1
+    assert freed == [[None]]  # nothing of the failed attempt is alive when memory is freed
+    chosen = make(octaves=1, tile_size=64)
+    assert torch.equal(whole, dream(images[0], [model], settings=settings))
+    for image, dreamed in zip(images[1:], tiled, strict=True):
+        assert torch.equal(dreamed, dream(image, [model], settings=chosen))
+
+
+@pytest.mark.filterwarnings("ignore:memory ran out")
+def test_at_the_smallest_tile_it_gives_up(model: DreamModel) -> None:
+    scarce, freed = Scarce(model, ERRORS[0]), []
+    scarce.limit = 9
+    dreamer = ImageDreamer([scarce], settings=make(octaves=1), free=lambda: freed.append(True))
+    with pytest.raises(OutOfMemoryError, match="tiles of 64 pixels"):
+        dreamer(torch.rand(1, 3, 100, 300))
+    assert len(freed) == 3
+
+
+def test_other_errors_pass(model: DreamModel, image: Tensor) -> None:
+    scarce = Scarce(model, RuntimeError("shapes differ"))
+    scarce.limit = 9
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        ImageDreamer([scarce], settings=make(), free=pytest.fail)(image)

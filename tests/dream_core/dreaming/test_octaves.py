@@ -4,7 +4,7 @@ import warnings
 import pytest
 
 from dream_core.checks import warn_once
-from dream_core.dreaming.octaves import check_octaves, leave_out_small, octave_sizes
+from dream_core.dreaming.octaves import check_octaves, octave_sizes, visible_sizes
 from dream_core.errors import SettingsError
 from dream_core.settings import OctaveSettings
 
@@ -78,23 +78,18 @@ def test_a_list_of_sizes_that_does_nothing_is_warned_about(mode: str) -> None:
         check_octaves(OctaveSettings(octave_mode=mode, octave_sizes=(8, 9)))
 
 
-def test_small_sizes_are_told_of_once() -> None:
-    warn_once.cache_clear()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        for _ in range(3):
-            leave_out_small([(7, 7), (20, 20)], 15)
-    assert [str(one.message)[:16] for one in told] == ["octaves left out"]
+def manual(*sizes: int) -> OctaveSettings:
+    return OctaveSettings(octave_mode="manual", octave_sizes=sizes)
 
 
 def test_small_sizes_are_left_out_with_a_warning() -> None:
     warn_once.cache_clear()
     message = r"^octaves left out because the layer needs at least 15 pixels a side: 4x90, 8x14$"
     with pytest.warns(UserWarning, match=message):
-        assert leave_out_small([(4, 90), (8, 14), (15, 20), (3, 3)], 15) == [(15, 20), (3, 3)]
+        assert visible_sizes((3, 3), manual(4, 90, 8, 14, 15, 20), 15) == [(15, 20), (3, 3)]
 
 
 def test_the_last_size_stays_and_nobody_is_warned() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert leave_out_small([(15, 15), (1, 1)], 15) == [(15, 15), (1, 1)]
+        assert visible_sizes((1, 1), manual(15, 15), 15) == [(15, 15), (1, 1)]

@@ -14,7 +14,6 @@ from dream_core.dreaming.tiling import (
     GRID,
     check_tiles,
     fades,
-    layers_gradient,
     objective_gradient,
     spans,
     tiled_gradient,
@@ -215,7 +214,7 @@ def several_near() -> Objective:
 
 def gradient_of(network: DreamModel, image: Tensor, tile: TileSettings, *, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
-    return layers_gradient([network], several_near(), image, settings=tile, generator=generator)
+    return objective_gradient([network], several_near(), image, settings=tile, generator=generator)
 
 
 @pytest.mark.parametrize("roll", [False, True])
@@ -247,7 +246,7 @@ def test_the_roll_is_undone() -> None:
     objective = layer("second", loss="mean")
     _, gradient = whole_gradient(network, objective, image)
     for seed in range(3):
-        _, rolled = layers_gradient(
+        _, rolled = objective_gradient(
             [network],
             objective,
             image,
@@ -281,7 +280,7 @@ def test_no_seam_builds_up_over_many_steps() -> None:
 
     def mean_gradient(tile: TileSettings, steps: int) -> Tensor:
         gradients = [
-            layers_gradient([network], objective, image, settings=tile, generator=generator)[1]
+            objective_gradient([network], objective, image, settings=tile, generator=generator)[1]
             for _ in range(steps)
         ]
         return torch.stack(gradients).mean(0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 from kornia.color import rgb_to_ycbcr
 from torch import Tensor
 
-from dream_core.dreaming.dream import DreamStep, dream
-from dream_core.dreaming.objectives import layer
+from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
+from dream_core.dreaming.objectives import Objective, layer
 from dream_core.errors import ImageError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
@@ -27,7 +27,6 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
-from dream_core.temporal import dreamer as temporal_module
 from dream_core.temporal.blend import add_residual, blend_frames
 from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
 
@@ -67,22 +66,43 @@ def uncut(**options: Any) -> TemporalSettings:
     return TemporalSettings(**{"cuts": False, **options})
 
 
+Paint = Callable[..., Tensor]
+"""Stands in for a dream: (image, settings=, colors=, step_scale=, on_step=) -> image."""
+
+
+class Painter(ImageDreamer):
+    """Dreams by a function of the test's own."""
+
+    def __init__(self, model: DreamModel, paint: Paint, settings: DreamSettings) -> None:
+        super().__init__([model], settings=settings)
+        self.paint = paint
+
+    def __call__(self, image: Tensor, **options: Any) -> Tensor:
+        return self.paint(image, **options)
+
+
+def painting(*paints: Callable[[Tensor], Tensor]) -> Paint:
+    """Paint one frame after the other, and leave those after the last as they are."""
+    left = iter(paints)
+    return lambda image, **_: next(left, lambda same: same)(image)
+
+
 def dreamer(
     model: DreamModel,
     flow: FlowEstimator | None = None,
     *,
     settings: DreamSettings = STILL,
     temporal: TemporalSettings | None = None,
-    occlusion: ReliabilitySettings | None = None,
-    **options: Any,
+    reliability: ReliabilitySettings | None = None,
+    objective: Objective | None = None,
+    paint: Paint | None = None,
 ) -> TemporalDreamer:
+    images = ImageDreamer([model], settings=settings, objective=objective)
     return TemporalDreamer(
-        [model],
+        Painter(model, paint, settings) if paint else images,
         flow or constant_flow(),
-        settings=settings,
         temporal=temporal or uncut(),
-        occlusion=occlusion or ReliabilitySettings(),
-        **options,
+        reliability=reliability or ReliabilitySettings(),
     )
 
 
@@ -113,18 +133,15 @@ def test_the_first_frame_is_dreamed_from_itself(tiny: DreamModel) -> None:
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.25, 0.5, 1.0])
-def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
-    tiny: DreamModel, blend: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_motion_the_start_is_the_blend_of_frame_and_dream(tiny: DreamModel, blend: float) -> None:
     starts = []
 
-    def invert(image: Tensor, models: object, **_: object) -> Tensor:
+    def invert(image: Tensor, **_: object) -> Tensor:
         starts.append(image)
         return 1 - image
 
-    monkeypatch.setattr(temporal_module, "dream", invert)
     frame = synthetic_clip(frames=1, height=24, width=32).frames
-    machine = dreamer(tiny, temporal=uncut(blend=blend))
+    machine = dreamer(tiny, temporal=uncut(blend=blend), paint=invert)
     first, second = machine.step(frame), machine.step(frame)
     assert second.carried is not None
     assert torch.equal(second.carried.flow, torch.zeros(1, 2, 24, 32))
@@ -139,7 +156,7 @@ def test_without_motion_the_start_is_the_blend_of_frame_and_dream(
 def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend: float) -> None:
     frames = random_clip()
     machine = dreamer(
-        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="image"), occlusion=TRUST_ALL
+        tiny, constant_flow(x=1), temporal=uncut(blend=blend, carry="image"), reliability=TRUST_ALL
     )
     first, *others = run(machine, frames)
     expected = frames[:1]
@@ -161,12 +178,15 @@ def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
     assert torch.equal(second.dream, frames[1:])
 
 
-def test_the_dream_sticks_to_what_moves(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dream_sticks_to_what_moves(tiny: DreamModel) -> None:
     scene = Scene(shapes=4, speed=3, background=(1, -1), whole_pixels=True)
     clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
-    paints = iter([lambda image: 1 - image, *[lambda image: image] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
-    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0, carry="image"))
+    machine = dreamer(
+        tiny,
+        exact_flow(clip),
+        paint=painting(lambda image: 1 - image),
+        temporal=uncut(blend=0, carry="image"),
+    )
     # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
     negative = torch.ones(1, 1, 72, 96)
     for index, step in enumerate(run(machine, clip.frames)):
@@ -194,7 +214,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
         constant_flow(0.4, -0.3),
         settings=QUICK,
         temporal=uncut(warp=mode, blend=0.5, carry="image"),
-        occlusion=TRUST_ALL,
+        reliability=TRUST_ALL,
     )
     first, second = run(machine, frames)
     flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
@@ -211,7 +231,7 @@ def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
         constant_flow(0.4, -0.3),
         settings=QUICK,
         temporal=uncut(blend=0.5, warp="bilinear"),
-        occlusion=TRUST_ALL,
+        reliability=TRUST_ALL,
     )
     first, second = run(machine, frames)
     flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
@@ -222,21 +242,23 @@ def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
 @pytest.mark.parametrize("blend", [0.0, 0.25, 1.0])
 def test_a_frame_without_a_dream_stays_as_sharp_as_it_was(tiny: DreamModel, blend: float) -> None:
     frames = random_clip(5)
-    machine = dreamer(tiny, constant_flow(0.4, -0.3), temporal=uncut(blend=blend), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, constant_flow(0.4, -0.3), temporal=uncut(blend=blend), reliability=TRUST_ALL)
     for step in run(machine, frames):
         assert torch.equal(step.dream, step.frame)
 
 
-def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(
-    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(tiny: DreamModel) -> None:
     scene = Scene(shapes=0, background=(2, -1), whole_pixels=True)
     clip = synthetic_clip(frames=6, height=48, width=64, seed=7, scene=scene)
     clip = replace(clip, frames=0.25 + 0.5 * clip.frames)
     pattern = 0.4 * random_clip(1, 48, 64) - 0.2
-    paints = iter([lambda image: image + pattern, *[lambda image: image] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
-    machine = dreamer(tiny, exact_flow(clip), temporal=uncut(blend=0), occlusion=TRUST_ALL)
+    machine = dreamer(
+        tiny,
+        exact_flow(clip),
+        paint=painting(lambda image: image + pattern),
+        temporal=uncut(blend=0),
+        reliability=TRUST_ALL,
+    )
     for index, step in enumerate(run(machine, clip.frames)):
         inner = slice(12, -12)
         moved = torch.roll(pattern, (-index, 2 * index), (-2, -1))
@@ -245,13 +267,9 @@ def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(
         )
 
 
-def test_the_carried_dream_gives_up_its_share_at_every_frame(
-    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_carried_dream_gives_up_its_share_at_every_frame(tiny: DreamModel) -> None:
     frame = torch.full((1, 3, 24, 32), 0.3)
-    paints = iter([lambda image: image + 0.4, *[lambda image: image] * 5])
-    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
-    machine = dreamer(tiny, temporal=TemporalSettings(blend=0.2))
+    machine = dreamer(tiny, paint=painting(lambda image: image + 0.4), temporal=TemporalSettings(blend=0.2))
     for index in range(6):
         step = machine.step(frame)
         torch.testing.assert_close(step.dream - frame, torch.full_like(frame, 0.4 * 0.8**index))
@@ -270,25 +288,23 @@ def test_the_carried_dream_gives_up_its_share_at_every_frame(
         (0.1, 25, 25, 1),
     ],
 )
-def test_as_much_as_is_given_up_is_dreamed_anew(
+def test_steps_are_taken_in_proportion_to_what_is_given_up(
     tiny: DreamModel,
     blend: float,
     carried_steps: int,
     expected: int,
     rate: float,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken, rates = [], []
 
-    def count(image: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
         taken.append(settings.octave.octave_steps)
         rates.append(settings.ascent.learning_rate / AscentSettings().learning_rate)
         return image
 
-    monkeypatch.setattr(temporal_module, "dream", count)
     temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
     settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
-    machine = dreamer(tiny, settings=settings, temporal=temporal)
+    machine = dreamer(tiny, settings=settings, temporal=temporal, paint=count)
     run(machine, synthetic_clip(frames=1, height=24, width=32).frames.expand(3, -1, -1, -1))
     machine.reset()
     machine.step(random_clip(1))
@@ -297,64 +313,62 @@ def test_as_much_as_is_given_up_is_dreamed_anew(
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(0, 20), (8, 16), (16, 11), (32, 2)])
-def test_the_less_comes_over_the_more_steps_are_taken(
-    tiny: DreamModel, seen: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_less_is_carried_the_more_steps_are_taken(tiny: DreamModel, seen: int, expected: int) -> None:
     taken = []
 
-    def count(image: Tensor, *_: Any, settings: DreamSettings, **__: Any) -> Tensor:
+    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
         taken.append(settings.octave.octave_steps)
         return image
 
-    monkeypatch.setattr(temporal_module, "dream", count)
     machine = dreamer(
         tiny,
         constant_flow(x=32 - seen),  # of 32 columns, as many come from inside the frame
         settings=DreamSettings(octave=OctaveSettings(octave_steps=20)),
         temporal=uncut(blend=0.1),
-        occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+        reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+        paint=count,
     )
     run(machine, random_clip(2, 24, 32))
     assert taken == [20, expected]
 
 
-def test_what_is_new_in_view_catches_up(tiny: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    paces: list[Tensor | None] = []
+def test_what_is_new_in_view_catches_up(tiny: DreamModel) -> None:
+    scales: list[Tensor | None] = []
 
-    def note(image: Tensor, *_: Any, step_scale: Tensor | None, **__: Any) -> Tensor:
-        paces.append(step_scale)
+    def note(image: Tensor, *, step_scale: Tensor | None, **_: Any) -> Tensor:
+        scales.append(step_scale)
         return image
 
     def steps(catch_up: float, **options: Any) -> list[DreamedFrame]:
-        paces.clear()
+        scales.clear()
         machine = dreamer(
             tiny,
             constant_flow(x=8),  # the last 8 columns of 32 come into view
             settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
             temporal=uncut(blend=0.1, catch_up=catch_up, **options),
-            occlusion=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+            reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+            paint=note,
         )
         return run(machine, random_clip(3, 24, 32))
 
-    monkeypatch.setattr(temporal_module, "dream", note)
     first, second, third = steps(3)
-    assert paces[0] is None
-    assert paces[1] is not None
-    torch.testing.assert_close(paces[1], torch.ones(1, 1, 24, 32))
+    assert scales[0] is None
+    assert scales[1] is not None
+    torch.testing.assert_close(scales[1], torch.ones(1, 1, 24, 32))
     # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are due, so that three are taken.
     grown = [age.age[0, 0, 0] for age in (first, second, third)]
     assert torch.equal(grown[0], torch.ones(32))
     torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
-    assert paces[2] is not None
+    assert scales[2] is not None
     step_scale = 1 + 2 * 0.9 * 0.7
-    torch.testing.assert_close(paces[2][0, 0, 0], torch.tensor([1.0] * 16 + [step_scale] * 8 + [1.0] * 8))
+    torch.testing.assert_close(scales[2][0, 0, 0], torch.tensor([1.0] * 16 + [step_scale] * 8 + [1.0] * 8))
     young = 0.9 * 0.3 + step_scale * 0.3
     torch.testing.assert_close(grown[2], torch.tensor([1.0] * 16 + [young] * 8 + [0.3] * 8))
 
     steps(1)
-    assert paces == [None] * 3
+    assert scales == [None] * 3
     steps(3, carried_steps=2)
-    assert paces == [None] * 3
+    assert scales == [None] * 3
 
 
 def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
@@ -390,16 +404,15 @@ HIDES = (slice(None), slice(None), slice(4, 12), slice(6, 16))
 
 @pytest.mark.parametrize(("references", "hidden", "remembered"), [(1, 1, 0), (2, 1, 1), (2, 2, 0), (3, 3, 1)])
 def test_what_was_hidden_gets_its_dream_back(
-    tiny: DreamModel, references: int, hidden: int, remembered: float, monkeypatch: pytest.MonkeyPatch
+    tiny: DreamModel, references: int, hidden: int, remembered: float
 ) -> None:
     clip = torch.full((hidden + 2, 3, 20, 24), 0.2)
     clip[1:-1][HIDES] = 0.9
-    paints = iter([lambda image: image + 0.3, *[lambda image: image] * (hidden + 1)])
-    monkeypatch.setattr(temporal_module, "dream", lambda image, *_, **__: next(paints)(image))
     machine = dreamer(
         tiny,
+        paint=painting(lambda image: image + 0.3),
         temporal=uncut(blend=0, references=references),
-        occlusion=replace(TRUST_ALL, check_brightness=True, mask_softness=0),
+        reliability=replace(TRUST_ALL, check_brightness=True, mask_softness=0),
     )
     *_, last = run(machine, clip)
     dreamed = last.dream - last.frame
@@ -412,7 +425,7 @@ def test_the_nearest_reliable_reference_wins() -> None:
         mask = torch.tensor(reliability).view(1, 1, 1, -1)
         image = torch.full((1, 3, 1, len(reliability)), value)
         flow = torch.full((1, 2, 1, len(reliability)), value)
-        return Carried(flow, mask, image, image / 2, age=image[:, :1])
+        return Carried(flow=flow, reliability=mask, warped=image, warped_frame=image / 2, age=image[:, :1])
 
     near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
     merged = near.or_else(far)
@@ -425,10 +438,9 @@ def test_the_nearest_reliable_reference_wins() -> None:
     assert merged.flow is near.flow
 
 
-def test_references_are_1_2_4_frames_back_and_not_behind_a_cut(
-    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = random_clip(9)
+def test_references_are_1_2_4_frames_back_and_not_before_a_cut(tiny: DreamModel) -> None:
+    frames = 0.2 + 0.02 * random_clip(9)
+    frames[6:] += 0.7  # another scene
     pairs: list[tuple[int, int]] = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -438,7 +450,6 @@ def test_references_are_1_2_4_frames_back_and_not_behind_a_cut(
         pairs.append((index[0], index[1]))
         return torch.zeros(1 + both, 2, 20, 24)
 
-    monkeypatch.setattr(temporal_module, "is_cut", lambda frame, *_: torch.equal(frame[0], frames[6]))
     machine = dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=TemporalSettings(references=3))
     run(machine, frames)
     looked = [(5, 4), (5, 3), (5, 1), (6, 5), (7, 6), (8, 7), (8, 6)]
@@ -452,7 +463,7 @@ def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamMo
         tiny,
         settings=replace(STILL, image=ImageSettings(zoom=10.0)),
         temporal=uncut(blend=0, carry="image", references=2),
-        occlusion=replace(TRUST_ALL, check_brightness=True),
+        reliability=replace(TRUST_ALL, check_brightness=True),
     )
     frames[:1] += 0.05 * random_clip(1)
     *_, last = run(machine, frames)
@@ -488,7 +499,7 @@ def test_the_forward_flow_is_estimated_only_for_its_check(tiny: DreamModel, chec
         return torch.zeros(1 + both, 2, *first.shape[-2:])
 
     occlusion = ReliabilitySettings(check_consistency=check)
-    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), occlusion=occlusion), random_clip(3))
+    run(dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), reliability=occlusion), random_clip(3))
     assert asked == [check, check]
 
 
@@ -501,7 +512,7 @@ def test_an_objective_of_ones_own_is_dreamed_on(tiny: DreamModel) -> None:
 
 def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
     told: list[DreamStep] = []
-    machine = dreamer(tiny, settings=QUICK, occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=QUICK, reliability=TRUST_ALL)
     for frame in random_clip(2).split(1):
         machine.step(frame, on_step=told.append)
     assert [(step.done, step.total) for step in told] == [
@@ -526,7 +537,7 @@ def test_the_feedback_stays_float32_and_in_range(tiny: DreamModel) -> None:
 
 def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
     frames = 0.5 + random_clip(5) / 1000
-    machine = dreamer(tiny, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     torch.testing.assert_close(run(machine, frames)[-1].dream, frames[:1], atol=1e-5, rtol=0)
 
 
@@ -534,7 +545,7 @@ def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
 def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
     frames = random_clip(3)
     settings = replace(STILL, image=ImageSettings(zoom=amount, zoom_mode=mode))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     expected = frames[:1]
     for step in run(machine, frames):
         torch.testing.assert_close(step.dream, expected)
@@ -546,7 +557,7 @@ def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel
     frames = 0.3 + 0.4 * random_clip(2)
     settings = replace(QUICK, image=ImageSettings(zoom=10.0))
     first, second = run(
-        dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), occlusion=TRUST_ALL), frames
+        dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), reliability=TRUST_ALL), frames
     )
     zoomed = [zoom(image, 10.0, "percent").clamp(0, 1) for image in (first.dream, first.frame)]
     start = add_residual(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
@@ -557,7 +568,7 @@ def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel
 def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamModel) -> None:
     frames = random_clip(3)
     settings = replace(STILL, image=ImageSettings(zoom=10.0))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     undisturbed = run(machine, frames)[2]
     machine.reset()
     first, second = run(machine, frames[:2])
@@ -570,7 +581,7 @@ def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamM
 def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
     settings = replace(STILL, image=ImageSettings(original_colors=True))
-    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), occlusion=TRUST_ALL)
+    machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     for step in run(machine, frames):
         dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
         torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
@@ -584,11 +595,10 @@ def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
 def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) -> None:
     frames = random_clip(3)
     machine = TemporalDreamer(
-        [tiny],
+        ImageDreamer([tiny], settings=QUICK),
         None,
-        settings=QUICK,
         temporal=TemporalSettings(independent=True),
-        occlusion=ReliabilitySettings(),
+        reliability=ReliabilitySettings(),
     )
     for step in run(machine, frames):
         assert step.carried is None
@@ -676,7 +686,10 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
         SettingsError, match=r"^expected a flow estimator for the feedback, got None; give one"
     ):
         TemporalDreamer(
-            [tiny], None, settings=STILL, temporal=TemporalSettings(), occlusion=ReliabilitySettings()
+            ImageDreamer([tiny], settings=STILL),
+            None,
+            temporal=TemporalSettings(),
+            reliability=ReliabilitySettings(),
         )
 
 

@@ -13,13 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream_core.dreaming.dream import DreamStep
-from dream_core.dreaming.memory import free_cached
+from dream_core.dreaming.dream import DreamStep, ImageDreamer
 from dream_core.errors import SettingsError
 from dream_core.measure.measure import flow_link, measure
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
-from dream_core.pipeline import dream_clip, load_dreamer
+from dream_core.pipeline import dream_clip, dream_frames, load_dreamer
 from dream_core.settings import (
     DeviceSettings,
     DreamSettings,
@@ -33,12 +32,12 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.synthetic import synthetic_clip
-from dream_core.temporal import dreamer as temporal_module
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
-from dream_core.temporal.seamless import crossfade, dream_frames
+from dream_core.temporal.seamless import crossfade
 from dream_core.video import Frame, open_clip, open_output
 
 HEIGHT, WIDTH, SPEED = 48, 64, 4
+Paint = Callable[[Tensor], Tensor]
 QUICK = DreamSettings(octave=OctaveSettings(octaves=1, octave_steps=2))
 
 
@@ -53,6 +52,17 @@ def rolling() -> Tensor:
     return torch.stack([around.roll(SPEED * index, -1) for index in range(WIDTH // SPEED)])
 
 
+class Painter(ImageDreamer):
+    """Dreams by a function of the test's own."""
+
+    def __init__(self, model: DreamModel, paint: Paint) -> None:
+        super().__init__([model], settings=QUICK)
+        self.paint = paint
+
+    def __call__(self, image: Tensor, **_: Any) -> Tensor:
+        return self.paint(image)
+
+
 @pytest.fixture
 def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     """A dreamer of scenes that stand still."""
@@ -60,13 +70,14 @@ def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         return torch.zeros(1 + both, 2, *first.shape[-2:])
 
-    def make(seamless_frames: int = 3, *, seamless: bool = True, **options: Any) -> TemporalDreamer:
+    def make(
+        seamless_frames: int = 3, *, seamless: bool = True, paint: Paint | None = None, **options: Any
+    ) -> TemporalDreamer:
         return TemporalDreamer(
-            [tiny],
+            Painter(tiny, paint) if paint else ImageDreamer([tiny], settings=QUICK),
             FlowEstimator(estimate, torch.device("cpu"), 1, 1),
-            settings=QUICK,
             temporal=TemporalSettings(seamless=seamless, seamless_frames=seamless_frames, **options),
-            occlusion=ReliabilitySettings(),
+            reliability=ReliabilitySettings(),
         )
 
     return make
@@ -74,7 +85,7 @@ def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
 
 def dream(dreamer: TemporalDreamer, images: Sequence[Tensor]) -> list[DreamedFrame]:
     clip = frames_of(images)
-    found = list(dream_frames(clip, dreamer, free=free_cached))
+    found = list(dream_frames(clip, dreamer))
     assert [frame for frame, _ in found] == clip
     return [dreamed for _, dreamed in found]
 
@@ -224,16 +235,14 @@ def test_no_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]
 
 
 def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip(
-    make: Callable[..., TemporalDreamer], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., TemporalDreamer],
 ) -> None:
     made: list[weakref.ref[Tensor]] = []
 
-    def note(image: Tensor, *_: Any, **__: Any) -> Tensor:
+    def note(image: Tensor) -> Tensor:
         dreamed = image.clone()
         made.append(weakref.ref(dreamed))
         return dreamed
-
-    monkeypatch.setattr(temporal_module, "dream", note)
 
     def clip(count: int) -> Iterator[Frame]:
         for index, image in enumerate(similar(count)):
@@ -244,25 +253,24 @@ def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip
     def most_alive(count: int) -> int:
         made.clear()
         alive = []
-        for _ in dream_frames(clip(count), make(5), free=free_cached):
+        for _ in dream_frames(clip(count), make(5, paint=note)):
             gc.collect()
             alive.append(sum(one() is not None for one in made))
         return max(alive)
 
-    # Besides: the first frame and dream, the last dream, the frame at hand and its dream.
+    # Besides: the first frame and dream, the last dream, the current frame and its dream.
     assert 2 * 5 <= most_alive(12) <= 2 * 5 + 5
     assert most_alive(40) == most_alive(12)
 
 
-def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer]) -> None:
     dreamed: list[Tensor] = []
 
-    def note(image: Tensor, *_: Any, **__: Any) -> Tensor:
+    def note(image: Tensor) -> Tensor:
         dreamed.append(image)
         return image
 
-    monkeypatch.setattr(temporal_module, "dream", note)
-    counts = [len(dreamed) for _ in dream_frames(frames_of(similar(8)), make(3), free=free_cached)]
+    counts = [len(dreamed) for _ in dream_frames(frames_of(similar(8)), make(3, paint=note))]
     assert counts == [1, 2, 3, 4, 5, 9, 10, 11]  # three in reversed time, once the end is known
 
 
