@@ -46,19 +46,17 @@ ZoomMode: TypeAlias = Literal["percent", "pixel"]
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Where and how exactly the networks compute.
+    """Devices and numerical precision of the networks.
 
     Args:
-        device: auto, cpu, mps, cuda or cuda:N. Several, as cuda:0,cuda:1, share out the tiles of each
-            image.
-        flow_device: Compute optical flow on this device instead; by default it is the dream's (the first of
-            several).
-        precision: Arithmetic inside the networks. auto takes bfloat16 where the processor computes it
-            natively, else float32. The image itself is always float32.
-        cudnn: Use cuDNN on NVIDIA devices.
-        cudnn_autotune: Let cuDNN try its algorithms first: a slower start and, at one image size, a
-            faster run.
-        mkldnn: Use oneDNN (MKL-DNN) on the CPU.
+        device: Processor to compute on: cpu, mps, cuda or cuda:N. auto is the fastest that is found. Several,
+            such as cuda:0,cuda:1, share the tiles of each image and need a `tile_size`.
+        flow_device: Device for optical flow, by default the first of `device`. dis always runs on the CPU.
+        precision: Number format inside the networks: float32 is more exact, bfloat16 faster where the
+            processor supports it. auto is bfloat16 there, else float32. The image itself is always float32.
+        cudnn: Use cuDNN, NVIDIA's library of fast network operations.
+        cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
+        mkldnn: Use oneDNN (MKL-DNN), a library of fast network operations for CPUs.
     """
 
     device: str = "auto"
@@ -74,17 +72,18 @@ class ModelSettings:
     """The network that dreams.
 
     Args:
-        model: Name of the network. auto is bvlc_googlenet where its weights are at hand, else fractal, the small
-            network that the package brings along.
-        model_file: Weights, .safetensors or .pth. By default they are looked for in the model folders, then,
-            if the network is named, downloaded.
-        model_dirs: Folders searched for the network's and RAFT's weights before anything is downloaded, under
-            their original names or as <model>.safetensors or .pth; after them, those that the environment
-            variable DEEPDREAM_MODELS lists.
-        model_mean: Subtract this mean instead of the network's own, in the network's own channel order and
-            scale.
-        pooling: Replace every max pooling by average pooling: smoother, paler patterns.
-        label_file: One class name per line, so that channels and --classify can speak in words.
+        model: Network that dreams; each one sees other things. auto is bvlc_googlenet if its weights are
+            found, else fractal, the small network that is included.
+        model_file: Weights file of the network, .safetensors or .pth. By default the model folders are
+            searched for it, then it is downloaded.
+        model_dirs: Folders to search for the weights of the network and of RAFT before downloading them; the
+            folders in the environment variable DEEPDREAM_MODELS come next. A file may have its original name
+            or the network's, such as vgg16.safetensors or vgg16.pth.
+        model_mean: Mean color to subtract instead of the network's own, in the network's channel order and
+            scale. For weights that were trained with another mean.
+        pooling: Pooling inside the network. max is the original; avg makes smoother, paler patterns.
+        label_file: Text file with one class name per line, for names in `channels` and `classify`. By default
+            ImageNet's names, for networks trained on it.
     """
 
     model: ModelChoice = "auto"
@@ -97,16 +96,18 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Optical flow: how the image moved from one frame to the next.
+    """Optical flow: the motion of every pixel from one frame to the next.
 
     Args:
-        flow: Estimator: raft_large (most exact), raft_small (several times faster), dis (OpenCV, needs no
-            weights). auto is raft_small where its weights are at hand, else dis.
-        flow_file: RAFT weights, .safetensors or .pth, in torchvision's or princeton-vl's key names.
-        flow_scale: Estimate at this fraction of the image's size and scale the flow back up, 0 <
-            scale <= 1.
-        flow_updates: Refinements per RAFT estimate. Fewer are faster and less exact.
-        flow_batch: Frame pairs estimated at once; 0 chooses as many as fit in about 1 GiB.
+        flow: Method: raft_large (most accurate), raft_small (several times faster) or dis (OpenCV, needs no
+            weights). auto is raft_small if its weights are found, else dis.
+        flow_file: Weights file of RAFT, .safetensors or .pth, from torchvision or from RAFT's
+            authors (princeton-vl).
+        flow_scale: Size at which flow is estimated, as a fraction of the image's size. Smaller is faster and
+            needs less memory, but misses fine motion.
+        flow_updates: Refinements of each RAFT estimate. More is more accurate and slower. dis ignores this.
+        flow_batch: Frame pairs to estimate at once, where many frames come together. More can be faster but
+            needs more memory. 0 = as many as fit in about 1 GiB.
     """
 
     flow: FlowChoice = "auto"
@@ -118,12 +119,12 @@ class FlowSettings:
 
 @dataclass(frozen=True)
 class FlowImageSettings:
-    """How optical flow is shown.
+    """Colors and arrows that show optical flow.
 
     Args:
-        saturation_length: Motion in pixels that is shown in full color and by the longest arrows, so that
-            images can be compared. 0 takes the longest of each image.
-        arrow_spacing: Pixels from one arrow to the next, and length of the longest arrows. 0 draws none.
+        saturation_length: Motion in pixels that gets the full color and the longest arrows. Set it to compare
+            images; 0 = the largest motion in each image.
+        arrow_spacing: Pixels from one arrow to the next, and length of the longest arrows. 0 = no arrows.
     """
 
     saturation_length: float = 0.0
@@ -132,13 +133,13 @@ class FlowImageSettings:
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """How a camera moves from one frame to the next.
+    """Movement of a camera from one frame to the next.
 
     Args:
-        zoom_factor: The image grows by this factor about its center: above 1 goes in, below 1 out.
-        rotation: Degrees that the image turns about its center, counter-clockwise.
-        pan_x: Pixels that the image shifts to the right.
-        pan_y: Pixels that the image shifts down.
+        zoom_factor: Magnification about the image's center: above 1 moves in, below 1 out.
+        rotation: Degrees to turn the image about its center, counter-clockwise. Negative turns clockwise.
+        pan_x: Pixels to shift the image to the right. Negative shifts it left.
+        pan_y: Pixels to shift the image down. Negative shifts it up.
     """
 
     zoom_factor: float = 1.02
@@ -149,11 +150,11 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class WarpSettings:
-    """What a warp shows where the flow points out of the image.
+    """Pixels that a warp needs from outside the image.
 
     Args:
-        edges: border: the color of the nearest pixel, which draws streaks where a camera pans or moves out again
-            and again. mirror: the image, mirrored at its edges.
+        edges: Fill for what comes from outside the image. border repeats the nearest pixel, which leaves
+            streaks if the camera keeps panning or moving out. mirror reflects the image at its edges.
     """
 
     edges: WarpEdges = "border"
@@ -161,17 +162,19 @@ class WarpSettings:
 
 @dataclass(frozen=True)
 class ReliabilitySettings:
-    """What of the carried dream is to be trusted.
+    """Choice of the pixels of the carried dream to trust.
 
     Args:
-        check_consistency: Distrust pixels whose forward and backward flow disagree (Sundaram et al. 2010).
-        check_boundaries: Distrust motion boundaries, where the flow itself is uncertain (Ruder et
+        check_consistency: Distrust pixels whose forward and backward flow disagree, mostly because they were
+            hidden before (Sundaram et al. 2010).
+        check_boundaries: Distrust pixels at the edges of moving things, where flow is uncertain (Ruder et
             al. 2016).
-        check_brightness: Distrust pixels whose brightness differs from where they came from.
-        check_leaving: Distrust what came from outside the frame.
-        brightness_threshold: Largest brightness difference that is still trusted, in levels of 255.
-        mask_softness: Width over which trust fades next to a distrusted pixel, as a fraction of
-            sqrt(height * width). It fades inwards only: a distrusted pixel never gains trust.
+        check_brightness: Distrust pixels that are brighter or darker than where they came from.
+        check_leaving: Distrust pixels that came from outside the frame.
+        brightness_threshold: Largest change of brightness that is still trusted, in 8-bit levels (1/255).
+            Higher trusts more.
+        mask_softness: Width over which trust fades next to a distrusted pixel, as a fraction of sqrt(height *
+            width). Larger trusts less; 0 = no fade.
     """
 
     check_consistency: bool = True
@@ -184,28 +187,27 @@ class ReliabilitySettings:
 
 @dataclass(frozen=True)
 class TemporalSettings:
-    """How the dream is carried from frame to frame.
+    """Feedback: the dream is carried from frame to frame.
 
     Args:
-        blend: Share of the carried dream that is given up for the new frame, at every frame: 0 keeps the dream,
-            1 keeps the frame alone.
-        carried_steps: Gradient steps at each size for a frame that carries a dream. 0 takes a share of the steps
-            of a frame without one: as much as was given up of the dream, blended away or not to be trusted.
-            A loop of single nodes takes as many for every frame.
-        catch_up: Where the view has opened on something new, steps are up to this many times as large, until its
-            dream has caught up with the rest. 1 switches this off, and so does a number of --carried-steps.
-        carry: residual: what was dreamed is added to the new frame, which stays sharp. image: the last
-            dream is mixed with the new frame, as the predecessor did.
-        cuts: Start afresh where the clip cuts to another scene.
-        independent: Dream every frame by itself: no flow, no feedback, flickering.
-        references: How many earlier frames the dream comes over from: those 1, 2, 4, ... frames back. Each pixel
-            takes the nearest that is reliable there, so that what was hidden for a moment gets its dream back.
-            Each costs a flow.
-        warp: How the carried dream is resampled: bicubic stays sharper than bilinear.
-        seamless: Let the last frame lead into the first, for clips that are played over and over. The last frames
-            are also dreamed backwards from the first one, and the dream fades over from the one to the other.
-        seamless_frames: How many of the last frames --seamless fades over, at least 1. More change less at a time;
-            a clip with fewer fades over all but its first.
+        blend: Share of the carried dream that is dropped for the new frame, at every frame. Lower flickers
+            less: 0 keeps the whole dream, 1 only the frame.
+        carried_steps: Gradient steps at each size for a frame that carries a dream. More makes the dream
+            stronger and takes longer. 0 = the share of `octave_steps` that makes up for the part of the dream
+            that was dropped or not trusted.
+        catch_up: Largest factor by which steps grow where something new came into view, until the dream there
+            has caught up. 1 = off; a `carried_steps` other than 0 also switches it off.
+        carry: Part of the dream that is carried. residual adds only what was dreamed to the new frame, which
+            stays sharp. image mixes the whole last dream with the new frame, which blurs it.
+        cuts: Start a new dream where the clip cuts to another scene.
+        independent: Dream every frame by itself, without flow and feedback. The result flickers.
+        references: Number of earlier frames to carry the dream from: 1, 2, 4, ... frames back. With more,
+            what was hidden for a moment gets its old dream back; each needs another flow estimate.
+        warp: Resampling of what is moved along the flow. bicubic stays sharper, bilinear is softer.
+        seamless: Let the last frame lead into the first, for a clip that plays in a circle. The
+            last `seamless_frames` fade into a dream that is carried backward from the first frame.
+        seamless_frames: Number of last frames over which `seamless` fades. More makes the change gentler, but
+            each is dreamed twice. A shorter clip fades over all but its first frame.
     """
 
     blend: float = 0.05
@@ -222,24 +224,26 @@ class TemporalSettings:
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """What the dream makes more of.
+    """Objective of the dream: the layers and channels to make stronger.
 
     Args:
-        layers: Layers to excite, each NAME or NAME:WEIGHT, separated by spaces or commas. Empty takes the
-            network's own default; --print-layers lists them.
-        channels: Channels of those layers, by index or, with a label file, by words of their labels. Empty
-            takes all. For the modes strong, avg and weak: how many.
-        channel_mode: all: the channels listed. strong, avg, weak: the N most, middling or least active ones
-            in the image. ignore: all but the channels listed.
-        channel_capture: When strong, avg and weak look at the image: once per image, per octave or per
-            step.
-        loss: How activations become one number. l2, norm, abs_l2: root of the sum of squares. mse: mean
-            square. mean, abs_mean: mean (magnitude). bce: mean softplus.
-        dream_weight: Weight of all layers together, against --tv-weight and --l2-weight.
-        normalize_weights: Divide each layer's weight by its number of channels.
-        tv_weight: Weight of total variation, which is lowered: smooths. Mean |difference| of neighbors,
-            in 0..1.
-        l2_weight: Weight of contrast, which is lowered: mean squared distance from mid-gray, in 0..1.
+        layers: Layers of the network to excite, each NAME or NAME:WEIGHT, separated by spaces or commas.
+            Empty = the network's default layer; `print_layers` lists them.
+        channels: Channels of those layers, by index or, on a layer of classes, by class name. Empty = all.
+            For strong, avg and weak, the number of channels.
+        channel_mode: Choice of channels. all: the listed ones. strong, avg, weak: the N most, medium or least
+            active ones in the image. ignore: all but the listed ones.
+        channel_capture: Time at which strong, avg and weak choose their channels. once: at the start. octave:
+            at each size. step: at every step.
+        loss: Formula that turns activations into one number to raise. l2, norm, abs_l2: root of the sum of
+            squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus.
+        dream_weight: Weight of all layers together, compared with `tv_weight` and `l2_weight`.
+        normalize_weights: Divide each layer's weight by its number of channels, so that layers with many
+            channels do not dominate.
+        tv_weight: Weight of a pull toward smoothness: it lowers the mean difference of neighboring
+            pixels (total variation). Higher is smoother; 0 = off.
+        l2_weight: Weight of a pull toward gray: it lowers the mean squared distance from mid-gray. Higher has
+            less contrast; 0 = off.
     """
 
     layers: tuple[str, ...] = ()
@@ -255,28 +259,33 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class AscentSettings:
-    """How one octave climbs its objective.
+    """Gradient ascent: the steps that change the image at each size.
 
     Args:
-        optimizer: adam, lbfgs, or classic: the gradient divided by its mean magnitude (Mordvintsev et
-            al. 2015).
-        learning_rate: Step size in levels of 255; for lbfgs its first step and the most of any.
-        lbfgs_history: Corrections that lbfgs remembers.
-        jitter: Roll the image by up to this many pixels at random before each step.
-        random_transforms: Also flip, rotate by right angles, or both, at random before each step.
-        gradient_blur: Sigma in pixels of a Gaussian blur of the gradient: softer patterns, without the grain that
-            flickers. 0 is off.
-        laplacian_levels: Split the gradient into this many octaves of detail and give all the same
-            strength, at most as many as the image has. 0 is off.
-        laplacian_sigma: Sigma in pixels of the blur that separates those levels.
-        fft_block: Take the lowest spatial frequencies, up to this many cycles per image, out of the
-            gradient. 0 is off.
-        norm_percent: Drop this percentage of the pixels: those whose gradient is weakest by its norm over
-            the colors.
-        abs_percent: The same by the sum of absolute values over the colors.
-        mean_percent: The same by the absolute value of the mean over the colors.
-        clamp: Keep every pixel in 0..1 after each step.
-        seed: Seed of all random choices. The same seed means the same choices on every device.
+        optimizer: Rule that turns gradients into steps. classic divides the gradient by its mean
+            magnitude (Mordvintsev et al. 2015); adam and lbfgs also use the steps before.
+        learning_rate: Size of a step in 8-bit levels (1/255), about how much it changes a pixel. Higher makes
+            a stronger dream. lbfgs begins with it and never takes a larger step.
+        lbfgs_history: Number of past steps that lbfgs remembers. More needs more memory.
+        jitter: Largest random shift of the image before each step, in pixels. It keeps the network's grid out
+            of the dream. 0 = off.
+        random_transforms: Random flips (flip), quarter turns (rotate) or both (all) before each step, besides
+            the `jitter`.
+        gradient_blur: Blur of the gradient, as the sigma of a Gaussian in pixels. Larger makes softer
+            patterns with less flickering grain. 0 = off.
+        laplacian_levels: Number of bands, from fine to coarse, into which the gradient is split to give all
+            the same strength. More brings out larger patterns. 0 = off.
+        laplacian_sigma: Sigma in pixels of the blur that splits off the finest of the `laplacian_levels`.
+            Larger makes every band coarser.
+        fft_block: Remove the lowest frequencies from the gradient, up to this many cycles per image, so that
+            large areas keep their color. 0 = off.
+        norm_percent: Percentage of pixels whose gradient is dropped: the weakest by the norm over the colors.
+            Higher dreams in fewer places; 0 = off.
+        abs_percent: Like `norm_percent`, but by the sum of absolute values over the colors.
+        mean_percent: Like `norm_percent`, but by the absolute value of the mean over the colors.
+        clamp: Keep pixels between black and white after each step, not only at the end.
+        seed: Seed of all random choices. The same seed repeats them on any device; another one gives another
+            dream.
     """
 
     optimizer: OptimizerName = "classic"
@@ -297,19 +306,23 @@ class AscentSettings:
 
 @dataclass(frozen=True)
 class OctaveSettings:
-    """The sizes at which an image is dreamed, from small to large.
+    """Octaves: the sizes at which an image is dreamed, from small to large.
 
     Args:
-        octaves: Number of sizes. The manual modes take it from their list instead.
-        octave_scale: Ratio of one size to the next.
-        octave_steps: Gradient steps at each size.
-        octave_mode: normal: the full size, shrunk by the ratio again and again. advanced: the ratio
-            times 1, 2, 3, ... of the full size. manual: listed heights and widths. manual_max, manual_min:
-            listed longest, or shortest, sides. The manual modes end with the full size.
-        octave_sizes: The list for the manual modes: HEIGHT WIDTH HEIGHT WIDTH ..., or SIDE SIDE ...
-        octave_carry: What goes from one size to the next. residual: only what was dreamed, so that the
-            image stays sharp. image: the whole image, resampled, as the predecessor did.
-        iterations: Passes over all sizes.
+        octaves: Number of sizes. More takes longer and, in normal mode, adds larger patterns. The manual
+            modes count their list instead.
+        octave_scale: Ratio of one size to the next. Lower reaches smaller sizes, whose patterns are larger in
+            the image.
+        octave_steps: Gradient steps at each size. More makes the dream stronger and takes longer.
+        octave_mode: Choice of the sizes. normal: the full size, shrunk by `octave_scale` again and again.
+            advanced: `octave_scale` times 1, 2, 3, ... of the full size. manual: listed heights and widths.
+            manual_max, manual_min: listed longest or shortest sides. The manual modes end with the full size.
+        octave_sizes: List for the manual modes, in pixels: HEIGHT WIDTH HEIGHT WIDTH ... for manual, else
+            SIDE SIDE ...
+        octave_carry: Part of the image that is carried to the next size. residual: only what was dreamed, so
+            that the image stays sharp. image: the whole image, which blurs as it is resampled.
+        iterations: Passes over all sizes, each on the result of the one before. More makes the dream stronger
+            and takes longer.
     """
 
     octaves: int = 4
@@ -323,12 +336,13 @@ class OctaveSettings:
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Dreaming a large image piece by piece, in bounded memory.
+    """Tiles: a large image is dreamed in pieces to save memory.
 
     Args:
-        tile_size: Longest side of a tile in pixels, at least 64. 0 dreams each size whole.
-        tile_overlap: Part of a tile that overlaps with the next one, 0 to 0.5.
-        tile_roll: Shift the grid of tiles at random before every step, so that no seam can build up.
+        tile_size: Longest side of a tile in pixels. Smaller tiles need less memory. 0 = no tiles.
+        tile_overlap: Share of a tile that overlaps the next one. More hides the seams better and takes
+            longer.
+        tile_roll: Shift the tiles at random before every step, so that no seams build up.
     """
 
     tile_size: int = 0
@@ -338,18 +352,19 @@ class TileSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What happens to the image before and after the dream.
+    """Changes to the image before and after the dream.
 
     Args:
-        init: Dream on the image, or on noise.
-        original_colors: Take the brightness from the dream and the colors from the frame.
-        keep_brightness: Keep the dream as bright, on the whole, as the image it began with, so that a clip grows
-            neither brighter nor darker.
-        contrast: Stretch the result so that this percentile of its values becomes white, such as 99.98. 0
-            is off.
-        zoom: Move into the image: each frame (or, with several --iterations, each pass) crops this much
-            away and fills the frame with the rest. Negative moves out.
-        zoom_mode: Unit of --zoom: percent of each side, or pixels.
+        init: Start of the dream: the image, or gray noise (random). In a video, frames that carry a dream
+            start from it instead.
+        original_colors: Keep the colors of the input and take only the brightness from the dream.
+        keep_brightness: Keep the mean brightness of the image that the dream starts from, so that a clip does
+            not grow brighter or darker.
+        contrast: Scale the result so that this percentile of its values becomes white, such as 99.98. Lower
+            is brighter; 0 = off.
+        zoom: Zoom in by this much: the carried dream at each frame and, with several `iterations`, the image
+            at each pass. Negative zooms out; 0 = off.
+        zoom_mode: Unit of `zoom`: percent of each side, or pixels.
     """
 
     init: Literal["image", "random"] = "image"
@@ -362,7 +377,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class DreamSettings:
-    """Everything that decides how one image is dreamed."""
+    """Settings for dreaming one image."""
 
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     octave: OctaveSettings = field(default_factory=OctaveSettings)
@@ -373,13 +388,13 @@ class DreamSettings:
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Which part of the input is read, and how large.
+    """Part of the input to read, and its size.
 
     Args:
-        size: Longest side of the dream in pixels. 0 keeps the input's own size.
-        start: Begin this many seconds into the clip.
-        frames: Stop after this many frames.
-        fps: Frame rate given to folders of images, which have none of their own.
+        size: Longest side of the dream in pixels. Larger takes longer. 0 = the input's own size.
+        start: Seconds to skip at the beginning of the clip.
+        frames: Number of frames to dream. 0 = the whole clip.
+        fps: Frame rate for a folder of images, which has none of its own.
     """
 
     size: int = 512
@@ -390,19 +405,20 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """The file that is written.
+    """The file to write.
 
     Args:
-        codec: Video encoder, by ffmpeg's name. By default libx264, or the container's own, such as VP9 in
-            WebM.
-        quality: Constant rate factor of the encoder: lower is better and larger.
-        pixel_format: Pixel format of the encoder, such as yuv420p, yuv444p or yuv420p10le.
+        codec: Video encoder by its name in ffmpeg, such as libx265. By default libx264 or, where that does
+            not fit, the file type's own, such as VP9 for WebM.
+        quality: Constant rate factor of the encoder. Lower looks better and makes a larger file.
+        pixel_format: Pixel format of the video, such as yuv420p (plays everywhere), yuv444p (full color
+            detail) or yuv420p10le (10 bits).
         sound: Copy the sound of the input.
-        update_interval: Every this many frames, flush the growing output so that it can be played. 0 leaves
-            that to ffmpeg.
-        keep: Also write frames, flow images and masks into this folder.
-        frame_duration: Milliseconds per frame of a GIF. By default the input's timing.
-        overwrite: Replace an output that already exists.
+        update_interval: Number of frames after which the growing file is updated, so that it can be played
+            meanwhile. 0 = ffmpeg decides.
+        keep: Folder to save every frame, dream, flow image and reliability mask in.
+        frame_duration: Milliseconds per frame of a GIF. 0 = the input's timing.
+        overwrite: Replace files that already exist.
     """
 
     codec: str | None = None
@@ -417,7 +433,7 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """Everything between the frames that come in and those that go out."""
+    """Settings of the whole pipeline, from input frames to dreamed frames."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
     dream: DreamSettings = field(default_factory=DreamSettings)

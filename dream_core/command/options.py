@@ -40,17 +40,18 @@ MEASURE = "measure"
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """What is told, and asked, besides the video.
+    """Console output, and questions that are answered without dreaming.
 
     Args:
-        print_layers: List the network's layers with their channel counts, and stop.
-        print_channels: List the channels that the objective chooses in the input's first frame, and stop.
-        classify: Say which N classes the network sees in the input's first frame, and stop.
-        print_every: Print the objective every N gradient steps.
-        save_every: Save the growing dream every N gradient steps into the folder of --keep, under steps.
+        print_layers: List the network's layers with their channel counts, and exit.
+        print_channels: List the channels that the objective chooses in the input's first frame, and exit.
+        classify: List this many classes that the network sees in the input's first frame, and exit. 0 = off.
+        print_every: Gradient steps from one printed value of the objective to the next. 0 = none.
+        save_every: Gradient steps from one saved image of the growing dream to the next, in the subfolder
+            steps of `keep`. 0 = none.
         verbose: Print what is loaded and where, and a line per frame.
-        quiet: No progress bar and no closing line.
-        version: Print the command's version, and stop.
+        quiet: Hide the progress bar and messages. Warnings and errors are still shown.
+        version: Print the version, and exit.
     """
 
     print_layers: bool = False
@@ -65,17 +66,17 @@ class ConsoleSettings:
 
 @dataclass(frozen=True)
 class Command:
-    """Turn a video into a DeepDream whose hallucinations stick to what moves.
+    """Turn a video into a DeepDream that moves with what is filmed.
 
-    Reads any video, GIF, image or folder of images, and writes the same kinds, by the output's name.
+    The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
 
-    deepdream-video measure tells how steady, strong and sharp dreams are; see deepdream-video measure --help. An
-    INPUT that is itself called measure is reached as ./measure.
+    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help. An INPUT that is itself
+    called measure is written ./measure.
 
     Args:
         input: Video, GIF, image or folder of images. Without one, a synthetic clip is dreamed.
-        output: Where the dream goes, of any kind that INPUT may be; a name without a suffix is a folder of
-            images. By default INPUT's name with _dream.
+        output: File to write, of any kind that INPUT may be; a name without a suffix is a folder of images. By
+            default INPUT's name with _dream.
     """
 
     input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
