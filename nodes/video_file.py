@@ -61,7 +61,7 @@ class DeepDreamVideoFile(io.ComfyNode):
                     default=0,
                     min=0,
                     max=10_000_000,
-                    tooltip=f"{tooltip(InputSettings, 'frames')} 0 takes the whole clip.",
+                    tooltip=tooltip(InputSettings, "frames"),
                 ),
                 *pipeline_inputs(),
                 io.Int.Input(

@@ -14,6 +14,7 @@ ELSEWHERE = {
 
 def as_widgets(message: str) -> str:
     """A message with its flags named as the widgets are: --octave-scale -> octave_scale."""
+    message = re.sub(r"`(\w+)`", lambda f: ELSEWHERE.get(f[1].replace("_", "-"), f[1]), message)
     return re.sub(
         r"(?<![\w-])--([a-z][a-z0-9-]*)",
         lambda flag: ELSEWHERE.get(flag[1], flag[1].replace("-", "_")),
