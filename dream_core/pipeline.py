@@ -13,10 +13,10 @@ from .dreaming.dream import DreamCallback, ImageDreamer
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
-from .settings import DeviceSettings, FlowSettings, ModelSettings, PipelineSettings
+from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, TemporalDreamer
 from .temporal.seamless import dream_seamless
-from .video import Frame, KeepFolder, Output
+from .video import Clip, Frame, KeepFolder, Output, open_output
 
 
 def load_models(
@@ -50,6 +50,12 @@ def load_estimator(
     return load_flow(settings, device=where, dtype=dtype, folders=folders, progress=progress)
 
 
+def load_image_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> ImageDreamer:
+    """Load what dreams single images; see `load_dreamer`."""
+    models = load_models(settings.model, settings.device, progress=progress)
+    return ImageDreamer(models, settings=settings.dream)
+
+
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
     """Load all that dreams a clip; weights are found or downloaded.
 
@@ -60,12 +66,11 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     Raises:
         SettingsError, WeightsError: a setting or a weight file is not as it should be.
     """
-    models = load_models(settings.model, settings.device, progress=progress)
+    dream = load_image_dreamer(settings, progress=progress)
     flow = None
     if not settings.temporal.independent:
         folders = settings.model.model_dirs
         flow = load_estimator(settings.flow, settings.device, folders=folders, progress=progress)
-    dream = ImageDreamer(models, settings=settings.dream)
     return TemporalDreamer(dream, flow, temporal=settings.temporal, reliability=settings.reliability)
 
 
@@ -90,6 +95,23 @@ def dream_frames(
         return
     for frame in clip:
         yield frame, dreamer.step(frame.image[None], on_step=on_step)
+
+
+def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> Output:
+    """Open an output of a clip's size, times and sound.
+
+    Raises:
+        SettingsError, VideoError: see `open_output`.
+    """
+    return open_output(
+        target,
+        size=clip.size,
+        fps=clip.fps,
+        time_base=clip.time_base,
+        frame_count=clip.frame_count,
+        sound=clip.sound if settings.sound else None,
+        settings=settings,
+    )
 
 
 def dream_clip(

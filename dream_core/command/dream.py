@@ -12,8 +12,8 @@ from ..dreaming.objectives import Objective, build_objective, choose_channels
 from ..errors import DeepDreamError, SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
-from ..pipeline import dream_clip, load_dreamer, load_models
-from ..video import Clip, KeepFolder, Output, open_clip, open_output
+from ..pipeline import dream_clip, load_dreamer, load_models, open_output_like
+from ..video import Clip, KeepFolder, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
 from .console import Teller, objective_teller
@@ -89,15 +89,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
     if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")
-    output = open_output(
-        target,
-        size=clip.size,
-        fps=clip.fps,
-        time_base=clip.time_base,
-        frame_count=clip.frame_count,
-        sound=clip.sound if command.write.sound else None,
-        settings=command.write,
-    )
+    output = open_output_like(clip, target, settings=command.write)
     try:
         with output:
             dream_into(output, clip, command, teller)

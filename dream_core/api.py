@@ -1,0 +1,189 @@
+"""The front door: whole videos and single images, with every option as a flat keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+from .device import backends
+from .dreaming.dream import DreamCallback
+from .errors import SettingsError, VideoError
+from .image import require_image
+from .models.weights import Progress
+from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_output_like
+from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
+from .temporal.dreamer import DreamedFrame
+from .video import Frame, open_clip
+from .video.images import load_image
+
+
+def dream_video(
+    source: str | Path,
+    target: str | Path,
+    *,
+    on_frame: Callable[[Frame, DreamedFrame], None] | None = None,
+    on_step: DreamCallback | None = None,
+    on_download: Progress | None = None,
+    **options: Any,
+) -> Path:
+    """Dream a video into a file, its sound kept.
+
+        dream_video("in.mp4", "out.mp4", octave_steps=4, size=512)
+
+    Args:
+        source: video, GIF, image or folder of images.
+        target: of any kind that the source may be; a name without a suffix is a folder of images.
+        on_frame: called after each frame is written.
+        on_step: called after each gradient step.
+        on_download: called while weights are downloaded, with the bytes done and in all.
+        options: any fields of the classes in `dream_core.settings`, such as `octave_steps` or `model`; what is not
+            named has the command's default.
+
+    Returns:
+        The path of the dreamed file.
+
+    Raises:
+        SettingsError: an option is unknown or out of range.
+        VideoError: the source cannot be read, or the target not be written.
+        WeightsError: weights are missing or wrong.
+    """
+    pipeline, reading, writing = settings_of(options, PipelineSettings, InputSettings, OutputSettings)
+    if Path(source).resolve() == Path(target).resolve():
+        raise VideoError(f"{target} is the source: choose another name for the target")
+    with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
+        dreamer = load_dreamer(pipeline, progress=on_download)
+        with open_output_like(clip, Path(target), settings=writing) as output:
+            dream_clip(clip, dreamer, output, on_frame=on_frame, on_step=on_step)
+    return output.path
+
+
+def dream_image(
+    image: Tensor | str | Path,
+    *,
+    on_step: DreamCallback | None = None,
+    on_download: Progress | None = None,
+    **options: Any,
+) -> Tensor:
+    """Dream on one image.
+
+        dream_image("photo.jpg", model="bvlc_googlenet", layers="inception_4c_output")
+
+    Args:
+        image: (3,H,W) or (1,3,H,W) RGB in 0..1, or an image file.
+        on_step, on_download, options: see `dream_video`. The options of motion, reading and writing have no effect.
+
+    Returns:
+        The dream, float32 RGB in 0..1, in the image's shape, on the CPU; of a file, (3,H,W).
+
+    Raises:
+        ImageError: the tensor has the wrong shape, type or content.
+        SettingsError, VideoError, WeightsError: see `dream_video`.
+    """
+    (pipeline,) = settings_of(options, PipelineSettings)
+    tensor = image if isinstance(image, Tensor) else load_image(Path(image))
+    batch = tensor if tensor.ndim == 4 else tensor[None]
+    require_image(batch)
+    with backends(pipeline.device):
+        dreamer = load_image_dreamer(pipeline, progress=on_download)
+        dreamed = dreamer(batch, on_step=on_step).cpu()
+    return dreamed.reshape(tensor.shape)
+
+
+class Dreamer:
+    """Dreams a clip frame by frame; the networks are loaded once.
+
+        dreamer = Dreamer(octave_steps=4)
+        dreams = [dreamer.step(frame) for frame in frames]
+
+    Args:
+        on_download, options: see `dream_video`. The options of reading and writing have no effect.
+
+    Raises:
+        SettingsError, WeightsError: see `dream_video`.
+    """
+
+    def __init__(self, *, on_download: Progress | None = None, **options: Any) -> None:
+        (pipeline,) = settings_of(options, PipelineSettings)
+        self._temporal = load_dreamer(pipeline, progress=on_download)
+
+    @property
+    def settings(self) -> DreamSettings:
+        """The settings of a frame without a dream before it."""
+        return self._temporal.settings
+
+    def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> Tensor:
+        """Dream the next frame of a clip, continuing the dream of the one before.
+
+        Args:
+            frame: (3,H,W) or (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            on_step: called after each gradient step.
+
+        Returns:
+            The dream, float32 RGB in 0..1, in the frame's shape, on the CPU.
+
+        Raises:
+            ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
+        """
+        batch = frame if frame.ndim == 4 else frame[None]
+        return self._temporal.step(batch, on_step=on_step).dream.cpu().reshape(frame.shape)
+
+    def reset(self) -> None:
+        """Forget the frames so far, to begin another clip."""
+        self._temporal.reset()
+
+
+def settings_of(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
+    """Fill classes of settings, and the classes nested in them, from flat options.
+
+    Args:
+        options: field name -> value. Paths may be text, and one value may stand for a tuple of one.
+        classes: such as `PipelineSettings`.
+
+    Returns:
+        An instance of each class; fields that no option names keep their defaults.
+
+    Raises:
+        SettingsError: an option is no field of any class.
+    """
+    known = {name for cls in classes for name in _field_names(cls)}
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else "dream_core.settings lists the options"
+            raise SettingsError(f"expected options of dream_core, got `{name}`; {hint}")
+    return [_fill(cls, options) for cls in classes]
+
+
+def _field_names(cls: type[Any]) -> Iterator[str]:
+    for name, kind in get_type_hints(cls).items():
+        if is_dataclass(kind):
+            yield from _field_names(kind)  # type: ignore[arg-type]
+        else:
+            yield name
+
+
+def _fill(cls: type[Any], options: Mapping[str, Any]) -> Any:
+    kinds = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for field in fields(cls):
+        kind = kinds[field.name]
+        if is_dataclass(kind):
+            values[field.name] = _fill(kind, options)  # type: ignore[arg-type]
+        elif field.name in options:
+            values[field.name] = _convert(options[field.name], kind)
+    return cls(**values)
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    """Turn text into paths and lists into tuples where a field wants those."""
+    if get_origin(kind) is tuple:
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_convert(entry, get_args(kind)[0]) for entry in entries)
+    if isinstance(value, str) and (kind is Path or Path in get_args(kind)):
+        return Path(value)
+    return value

@@ -1,0 +1,120 @@
+"""The front door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import dream_core
+from dream_core import Dreamer, dream_image, dream_video
+from dream_core.api import settings_of
+from dream_core.errors import ImageError, SettingsError, VideoError
+from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
+from dream_core.video import open_clip, open_output
+from dream_core.video.images import save_image
+
+QUICK = {"model": "fractal", "flow": "dis", "octaves": 2, "octave_steps": 2}
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def clip(tmp_path: Path, image: Tensor) -> Path:
+    path = tmp_path / "clip.mp4"
+    with open_output(path, size=(48, 64), fps=Fraction(10), settings=OutputSettings()) as output:
+        for index in range(3):
+            output.write(image.roll(index, -1))
+    return path
+
+
+def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    target = dream_video(
+        str(clip),
+        tmp_path / "out.mp4",
+        on_frame=lambda frame, _: seen.append(frame.index),
+        size=64,
+        frames=2,
+        **QUICK,
+    )
+    assert target == tmp_path / "out.mp4"
+    assert seen == [0, 1]
+    with open_clip(target, settings=InputSettings(size=0)) as dreamed:
+        assert [tuple(frame.image.shape) for frame in dreamed] == [(3, 48, 64)] * 2
+
+
+def test_a_video_is_not_dreamed_into_itself(clip: Path) -> None:
+    with pytest.raises(VideoError, match="is the source: choose another name"):
+        dream_video(clip, clip, **QUICK)
+
+
+def test_an_image_keeps_its_shape_and_may_be_a_file(image: Tensor, tmp_path: Path) -> None:
+    dreamed = dream_image(image, **QUICK)
+    assert dreamed.shape == image.shape
+    assert not torch.equal(dreamed, image)
+    assert torch.equal(dream_image(image[None], **QUICK)[0], dreamed)
+    save_image(image, tmp_path / "image.png")
+    from_file = dream_image(str(tmp_path / "image.png"), **QUICK)
+    assert from_file.shape == image.shape
+
+
+def test_an_image_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ImageError, match="expected an image"):
+        dream_image(torch.zeros(1, 48, 64), **QUICK)
+
+
+def test_a_dreamer_continues_the_dream_until_it_is_reset(image: Tensor) -> None:
+    dreamer = Dreamer(**QUICK)
+    first, second = dreamer.step(image), dreamer.step(image)
+    assert torch.equal(first, dream_image(image, **QUICK))
+    assert not torch.equal(first, second)
+    dreamer.reset()
+    assert torch.equal(dreamer.step(image[None])[0], first)
+    assert dreamer.settings.octave.octave_steps == 2
+
+
+def test_flat_options_find_their_class() -> None:
+    pipeline, reading = settings_of(
+        {"octave_steps": 4, "layers": "petals", "model_dirs": ["a", "b"], "model_file": "w.pth", "size": 9},
+        PipelineSettings,
+        InputSettings,
+    )
+    assert pipeline.dream.octave.octave_steps == 4
+    assert pipeline.dream.objective.layers == ("petals",)
+    assert pipeline.model.model_dirs == (Path("a"), Path("b"))
+    assert pipeline.model.model_file == Path("w.pth")
+    assert reading == InputSettings(size=9)
+    assert pipeline.temporal == PipelineSettings().temporal
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("octave_step", "did you mean `octave_steps`?"), ("zzzz", "dream_core.settings lists the options")],
+)
+def test_an_unknown_option_names_the_nearest(name: str, hint: str, image: Tensor) -> None:
+    with pytest.raises(SettingsError) as told:
+        dream_image(image, **{name: 1})
+    assert str(told.value) == f"expected options of dream_core, got `{name}`; {hint}"
+
+
+def test_field_names_are_unique_across_the_settings() -> None:
+    from dream_core.api import _field_names
+
+    names = [name for cls in (PipelineSettings, InputSettings, OutputSettings) for name in _field_names(cls)]
+    assert len(names) == len(set(names))
+
+
+def test_importing_the_package_loads_nothing_and_unknown_names_are_told() -> None:
+    code = "import dream_core, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        dream_core.nothing  # noqa: B018
