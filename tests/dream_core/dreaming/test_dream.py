@@ -648,7 +648,7 @@ class Scarce(DreamModel):
     def activations(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         if self.limit and image.shape[-1] > self.limit:
             self.failed.append(weakref.ref(image))
-            raise self.error
+            raise type(self.error)(*self.error.args)  # a new one: its traceback holds the image
         return super().activations(image, layers)
 
 

@@ -74,7 +74,7 @@ def test_mask_out_of_range(value: float) -> None:
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(ImageError, match=r"frame as \(B, 3, H, W\), got \(3, 2, 2\) float32"):
+    with pytest.raises(ImageError, match=r"frame as \(B,3,H,W\), got \(3, 2, 2\) float32"):
         blend_frames(FRAME[0], WARPED, ONES, blend=0.5)
     with pytest.raises(ImageError, match=r"warped of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
         blend_frames(FRAME, WARPED[..., :1], ONES, blend=0.5)
