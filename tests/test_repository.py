@@ -62,6 +62,63 @@ def test_the_nodes_import_the_pack_relatively_and_comfyui_through_one_door(modul
         assert not tops(names) & SERVICES
 
 
+FLOORS = (
+    ("__main__",),
+    ("command",),
+    ("api",),
+    ("pipeline",),
+    ("measure",),
+    ("temporal",),
+    ("dreaming",),
+    ("synthetic",),
+    ("motion",),
+    ("models",),
+    ("video",),
+    ("device",),
+    ("image",),
+    ("settings",),
+    ("checks",),
+    ("errors",),
+)
+"""The rooms of dream_core from the top down. A room imports from its own floor and from those below."""
+
+
+def relative_imports(module: Path, top: Path) -> set[str]:
+    """The rooms below `top` that a module imports from: "motion" for `from ..motion.warp import warp`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = module.parents[node.level - 1]
+            inside = list(folder.relative_to(top).parts) if folder.is_relative_to(top) else None
+            if inside is not None:
+                path = [*inside, *(node.module or "").split(".")]
+                found |= {next(filter(None, path))} if any(path) else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_imports_downwards_only(module: Path) -> None:
+    core = ROOT / "dream_core"
+    floors = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    room = module.relative_to(core).with_suffix("").parts[0]
+    if room == "__init__":  # the facade
+        return
+    upwards = {name for name in relative_imports(module, core) if floors[name] < floors[room]}
+    beside = relative_imports(module, core) & set(FLOORS[floors[room]]) - {room}
+    assert not upwards, f"{room} imports from above"
+    assert not beside, f"{room} imports from beside"
+
+
+@pytest.mark.parametrize("module", NODE_MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_adapters_know_no_node_and_nothing_imports_the_nodes(module: Path) -> None:
+    nodes = ROOT / "nodes"
+    room = module.relative_to(nodes).parts[0]
+    if room == "adapters":
+        assert relative_imports(module, nodes) <= {"adapters"}
+    if room == "loop":
+        assert relative_imports(module, nodes) <= {"adapters", "loop"}
+
+
 LOAD = """
 import asyncio, importlib.util, sys
 spec = importlib.util.spec_from_file_location("any-name 2", {path!r}, submodule_search_locations=[{folder!r}])
