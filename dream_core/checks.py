@@ -1,46 +1,115 @@
-"""What a setting may be, in one phrasing for all of them."""
+"""What a setting may be: ranges beside the defaults, and one function that checks them all."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral, Real
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import SettingsError
 
 
-def check_number(
-    flag: str, value: float, *, least: float = -math.inf, most: float = math.inf, above: bool = False
-) -> None:
-    """Raise a SettingsError unless a number is finite and within its range.
+@dataclass(frozen=True)
+class Range:
+    """Range of a number, as metadata of its type: ``Annotated[float, Range(0, 1, step=0.05)]``.
 
     Args:
-        flag: as the command spells it, such as "--octave-scale".
-        value: of the setting.
-        least, most: the range, both included.
-        above: `least` itself is excluded.
+        least, most: both included.
+        step: change of one click on a widget.
+        or_zero: 0 is allowed too, and means "off" or "automatic".
     """
-    if math.isfinite(value) and least <= value <= most and not (above and value == least):
-        return
-    if above:
-        wanted = f"above {least:g}" + (f" and at most {most:g}" if math.isfinite(most) else "")
-    elif math.isfinite(most):
-        wanted = f"from {least:g} to {most:g}"
-    else:
-        wanted = f"of at least {least:g}" if math.isfinite(least) else "to be finite"
-    finite = " and finite" if value == math.inf and math.isfinite(least) and math.isinf(most) else ""
-    came = value if isinstance(value, int) else f"{value:g}"
-    raise SettingsError(f"expected {flag} {wanted}{finite}, got {came}")
+
+    least: float
+    most: float
+    step: float = 1
+    or_zero: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(self.least <= value <= self.most or (self.or_zero and value == 0))
+
+    def __str__(self) -> str:
+        return f"from {_written(self.least)} to {_written(self.most)}" + (", or 0" if self.or_zero else "")
 
 
-def check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a SettingsError unless a value is one of the choices."""
-    if value not in choices:
-        raise SettingsError(f"expected {flag} to be one of {', '.join(choices)}, got '{value}'")
+def validate(settings: Any) -> None:
+    """Check a dataclass of settings: each field by its type, nested dataclasses, and what must fit together.
+
+    What must fit together is checked by the class's own method `check_together`, where it has one.
+
+    Raises:
+        SettingsError: a value is out of range, no choice of its field, or does not fit another.
+    """
+    for name, kind in kinds(type(settings)).items():
+        value = getattr(settings, name)
+        if is_dataclass(value):
+            validate(value)
+        else:
+            _check(f"`{name}`", kind, value)
+    if hasattr(settings, "check_together"):
+        settings.check_together()
 
 
-@lru_cache(maxsize=256)
-def warn_once(message: str) -> None:
-    """Warn, the first time only: every frame of a clip would say the same."""
-    warnings.warn(message, stacklevel=3)
+def require_valid(cls: type[Any], **values: Any) -> None:
+    """Check single values by the fields of a class of settings.
+
+    Raises:
+        SettingsError: a value is out of range or no choice of its field.
+    """
+    for name, value in values.items():
+        _check(f"`{name}`", kinds(cls)[name], value)
+
+
+def kinds(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields by name, in order, with their metadata."""
+    if cls not in _kinds:  # every frame is dreamed with checked settings
+        hints = get_type_hints(cls, include_extras=True)
+        _kinds[cls] = {field.name: hints[field.name] for field in fields(cls)}
+    return _kinds[cls]
+
+
+_kinds: dict[type[Any], dict[str, Any]] = {}
+
+
+def split_range(kind: Any) -> tuple[Any, Range | None]:
+    """A type without its metadata, and the range among these."""
+    if get_origin(kind) is not Annotated:
+        return kind, None
+    plain, *metadata = get_args(kind)
+    return plain, next((one for one in metadata if isinstance(one, Range)), None)
+
+
+def _check(what: str, kind: Any, value: Any) -> None:
+    kind, limits = split_range(kind)
+    if limits:
+        _check_number(what, kind, limits, value)
+    elif get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            raise SettingsError(f"expected {what} to be one of {choices}, got {value!r}")
+    elif get_origin(kind) in (Union, UnionType):
+        if value is not None:
+            _check(what, get_args(kind)[0], value)
+    elif get_origin(kind) is tuple:
+        _check_tuple(what, get_args(kind), value)
+
+
+def _check_number(what: str, kind: Any, limits: Range, value: Any) -> None:
+    whole = kind is int
+    if not isinstance(value, Integral if whole else Real) or value not in limits:
+        wanted = f"a whole number {limits}" if whole and isinstance(value, float) else limits
+        raise SettingsError(f"expected {what} {wanted}, got {_written(value)}")
+
+
+def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
+    if Ellipsis in entries:
+        entries = entries[:1] * len(values)
+    if len(values) != len(entries):
+        raise SettingsError(f"expected {len(entries)} values in {what}, got {len(values)}")
+    for kind, value in zip(entries, values, strict=True):
+        _check(f"each of {what}", kind, value)
+
+
+def _written(value: Any) -> str:
+    """A number as people write it: 16384, 0.01, 1e-05."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

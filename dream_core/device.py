@@ -26,11 +26,11 @@ def parse_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", name):
         raise SettingsError(f"expected a device auto, cpu, mps, cuda or cuda:N, got '{name}'")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise SettingsError("device 'mps' needs Apple silicon and a PyTorch built for it; use --device cpu")
+        raise SettingsError("device 'mps' needs Apple silicon and a PyTorch built for it; use `device` cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise SettingsError(
             f"device '{name}' is not here: PyTorch sees {torch.cuda.device_count()} CUDA devices; "
-            "use --device auto or cpu"
+            "use `device` auto or cpu"
         )
     return torch.device(name)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from torch import Tensor
 
-from .checks import check_choice, check_number
 from .dreaming.gradients import percentile
 from .errors import ImageError, SettingsError
 from .motion.warp import sample
@@ -77,7 +74,7 @@ def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, floa
     across, down = (100, 100) if mode == "percent" else (width, height)
     if not amount < min(across, down):
         raise SettingsError(
-            f"expected --zoom below {min(across, down)} {mode} for an image of {height}x{width} pixels, "
+            f"expected `zoom` below {min(across, down)} {mode} for an image of {height}x{width} pixels, "
             f"got {amount:g}"
         )
     return 1 - amount / across, 1 - amount / down
@@ -100,16 +97,6 @@ def stretch_contrast(image: Tensor, percent: float) -> Tensor:
     return image / percentile(image, percent).clamp_min(1e-6)
 
 
-def check_image_settings(settings: ImageSettings) -> None:
-    """Raise a SettingsError for settings that are out of range for every image."""
-    check_choice("--init", settings.init, ("image", "random"))
-    check_choice("--zoom-mode", settings.zoom_mode, get_args(ZoomMode))
-    check_number("--contrast", settings.contrast, least=0, most=100)
-    check_number("--zoom", settings.zoom)
-    if settings.zoom_mode == "percent" and settings.zoom >= 100:
-        raise SettingsError(f"expected --zoom below 100 percent, got {settings.zoom:g}")
-
-
 def shift_brightness(dreamed: Tensor, image: Tensor) -> Tensor:
     """Shift the values of a dream (B,3,H,W) so that their mean is the image's."""
     # In one order, however the images lie in memory: sums depend on it.
@@ -122,7 +109,7 @@ def finish(dreamed: Tensor, colors: Tensor, settings: ImageSettings) -> Tensor:
     Args:
         dreamed: (B,3,H,W).
         colors: (B,3,H,W), whose colors are kept where the settings say so.
-        settings: such as `check_image_settings` passes.
+        settings: such as `validate` passes.
     """
     if settings.contrast > 0:
         dreamed = stretch_contrast(dreamed, settings.contrast)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from .checks import warn_once
+from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer
 from .models.dream_model import DreamModel, load_model
@@ -66,6 +67,7 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     Raises:
         SettingsError, WeightsError: a setting or a weight file is not as it should be.
     """
+    validate(settings)
     dream = load_image_dreamer(settings, progress=progress)
     flow = None
     if not settings.temporal.independent:
@@ -89,7 +91,7 @@ def dream_frames(
     """
     temporal = dreamer.temporal
     if temporal.seamless and temporal.independent:
-        warn_once("--seamless does nothing with --independent: no frame leads into another")
+        warnings.warn("`seamless` does nothing with `independent`: no frame leads into another", stacklevel=2)
     elif temporal.seamless:
         yield from dream_seamless(clip, dreamer, on_step=on_step)
         return

@@ -1,15 +1,21 @@
 """Every default of the package, once.
 
 The command line is derived from these dataclasses, and so are the widgets of the ComfyUI nodes: what stands
-under Args is the help of a flag and the tooltip of a widget. Field names are unique across the classes,
-because they become flat flags (`octave_scale` is `--octave-scale`).
+under Args is the help of a flag and the tooltip of a widget; in it a field's name stands in backticks. Field names
+are unique across the classes, because they become flat flags (`octave_scale` is `--octave-scale`).
+
+Beside its default each number has its range, which holds for the library, the command and the widgets alike.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from .checks import Range
+from .errors import SettingsError
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
@@ -42,6 +48,21 @@ DreamCarry: TypeAlias = Literal["residual", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
+
+SMALLEST_TILE = 64
+"""Smaller tiles would mostly see their own edges, and there would be very many."""
+
+COUNTING = ("strong", "avg", "weak")
+"""Channel modes for which `channels` is a number of channels."""
+
+# Where nothing sets an end to a number, its range ends far beyond use: widgets want ends.
+Percent: TypeAlias = Annotated[float, Range(0, 100)]
+Weight: TypeAlias = Annotated[float, Range(-1_000_000, 1_000_000, step=0.1)]
+Mean: TypeAlias = Annotated[float, Range(-1000, 1000)]
+Shift: TypeAlias = Annotated[float, Range(-10_000, 10_000)]
+Start: TypeAlias = Annotated[float, Range(0, 1_000_000)]
+Frames: TypeAlias = Annotated[int, Range(0, 10_000_000)]
+FrameRate: TypeAlias = Annotated[float, Range(0.01, 1000)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +110,7 @@ class ModelSettings:
     model: ModelChoice = "auto"
     model_file: Path | None = None
     model_dirs: tuple[Path, ...] = ()
-    model_mean: tuple[float, float, float] | None = None
+    model_mean: tuple[Mean, Mean, Mean] | None = None
     pooling: Literal["max", "avg"] = "max"
     label_file: Path | None = None
 
@@ -112,9 +133,9 @@ class FlowSettings:
 
     flow: FlowChoice = "auto"
     flow_file: Path | None = None
-    flow_scale: float = 1.0
-    flow_updates: int = 6
-    flow_batch: int = 0
+    flow_scale: Annotated[float, Range(0.01, 1, step=0.05)] = 1.0
+    flow_updates: Annotated[int, Range(1, 1000)] = 6
+    flow_batch: Annotated[int, Range(0, 10_000)] = 0
 
 
 @dataclass(frozen=True)
@@ -127,8 +148,8 @@ class FlowImageSettings:
         arrow_spacing: Pixels from one arrow to the next, and length of the longest arrows. 0 = no arrows.
     """
 
-    saturation_length: float = 0.0
-    arrow_spacing: int = 32
+    saturation_length: Annotated[float, Range(0, 10_000)] = 0.0
+    arrow_spacing: Annotated[int, Range(0, 10_000)] = 32
 
 
 @dataclass(frozen=True)
@@ -142,10 +163,10 @@ class CameraSettings:
         pan_y: Pixels to shift the image down. Negative shifts it up.
     """
 
-    zoom_factor: float = 1.02
-    rotation: float = 0.5
-    pan_x: float = 0.0
-    pan_y: float = 0.0
+    zoom_factor: Annotated[float, Range(0.01, 100, step=0.01)] = 1.02
+    rotation: Annotated[float, Range(-360, 360, step=0.1)] = 0.5
+    pan_x: Shift = 0.0
+    pan_y: Shift = 0.0
 
 
 @dataclass(frozen=True)
@@ -181,8 +202,8 @@ class ReliabilitySettings:
     check_boundaries: bool = True
     check_brightness: bool = True
     check_leaving: bool = True
-    brightness_threshold: float = 30.0
-    mask_softness: float = 0.003
+    brightness_threshold: Annotated[float, Range(0, 255)] = 30.0
+    mask_softness: Annotated[float, Range(0, 1, step=0.001)] = 0.003
 
 
 @dataclass(frozen=True)
@@ -210,16 +231,16 @@ class TemporalSettings:
             each is dreamed twice. A shorter clip fades over all but its first frame.
     """
 
-    blend: float = 0.05
-    carried_steps: int = 0
-    catch_up: float = 3.0
+    blend: Annotated[float, Range(0, 1, step=0.05)] = 0.05
+    carried_steps: Annotated[int, Range(0, 10_000)] = 0
+    catch_up: Annotated[float, Range(1, 100, step=0.5)] = 3.0
     carry: DreamCarry = "residual"
     cuts: bool = True
     independent: bool = False
-    references: int = 1
+    references: Annotated[int, Range(1, 6)] = 1  # the sixth is 32 frames back, and 32 frames are kept
     warp: WarpMode = "bicubic"
     seamless: bool = False
-    seamless_frames: int = 12
+    seamless_frames: Annotated[int, Range(1, 10_000)] = 12
 
 
 @dataclass(frozen=True)
@@ -251,10 +272,23 @@ class ObjectiveSettings:
     channel_mode: ChannelMode = "all"
     channel_capture: ChannelCapture = "once"
     loss: LossMode = "l2"
-    dream_weight: float = 1.0
+    dream_weight: Weight = 1.0
     normalize_weights: bool = False
-    tv_weight: float = 0.0
-    l2_weight: float = 0.0
+    tv_weight: Weight = 0.0
+    l2_weight: Weight = 0.0
+
+    def check_together(self) -> None:
+        """Raise a SettingsError where channels do not fit their mode; warn where the mode does nothing."""
+        words = split_list(self.channels)
+        if self.channel_mode == "ignore" and not words:
+            warnings.warn(
+                "`channel_mode` ignore does nothing without `channels`: name those to ignore", stacklevel=2
+            )
+        if self.channel_mode in COUNTING and (len(words) != 1 or not words[0].isdigit()):
+            raise SettingsError(
+                f"expected one number in `channels` for `channel_mode` {self.channel_mode}, how many channels, "
+                f"got {', '.join(words) or 'none'}"
+            )
 
 
 @dataclass(frozen=True)
@@ -289,19 +323,19 @@ class AscentSettings:
     """
 
     optimizer: OptimizerName = "classic"
-    learning_rate: float = 1.75
-    lbfgs_history: int = 100
-    jitter: int = 32
+    learning_rate: Annotated[float, Range(0.001, 1000, step=0.05)] = 1.75
+    lbfgs_history: Annotated[int, Range(1, 10_000)] = 100
+    jitter: Annotated[int, Range(0, 10_000)] = 32
     random_transforms: RandomTransforms = "none"
-    gradient_blur: float = 0.8
-    laplacian_levels: int = 0
-    laplacian_sigma: float = 1.0
-    fft_block: int = 0
-    norm_percent: float = 0.0
-    abs_percent: float = 0.0
-    mean_percent: float = 0.0
+    gradient_blur: Annotated[float, Range(0, 1000, step=0.1)] = 0.8
+    laplacian_levels: Annotated[int, Range(0, 100)] = 0
+    laplacian_sigma: Annotated[float, Range(0.01, 1000, step=0.1)] = 1.0
+    fft_block: Annotated[int, Range(0, 10_000)] = 0
+    norm_percent: Percent = 0.0
+    abs_percent: Percent = 0.0
+    mean_percent: Percent = 0.0
     clamp: bool = True
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**64 - 1)] = 0
 
 
 @dataclass(frozen=True)
@@ -325,13 +359,29 @@ class OctaveSettings:
             and takes longer.
     """
 
-    octaves: int = 4
-    octave_scale: float = 0.7
-    octave_steps: int = 10
+    octaves: Annotated[int, Range(1, 100)] = 4
+    octave_scale: Annotated[float, Range(0.01, 10, step=0.05)] = 0.7
+    octave_steps: Annotated[int, Range(0, 10_000)] = 10
     octave_mode: OctaveMode = "normal"
-    octave_sizes: tuple[int, ...] = ()
+    octave_sizes: tuple[Annotated[int, Range(1, 16_384)], ...] = ()
     octave_carry: OctaveCarry = "residual"
-    iterations: int = 1
+    iterations: Annotated[int, Range(1, 10_000)] = 1
+
+    def check_together(self) -> None:
+        """Raise a SettingsError where the list does not fit the mode; warn where the mode takes none."""
+        mode, listed = self.octave_mode, list(self.octave_sizes)
+        if mode in ("normal", "advanced"):
+            if listed:
+                warnings.warn(
+                    f"`octave_sizes` does nothing in `octave_mode` {mode}: choose one of the manual modes",
+                    stacklevel=2,
+                )
+        elif not listed:
+            raise SettingsError(f"expected `octave_sizes` for `octave_mode` {mode}, got none")
+        elif mode == "manual" and len(listed) % 2:
+            raise SettingsError(
+                f"expected `octave_sizes` in pairs of height and width for `octave_mode` manual, got {listed}"
+            )
 
 
 @dataclass(frozen=True)
@@ -345,8 +395,8 @@ class TileSettings:
         tile_roll: Shift the tiles at random before every step, so that no seams build up.
     """
 
-    tile_size: int = 0
-    tile_overlap: float = 0.25
+    tile_size: Annotated[int, Range(SMALLEST_TILE, 16_384, step=64, or_zero=True)] = 0
+    tile_overlap: Annotated[float, Range(0, 0.5, step=0.05)] = 0.25
     tile_roll: bool = True
 
 
@@ -370,9 +420,14 @@ class ImageSettings:
     init: Literal["image", "random"] = "image"
     original_colors: bool = False
     keep_brightness: bool = True
-    contrast: float = 0.0
-    zoom: float = 0.0
+    contrast: Annotated[float, Range(0, 100, step=0.01)] = 0.0
+    zoom: Annotated[float, Range(-10_000, 10_000, step=0.5)] = 0.0
     zoom_mode: ZoomMode = "percent"
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for a zoom that leaves nothing of any image."""
+        if self.zoom_mode == "percent" and self.zoom >= 100:
+            raise SettingsError(f"expected `zoom` below 100 percent, got {self.zoom:g}")
 
 
 @dataclass(frozen=True)
@@ -397,10 +452,10 @@ class InputSettings:
         fps: Frame rate for a folder of images, which has none of its own.
     """
 
-    size: int = 512
-    start: float = 0.0
-    frames: int | None = None
-    fps: float = 25.0
+    size: Annotated[int, Range(0, 16_384, step=32)] = 512
+    start: Start = 0.0
+    frames: Frames = 0
+    fps: FrameRate = 25.0
 
 
 @dataclass(frozen=True)
@@ -422,12 +477,12 @@ class OutputSettings:
     """
 
     codec: str | None = None
-    quality: int = 16
+    quality: Annotated[int, Range(0, 51)] = 16
     pixel_format: str = "yuv420p"
     sound: bool = True
-    update_interval: int = 0
+    update_interval: Annotated[int, Range(0, 10_000)] = 0
     keep: Path | None = None
-    frame_duration: float | None = None
+    frame_duration: Annotated[float, Range(1, 655_350, step=10, or_zero=True)] = 0
     overwrite: bool = False
 
 
@@ -441,3 +496,20 @@ class PipelineSettings:
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for several devices without tiles to share out."""
+        require_tiles(self.dream.tile, devices=self.device.device.count(",") + 1)
+
+
+def require_tiles(settings: TileSettings, *, devices: int) -> None:
+    """Raise a SettingsError for several devices without tiles to share out."""
+    if devices > 1 and settings.tile_size == 0:
+        raise SettingsError(
+            "expected a `tile_size`, got 0: several devices share out the tiles of an image; choose 512, say"
+        )
+
+
+def split_list(entries: tuple[str, ...]) -> list[str]:
+    """Entries separated by spaces (as they come) or by commas."""
+    return [part.strip() for entry in entries for part in entry.split(",") if part.strip()]

@@ -12,8 +12,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dreaming.dream import DreamStep, ImageDreamer, check_dream
-from ..dream_core.dreaming.objectives import Objective, build_objective, check_objective
+from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
+from ..dream_core.dreaming.objectives import Objective, build_objective
 from ..dream_core.errors import ImageError
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import (
@@ -53,15 +53,13 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
     Raises:
         SettingsError: a value is missing, out of range, or does not fit another.
     """
-    settings = DreamSettings(
+    return DreamSettings(
         objective=settings_from(ObjectiveSettings, values, leave_out=WITH_THE_OBJECTIVE),
         octave=settings_from(OctaveSettings, values),
         ascent=settings_from(AscentSettings, values),
         tile=settings_from(TileSettings, values),
         image=settings_from(ImageSettings, values),
     )
-    check_dream(settings)
-    return settings
 
 
 def check_objectives(objectives: Any) -> Objectives:
@@ -171,7 +169,6 @@ class DreamObjective(io.ComfyNode):
         """Add one objective to those before."""
         with host.working():
             settings = settings_from(ObjectiveSettings, values, leave_out=WITH_THE_DREAM)
-            check_objective(settings)
             return io.NodeOutput((*check_objectives(objective), settings))
 
 

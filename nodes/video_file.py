@@ -17,11 +17,15 @@ from ..dream_core.settings import InputSettings, OutputSettings
 from ..dream_core.video import Output, open_clip, open_output
 from .adapters import host
 from .adapters.sockets import Objectives
-from .adapters.widgets import tooltip
+from .adapters.widgets import all_but, settings_from, widgets
 from .video import Pipeline, pipeline_inputs
 
 QUALITY_IN_BETWEEN = 10
 """Constant rate factor at which a video that is no file yet becomes one; lower than anyone asks of the result."""
+
+NOT_READ = all_but(InputSettings, "size", "frames")
+NOT_WRITTEN = all_but(OutputSettings, "quality", "sound")
+"""Settings of files that have no widget here."""
 
 
 class DeepDreamVideoFile(io.ComfyNode):
@@ -48,36 +52,9 @@ class DeepDreamVideoFile(io.ComfyNode):
             ],
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Load Video."),
-                io.Int.Input(
-                    "size",
-                    default=InputSettings.size,
-                    min=0,
-                    max=16_384,
-                    step=32,
-                    tooltip=tooltip(InputSettings, "size"),
-                ),
-                io.Int.Input(
-                    "frames",
-                    default=0,
-                    min=0,
-                    max=10_000_000,
-                    tooltip=tooltip(InputSettings, "frames"),
-                ),
+                *widgets(InputSettings, leave_out=NOT_READ),
                 *pipeline_inputs(),
-                io.Int.Input(
-                    "quality",
-                    default=OutputSettings.quality,
-                    min=0,
-                    max=51,
-                    advanced=True,
-                    tooltip=tooltip(OutputSettings, "quality"),
-                ),
-                io.Boolean.Input(
-                    "sound",
-                    default=OutputSettings.sound,
-                    advanced=True,
-                    tooltip=tooltip(OutputSettings, "sound"),
-                ),
+                *widgets(OutputSettings, leave_out=NOT_WRITTEN),
             ],
             outputs=[
                 io.Video.Output(
@@ -94,39 +71,37 @@ class DeepDreamVideoFile(io.ComfyNode):
         cls,
         video: Any,
         dream_model: Any,
-        size: int,
-        frames: int,
-        quality: int,
-        sound: bool,
         flow_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         target = host.temporary_file(".mp4")
         start, seconds = video.get_active_trim_window()
-        settings = InputSettings(size=size, start=start, frames=frames or None)
-        with host.working(), _as_file(video) as source, open_clip(source, settings=settings) as clip:
-            count = clip.frame_count or 1
-            if seconds:
-                count = min(count, max(1, round(seconds * float(clip.fps))))
-            pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
-            output = open_output(
-                target,
-                size=clip.size,
-                fps=clip.fps,
-                time_base=clip.time_base,
-                settings=OutputSettings(quality=quality, sound=sound),
-                frame_count=clip.frame_count,
-                sound=clip.sound if sound else None,
-            )
-            try:
-                wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)
-                for frame, dreamed in pipeline.dream(wanted):
-                    output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
-                output.finish()
-            except BaseException:  # Cancel is no Exception
-                _keep_what_is_done(output)
-                raise
+        with host.working():
+            reading = replace(settings_from(InputSettings, values, leave_out=NOT_READ), start=start)
+            writing = settings_from(OutputSettings, values, leave_out=NOT_WRITTEN)
+            with _as_file(video) as source, open_clip(source, settings=reading) as clip:
+                count = clip.frame_count or 1
+                if seconds:
+                    count = min(count, max(1, round(seconds * float(clip.fps))))
+                pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
+                output = open_output(
+                    target,
+                    size=clip.size,
+                    fps=clip.fps,
+                    time_base=clip.time_base,
+                    settings=writing,
+                    frame_count=clip.frame_count,
+                    sound=clip.sound if writing.sound else None,
+                )
+                try:
+                    wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)
+                    for frame, dreamed in pipeline.dream(wanted):
+                        output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
+                    output.finish()
+                except BaseException:  # Cancel is no Exception
+                    _keep_what_is_done(output)
+                    raise
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..dreaming.dream import DreamStep
 from ..errors import DeepDreamError
+from .options import as_flags
 
 
 class SpeedColumn(ProgressColumn):
@@ -85,15 +86,16 @@ class Teller:
             self.console.print(escape(message))
 
     def warn(self, message: str) -> None:
-        """Print a warning, each once."""
+        """Print a warning, each once, with flags for the names of fields."""
+        message = as_flags(message)
         if message in self._warned:
             return
         self._warned.add(message)
         self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
     def fail(self, error: DeepDreamError | str) -> None:
-        """Print an error."""
-        self.console.print(f"[red]error:[/red] {escape(str(error))}")
+        """Print an error, with flags for the names of fields."""
+        self.console.print(f"[red]error:[/red] {escape(as_flags(str(error)))}")
 
     def downloaded(self, done: int, total: int) -> None:
         """Move the bar of a download, in bytes; a `weights.Progress`."""

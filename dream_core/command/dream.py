@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..checks import validate
 from ..device import backends, is_out_of_memory
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
@@ -56,6 +57,7 @@ def run(command: Command, teller: Teller) -> int:
         DeepDreamError: what was asked for cannot be done.
         KeyboardInterrupt: nothing was done yet when it came.
     """
+    validate(command)
     if command.console.print_layers:
         print_layers(outline(resolve_model(command.model)))
         return DONE

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rich.console import Console
 from torch import Tensor
 
+from ..checks import validate
 from ..device import backends, is_out_of_memory
 from ..dreaming.objectives import parse_layers
 from ..errors import DeepDreamError, SettingsError, VideoError
@@ -55,6 +56,7 @@ def check_files(command: MeasureCommand) -> None:
         SettingsError: there is no dream, or a file to write has the wrong kind of name.
         VideoError: there is no folder to write into.
     """
+    validate(command)
     if not command.dreamed:
         raise SettingsError(
             "expected INPUT and at least one DREAMED clip: put both before options that take lists"

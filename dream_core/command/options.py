@@ -5,20 +5,26 @@ Nothing here loads a network's library, so that --help and a mistyped flag are a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from docstring_parser import google
+from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, arg
 
+from ..checks import Range, kinds
 from ..settings import (
     AscentSettings,
     DeviceSettings,
     DreamSettings,
     FlowSettings,
+    FrameRate,
+    Frames,
     ImageSettings,
     InputSettings,
     ModelSettings,
@@ -27,6 +33,7 @@ from ..settings import (
     OutputSettings,
     PipelineSettings,
     ReliabilitySettings,
+    Start,
     TemporalSettings,
     TileSettings,
 )
@@ -36,6 +43,8 @@ PROGRAM = "deepdream-video"
 
 MEASURE = "measure"
 """The first argument of the other command."""
+
+EveryStep = Annotated[int, Range(0, 1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,9 @@ class ConsoleSettings:
 
     print_layers: bool = False
     print_channels: bool = False
-    classify: int = 0
-    print_every: int = 0
-    save_every: int = 0
+    classify: Annotated[int, Range(0, 1000)] = 0
+    print_every: EveryStep = 0
+    save_every: EveryStep = 0
     verbose: bool = False
     quiet: bool = False
     version: bool = False
@@ -101,11 +110,15 @@ class Command:
         dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.image)
         return PipelineSettings(self.model, dream, self.temporal, self.flow, self.reliability, self.device)
 
+    def check_together(self) -> None:
+        """Raise a SettingsError where settings of different groups do not fit together."""
+        self.pipeline.check_together()
+
     @property
     def given_lists(self) -> list[str]:
         """The options given that take any number of values, and so the INPUT after them too."""
         return [
-            "--" + name.replace("_", "-")
+            as_flag(name)
             for group in vars(self).values()
             if is_dataclass(group)
             for name, value in vars(group).items()
@@ -119,9 +132,9 @@ class MeasureSettings:
 
     Args:
         start: The dreams begin this many seconds into INPUT.
-        frames: Measure this many frames only.
-        fps: Frame rate of an INPUT that is a folder of images, for --start.
-        strength: Measure strength, for which the network of --model sees every frame.
+        frames: Measure this many frames only. 0 measures the whole clip.
+        fps: Frame rate of an INPUT that is a folder of images, for `start`.
+        strength: Measure strength, for which the network of `model` sees every frame.
         layers: Layers to measure strength by, by default the network's default layer. Of several it is the
             mean; a weight, as in NAME:WEIGHT, has no effect.
         per_frame: Print the figures of every frame, too.
@@ -130,9 +143,9 @@ class MeasureSettings:
         quiet: No progress bar.
     """
 
-    start: float = InputSettings.start
-    frames: int | None = InputSettings.frames
-    fps: float = InputSettings.fps
+    start: Start = InputSettings.start
+    frames: Frames = InputSettings.frames
+    fps: FrameRate = InputSettings.fps
     strength: bool = True
     layers: tuple[str, ...] = ()
     per_frame: bool = False
@@ -175,14 +188,56 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
     Raises:
         SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
     """
-    config = (OmitArgPrefixes,)
+    config = (OmitArgPrefixes, HelptextFromCommentsOff)
     if arguments[:1] == [MEASURE]:
-        return tyro.cli(MeasureCommand, args=arguments[1:], prog=f"{PROGRAM} {MEASURE}", config=config)
-    command = tyro.cli(Command, args=arguments, prog=PROGRAM, config=config)
+        prog = f"{PROGRAM} {MEASURE}"
+        parsed = tyro.cli(with_flags(MeasureCommand), args=arguments[1:], prog=prog, config=config)
+        measure: MeasureCommand = _original(parsed)
+        return measure
+    command: Command = _original(tyro.cli(with_flags(Command), args=arguments, prog=PROGRAM, config=config))
     if command.console.version:
         print(installed_version())
         raise SystemExit(0)
     return command
+
+
+def as_flag(name: str) -> str:
+    """A field's name as the command spells it: octave_scale -> --octave-scale."""
+    return "--" + name.replace("_", "-")
+
+
+def as_flags(text: str) -> str:
+    """A text of the library, in which fields' names stand in backticks, with flags instead."""
+    return re.sub(r"`([a-z]\w*)`", lambda name: as_flag(name[1]), text)
+
+
+def with_flags(cls: Any) -> type[Any]:
+    """A subclass of a dataclass whose help, and that of the dataclasses in it, names flags instead of fields."""
+    text = as_flags(cls.__doc__ or "")
+    help_of = {one.arg_name: " ".join((one.description or "").split()) for one in google.parse(text).params}
+    members: list[Any] = []
+    for one in fields(cls):
+        kind: Any = kinds(cls)[one.name]
+        if is_dataclass(kind):
+            kind = with_flags(kind)
+            default = partial(_with_flags, one.default_factory, kind)
+            members.append((one.name, kind, field(default_factory=default)))
+        else:
+            members.append((one.name, kind, field(default=one.default, metadata={"help": help_of[one.name]})))
+    return make_dataclass(cls.__name__, members, bases=(cls,), namespace={"__doc__": text}, frozen=True)
+
+
+def _with_flags(default: Any, cls: Any) -> Any:
+    return cls(**vars(default()))
+
+
+def _original(parsed: Any) -> Any:
+    """An instance of a class from `with_flags` as one of the class it was made from."""
+    values = {
+        name: _original(value) if is_dataclass(value) else value for name, value in vars(parsed).items()
+    }
+    cls: Any = type(parsed).__base__
+    return cls(**values)
 
 
 def installed_version() -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from ..checks import validate
 from ..settings import InputSettings
 from ..synthetic import synthetic_frames
-from ..video.reader import Clip, check_input
+from ..video.reader import Clip
 
 FRAMES = 60
 
@@ -21,7 +22,7 @@ def open_sample(settings: InputSettings) -> Clip:
     Raises:
         SettingsError: size, frames or fps is out of its range.
     """
-    check_input(settings)
+    validate(settings)
     width = settings.size or InputSettings.size
     height = max(2, width * 3 // 4 // 2 * 2)
     count, fps = settings.frames or FRAMES, Fraction(settings.fps).limit_denominator(1001)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_number
-from ..errors import SettingsError
 from ..image import resize, size_of
 from ..models.dream_model import DreamModel
-from ..settings import AscentSettings, DreamSettings, OptimizerName, RandomTransforms
+from ..settings import AscentSettings, DreamSettings
 from .gradients import shape_gradient
 from .objectives import Objective, choose_channels
 from .tiling import objective_gradient
@@ -91,24 +88,6 @@ class BoundedLBFGS(torch.optim.Optimizer):
         for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
             direction += (share - (change * direction).sum() / product) * step
         return direction
-
-
-def check_ascent(settings: AscentSettings) -> None:
-    """Raise a SettingsError for settings out of range."""
-    check_choice("--optimizer", settings.optimizer, get_args(OptimizerName))
-    check_choice("--random-transforms", settings.random_transforms, get_args(RandomTransforms))
-    check_number("--learning-rate", settings.learning_rate, least=0, above=True)
-    check_number("--lbfgs-history", settings.lbfgs_history, least=1)
-    check_number("--jitter", settings.jitter, least=0)
-    check_number("--gradient-blur", settings.gradient_blur, least=0)
-    check_number("--laplacian-levels", settings.laplacian_levels, least=0)
-    check_number("--laplacian-sigma", settings.laplacian_sigma, least=0, above=True)
-    check_number("--fft-block", settings.fft_block, least=0)
-    check_number("--norm-percent", settings.norm_percent, least=0, most=100)
-    check_number("--abs-percent", settings.abs_percent, least=0, most=100)
-    check_number("--mean-percent", settings.mean_percent, least=0, most=100)
-    if not 0 <= settings.seed < 2**64:
-        raise SettingsError(f"expected --seed from 0 to 2^64 - 1, got {settings.seed}")
 
 
 def make_optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:

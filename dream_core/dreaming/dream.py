@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..checks import validate
 from ..device import is_out_of_memory
 from ..errors import SettingsError
 from ..image import (
-    check_image_settings,
     finish,
     kept_by_zoom,
     noise,
@@ -24,12 +24,11 @@ from ..image import (
     zoom,
 )
 from ..models.dream_model import DreamModel
-from ..settings import DreamSettings, OctaveSettings
-from .ascent import ascend, check_ascent
+from ..settings import DreamSettings, OctaveSettings, require_tiles
+from .ascent import ascend
 from .memory import free_cached, smaller_tiles
-from .objectives import Objective, build_objective, check_objective, choose_channels
-from .octaves import check_octaves, visible_sizes
-from .tiling import check_tiles
+from .objectives import Objective, build_objective, choose_channels
+from .octaves import visible_sizes
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,6 @@ class DreamStep:
 
 
 DreamCallback = Callable[[DreamStep], None]
-
-
-def check_dream(settings: DreamSettings, *, devices: int = 1) -> None:
-    """Find mistakes that show without an image or a network.
-
-    Args:
-        settings: how to dream.
-        devices: number of devices that share the tiles of an image.
-
-    Raises:
-        SettingsError: a setting is out of range, or does not fit another.
-    """
-    check_objective(settings.objective)
-    check_octaves(settings.octave)
-    check_ascent(settings.ascent)
-    check_tiles(settings.tile, devices=devices)
-    check_image_settings(settings.image)
 
 
 class ImageDreamer:
@@ -95,7 +77,8 @@ class ImageDreamer:
         objective: Objective | None = None,
         free: Callable[[], None] = free_cached,
     ) -> None:
-        check_dream(settings, devices=len(models))
+        validate(settings)
+        require_tiles(settings.tile, devices=len(models))
         self.models = models
         self.settings = settings
         self.objective = objective or build_objective(settings.objective, models[0])
@@ -151,7 +134,7 @@ class ImageDreamer:
             self._free()
             tile = smaller_tiles(self.settings.tile, size, problem)
             warnings.warn(
-                f"memory ran out: going on with tiles of {tile.tile_size} pixels; a --tile-size of that, or less, "
+                f"memory ran out: going on with tiles of {tile.tile_size} pixels; a `tile_size` of that, or less, "
                 "avoids the attempt",
                 stacklevel=2,
             )
@@ -231,8 +214,8 @@ def dream_octaves(
     # Once for the whole dream: on a GPU, every look at values makes the program wait.
     if not torch.isfinite(current).all():
         raise SettingsError(
-            "the dream left the range of numbers: its image is no longer finite; lower --learning-rate, check the "
-            "input for NaN, or use --precision float32"
+            "the dream left the range of numbers: its image is no longer finite; lower `learning_rate`, check the "
+            "input for NaN, or use `precision` float32"
         )
     return finish(current, frame if colors is None else colors.to(frame), look)
 

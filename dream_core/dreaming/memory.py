@@ -9,8 +9,8 @@ import torch
 
 from ..errors import OutOfMemoryError
 from ..image import Size
-from ..settings import TileSettings
-from .tiling import GRID, SMALLEST_TILE
+from ..settings import SMALLEST_TILE, TileSettings
+from .tiling import GRID
 
 
 def smaller_tiles(tile: TileSettings, size: Size, problem: str) -> TileSettings:
@@ -29,7 +29,7 @@ def smaller_tiles(tile: TileSettings, size: Size, problem: str) -> TileSettings:
     if smaller >= side:
         raise OutOfMemoryError(
             f"memory ran out even with tiles of {tile.tile_size or max(size)} pixels ({problem}): take a smaller "
-            "image, --flow-scale 0.5, or close what else uses memory"
+            "image, `flow_scale` 0.5, or close what else uses memory"
         )
     return replace(tile, tile_size=smaller)
 

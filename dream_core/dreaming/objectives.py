@@ -16,15 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import check_choice, check_number, warn_once
+from ..checks import validate
 from ..errors import SettingsError
 from ..image import resize, size_of
 from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices
-from ..settings import ChannelCapture, ChannelMode, LossMode, ObjectiveSettings
-
-COUNTING: tuple[ChannelMode, ...] = ("strong", "avg", "weak")
-"""The modes that take a number of channels instead of a list of them."""
+from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings, split_list
 
 LOOK_SIZE = 512
 """Longest side at which an image is looked at to choose channels; the choice needs no more."""
@@ -127,7 +124,7 @@ class LayerTerm:
         if wrong:
             raise SettingsError(
                 f"layer '{self.layer}' has channels 0 to {available - 1}, got {wrong[0]}; "
-                "--print-layers lists layers with their channel counts"
+                "`print_layers` lists layers with their channel counts"
             )
 
     def total(self, activation: Tensor) -> Total:
@@ -158,7 +155,7 @@ def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
     count = term.channels[0]
     if count > available:
         raise SettingsError(
-            f"expected a number from 1 to {available} in --channels for layer '{term.layer}', got {count}"
+            f"expected a number from 1 to {available} in `channels` for layer '{term.layer}', got {count}"
         )
     weakest_first = activation.float().mean(dim=(0, 2, 3)).argsort(stable=True).tolist()
     first = {"weak": 0, "avg": (available - count) // 2, "strong": available - count}[term.channel_mode]
@@ -248,29 +245,6 @@ def layer(
     return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
 
 
-def check_objective(settings: ObjectiveSettings) -> None:
-    """Raise a SettingsError for settings that no network could take."""
-    check_choice("--loss", settings.loss, list(LOSSES))
-    check_choice("--channel-mode", settings.channel_mode, get_args(ChannelMode))
-    check_choice("--channel-capture", settings.channel_capture, get_args(ChannelCapture))
-    check_number("--dream-weight", settings.dream_weight)
-    check_number("--tv-weight", settings.tv_weight)
-    check_number("--l2-weight", settings.l2_weight)
-    words = split_list(settings.channels)
-    if settings.channel_mode == "ignore" and not words:
-        warn_once("--channel-mode ignore does nothing without --channels: name those to ignore")
-    if settings.channel_mode in COUNTING and (len(words) != 1 or not words[0].isdigit()):
-        raise SettingsError(
-            f"expected one number in --channels for --channel-mode {settings.channel_mode}, how many channels, "
-            f"got {', '.join(words) or 'none'}"
-        )
-
-
-def split_list(entries: tuple[str, ...]) -> list[str]:
-    """Entries separated by spaces (as they come) or by commas."""
-    return [part.strip() for entry in entries for part in entry.split(",") if part.strip()]
-
-
 def parse_layers(entries: tuple[str, ...]) -> dict[str, float]:
     """Layer names with weights from NAME or NAME:WEIGHT.
 
@@ -317,7 +291,7 @@ def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str)
             return ()  # asking the network how many channels there are takes a while
         found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
         return tuple(found)
-    check_objective(settings)  # one number
+    validate(settings)  # one number
     return (int(words[0]),)
 
 

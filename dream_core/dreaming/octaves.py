@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import warnings
 
-from ..checks import check_choice, check_number, warn_once
-from ..errors import SettingsError
 from ..image import Size
-from ..settings import OctaveCarry, OctaveMode, OctaveSettings
+from ..settings import OctaveSettings
 
 
 def _scaled(size: Size, factor: float) -> Size:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def check_octaves(settings: OctaveSettings) -> None:
-    """Raise a SettingsError for settings that are out of range or do not fit the mode."""
-    mode, listed = settings.octave_mode, settings.octave_sizes
-    check_choice("--octave-mode", mode, get_args(OctaveMode))
-    check_choice("--octave-carry", settings.octave_carry, get_args(OctaveCarry))
-    check_number("--octave-steps", settings.octave_steps, least=0)
-    check_number("--iterations", settings.iterations, least=1)
-    check_number("--octaves", settings.octaves, least=1, most=100)
-    check_number("--octave-scale", settings.octave_scale, least=0, most=10, above=True)
-    if mode in ("normal", "advanced"):
-        if listed:
-            warn_once(f"--octave-sizes does nothing in --octave-mode {mode}: choose one of the manual modes")
-        return
-    if not listed or min(listed) < 1:
-        raise SettingsError(
-            f"expected --octave-sizes for --octave-mode {mode}, all at least 1, got {list(listed) or 'none'}"
-        )
-    if mode == "manual" and len(listed) % 2:
-        raise SettingsError(
-            f"expected --octave-sizes in pairs of height and width for --octave-mode manual, got {list(listed)}"
-        )
 
 
 def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
@@ -42,7 +17,7 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
 
     Args:
         size: of the image.
-        settings: the mode, and what it needs; such as `check_octaves` passes.
+        settings: the mode, and what it needs; such as `validate` passes.
     """
     listed, count, scale = settings.octave_sizes, settings.octaves, settings.octave_scale
     if settings.octave_mode == "normal":
@@ -69,5 +44,8 @@ def visible_sizes(size: Size, settings: OctaveSettings, smallest: int) -> list[S
     small = [size for size in sizes[:-1] if min(size) < smallest]
     if small:
         names = ", ".join(f"{height}x{width}" for height, width in small)
-        warn_once(f"octaves left out because the layer needs at least {smallest} pixels a side: {names}")
+        warnings.warn(
+            f"octaves left out because the layer needs at least {smallest} pixels a side: {names}",
+            stacklevel=2,
+        )
     return [size for size in sizes[:-1] if min(size) >= smallest] + sizes[-1:]

@@ -16,16 +16,12 @@ from itertools import cycle, product
 import torch
 from torch import Tensor
 
-from ..checks import check_number
 from ..errors import SettingsError
 from ..image import Size, size_of
 from ..models.dream_model import DreamModel
 from ..settings import TileSettings
 from .objectives import Objective, Total
 from .transforms import View, random_int
-
-SMALLEST_TILE = 64
-"""Smaller tiles would mostly see their own edges, and there would be very many."""
 
 GRID = 32
 """The strides of each network here multiply to at most this many pixels. A tile that begins on a multiple of it
@@ -170,19 +166,6 @@ def _slopes(objective: Objective, totals: Sequence[Total]) -> tuple[Tensor, tupl
     with torch.enable_grad():
         value = objective.value([total._replace(sum=s) for total, s in zip(totals, sums, strict=True)])
     return value.detach(), torch.autograd.grad(value, sums)
-
-
-def check_tiles(settings: TileSettings, *, devices: int = 1) -> None:
-    """Raise a SettingsError for settings out of range, or for several devices and no tiles to share out."""
-    if settings.tile_size != 0 and settings.tile_size < SMALLEST_TILE:
-        raise SettingsError(
-            f"expected --tile-size of at least {SMALLEST_TILE}, or 0 for none, got {settings.tile_size}"
-        )
-    check_number("--tile-overlap", settings.tile_overlap, least=0, most=0.5)
-    if devices > 1 and settings.tile_size == 0:
-        raise SettingsError(
-            "expected a --tile-size, got 0: several devices share out the tiles of an image; choose 512, say"
-        )
 
 
 def objective_gradient(

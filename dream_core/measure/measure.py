@@ -161,7 +161,7 @@ def _together(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) 
             longer = next(name for name, frame in zip(names, frames, strict=True) if frame is not None)
             raise ImageError(
                 f"expected clips of equal length, but {ended} ends after {index} frames and {longer} goes on: "
-                f"measure the same frames of all, as with --frames {index}"
+                f"measure the same frames of all, as with `frames` {index}"
             )
         yield there
 

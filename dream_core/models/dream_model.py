@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
-from ..checks import check_choice
+from ..checks import require_valid
 from ..errors import ImageError, SettingsError, WeightsError
 from ..settings import ModelName, ModelSettings
 from .labels import imagenet_labels, read_labels
@@ -140,11 +140,11 @@ class DreamModel(nn.Module):
     def _unknown(self, layer: str) -> str:
         if layer in dict(self.network.named_modules()):
             return (
-                f"the weights of {self.spec.name} at hand lack layer {layer}; --print-layers lists the others"
+                f"the weights of {self.spec.name} at hand lack layer {layer}; `print_layers` lists the others"
             )
         close = get_close_matches(layer, [*self.spec.aliases, *self._nodes], n=4)
         hint = f"; close: {', '.join(close)}" if close else ""
-        return f"{self.spec.name} has no layer {layer!r}{hint}; --print-layers lists them"
+        return f"{self.spec.name} has no layer {layer!r}{hint}; `print_layers` lists them"
 
     def extractor(self, layers: Sequence[str]) -> fx.GraphModule:
         """The network cut behind the deepest of some layers; made once for each choice of layers.
@@ -243,7 +243,7 @@ class DreamModel(nn.Module):
         except SettingsError as error:
             raise WeightsError(
                 f"{self.spec.name} cannot classify: its weight file has no {classifier}; "
-                "take a file that has, or another --model"
+                "take a file that has, or another `model`"
             ) from error
         with torch.no_grad():
             middle = transforms.center_crop(
@@ -317,7 +317,7 @@ def load_model(
         folders=settings.model_dirs,
         progress=progress,
     )
-    advice = advice_for(spec.source, option="--model", name=spec.name)
+    advice = advice_for(spec.source, option="model", name=spec.name)
     with _Uninitialized():
         network = spec.build()
     state = spec.keys(read_state_dict(path, advice=advice))
@@ -340,7 +340,7 @@ def outline(name: ModelName) -> DreamModel:
     Raises:
         SettingsError: no such model.
     """
-    check_choice("--model", name, tuple(MODELS))
+    require_valid(ModelSettings, model=name)
     with torch.device("meta"), _Uninitialized():
         return DreamModel(MODELS[name].build(), MODELS[name])
 

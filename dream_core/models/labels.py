@@ -67,7 +67,7 @@ def _channels_of(word: str, labels: Sequence[str] | None, layer: str, channels: 
 
 def _labels_of(layer: str, labels: Sequence[str] | None, channels: int, word: str) -> Sequence[str]:
     if labels is None:
-        raise SettingsError(f"channel {word!r} is a word, but the classes have no names: give a --label-file")
+        raise SettingsError(f"channel {word!r} is a word, but the classes have no names: give a `label_file`")
     if len(labels) != channels:
         raise SettingsError(
             f"channel {word!r} is a word, but layer {layer} has {channels} channels and there are "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from ..checks import check_choice, warn_once
+from ..checks import validate
 from ..settings import ModelName, ModelSettings
 from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
@@ -311,14 +312,15 @@ def resolve_model(settings: ModelSettings) -> ModelName:
     Raises:
         SettingsError: there is no such network, or no such model folder.
     """
+    validate(settings)
     if settings.model != "auto":
-        check_choice("--model", settings.model, ("auto", *MODELS))
         return settings.model
     source = MODELS[PREFERRED].source
     if settings.model_file or find(source, name=PREFERRED, folders=settings.model_dirs):
         return PREFERRED
-    warn_once(
+    warnings.warn(
         f"no weights of {PREFERRED} are at hand: dreaming with {AT_HAND}, the network inside the package; "
-        f"--model {PREFERRED} downloads them"
+        f"`model` {PREFERRED} downloads them",
+        stacklevel=2,
     )
     return AT_HAND

@@ -60,7 +60,7 @@ def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
     """
     for folder in folders:
         if not folder.is_dir():
-            raise SettingsError(f"the model folder {folder} does not exist; correct --model-dirs")
+            raise SettingsError(f"the model folder {folder} does not exist; correct `model_dirs`")
     from_environment = os.environ.get("DEEPDREAM_MODELS", "").split(os.pathsep)
     return [*map(Path, folders), *(Path(folder) for folder in from_environment if folder), cache_dir()]
 
@@ -133,7 +133,7 @@ def download(source: WeightSource, target: Path, *, progress: Progress | None = 
     Raises:
         WeightsError: there is nothing to download from, the download failed, or it is not the right file.
     """
-    by_hand = "get the file by hand and name it (--model-file, or --flow-file for optical flow)"
+    by_hand = "get the file by hand and name it (`model_file`, or `flow_file` for optical flow)"
     if source.url is None:
         raise WeightsError(f"no download is known for it: {by_hand}")
     # Beside the target, since only within one file system is a rename atomic.
@@ -204,13 +204,11 @@ def advice_for(source: WeightSource, *, option: str, name: str) -> str:
 
     Args:
         source: where the right file is.
-        option: that which chose the network, such as "--model".
+        option: the setting that chose the network, such as "model".
         name: the network's.
     """
     where = f": the right file is at {source.url}" if source.url else ""
-    return (
-        f"it was read as the weights of {option} {name}{where}; if it is another network's, change {option}"
-    )
+    return f"it was read as the weights of `{option}` {name}{where}; if it is another network's, change `{option}`"
 
 
 def read_state_dict(path: Path, *, advice: str = "") -> State:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..checks import check_number
+from ..checks import validate
 from ..errors import ImageError
 from ..settings import CameraSettings
 
@@ -28,14 +28,11 @@ def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor
 
     Raises:
         ImageError: the size is not positive.
-        SettingsError: the zoom is not above 0, or a setting is not finite.
+        SettingsError: a setting is out of range.
     """
     if len(size) != 2 or min(size) < 1:
         raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
-    check_number("--zoom-factor", settings.zoom_factor, least=0, above=True)
-    check_number("--rotation", settings.rotation)
-    check_number("--pan-x", settings.pan_x)
-    check_number("--pan-y", settings.pan_y)
+    validate(settings)
     height, width = size
     # Float64, so that the two flows undo each other.
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2

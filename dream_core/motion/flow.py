@@ -6,9 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -16,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checks import check_choice, warn_once
-from ..errors import ImageError, SettingsError
+from ..checks import validate
+from ..errors import ImageError
 from ..image import Size, size_of
 from ..models.weights import Progress, find, locate
-from ..settings import FlowChoice, FlowName, FlowSettings
+from ..settings import FlowName, FlowSettings
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
 from .warp import resize_flow
 
@@ -123,7 +121,11 @@ class FlowEstimator:
         if shrink >= 1:
             return height, width
         smaller = max(self.smallest, int(height * shrink)), max(self.smallest, int(width * shrink))
-        _tell_smaller(smaller, self.pair_memory)
+        warnings.warn(
+            f"flow is estimated at {smaller[1]} x {smaller[0]} to stay within {self.pair_memory / 2**30:g} GiB; "
+            "`flow_scale` sets the scale",
+            stacklevel=2,
+        )
         return smaller
 
     def _chunk(self, size: Size, both: bool) -> int:
@@ -137,15 +139,6 @@ def _volume_bytes(size: Size, both: bool) -> float:
     cells = (size[0] / STRIDE) * (size[1] / STRIDE)
     # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
     return cells**2 * 4 * 4 / 3 * (1 + both)
-
-
-@cache  # once for each size, and not for each frame
-def _tell_smaller(size: Size, memory: float) -> None:
-    warnings.warn(
-        f"flow is estimated at {size[1]} x {size[0]} to stay within {memory / 2**30:g} GiB; "
-        "--flow-scale sets the scale",
-        stacklevel=2,
-    )
 
 
 def _check(first: Tensor, second: Tensor) -> None:
@@ -232,7 +225,7 @@ def estimator_of(
     Raises:
         SettingsError: a setting is out of range.
     """
-    check_flow(settings)
+    validate(settings)
     scale, batch = settings.flow_scale, settings.flow_batch
     if isinstance(network, DisNetwork):
         return FlowEstimator(dis_flow, torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
@@ -242,16 +235,6 @@ def estimator_of(
         return flow
 
     return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
-
-
-def check_flow(settings: FlowSettings) -> None:
-    """Raise a SettingsError for settings out of range."""
-    if not 0 < settings.flow_scale <= 1 or settings.flow_updates < 1 or settings.flow_batch < 0:
-        raise SettingsError(
-            "expected 0 < --flow-scale <= 1, --flow-updates of at least 1 and --flow-batch of at least 0, got "
-            f"{settings.flow_scale:g}, {settings.flow_updates} and {settings.flow_batch}"
-        )
-    check_choice("--flow", settings.flow, get_args(FlowChoice))
 
 
 def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
@@ -264,13 +247,14 @@ def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> Flo
     Raises:
         SettingsError: there is no such estimator, or a folder does not exist.
     """
-    check_flow(settings)
+    validate(settings)
     if settings.flow != "auto":
         return settings.flow
     if settings.flow_file or find(SOURCES[PREFERRED], name=PREFERRED, folders=folders):
         return PREFERRED
-    warn_once(
-        f"no weights of {PREFERRED} are at hand: estimating flow with DIS; --flow {PREFERRED} downloads them"
+    warnings.warn(
+        f"no weights of {PREFERRED} are at hand: estimating flow with DIS; `flow` {PREFERRED} downloads them",
+        stacklevel=2,
     )
     return "dis"
 
@@ -299,7 +283,7 @@ def load_flow(
     name = resolve_flow(settings, folders=folders)
     if name == "dis":
         if settings.flow_file is not None:
-            warnings.warn(f"--flow dis has no weights: {settings.flow_file} is not used", stacklevel=2)
+            warnings.warn(f"`flow` dis has no weights: {settings.flow_file} is not used", stacklevel=2)
         return estimator_of(DisNetwork(), settings, device=device)
     path = locate(
         SOURCES[name],

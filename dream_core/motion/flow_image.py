@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from ..checks import check_number
-from ..errors import ImageError
+from ..checks import require_valid
+from ..errors import ImageError, SettingsError
+from ..settings import FlowImageSettings
 from .warp import describe, require_flow
 
 TIP = 0.3
@@ -62,7 +63,9 @@ def draw_arrows(images: Tensor, flow: Tensor, *, spacing: int, saturation_length
         raise ImageError(f"expected images as floating point (B,3,H,W), got {describe(images)}")
     require_flow(flow, like=images)
     _check_finite(flow)
-    check_number("--arrow-spacing", spacing, least=1)
+    require_valid(FlowImageSettings, arrow_spacing=spacing)
+    if spacing == 0:
+        raise SettingsError("expected `arrow_spacing` of at least 1, got 0")
     levels = images.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     canvases = np.array(levels.permute(0, 2, 3, 1).numpy(), order="C")  # BCHW -> BHWC
     vectors = _normalized(flow, saturation_length) * spacing
@@ -88,7 +91,7 @@ def _draw(canvas: np.ndarray, field: np.ndarray, spacing: int) -> None:
 
 def _normalized(flow: Tensor, saturation_length: float) -> Tensor:
     """The flow in units of the length that saturates, no vector longer than 1."""
-    check_number("--saturation-length", saturation_length, least=0)
+    require_valid(FlowImageSettings, saturation_length=saturation_length)
     flow = flow.detach().float()
     length = torch.hypot(flow[:, :1], flow[:, 1:])
     if saturation_length:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import check_number
+from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
 from ..settings import ReliabilitySettings
 from .warp import came_from_inside, describe, require_flow, warp
@@ -43,7 +43,7 @@ def reliability_mask(
         ImageError: the shapes do not fit, or the forward flow is missing.
         SettingsError: the threshold or the softness is out of range.
     """
-    check_reliability(settings)
+    validate(settings)
     _check_images(frame, previous)
     require_flow(backward, like=frame, name="backward flow")
     masks = [torch.ones_like(frame[:, :1])]
@@ -58,12 +58,6 @@ def reliability_mask(
         masks.append(came_from_inside(backward))
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
-
-
-def check_reliability(settings: ReliabilitySettings) -> None:
-    """Raise a SettingsError for a threshold or softness out of range."""
-    check_number("--brightness-threshold", settings.brightness_threshold, least=0)
-    check_number("--mask-softness", settings.mask_softness, least=0, most=1)
 
 
 def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
@@ -128,10 +122,10 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
 
     Raises:
         ImageError: the images are not RGB or differ in shape.
-        SettingsError: the threshold is negative.
+        SettingsError: the threshold is out of range.
     """
     _check_images(frame, warped)
-    check_reliability(ReliabilitySettings(brightness_threshold=threshold))
+    require_valid(ReliabilitySettings, brightness_threshold=threshold)
     difference = (_gray(frame) - _gray(warped)).abs()
     trusted = (difference <= threshold / 255).to(frame.dtype)
     size = _opening_size(frame)

@@ -53,7 +53,7 @@ def load_raft(name: FlowName, path: Path) -> RAFT:
         WeightsError: the file cannot be read, or does not fit this network.
     """
     network = BUILDERS[name](weights=None, progress=False)
-    advice = advice_for(SOURCES[name], option="--flow", name=name)
+    advice = advice_for(SOURCES[name], option="flow", name=name)
     state = torchvision_keys(read_state_dict(path, advice=advice))
     load_strictly(network, state, path=path, advice=advice)
     return network.eval().requires_grad_(False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, SettingsError
+from ..checks import require_valid
+from ..errors import ImageError
 from ..motion.warp import describe
+from ..settings import TemporalSettings
 
 
 def add_residual(
@@ -31,7 +33,7 @@ def add_residual(
         ImageError: the shapes do not fit, or the mask leaves 0..1.
         SettingsError: blend is outside of 0..1.
     """
-    _check_blend(blend)
+    require_valid(TemporalSettings, blend=blend)
     _check(frame, warped, mask)
     if warped_frame.shape != frame.shape:
         raise ImageError(f"expected warped_frame of shape {tuple(frame.shape)}, got {describe(warped_frame)}")
@@ -58,15 +60,10 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
         ImageError: the shapes do not fit, or the mask leaves 0..1.
         SettingsError: blend is outside of 0..1.
     """
-    _check_blend(blend)
+    require_valid(TemporalSettings, blend=blend)
     _check(frame, warped, mask)
     # The same formula, arranged so that nothing is rounded where there is nothing to mix.
     return torch.lerp(frame, warped.to(frame.dtype), ((1 - blend) * mask).to(frame.dtype))
-
-
-def _check_blend(blend: float) -> None:
-    if not 0 <= blend <= 1:
-        raise SettingsError(f"expected blend between 0 (the dream) and 1 (the frame), got {blend}")
 
 
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_number
+from ..checks import validate
 from ..dreaming.dream import DreamCallback, ImageDreamer
 from ..errors import ImageError, SettingsError
 from ..image import require_image, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
-from ..motion.occlusion import check_reliability, reliability_mask
+from ..motion.occlusion import reliability_mask
 from ..motion.scene_cuts import is_cut
-from ..motion.warp import WARP_MODES, warp
-from ..settings import DreamCarry, DreamSettings, ReliabilitySettings, TemporalSettings
+from ..motion.warp import warp
+from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames
 from .step_budget import StepBudget, step_budget
-
-MOST_REFERENCES = 6
-"""With six references the oldest is 32 frames back, so 32 frames are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,21 +100,12 @@ class TemporalDreamer:
         temporal: TemporalSettings,
         reliability: ReliabilitySettings,
     ) -> None:
-        check_choice("--carry", temporal.carry, get_args(DreamCarry))
-        check_choice("--warp", temporal.warp, WARP_MODES)
-        check_number("--carried-steps", temporal.carried_steps, least=0)
-        check_number("--catch-up", temporal.catch_up, least=1)
-        check_number("--seamless-frames", temporal.seamless_frames, least=1)
-        check_number("--references", temporal.references, least=1, most=MOST_REFERENCES)
-        if not 0 <= temporal.blend <= 1:
-            raise SettingsError(
-                f"expected --blend from 0 (the dream) to 1 (the frame), got {temporal.blend:g}"
-            )
+        validate(temporal)
+        validate(reliability)
         if flow is None and not temporal.independent:
             raise SettingsError(
                 "expected a flow estimator for the feedback, got None; give one, or dream independently"
             )
-        check_reliability(reliability)
         self.dream = dream
         self.flow = flow
         self.temporal = temporal

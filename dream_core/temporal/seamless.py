@@ -85,8 +85,8 @@ def _dream_back(
         dreams.appendleft(dreamed.dream.cpu())
     if frames and not dreams:
         warnings.warn(
-            "the clip cuts from its last frame to its first, so that --seamless leaves it open: choose another "
-            "start or end, or switch --cuts off to dream across",
+            "the clip cuts from its last frame to its first, so that `seamless` leaves it open: choose another "
+            "start or end, or switch `cuts` off to dream across",
             stacklevel=2,
         )
     return dreams

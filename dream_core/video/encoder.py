@@ -70,7 +70,7 @@ class Encoder:
         except BaseException:
             self._release()
             raise
-        self._gif_step = settings.frame_duration if self._is_gif else None
+        self._gif_step = settings.frame_duration if self._is_gif else 0
         self._written = 0
         self._stamp: int | None = None
         self._end = 0.0
@@ -100,7 +100,7 @@ class Encoder:
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{codec.name} cannot encode {width}x{height} {self._pixel_format} into {self._path.suffix} "
-                f"({_reason(error)}): choose another --codec, --pixel-format or --size"
+                f"({_reason(error)}): choose another `codec`, `pixel_format` or `size`"
             ) from error
         self._palette = (
             Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
@@ -112,7 +112,7 @@ class Encoder:
         Raises:
             VideoError: the file cannot be written.
         """
-        if self._gif_step is not None:
+        if self._gif_step:
             time, duration = self._written * self._gif_step / 1000, self._gif_step / 1000
         frame = frame_from_image(self._padded(image), pixel_format=self._pixel_format)
         frame.pts, frame.time_base = self._next_stamp(time), self._time_base
@@ -207,7 +207,7 @@ def _codec(name: str) -> av.Codec:
         codec = av.Codec(name, "w")
     except ValueError as error:  # PyAV's UnknownCodecError is one
         raise VideoError(
-            f"codec {name} is not an encoder of this ffmpeg: expected a --codec such as libx264, libx265, "
+            f"codec {name} is not an encoder of this ffmpeg: expected a `codec` such as libx264, libx265, "
             "libvpx-vp9, libsvtav1, ffv1 or prores_ks"
         ) from error
     if codec.type != "video":
@@ -276,7 +276,7 @@ def _add_stream(
         stream = container.add_stream(codec.name, rate=fps.limit_denominator(1001))
     except ValueError as error:
         raise VideoError(
-            f"{container.format.name} files hold no {codec.name}: leave --codec out for "
+            f"{container.format.name} files hold no {codec.name}: leave `codec` out for "
             f"{container.default_video_codec}, or choose another suffix"
         ) from error
     assert isinstance(stream, VideoStream)

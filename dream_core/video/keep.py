@@ -13,7 +13,7 @@ from .images import save_image
 FOLDERS = ("frames", "dreams", "flow", "mask")
 STEPS = "steps"
 """The folder that the command saves growing dreams into."""
-INSTEAD = "choose another folder to keep things in, or add --overwrite"
+INSTEAD = "choose another folder to keep things in, or add `overwrite`"
 
 
 class KeepFolder:

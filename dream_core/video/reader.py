@@ -18,7 +18,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from ..errors import SettingsError, VideoError
+from ..checks import validate
+from ..errors import VideoError
 from ..settings import InputSettings
 from .images import is_image, list_images, load_image
 from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize, turn_upright
@@ -126,7 +127,7 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
         VideoError: nothing can be read: the file is missing, holds no video or no frame that can be decoded,
             the folder is empty, or the start lies behind the end.
     """
-    check_input(settings)
+    validate(settings)
     path = Path(path)
     if not path.exists():
         raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
@@ -135,18 +136,6 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     if is_image(path):
         return _open_images([path], settings=settings)
     return _open_video(path, settings=settings)
-
-
-def check_input(settings: InputSettings) -> None:
-    """Raise a SettingsError for settings out of range."""
-    if settings.size < 0:
-        raise SettingsError(f"size should be 0 (the input's own) or more pixels, instead got {settings.size}")
-    if not 0 <= settings.start < float("inf"):
-        raise SettingsError(f"start should be 0 or more seconds, instead got {settings.start}")
-    if settings.frames is not None and settings.frames < 1:
-        raise SettingsError(f"frames should be 1 or more, instead got {settings.frames}")
-    if not 0 < settings.fps < float("inf"):
-        raise SettingsError(f"fps should be more than 0, instead got {settings.fps}")
 
 
 def _with_durations(
@@ -164,8 +153,8 @@ def _with_durations(
         current, index = following, index + 1
 
 
-def _limited(frame_count: int | None, limit: int | None) -> int | None:
-    return limit if frame_count is None else min(frame_count, limit or frame_count)
+def _limited(frame_count: int | None, limit: int) -> int | None:
+    return limit or None if frame_count is None else min(frame_count, limit or frame_count)
 
 
 # --- images -----------------------------------------------------------------------------------------------
@@ -189,7 +178,7 @@ def _open_images(paths: list[Path], *, settings: InputSettings) -> Clip:
         fps=fps,
         time_base=1 / fps,
         frame_count=_limited(len(chosen), settings.frames),
-        limit=settings.frames,
+        limit=settings.frames or None,
         sound=None,
     )
 
@@ -253,7 +242,7 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
         fps=fps,
         time_base=Fraction(stream.time_base or 1 / fps),
         frame_count=_limited(_count(container, stream, fps, start=settings.start), settings.frames),
-        limit=settings.frames,
+        limit=settings.frames or None,
         sound=Sound(path, float(first[1])) if container.streams.audio else None,
         close=container.close,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import threading
@@ -17,7 +16,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import SettingsError, VideoError
+from ..checks import validate
+from ..errors import VideoError
 from ..settings import OutputSettings
 from .encoder import Encoder
 from .images import is_image, save_image
@@ -151,7 +151,7 @@ def open_output(
         VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec,
             pixel format and size do not go together, or a single image would have to hold a clip.
     """
-    _check(settings)
+    validate(settings)
     target = Path(path)
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
     _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
@@ -246,17 +246,6 @@ def _open_sink(
     return Encoder(growing, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
 
 
-def _check(settings: OutputSettings) -> None:
-    if not 0 <= settings.quality <= 63:
-        raise SettingsError(f"quality should be 0 (best) to 63, instead got {settings.quality}")
-    if settings.update_interval < 0:
-        raise SettingsError(
-            f"update_interval should be 0 or more frames, instead got {settings.update_interval}"
-        )
-    if settings.frame_duration is not None and not 0 < settings.frame_duration < math.inf:
-        raise SettingsError(f"frame_duration should be more than 0 ms, instead got {settings.frame_duration}")
-
-
 def _check_target(
     path: Path, *, is_folder: bool, frame_count: int | None, sound: Sound | None, settings: OutputSettings
 ) -> None:
@@ -265,20 +254,19 @@ def _check_target(
     if sound is not None and path.exists() and path.samefile(sound.path):
         raise VideoError(f"{path} is the input: choose another name for the output")
     if _is_occupied(path) and not settings.overwrite:
-        raise VideoError(f"{path} exists already: choose another name, or add --overwrite")
+        raise VideoError(f"{path} exists already: choose another name, or add `overwrite`")
     if not is_folder and is_image(path) and (frame_count or 1) > 1:
         raise VideoError(_one_image(path))
 
 
 def _warn_of_idle_options(path: Path, *, is_folder: bool, settings: OutputSettings) -> None:
     is_gif = not is_folder and path.suffix.lower() == ".gif"
-    if settings.frame_duration is not None and not is_gif:
-        warnings.warn(f"--frame-duration is for GIFs only: {path} keeps the input's timing", stacklevel=3)
+    if settings.frame_duration and not is_gif:
+        warnings.warn(f"`frame_duration` is for GIFs only: {path} keeps the input's timing", stacklevel=3)
     if is_gif or is_folder or is_image(path):
         for name in ("codec", "pixel_format"):
             if getattr(settings, name) != getattr(OutputSettings, name):
-                option = name.replace("_", "-")
-                warnings.warn(f"--{option} is for videos only: {path} is written without", stacklevel=3)
+                warnings.warn(f"`{name}` is for videos only: {path} is written without", stacklevel=3)
 
 
 def _checked(image: Tensor, size: tuple[int, int]) -> Tensor:

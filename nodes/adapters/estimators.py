@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from ...dream_core.checks import validate
 from ...dream_core.device import choose_dtype
 from ...dream_core.errors import WeightsError
-from ...dream_core.motion.flow import DisNetwork, FlowEstimator, check_flow, estimator_of
+from ...dream_core.motion.flow import DisNetwork, FlowEstimator, estimator_of
 from ...dream_core.motion.raft import FastRaft, raft_of
 from ...dream_core.settings import FlowSettings
 from . import host
@@ -34,7 +35,7 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
         WeightsError: the network is no RAFT.
         WireError: there is no network.
     """
-    check_flow(settings)
+    validate(settings)
     network = require(
         getattr(patcher, "model", patcher),
         nn.Module,

@@ -30,9 +30,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import nodes as core_nodes
 
-from ...dream_core.checks import warn_once
 from ...dream_core.errors import DeepDreamError
-from .wording import as_widgets
+from .widgets import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -241,7 +240,6 @@ def _warnings_on_the_node() -> Iterator[None]:
                 show(message, category, filename, *rest, **named)
 
         warnings.showwarning = on_the_node
-        warn_once.cache_clear()  # `tell` keeps count, per prompt
         yield
 
 

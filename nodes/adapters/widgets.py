@@ -2,82 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from comfy_api.latest import io
 from docstring_parser import parse
 
+from ...dream_core.checks import Range, kinds, split_range, validate
 from ...dream_core.errors import SettingsError
-from ...dream_core.temporal.dreamer import MOST_REFERENCES
-from .wording import as_widgets
 
 Settings = TypeVar("Settings")
+
+ELSEWHERE = {
+    "print_layers": "the output layers of Load Dream Model",
+    "model_file": "weights of Load Dream Model",
+    "flow_file": "model of Load Flow Model",
+}
+"""Fields that no widget of the same name stands for."""
 
 ROUND = 0.0001
 """Finest step that a widget of a fraction keeps."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """What a number may be, both ends included, and by how much a click changes it.
-
-    ComfyUI wants ends even where the core has none; those are far beyond use.
-    """
-
-    least: float
-    most: float
-    step: float
-
-
-RANGES = {
-    "octaves": Range(1, 100, 1),
-    "octave_scale": Range(0.01, 10, 0.05),
-    "octave_steps": Range(0, 10_000, 1),
-    "iterations": Range(1, 10_000, 1),
-    "learning_rate": Range(0.01, 1000, 0.05),
-    "lbfgs_history": Range(1, 10_000, 1),
-    "jitter": Range(0, 10_000, 1),
-    "gradient_blur": Range(0, 1000, 0.1),
-    "laplacian_levels": Range(0, 100, 1),
-    "laplacian_sigma": Range(0.01, 1000, 0.1),
-    "fft_block": Range(0, 10_000, 1),
-    "norm_percent": Range(0, 100, 1),
-    "abs_percent": Range(0, 100, 1),
-    "mean_percent": Range(0, 100, 1),
-    "seed": Range(0, 2**64 - 1, 1),
-    "dream_weight": Range(-1_000_000, 1_000_000, 0.1),
-    "tv_weight": Range(-1_000_000, 1_000_000, 0.1),
-    "l2_weight": Range(-1_000_000, 1_000_000, 0.1),
-    "channel_count": Range(1, 10_000, 1),
-    "tile_size": Range(0, 16_384, 32),
-    "tile_overlap": Range(0, 0.5, 0.05),
-    "contrast": Range(0, 100, 0.01),
-    "zoom": Range(-10_000, 10_000, 0.5),
-    "flow_scale": Range(0.01, 1, 0.05),
-    "flow_updates": Range(1, 1000, 1),
-    "flow_batch": Range(0, 10_000, 1),
-    "zoom_factor": Range(0.01, 100, 0.01),
-    "rotation": Range(-360, 360, 0.1),
-    "pan_x": Range(-10_000, 10_000, 1),
-    "pan_y": Range(-10_000, 10_000, 1),
-    "saturation_length": Range(0, 10_000, 1),
-    "arrow_spacing": Range(0, 10_000, 1),
-    "brightness_threshold": Range(0, 255, 1),
-    "mask_softness": Range(0, 1, 0.001),
-    "blend": Range(0, 1, 0.05),
-    "carried_steps": Range(0, 10_000, 1),
-    "catch_up": Range(1, 100, 0.5),
-    "references": Range(1, MOST_REFERENCES, 1),
-    "seamless_frames": Range(1, 10_000, 1),
-}
-
 COUNT = "channel_count"
 """The widget of `channels` where these are a number of channels instead of a list."""
+
+COUNTS = Range(1, 10_000)
+"""What that widget takes; the layer's own number of channels is the limit."""
 
 CHOICES: dict[str, dict[str, dict[str, str]]] = {
     "optimizer": {"lbfgs": {"lbfgs_history": "lbfgs_history"}},
@@ -101,6 +56,8 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
 DEPENDENT = {field for options in CHOICES.values() for shown in options.values() for field in shown.values()}
 
 BASIC = {
+    "size",
+    "frames",
     "model",
     "layers",
     "channels",
@@ -130,6 +87,11 @@ default.
 """
 
 
+def as_widgets(text: str) -> str:
+    """A text of the library, in which fields' names stand in backticks, in the words of the nodes."""
+    return re.sub(r"`([a-z]\w*)`", lambda name: ELSEWHERE.get(name[1], name[1]), text)
+
+
 def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Input]:
     """One widget for each field, under the field's name.
 
@@ -143,7 +105,7 @@ def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Inp
     return [
         _widget(one, name)
         for one in classes
-        for name in _fields(one)
+        for name in kinds(one)
         if name not in leave_out and name not in DEPENDENT
     ]
 
@@ -160,10 +122,11 @@ def settings_from(
         leave_out: as for `widgets`; these fields keep their defaults.
 
     Raises:
-        SettingsError: a value that is always seen is missing, or one is of another choice or cannot be read.
+        SettingsError: a value that is always seen is missing, or one is of another choice, cannot be read, is
+            out of range or does not fit another.
     """
     given: dict[str, Any] = {}
-    for name, kind in _fields(cls).items():
+    for name, kind in kinds(cls).items():
         if name in leave_out or name in DEPENDENT:
             continue
         if name in CHOICES:
@@ -172,23 +135,19 @@ def settings_from(
             given[name] = _read(name, kind, values[name])
         elif name in BASIC:
             raise SettingsError(f"expected a value for {name}, got none: set the widget again")
-    return cls(**given)
+    settings = cls(**given)
+    validate(settings)
+    return settings
 
 
 def all_but(cls: type[Any], *names: str) -> tuple[str, ...]:
     """The fields of a class of settings without these few, to leave out where only these have widgets."""
-    return tuple(name for name in _fields(cls) if name not in names)
+    return tuple(name for name in kinds(cls) if name not in names)
 
 
 def tooltip(cls: type[Any], name: str) -> str:
     """What a field's docstring says of it, in the nodes' words."""
     return _texts(cls.__doc__ or "")[name]
-
-
-def _fields(cls: type[Any]) -> dict[str, Any]:
-    """Name -> type, in order."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
 
 
 @cache
@@ -199,7 +158,9 @@ def _texts(docstring: str) -> dict[str, str]:
 
 def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
     field = field or name
-    kind, default, text = _fields(cls)[field], getattr(cls, field), tooltip(cls, field)
+    kind, limits = split_range(kinds(cls)[field])
+    limits = COUNTS if name == COUNT else limits
+    default, text = getattr(cls, field), tooltip(cls, field)
     if name in CHOICES:
         return io.DynamicCombo.Input(name, options=_options(cls, name), tooltip=text)
     rarely = name not in BASIC
@@ -210,8 +171,8 @@ def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
         )
     if kind is bool:
         return io.Boolean.Input(name, default=default, tooltip=text, optional=rarely, advanced=rarely)
-    if name in RANGES:
-        return _number(name, kind, default, text, rarely)
+    if limits:
+        return _number(name, kind, limits, default, text, rarely)
     if _is_text(kind):
         return io.String.Input(
             name, default=_written(default), tooltip=text, optional=rarely, advanced=rarely
@@ -219,13 +180,13 @@ def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
     raise TypeError(f"expected a range for {name} or a kind that a widget is known for, got {kind}")
 
 
-def _number(name: str, kind: Any, default: Any, text: str, rarely: bool) -> io.Input:
-    limits = RANGES[name]
+def _number(name: str, kind: Any, limits: Range, default: Any, text: str, rarely: bool) -> io.Input:
+    least = 0 if limits.or_zero else limits.least
     if kind is float:
         return io.Float.Input(
             name,
             default=default,
-            min=limits.least,
+            min=least,
             max=limits.most,
             step=limits.step,
             round=ROUND,
@@ -235,8 +196,8 @@ def _number(name: str, kind: Any, default: Any, text: str, rarely: bool) -> io.I
         )
     return io.Int.Input(
         name,
-        default=int(limits.least) if name == COUNT else default,
-        min=int(limits.least),
+        default=int(least) if name == COUNT else default,
+        min=int(least),
         max=int(limits.most),
         step=int(limits.step),
         # ComfyUI would else draw a new seed for every run, and nothing would be the same again.
@@ -250,7 +211,7 @@ def _number(name: str, kind: Any, default: Any, text: str, rarely: bool) -> io.I
 def _options(cls: type[Any], choice: str) -> list[io.DynamicCombo.Option]:
     """The default first, since ComfyUI begins with the first."""
     default, shown = getattr(cls, choice), CHOICES[choice]
-    keys = sorted(get_args(_fields(cls)[choice]), key=lambda key: key != default)
+    keys = sorted(get_args(kinds(cls)[choice]), key=lambda key: key != default)
     return [
         io.DynamicCombo.Option(
             key, [_widget(cls, name, field=field) for name, field in shown.get(key, {}).items()]
@@ -261,7 +222,7 @@ def _options(cls: type[Any], choice: str) -> list[io.DynamicCombo.Option]:
 
 def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
     """The fields that a choice and the widgets it shows set."""
-    keys = get_args(_fields(cls)[choice])
+    keys = get_args(kinds(cls)[choice])
     if not isinstance(value, Mapping) or value.get(choice) not in keys:
         came = value.get(choice) if isinstance(value, Mapping) else value
         told = "none of these" if came is None else f"'{came}'"
@@ -270,7 +231,7 @@ def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
     if value.keys() != {choice, *shown}:
         wanted, came = ", ".join(shown) or "nothing", ", ".join(sorted(value.keys() - {choice})) or "nothing"
         raise SettingsError(f"expected {wanted} beside {choice} {key}, got {came}: choose {choice} again")
-    read = {field: _read(name, _fields(cls)[field], value[name]) for name, field in shown.items()}
+    read = {field: _read(name, kinds(cls)[field], value[name]) for name, field in shown.items()}
     return {choice: key, **read}
 
 
@@ -288,7 +249,8 @@ def _read(name: str, kind: Any, value: Any) -> Any:
         kind = get_args(kind)[0]
         if not parts:
             return None
-    entry, count = get_args(kind)[0], None if Ellipsis in get_args(kind) else len(get_args(kind))
+    entry, _ = split_range(get_args(kind)[0])
+    count = None if Ellipsis in get_args(kind) else len(get_args(kind))
     wanted = f"{count or ''} numbers".strip()
     if count is not None and len(parts) != count:
         raise SettingsError(f"expected {wanted} in {name}, got '{value}'")
@@ -303,7 +265,7 @@ def _is_text(kind: Any) -> bool:
     if get_origin(kind) in (Union, UnionType):
         inner, *rest = get_args(kind)
         return rest == [type(None)] and (inner is str or (get_origin(inner) is tuple and _is_text(inner)))
-    return get_origin(kind) is tuple and get_args(kind)[0] in (str, int, float)
+    return get_origin(kind) is tuple and split_range(get_args(kind)[0])[0] in (str, int, float)
 
 
 def _written(value: Any) -> str:

@@ -1,45 +1,87 @@
-import math
-import warnings
+from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
 import pytest
 
-from dream_core.checks import check_choice, check_number, warn_once
+from dream_core.checks import Range, require_valid, validate
 from dream_core.errors import SettingsError
 
 
+@dataclass(frozen=True)
+class Inner:
+    share: Annotated[float, Range(0, 1, step=0.05)] = 0.5
+
+
+@dataclass(frozen=True)
+class Outer:
+    count: Annotated[int, Range(0, 2**64 - 1)] = 1
+    tile: Annotated[int, Range(64, 16_384, step=64, or_zero=True)] = 0
+    scale: Annotated[float, Range(0.01, 10)] = 1.0
+    mode: Literal["fast", "slow"] = "fast"
+    name: str = "any"
+    mean: tuple[Annotated[float, Range(0, 1)], Annotated[float, Range(0, 1)]] | None = None
+    sides: tuple[Annotated[int, Range(1, 100)], ...] = ()
+    inner: Inner = field(default_factory=Inner)
+
+    def check_together(self) -> None:
+        if self.mode == "slow" and self.count == 7:
+            raise SettingsError("seven is not for slow ones")
+
+
 @pytest.mark.parametrize(
-    ("value", "limits", "message"),
+    "values",
     [
-        (0.0, {"least": 0, "above": True}, r"^expected --x above 0, got 0$"),
-        (2.5, {"least": 0, "most": 2, "above": True}, r"^expected --x above 0 and at most 2, got 2.5$"),
-        (-1, {"least": 0}, r"^expected --x of at least 0, got -1$"),
-        (math.inf, {"least": 0}, r"^expected --x of at least 0 and finite, got inf$"),
-        (math.nan, {"least": 0, "most": 1}, r"^expected --x from 0 to 1, got nan$"),
-        (-math.inf, {}, r"^expected --x to be finite, got -inf$"),
-        (10**20, {"most": 5, "least": 0}, r"^expected --x from 0 to 5, got 100000000000000000000$"),
+        {},
+        {"count": 0},
+        {"count": 2**64 - 1},
+        {"count": np.int64(3)},
+        {"tile": 64},
+        {"tile": 16_384},
+        {"scale": 0.01},
+        {"scale": 10},
+        {"scale": np.float32(2)},
+        {"mode": "slow"},
+        {"mean": (0, 1)},
+        {"sides": (1, 100, 5)},
+        {"inner": Inner(0)},
     ],
 )
-def test_numbers_out_of_range(value: float, limits: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        check_number("--x", value, **limits)
+def test_what_lies_in_the_ranges_is_taken(values: dict[str, Any]) -> None:
+    validate(Outer(**values))
 
 
-def test_the_limits_are_within_the_range() -> None:
-    check_number("--x", 0, least=0, most=1)
-    check_number("--x", 1, least=0, most=1, above=True)
-    check_number("--x", -1e30)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": -1}, "expected `count` from 0 to 18446744073709551615, got -1"),
+        ({"count": 2**64}, "expected `count` from 0 to 18446744073709551615, got 18446744073709551616"),
+        ({"count": 2.5}, "expected `count` a whole number from 0 to 18446744073709551615, got 2.5"),
+        ({"tile": 63}, "expected `tile` from 64 to 16384, or 0, got 63"),
+        ({"tile": -64}, "expected `tile` from 64 to 16384, or 0, got -64"),
+        ({"scale": 0.0}, "expected `scale` from 0.01 to 10, got 0"),
+        ({"scale": 10.000001}, "expected `scale` from 0.01 to 10, got 10.000001"),
+        ({"scale": math.nan}, "expected `scale` from 0.01 to 10, got nan"),
+        ({"scale": math.inf}, "expected `scale` from 0.01 to 10, got inf"),
+        ({"scale": "1"}, "expected `scale` from 0.01 to 10, got 1"),
+        ({"mode": "idle"}, "expected `mode` to be one of fast, slow, got 'idle'"),
+        ({"mean": (0.5,)}, "expected 2 values in `mean`, got 1"),
+        ({"mean": (0.5, 2.0)}, "expected each of `mean` from 0 to 1, got 2"),
+        ({"sides": (8, 0)}, "expected each of `sides` from 1 to 100, got 0"),
+        ({"inner": Inner(1.5)}, "expected `share` from 0 to 1, got 1.5"),
+        ({"mode": "slow", "count": 7}, "seven is not for slow ones"),
+    ],
+)
+def test_what_is_wrong_names_the_field(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        validate(Outer(**values))
+    assert str(caught.value) == message
 
 
-def test_choices() -> None:
-    check_choice("--x", "b", ("a", "b"))
-    with pytest.raises(SettingsError, match=r"^expected --x to be one of a, b, got 'c'$"):
-        check_choice("--x", "c", ("a", "b"))
-
-
-def test_a_warning_is_given_once() -> None:
-    warn_once.cache_clear()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        for message in ("first", "second", "first"):
-            warn_once(message)
-    assert [str(one.message) for one in told] == ["first", "second"]
+def test_a_single_value_is_checked_by_its_field() -> None:
+    require_valid(Inner, share=1)
+    with pytest.raises(SettingsError, match=r"^expected `share` from 0 to 1, got -1$"):
+        require_valid(Inner, share=-1)

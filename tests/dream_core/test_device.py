@@ -74,13 +74,13 @@ def test_absent_cuda_devices_are_refused(machine: Pretend, name: str, count: int
     with pytest.raises(SettingsError) as caught:
         parse_device(name)
     assert str(caught.value) == (
-        f"device '{name}' is not here: PyTorch sees {count} CUDA devices; use --device auto or cpu"
+        f"device '{name}' is not here: PyTorch sees {count} CUDA devices; use `device` auto or cpu"
     )
 
 
 def test_an_absent_apple_device_is_refused(machine: Pretend) -> None:
     machine()
-    with pytest.raises(SettingsError, match=r"^device 'mps' needs Apple silicon .*; use --device cpu$"):
+    with pytest.raises(SettingsError, match=r"^device 'mps' needs Apple silicon .*; use `device` cpu$"):
         parse_device("mps")
 
 

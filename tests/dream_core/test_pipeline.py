@@ -345,9 +345,9 @@ def test_dis_needs_no_weights() -> None:
 
 
 def test_wrong_settings_are_told_before_the_clip(test_data: Path) -> None:
-    with pytest.raises(SettingsError, match="--blend"):
+    with pytest.raises(SettingsError, match="`blend`"):
         load_dreamer(real(test_data, temporal=TemporalSettings(blend=2)))
-    with pytest.raises(SettingsError, match="--flow-scale"):
+    with pytest.raises(SettingsError, match="`flow_scale`"):
         load_dreamer(real(test_data, flow=FlowSettings(flow_scale=0)))
     with pytest.raises(SettingsError, match="expected a device"):
         load_models(ModelSettings(), DeviceSettings(device="gpu"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -183,6 +184,22 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(
     assert host.freed == 1
     assert made == ["patcher", "patcher"]  # taken again
     assert host.told == ["memory ran out: going on with one pair of frames at a time"]
+
+
+def test_a_smaller_scale_is_told_once_in_each_prompt(
+    nodes: Any, run: Any, pack: Any, fake_estimator: Any, tmp_path: Path
+) -> None:
+    def still(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        return torch.zeros(len(first) * (1 + both), 2, *first.shape[-2:])
+
+    fake_estimator(still, pair_memory=(6 * 8) ** 2 * 4 * 4 / 3 * 2 / 16)  # for half the sides
+    host = pack("nodes.adapters.host")
+    for _ in range(2):
+        host.record = host.Record(folder=tmp_path)
+        run(nodes.OpticalFlow, optical_flow=None, frames=clip(4), **FLOW | {"flow_batch": 1})
+        (told,) = host.record.told
+        assert told.startswith("flow is estimated at 32 x 24 to stay within ")
+        assert told.endswith(" GiB; flow_scale sets the scale")
 
 
 def test_where_memory_lacks_for_one_pair_it_says_what_to_do(

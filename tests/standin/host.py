@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...dream_core.checks import warn_once
 from ...dream_core.errors import DeepDreamError
-from .wording import as_widgets
+from .widgets import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -173,7 +172,6 @@ def working() -> Iterator[None]:
                     show(message, category, filename, *rest, **named)
 
             warnings.showwarning = on_the_node
-            warn_once.cache_clear()
             yield
     except DeepDreamError as error:
         raise type(error)(as_widgets(str(error))) from error

@@ -150,12 +150,12 @@ def test_ctrl_c_before_the_first_frame(
         (["--layers", "features.99"], "features.99"),
         (["--model-file", "missing.pth"], "missing.pth"),
         (["--device", "tpu"], "expected a device auto, cpu, mps, cuda or cuda:N, got 'tpu'"),
-        (["--blend", "2"], "expected --blend from 0 (the dream) to 1 (the frame), got 2"),
+        (["--blend", "2"], "expected --blend from 0 to 1, got 2"),
         (["--size", "-1"], "size"),
         (["--codec", "h265"], "h265"),
         (["--octaves", "0"], "--octaves"),
         (["--save-every", "1"], "add --keep FOLDER"),
-        (["--brightness-threshold", "-1"], "--brightness-threshold of at least 0, got -1"),
+        (["--brightness-threshold", "-1"], "--brightness-threshold from 0 to 255, got -1"),
         (["--tile-overlap", "0.9"], "--tile-overlap"),
     ],
 )
@@ -333,16 +333,16 @@ def test_help_explains_every_setting_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")  # one column of groups
-    lines = [line.strip("│ ") for line in help_text(capsys).splitlines()]
+    lines = help_text(capsys).splitlines()
     groups = [group for group in vars(Command()).values() if hasattr(group, "__dataclass_fields__")]
     names = [name for group in groups for name in vars(group)]
     assert len(names) == len(set(names)) > 60
     for name in names:
         flag = "--" + name.replace("_", "-")
-        starts = [index for index, line in enumerate(lines) if re.match(rf"{flag}( |,|$)", line)]
+        starts = [index for index, line in enumerate(lines) if re.match(rf"[│ ] {flag}( |,|$)", line)]
         assert len(starts) == 1, flag
-        text = " ".join(lines[starts[0] + 1 : starts[0] + 12])
-        assert re.match(r"([a-z0-9_,\]}]+ )*[A-Za-z0-9].{15,}\(default: ", text), flag
+        text = " ".join(" ".join(lines[starts[0] : starts[0] + 12]).replace("│", " ").split())
+        assert re.match(r".*? [A-Za-z0-9].{15,}\(default: ", text), flag
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_it_is_the_same_each_time() -> None:
     assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("settings", [InputSettings(size=-1), InputSettings(frames=0), InputSettings(fps=0)])
+@pytest.mark.parametrize("settings", [InputSettings(size=-1), InputSettings(frames=-1), InputSettings(fps=0)])
 def test_settings_out_of_range(settings: InputSettings) -> None:
     with pytest.raises(SettingsError):
         open_sample(settings)

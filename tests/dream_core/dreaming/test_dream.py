@@ -12,8 +12,8 @@ import torch
 from kornia.color import rgb_to_ycbcr
 from torch import Tensor, nn
 
-from dream_core.checks import warn_once
-from dream_core.dreaming.dream import DreamStep, ImageDreamer, check_dream, dream
+from dream_core.checks import validate
+from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
 from dream_core.dreaming.objectives import Objective, build_objective, choose_channels, layer, total_variation
 from dream_core.dreaming.octaves import visible_sizes
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
@@ -150,13 +150,13 @@ def test_channels_are_named_by_labels(model: DreamModel) -> None:
         ({"channels": ("4",)}, r"^layer second has channels 0 to 3, instead got 4$"),
         (
             {"channel_mode": "strong"},
-            r"^expected one number in --channels for --channel-mode strong, how many channels, got none$",
+            r"^expected one number in `channels` for `channel_mode` strong, how many channels, got none$",
         ),
         ({"channel_mode": "weak", "channels": ("1", "2")}, r"how many channels, got 1, 2$"),
         ({"channel_mode": "avg", "channels": ("dog",)}, r"^expected one number .* got dog$"),
         (
             {"channel_mode": "avg", "channels": ("5",)},
-            r"^expected a number from 1 to 4 in --channels for layer 'second', got 5$",
+            r"^expected a number from 1 to 4 in `channels` for layer 'second', got 5$",
         ),
         ({"layers": ("second:x",)}, r"^expected a layer as NAME or NAME:WEIGHT, got 'second:x'$"),
     ],
@@ -328,9 +328,8 @@ def test_callers_random_numbers_are_left_alone(model: DreamModel, image: Tensor)
 
 
 def test_ignoring_no_channel_is_warned_about(model: DreamModel, image: Tensor) -> None:
-    warn_once.cache_clear()
-    with pytest.warns(UserWarning, match=r"^--channel-mode ignore does nothing without --channels"):
-        check_dream(make(channel_mode="ignore"))
+    with pytest.warns(UserWarning, match=r"^`channel_mode` ignore does nothing without `channels`"):
+        validate(make(channel_mode="ignore"))
 
 
 def test_the_colors_of_another_image_are_kept(model: DreamModel, image: Tensor) -> None:
@@ -584,16 +583,14 @@ def test_wrong_images(model: DreamModel, given: Tensor, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"octave_steps": -1}, r"^expected --octave-steps of at least 0, got -1$"),
-        ({"octave_mode": "manual"}, r"^expected --octave-sizes for --octave-mode manual"),
-        ({"learning_rate": -1}, r"^expected --learning-rate above 0, got -1$"),
-        ({"tile_overlap": 0.9}, r"^expected --tile-overlap from 0 to 0.5, got 0.9$"),
-        ({"contrast": 200}, r"^expected --contrast from 0 to 100, got 200$"),
-        ({"zoom": 100}, r"^expected --zoom below 100 percent, got 100$"),
-        ({"zoom": 40, "zoom_mode": "pixel"}, r"^expected --zoom below 40 pixel for an image of 40x56"),
-        ({"dream_weight": math.nan}, r"^expected --dream-weight to be finite, got nan$"),
-        ({"tv_weight": math.nan}, r"^expected --tv-weight to be finite, got nan$"),
-        ({"l2_weight": math.inf}, r"^expected --l2-weight to be finite, got inf$"),
+        ({"octave_steps": -1}, r"^expected `octave_steps` from 0 to 10000, got -1$"),
+        ({"octave_mode": "manual"}, r"^expected `octave_sizes` for `octave_mode` manual"),
+        ({"learning_rate": -1}, r"^expected `learning_rate` from 0.001 to 1000, got -1$"),
+        ({"tile_overlap": 0.9}, r"^expected `tile_overlap` from 0 to 0.5, got 0.9$"),
+        ({"contrast": 200}, r"^expected `contrast` from 0 to 100, got 200$"),
+        ({"zoom": 100}, r"^expected `zoom` below 100 percent, got 100$"),
+        ({"zoom": 40, "zoom_mode": "pixel"}, r"^expected `zoom` below 40 pixel for an image of 40x56"),
+        ({"dream_weight": math.nan}, r"^expected `dream_weight` from -1000000 to 1000000, got nan$"),
     ],
 )
 def test_wrong_settings(model: DreamModel, image: Tensor, options: dict, message: str) -> None:

@@ -97,11 +97,11 @@ def test_chosen_channels_stay_when_the_image_changes() -> None:
 @pytest.mark.parametrize(
     ("mode", "channels", "message"),
     [
-        ("all", (3,), r"^layer 'a' has channels 0 to 2, got 3; --print-layers lists layers with their"),
+        ("all", (3,), r"^layer 'a' has channels 0 to 2, got 3; `print_layers` lists layers with their"),
         ("all", (0, -1), r"^layer 'a' has channels 0 to 2, got -1;"),
         ("ignore", (7,), r"^layer 'a' has channels 0 to 2, got 7;"),
         ("ignore", (0, 1, 2), r"^ignoring all 3 channels of layer 'a' leaves none to excite$"),
-        ("strong", (4,), r"^expected a number from 1 to 3 in --channels for layer 'a', got 4$"),
+        ("strong", (4,), r"^expected a number from 1 to 3 in `channels` for layer 'a', got 4$"),
         ("avg", (0,), r"^expected one number of at least 1 as channels for channel mode 'avg', got 0$"),
         ("weak", (1, 2), r"^expected one number .* for channel mode 'weak', got 1, 2$"),
     ],

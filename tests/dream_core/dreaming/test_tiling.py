@@ -1,5 +1,4 @@
 import itertools
-import math
 from pathlib import Path
 
 import av
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from dream_core.dreaming.objectives import Objective, layer
 from dream_core.dreaming.tiling import (
     GRID,
-    check_tiles,
     fades,
     objective_gradient,
     spans,
@@ -330,21 +328,6 @@ def test_gradients_need_no_gradient_mode_of_the_caller(tile: int) -> None:
     assert not expected[1].requires_grad
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"tile_size": -1}, r"^expected --tile-size of at least 64, or 0 for none, got -1$"),
-        ({"tile_size": 1}, r"^expected --tile-size of at least 64, or 0 for none, got 1$"),
-        ({"tile_size": 64, "tile_overlap": 0.6}, r"^expected --tile-overlap from 0 to 0.5, got 0.6$"),
-        ({"tile_size": 64, "tile_overlap": -0.1}, r"^expected --tile-overlap from 0 to 0.5, got -0.1$"),
-        ({"tile_overlap": math.nan}, r"^expected --tile-overlap from 0 to 0.5, got nan$"),
-    ],
-)
-def test_wrong_tiles(options: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        check_tiles(TileSettings(**options))
-
-
 @pytest.mark.parametrize("tile", [0, 64])
 def test_a_layer_without_a_gradient(tile: int) -> None:
     model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
@@ -356,9 +339,3 @@ def test_a_layer_without_a_gradient(tile: int) -> None:
             settings=TileSettings(tile_size=tile),
             generator=torch.Generator(),
         )
-
-
-def test_several_devices_without_tiles() -> None:
-    check_tiles(TileSettings(tile_size=64), devices=2)
-    with pytest.raises(SettingsError, match=r"^expected a --tile-size, got 0: several devices share out"):
-        check_tiles(TileSettings(), devices=2)

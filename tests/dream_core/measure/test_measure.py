@@ -173,8 +173,8 @@ def test_flow_is_estimated_once_for_each_pair_and_in_its_direction(clip: Synthet
 @pytest.mark.parametrize(
     ("source", "dreams", "message"),
     [
-        (4, (5,), "input ends after 4 frames and dream 0 goes on.*--frames 4"),
-        (5, (5, 3), "dream 1 ends after 3 frames and input goes on.*--frames 3"),
+        (4, (5,), "input ends after 4 frames and dream 0 goes on.*`frames` 4"),
+        (5, (5, 3), "dream 1 ends after 3 frames and input goes on.*`frames` 3"),
         (0, (0,), "at least one frame"),
     ],
 )

@@ -121,8 +121,8 @@ def test_several_layers_come_from_one_cut_that_is_made_once(tiny: DreamModel) ->
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["con"], r"^squeezenet1_1 has no layer 'con'; close: conv; --print-layers lists them$"),
-        (["xyzzy"], r"^squeezenet1_1 has no layer 'xyzzy'; --print-layers lists them$"),
+        (["con"], r"^squeezenet1_1 has no layer 'con'; close: conv; `print_layers` lists them$"),
+        (["xyzzy"], r"^squeezenet1_1 has no layer 'xyzzy'; `print_layers` lists them$"),
         ([], r"^layers should name at least one layer, instead got none$"),
     ],
 )
@@ -325,8 +325,8 @@ def test_weights_of_another_network_name_the_model_and_its_file(
 ) -> None:
     save_file(state, tmp_path / "net.safetensors")
     message = (
-        r"net\.safetensors does not fit SqueezeNet: .*; it was read as the weights of --model squeezenet1_1: "
-        r"the right file is at https://.*/squeezenet1_1-.*\.pth; if it is another network's, change --model$"
+        r"net\.safetensors does not fit SqueezeNet: .*; it was read as the weights of `model` squeezenet1_1: "
+        r"the right file is at https://.*/squeezenet1_1-.*\.pth; if it is another network's, change `model`$"
     )
     with pytest.raises(WeightsError, match=message):
         load(tmp_path / "net.safetensors", model="squeezenet1_1")
@@ -364,7 +364,7 @@ def test_a_file_of_another_number_of_classes(tmp_path: Path, state: dict[str, Te
 
 
 def test_an_unknown_model() -> None:
-    message = r"^expected --model to be one of auto, fractal, bvlc_googlenet, .*, got 'vgg11'$"
+    message = r"^expected `model` to be one of auto, fractal, bvlc_googlenet, .*, got 'vgg11'$"
     with pytest.raises(SettingsError, match=message):
         load_model(ModelSettings(model="vgg11"), device=CPU, dtype=torch.float32)
 

@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from dream_core.checks import warn_once
 from dream_core.dreaming.dream import dream
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.fractal import Fractal
@@ -42,7 +41,6 @@ def image() -> Tensor:
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPDREAM_MODELS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    warn_once.cache_clear()
 
 
 def test_its_weights_come_with_the_package_and_tell_their_origin() -> None:

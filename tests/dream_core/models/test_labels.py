@@ -53,7 +53,7 @@ def test_a_word_unlike_any_label() -> None:
 
 def test_a_word_without_labels() -> None:
     with pytest.raises(
-        SettingsError, match="'cat' is a word, but the classes have no names: give a --label-file"
+        SettingsError, match="'cat' is a word, but the classes have no names: give a `label_file`"
     ):
         indices("cat", labels=None)
 

@@ -108,7 +108,7 @@ def test_a_wrong_download_replaces_nothing(
     with pytest.raises(WeightsError, match=message) as caught:
         download(source(server, name, **options), target)
     assert f"{server}/{name}" in str(caught.value)
-    assert "--model-file" in str(caught.value)
+    assert "`model_file`" in str(caught.value)
     assert target.read_bytes() == b"what was there"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -134,7 +134,7 @@ def test_offline_says_what_was_sought_where_and_what_to_do(tmp_path: Path, cache
     )
     assert "http://127.0.0.1:9/net.pth failed (" in message
     assert message.endswith(
-        "get the file by hand and name it (--model-file, or --flow-file for optical flow)"
+        "get the file by hand and name it (`model_file`, or `flow_file` for optical flow)"
     )
 
 
@@ -191,7 +191,7 @@ def test_folders_are_searched_in_order(
 
 
 def test_a_model_folder_that_is_not_there(tmp_path: Path) -> None:
-    message = r"^the model folder .*gone does not exist; correct --model-dirs$"
+    message = r"^the model folder .*gone does not exist; correct `model_dirs`$"
     with pytest.raises(SettingsError, match=message):
         locate(WeightSource("net.pth"), name="net", folders=[tmp_path, tmp_path / "gone"])
 
@@ -286,10 +286,10 @@ def test_the_first_differences_are_named_and_nothing_is_loaded() -> None:
 
 @pytest.mark.parametrize("url", ["http://host/net.pth", None])
 def test_every_wrong_file_ends_with_the_advice(tmp_path: Path, url: str | None) -> None:
-    advice = advice_for(WeightSource("net.pth", url), option="--model", name="vgg16")
+    advice = advice_for(WeightSource("net.pth", url), option="model", name="vgg16")
     where = ": the right file is at http://host/net.pth" if url else ""
     assert advice == (
-        f"it was read as the weights of --model vgg16{where}; if it is another network's, change --model"
+        f"it was read as the weights of `model` vgg16{where}; if it is another network's, change `model`"
     )
     path = tmp_path / "net.pth"
     for content in (b"<html>", None):

@@ -142,10 +142,10 @@ def test_a_size_that_is_none_is_refused(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"zoom_factor": 0.0}, "expected --zoom-factor above 0, got 0"),
-        ({"zoom_factor": -1.0}, "expected --zoom-factor above 0, got -1"),
-        ({"rotation": math.inf}, "expected --rotation to be finite, got inf"),
-        ({"pan_x": math.nan}, "expected --pan-x to be finite, got nan"),
+        ({"zoom_factor": 0.0}, "expected `zoom_factor` from 0.01 to 100, got 0"),
+        ({"zoom_factor": -1.0}, "expected `zoom_factor` from 0.01 to 100, got -1"),
+        ({"rotation": math.inf}, "expected `rotation` from -360 to 360, got inf"),
+        ({"pan_x": math.nan}, "expected `pan_x` from -10000 to 10000, got nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict[str, float], message: str) -> None:

@@ -92,9 +92,9 @@ def test_errors() -> None:
         flow_image(flow * torch.nan)
     with pytest.raises(ImageError, match=r"at least one pixel, got \(0, 2, 8, 10\)"):
         flow_image(flow[:0])
-    with pytest.raises(SettingsError, match="--saturation-length of at least 0, got -1"):
+    with pytest.raises(SettingsError, match="`saturation_length` from 0 to 10000, got -1"):
         flow_image(flow, saturation_length=-1)
-    with pytest.raises(SettingsError, match="--arrow-spacing of at least 1, got 0"):
+    with pytest.raises(SettingsError, match="`arrow_spacing` of at least 1, got 0"):
         draw_arrows(torch.zeros(1, 3, 8, 10), flow, spacing=0)
     with pytest.raises(ImageError, match="expected flow of shape"):
         draw_arrows(torch.zeros(1, 3, 8, 9), flow, spacing=4)

@@ -229,7 +229,7 @@ def test_weights_of_the_other_raft_are_refused(tmp_path: Path) -> None:
             WeightsError,
             match=(
                 r"small\.pth does not fit RAFT: .* is missing; .* more; it was read as the weights of "
-                r"--flow raft_large: the right file is at https://.*raft_large.*; .* change --flow$"
+                r"`flow` raft_large: the right file is at https://.*raft_large.*; .* change `flow`$"
             ),
         ):
             load_raft("raft_large", path)

@@ -474,7 +474,7 @@ def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamMo
 
 @pytest.mark.parametrize("references", [0, 7])
 def test_references_out_of_range(tiny: DreamModel, references: int) -> None:
-    with pytest.raises(SettingsError, match=f"expected --references from 1 to 6, got {references}"):
+    with pytest.raises(SettingsError, match=f"expected `references` from 1 to 6, got {references}"):
         dreamer(tiny, temporal=TemporalSettings(references=references))
 
 
@@ -696,10 +696,10 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (ImageSettings(zoom=100), r"^expected --zoom below 100 percent, got 100$"),
-        (ImageSettings(contrast=101), r"^expected --contrast from 0 to 100, got 101$"),
-        (OctaveSettings(octave_mode="manual"), r"^expected --octave-sizes for --octave-mode manual"),
-        (AscentSettings(learning_rate=-1), r"^expected --learning-rate above 0, got -1$"),
+        (ImageSettings(zoom=100), r"^expected `zoom` below 100 percent, got 100$"),
+        (ImageSettings(contrast=101), r"^expected `contrast` from 0 to 100, got 101$"),
+        (OctaveSettings(octave_mode="manual"), r"^expected `octave_sizes` for `octave_mode` manual"),
+        (AscentSettings(learning_rate=-1), r"^expected `learning_rate` from 0.001 to 1000, got -1$"),
     ],
 )
 def test_wrong_settings_are_told_before_the_first_frame(
@@ -712,15 +712,15 @@ def test_wrong_settings_are_told_before_the_first_frame(
 
 @pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
 def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
-    with pytest.raises(SettingsError, match=rf"^expected --blend from 0 .* to 1 .*, got {blend:g}$"):
+    with pytest.raises(SettingsError, match=rf"^expected `blend` from 0 to 1, got {blend:g}$"):
         dreamer(tiny, temporal=uncut(blend=blend))
 
 
 @pytest.mark.parametrize(
     ("temporal", "message"),
     [
-        ({"carry": "both"}, r"^expected --carry to be one of residual, image, got 'both'$"),
-        ({"carried_steps": -1}, r"^expected --carried-steps of at least 0, got -1$"),
+        ({"carry": "both"}, r"^expected `carry` to be one of residual, image, got 'both'$"),
+        ({"carried_steps": -1}, r"^expected `carried_steps` from 0 to 10000, got -1$"),
     ],
 )
 def test_wrong_ways_to_carry_are_told_before_the_first_frame(

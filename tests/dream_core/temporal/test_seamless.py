@@ -196,7 +196,7 @@ def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
     images = torch.cat([similar(3), similar(3) + 0.5])
     with pytest.warns(UserWarning, match="cuts from its last frame to its first") as told:
         found = dream(make(2), images)
-    assert len(told) == 1
+    assert len({str(one.message) for one in told}) == 1
     for one, other in zip(found, dream(make(seamless=False), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
@@ -219,15 +219,15 @@ def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., Tempor
 
 def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalDreamer]) -> None:
     images = similar(4)
-    with pytest.warns(UserWarning, match="^--seamless does nothing with --independent") as told:
+    with pytest.warns(UserWarning, match="^`seamless` does nothing with `independent`") as told:
         found = dream(make(independent=True), images)
-    assert len(told) == 1
+    assert len({str(one.message) for one in told}) == 1
     for one, other in zip(found, dream(make(seamless=False, independent=True), images), strict=True):
         assert torch.equal(one.dream, other.dream)
 
 
 def test_no_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]) -> None:
-    with pytest.raises(SettingsError, match=r"expected --seamless-frames of at least 1, got 0"):
+    with pytest.raises(SettingsError, match=r"expected `seamless_frames` from 1 to 10000, got 0"):
         make(0)
 
 

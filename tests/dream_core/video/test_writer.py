@@ -324,7 +324,7 @@ def test_discard_removes_only_its_own_file(tmp_path):
 def test_an_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_text("old")
-    with pytest.raises(VideoError, match=r"out\.mp4 exists already: choose another name, or add --overwrite"):
+    with pytest.raises(VideoError, match=r"out\.mp4 exists already: choose another name, or add `overwrite`"):
         write(path, ramp(2))
     assert path.read_text() == "old"
     write(path, ramp(2), settings=OutputSettings(overwrite=True))
@@ -359,7 +359,7 @@ def test_folders_on_the_way_are_made(tmp_path):
         (
             "out.mp4",
             OutputSettings(codec="h265"),
-            r"codec h265 is not an encoder of this ffmpeg: expected a --codec such as",
+            r"codec h265 is not an encoder of this ffmpeg: expected a `codec` such as",
         ),
         ("out.mp4", OutputSettings(codec="aac"), r"codec aac encodes audio: expected a video encoder"),
         (
@@ -372,13 +372,13 @@ def test_folders_on_the_way_are_made(tmp_path):
             OutputSettings(codec="rawvideo", pixel_format="oops"),
             r"pixel format oops is unknown to ffmpeg",
         ),
-        ("out.webm", OutputSettings(codec="libx264"), r"hold no libx264: leave --codec out for vp9, or"),
+        ("out.webm", OutputSettings(codec="libx264"), r"hold no libx264: leave `codec` out for vp9, or"),
         ("out.wav", OutputSettings(), r"wav files hold no libx264: .* choose another suffix"),
         ("out.xyz", OutputSettings(), r"\.xyz is no video format that ffmpeg writes: expected \.mp4"),
         (
             "out.mpg",
             OutputSettings(codec="mpeg1video"),
-            r"mpeg1video cannot encode 64x48 yuv420p into \.mpg .* choose another --codec, --pixel-format or",
+            r"mpeg1video cannot encode 64x48 yuv420p into \.mpg .* choose another `codec`, `pixel_format` or",
         ),
     ],
 )
@@ -391,9 +391,9 @@ def test_what_cannot_be_written_is_said_before_any_work(tmp_path, name, settings
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (OutputSettings(quality=64), r"quality should be 0 \(best\) to 63, instead got 64"),
-        (OutputSettings(update_interval=-1), r"update_interval should be 0 or more frames, instead got -1"),
-        (OutputSettings(frame_duration=0), r"frame_duration should be more than 0 ms, instead got 0"),
+        (OutputSettings(quality=52), r"^expected `quality` from 0 to 51, got 52$"),
+        (OutputSettings(update_interval=-1), r"^expected `update_interval` from 0 to 10000, got -1$"),
+        (OutputSettings(frame_duration=0.5), r"^expected `frame_duration` from 1 to 655350, or 0, got 0.5$"),
     ],
 )
 def test_settings_out_of_range_are_errors(tmp_path, settings, message):
@@ -597,16 +597,16 @@ def test_the_real_clip_goes_through(test_data, tmp_path):
         (
             "out.mp4",
             OutputSettings(frame_duration=50),
-            r"--frame-duration is for GIFs only: .*out\.mp4 keeps",
+            r"`frame_duration` is for GIFs only: .*out\.mp4 keeps",
         ),
-        ("out", OutputSettings(frame_duration=50), r"--frame-duration is for GIFs only"),
+        ("out", OutputSettings(frame_duration=50), r"`frame_duration` is for GIFs only"),
         (
             "out.gif",
             OutputSettings(codec="ffv1"),
-            r"--codec is for videos only: .*out\.gif is written without",
+            r"`codec` is for videos only: .*out\.gif is written without",
         ),
-        ("out.png", OutputSettings(pixel_format="bgr0"), r"--pixel-format is for videos only"),
-        ("out", OutputSettings(codec="libx265"), r"--codec is for videos only"),
+        ("out.png", OutputSettings(pixel_format="bgr0"), r"`pixel_format` is for videos only"),
+        ("out", OutputSettings(codec="libx265"), r"`codec` is for videos only"),
     ],
 )
 def test_options_without_effect_are_told(tmp_path, name, settings, message):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from types import ModuleType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -72,6 +72,7 @@ def test_every_widget_has_a_tooltip_that_names_no_flag(widgets: ModuleType, core
     for one in all_widgets(widgets, core):
         for inner in one.get_all():
             assert inner.tooltip.endswith((".", "...")), inner.id
+            assert not set("`") & set(inner.tooltip)
             assert "--" not in inner.tooltip
 
 
@@ -84,9 +85,9 @@ def test_every_field_has_one_widget(widgets: ModuleType, core: ModuleType) -> No
 
 def test_every_table_speaks_of_widgets_that_exist(widgets: ModuleType, core: ModuleType) -> None:
     ids = {inner.id for one in all_widgets(widgets, core) for inner in one.get_all()}
-    assert set(widgets.RANGES) <= ids
     left_out = ("model_file", "model_dirs", "label_file")
     ids |= {one.id for one in widgets.widgets(core.ModelSettings, leave_out=left_out)}
+    ids |= {one.id for one in widgets.widgets(core.InputSettings)}
     assert ids >= widgets.BASIC
 
 
@@ -108,23 +109,37 @@ def entered(name: str, kind: Any, value: Any) -> Any:
     return value
 
 
-def any_value(kind: Any) -> st.SearchStrategy[Any]:
+def any_value(checks: ModuleType, kind: Any) -> st.SearchStrategy[Any]:
+    kind, limits = checks.split_range(kind)
+    if limits:
+        numbers = st.integers if kind is int else st.floats
+        return numbers(limits.least, limits.most)
     if options := [option for option in get_args(kind) if isinstance(option, str)]:
         return st.sampled_from(options)
     if get_args(kind):
-        return st.lists(NUMBERS if get_args(kind)[0] is int else WORDS, max_size=4).map(tuple)
-    return {bool: st.booleans(), int: st.integers(0, 2**63), float: st.floats(allow_nan=False)}[kind]
+        _, limits = checks.split_range(get_args(kind)[0])
+        return st.lists(NUMBERS if limits else WORDS, max_size=4).map(tuple)
+    return st.booleans()
+
+
+def fitted(settings: Any) -> Any:
+    """Settings that differ from some only by what does not fit together."""
+    if getattr(settings, "zoom_mode", "") == "percent":
+        return replace(settings, zoom=min(settings.zoom, 99.0))
+    if getattr(settings, "octave_mode", "").startswith("manual"):
+        return replace(settings, octave_sizes=settings.octave_sizes * 2 or (8, 8))
+    return settings
 
 
 @pytest.mark.parametrize("name", CLASSES)
 @PACKS
 @given(data=st.data())
 def test_settings_survive_the_widgets(
-    widgets: ModuleType, core: ModuleType, name: str, data: st.DataObject
+    pack: Pack, widgets: ModuleType, core: ModuleType, name: str, data: st.DataObject
 ) -> None:
-    cls = getattr(core, name)
-    kinds = get_type_hints(cls)
-    settings = cls(**{field: data.draw(any_value(kind)) for field, kind in kinds.items()})
+    cls, checks = getattr(core, name), pack("dream_core.checks")
+    kinds = checks.kinds(cls)
+    settings = fitted(cls(**{field: data.draw(any_value(checks, kind)) for field, kind in kinds.items()}))
     if name == "ObjectiveSettings" and settings.channel_mode in ("strong", "avg", "weak"):
         settings = replace(settings, channels=(str(data.draw(NUMBERS)),))
     values = {field: entered(field, kinds[field], getattr(settings, field)) for field in kinds}
@@ -160,83 +175,80 @@ def test_every_default_is_within_its_range_and_on_a_step(widgets: ModuleType, co
             assert round(one.default, decimals) == one.default, one.id
 
 
-def check(pack: Pack, field: str, value: float) -> None:
-    """The core's own checks, on settings that differ from the defaults in one field."""
-    core, errors = pack("dream_core.settings"), pack("dream_core.errors")
-    occlusion, dream, flow = (pack(f"dream_core.{name}") for name in ("occlusion", "dream", "flow"))
-    changes: dict[str, Any] = {field: value}
-    if field == "channel_count":
-        pack("dream_core.dreaming.objectives").LayerTerm("any", channels=(value,), channel_mode="strong")
-        return
-    if field == "zoom":
-        changes["zoom_mode"] = "pixel"
-    parts = {
-        "objective": core.ObjectiveSettings,
-        "octave": core.OctaveSettings,
-        "ascent": core.AscentSettings,
-        "tile": core.TileSettings,
-        "image": core.ImageSettings,
-    }
-    for part, cls in parts.items():
-        if hasattr(cls(), field):
-            dream.check_dream(core.DreamSettings(**{part: cls(**changes)}))
-            return
-    if hasattr(core.FlowSettings(), field):
-        flow.check_flow(core.FlowSettings(**changes))
-    elif hasattr(core.ReliabilitySettings(), field):
-        occlusion.check_reliability(core.ReliabilitySettings(**changes))
-    elif hasattr(core.CameraSettings(), field):
-        pack("dream_core.motion.camera").camera_flow((4, 4), core.CameraSettings(**changes))
-    elif hasattr(core.TemporalSettings(), field):
-        temporal = core.TemporalSettings(independent=True, **changes)
-        options = {"settings": core.DreamSettings(), "occlusion": core.ReliabilitySettings()}
-        pack("dream_core.temporal.dreamer").TemporalDreamer([None], None, temporal=temporal, **options)
-    else:
-        raise errors.SettingsError(f"no check is known for {field}")
+def shown_widgets(pack: Pack) -> Iterator[Any]:
+    """Every widget of every node, and the choices with which it is there: (node, widget, {choice: key})."""
+    for node in pack("nodes").NODES:
+        schema = node.define_schema()
+        for one in schema.inputs:
+            yield schema.node_id, one, {}
+            for option in getattr(one, "options", None) or ():
+                for inner in getattr(option, "inputs", ()):
+                    yield schema.node_id, inner, {one.id: option.key}
 
 
-FREE_BELOW = {"dream_weight", "tv_weight", "l2_weight", "zoom", "rotation", "pan_x", "pan_y"}
-"""Fields that may be anything, so that their ranges end somewhere far beyond use."""
-
-SHOWN_ONLY = {"saturation_length", "arrow_spacing"}
-
-
-def test_the_core_takes_the_ends_of_every_range(pack: Pack, widgets: ModuleType, core: ModuleType) -> None:
-    for one in numbers(widgets, core):
-        if one.id not in SHOWN_ONLY:
-            check(pack, one.id, one.min)
-            check(pack, one.id, one.max)
+def reachable(one: Any) -> list[Any]:
+    """What a person sets a widget to: its ends and a click from them and from the default, or each choice."""
+    if one.io_type in ("INT", "FLOAT"):
+        clicks = (one.min + one.step, one.default + one.step)
+        return [one.min, one.max, *(value for value in clicks if value <= one.max)]
+    if one.io_type == "BOOLEAN":
+        return [True, False]
+    return list(one.options) if one.io_type == "COMBO" else []
 
 
-def test_the_core_refuses_what_lies_below_a_range(pack: Pack, widgets: ModuleType, core: ModuleType) -> None:
-    error = pack("dream_core.errors").SettingsError
-    for one in numbers(widgets, core):
-        if one.id in FREE_BELOW | SHOWN_ONLY:
-            continue
-        below = one.min - (1 if one.io_type == "INT" else max(one.step, one.min))
-        with pytest.raises(error):
-            check(pack, one.id, below)
-
-
-CAPPED = {
-    "octaves",
-    "octave_scale",
-    "tile_overlap",
-    "contrast",
-    "flow_scale",
-    "mask_softness",
-    "blend",
-    "seed",
+NO_SETTINGS = {
+    "weights",
+    "model",
+    "width",
+    "height",
+    "frames",
+    "both_ways",
+    "flow_and_masks",
+    "from_previous",
 }
-CAPPED |= {"norm_percent", "abs_percent", "mean_percent"}
+"""Widgets that nodes have besides the settings'. The frames and the model of some nodes are settings."""
 
 
-def test_ranges_end_where_the_core_ends(pack: Pack, widgets: ModuleType, core: ModuleType) -> None:
-    error = pack("dream_core.errors").SettingsError
-    for one in numbers(widgets, core):
-        if one.id in CAPPED:
-            with pytest.raises(error):
-                check(pack, one.id, one.max + 1)
+def test_the_core_takes_whatever_a_widget_can_be_set_to(pack: Pack, core: ModuleType) -> None:
+    validate, widgets = pack("dream_core.checks").validate, pack("nodes.adapters.widgets")
+    names = [*CLASSES, "FlowSettings", "InputSettings", "OutputSettings", "ModelSettings", "DeviceSettings"]
+    owners = {field.name: getattr(core, name) for name in names for field in fields(getattr(core, name))}
+    met = set()
+    for node, one, choices in shown_widgets(pack):
+        field = next((widgets.CHOICES[name][key][one.id] for name, key in choices.items()), one.id)
+        for value in reachable(one):
+            if field not in owners or (node, field) == ("DeepDreamLoadFlowModel", "model"):
+                assert one.id in NO_SETTINGS | {"model"}, one.id
+                continue
+            given = {**choices, field: (str(value),) if one.id == widgets.COUNT else value}
+            if field == "zoom":
+                given["zoom_mode"] = "pixel"
+            validate(owners[field](**given))
+            met.add(one.id)
+    assert met >= {
+        "tile_size",
+        "octave_scale",
+        "lbfgs_history",
+        "channel_count",
+        "quality",
+        "frames",
+        "pooling",
+    }
+
+
+def test_no_click_on_the_size_of_tiles_reaches_one_that_is_refused(
+    widgets: ModuleType, core: ModuleType
+) -> None:
+    (one,) = (one for one in widgets.widgets(core.TileSettings) if one.id == "tile_size")
+    assert (one.min, one.step, one.max) == (0, 64, 16_384)
+
+
+def test_a_value_beyond_its_range_is_told(pack: Pack, widgets: ModuleType, core: ModuleType) -> None:
+    values = values_of(widgets.widgets(core.AscentSettings), {}) | {"jitter": -1}
+    with pytest.raises(
+        pack("dream_core.errors").SettingsError, match=r"^expected `jitter` from 0 to 10000, got"
+    ):
+        widgets.settings_from(core.AscentSettings, values)
 
 
 def test_a_choice_shows_its_own_widgets_only(widgets: ModuleType, core: ModuleType) -> None:
@@ -336,14 +348,14 @@ def test_a_mean_is_three_numbers_or_the_networks_own(pack: Pack, widgets: Module
 @pytest.mark.parametrize(
     ("told", "shown"),
     [
-        ("expected --octave-scale above 0", "expected octave_scale above 0"),
+        ("expected `octave_scale` from 0.01", "expected octave_scale from 0.01"),
         (
-            "no layer 'x'; --print-layers lists them",
+            "no layer 'x'; `print_layers` lists them",
             "no layer 'x'; the output layers of Load Dream Model lists them",
         ),
-        ("name it (--model-file)", "name it (weights of Load Dream Model)"),
+        ("name it (`model_file`)", "name it (weights of Load Dream Model)"),
         ("a dash -- and well-known--words stay", "a dash -- and well-known--words stay"),
     ],
 )
-def test_messages_name_widgets_instead_of_flags(pack: Pack, told: str, shown: str) -> None:
-    assert pack("nodes.adapters.wording").as_widgets(told) == shown
+def test_messages_name_fields_as_the_nodes_do(widgets: ModuleType, told: str, shown: str) -> None:
+    assert widgets.as_widgets(told) == shown
