@@ -180,7 +180,7 @@ def test_an_unknown_layer_is_told_with_close_ones_and_without_flags(
 
 def test_settings_that_do_not_fit_are_told(pack: Pack, dream: Run, objective: Run) -> None:
     error = pack("dream_core.errors").SettingsError
-    with pytest.raises(error, match="expected tile_size of at least 64"):
+    with pytest.raises(error, match="expected tile_size from 64 to 16384, or 0, got 32"):
         dream(images(), tile_size=32)
     with pytest.raises(error, match="expected optimizer to be one of"):
         dream(images(), optimizer={"optimizer": "sgd"})

@@ -196,7 +196,7 @@ def test_a_smaller_scale_is_told_once_in_each_prompt(
     host = pack("nodes.adapters.host")
     for _ in range(2):
         host.record = host.Record(folder=tmp_path)
-        run(nodes.OpticalFlow, optical_flow=None, frames=clip(4), **FLOW | {"flow_batch": 1})
+        run(nodes.OpticalFlow, flow_model=None, frames=clip(4), **FLOW | {"flow_batch": 1})
         (told,) = host.record.told
         assert told.startswith("flow is estimated at 32 x 24 to stay within ")
         assert told.endswith(" GiB; flow_scale sets the scale")

@@ -203,7 +203,7 @@ NO_SETTINGS = {
     "height",
     "frames",
     "both_ways",
-    "flow_and_masks",
+    "flow_and_reliability",
     "from_previous",
 }
 """Widgets that nodes have besides the settings'. The frames and the model of some nodes are settings."""
