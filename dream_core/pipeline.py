@@ -14,6 +14,7 @@ from .dreaming.dream import DreamCallback, ImageDreamer
 from .models.dream_model import DreamModel, load_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
+from .motion.flow_image import flow_image
 from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, TemporalDreamer
 from .temporal.seamless import dream_seamless
@@ -150,4 +151,4 @@ def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:
     # Nothing was carried into a first frame: it is kept as standing still, and trusted.
     flow = carried.flow if carried else torch.zeros_like(step.frame[:, :2])
     mask = carried.reliability if carried else torch.ones_like(step.frame[:, :1])
-    keep.save(index, frame=step.frame, dream=step.dream, flow=flow, mask=mask)
+    keep.save(index, frame=step.frame, dream=step.dream, flow=flow_image(flow), mask=mask)

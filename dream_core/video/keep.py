@@ -1,4 +1,4 @@
-"""The material of a dream, frame by frame, as image files in a folder."""
+"""Frames, dreams, flow images and masks of a clip, saved as image files in a folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import VideoError
-from ..motion.flow_image import flow_image
 from .images import save_image
 
 FOLDERS = ("frames", "dreams", "flow", "mask")
 STEPS = "steps"
-"""The folder that the command saves growing dreams into."""
+"""Folder into which the command saves growing dreams."""
 INSTEAD = "choose another folder to keep things in, or add `overwrite`"
 
 
@@ -20,10 +19,14 @@ class KeepFolder:
     """A folder that receives frames/frame_000000.png, dreams/, flow/ and mask/. Nothing is ever deleted."""
 
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
-        """Use this folder, which may exist already; files in it are replaced only with `overwrite`.
+        """Save into this folder, which may exist already.
+
+        Args:
+            path: the folder.
+            overwrite: replace files of an earlier run.
 
         Raises:
-            VideoError: the path is a file, or holds what was kept before and may not be overwritten.
+            VideoError: the path is a file, or holds files of an earlier run that may not be overwritten.
         """
         self.path = Path(path)
         self._overwrite = overwrite
@@ -42,16 +45,17 @@ class KeepFolder:
         flow: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> None:
-        """Keep what belongs to frame `index`, each with or without a batch dimension of 1.
+        """Save the images of one frame.
 
-        Frame and dream are (3,H,W) and the mask is (1,H,W), values in 0..1. The flow, (2,H,W) in
-        pixels, becomes a `flow_image`.
+        Args:
+            index: of the frame.
+            frame, dream, flow: (3,H,W) or (1,3,H,W) in 0..1; the flow as an image.
+            mask: (1,H,W) or (1,1,H,W) in 0..1.
 
         Raises:
             VideoError: a file exists already and may not be overwritten, or cannot be written.
         """
-        colors = None if flow is None else flow_image(flow.reshape(1, *flow.shape[-3:]))
-        for folder, image in zip(FOLDERS, (frame, dream, colors, mask), strict=True):
+        for folder, image in zip(FOLDERS, (frame, dream, flow, mask), strict=True):
             if image is not None:
                 name = f"{folder.removesuffix('s')}_{index:06d}.png"
                 save_image(image.reshape(image.shape[-3:]), self._file(folder, name))
