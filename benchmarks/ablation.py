@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dream_core.measure.measure import Figures, LayerEnergy, flow_link, measure
+from dream_core.measure.figures import Figures
+from dream_core.measure.measure import LayerEnergy, flow_link, measure
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     AscentSettings,

@@ -33,8 +33,8 @@ from dream_core import dream as dream_module
 from dream_core import temporal as temporal_module
 from dream_core.dreaming.objectives import layer
 from dream_core.dreaming.tiling import whole_gradient
-from dream_core.measure.metrics import drift, flicker, sharpness, strength
-from dream_core.motion.occlusion import reliability_mask
+from dream_core.measure.figures import Figures
+from dream_core.measure.measure import LayerEnergy, flow_link, measure
 from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.settings import (
     AscentSettings,
@@ -47,7 +47,6 @@ from dream_core.settings import (
     OctaveSettings,
     OutputSettings,
     PipelineSettings,
-    ReliabilitySettings,
     TemporalSettings,
 )
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
@@ -180,30 +179,14 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
     dream_module.ascend = timed_ascend
 
 
-def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> dict[str, float]:
-    """Flicker, strength, sharpness and drift against the input at the dream's size (yardsticks of the docs)."""
-    with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
-        frames = torch.stack([frame.image for frame in clip])
-    dreams = torch.stack(result.dreams)
+def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> Figures:
+    """The figures of a run against the input at the dream's size."""
     assert dreamer.flow is not None
-    forward, backward = dreamer.flow.both_ways(frames[:-1], frames[1:])
-    plain = ReliabilitySettings(check_brightness=False, mask_softness=0)
-    masks = reliability_mask(forward, backward, frame=frames[:-1], previous=frames[1:], settings=plain)
-
-    def activations(images: Tensor) -> Tensor:
-        model = dreamer.model
-        with torch.no_grad():
-            found = [
-                model.activations(p[None].to(model.device), [LAYER])[LAYER].float().cpu() for p in images
-            ]
-        return torch.cat(found)
-
-    return {
-        "flicker": float(flicker(dreams, frames, forward, masks)),
-        "strength": float(strength(activations(dreams), activations(frames))),
-        "sharpness": float(sharpness(dreams) / sharpness(frames)),
-        "drift": float(drift(dreams, frames)),
-    }
+    energy = LayerEnergy(dreamer.model, (LAYER,))
+    with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
+        frames = (frame.image for frame in clip)
+        report = measure(frames, {result.name: result.dreams}, flow_link(dreamer.flow), energy=energy)
+    return report.dreams[0].overall
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
@@ -227,7 +210,7 @@ def step_flops(dreamer: TemporalDreamer, size: tuple[int, int]) -> float:
     return float(counter.get_total_flops())
 
 
-def print_results(results: Sequence[Result], rows: Sequence[dict[str, float]], frames: int) -> None:
+def print_results(results: Sequence[Result], rows: Sequence[Figures], frames: int) -> None:
     base = results[0].seconds
     table = Table("", "s/frame", "times as fast", "peak memory", "flicker", "strength", "sharpness", "drift")
     for result, row in zip(results, rows, strict=True):
@@ -236,10 +219,10 @@ def print_results(results: Sequence[Result], rows: Sequence[dict[str, float]], f
             f"{result.seconds / frames:.2f}",
             f"{base / result.seconds:.1f}",
             f"{result.peak_bytes / 2**20:.0f} MiB",
-            f"{row['flicker']:.3f}",
-            f"x{row['strength']:.2f}",
-            f"x{row['sharpness']:.2f}",
-            f"{row['drift']:+.2f}",
+            f"{row.flicker:.3f}",
+            f"x{row.strength:.2f}",
+            f"x{row.sharpness:.2f}",
+            f"{row.drift:+.2f}",
         )
     Console(width=120).print(table)
 

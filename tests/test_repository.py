@@ -173,7 +173,10 @@ def test_options_are_read_before_torch_is_loaded() -> None:
 
 def test_importing_prints_nothing_and_needs_no_window_system() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
-    code = "import dream_core, dream_core.command.dream, cv2"
+    code = (
+        "import dream_core, dream_core.command.dream, dream_core.command.measure, cv2, sys\n"
+        "assert 'matplotlib' not in sys.modules, 'only a plot is worth its second'"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:dream_core", "-c", code],
         capture_output=True,

@@ -13,7 +13,8 @@ from ..checks import validate
 from ..device import backends, is_out_of_memory
 from ..dreaming.objectives import parse_layers
 from ..errors import DeepDreamError, SettingsError, VideoError
-from ..measure.measure import LayerEnergy, Report, flow_link, measure
+from ..measure.figures import Report
+from ..measure.measure import LayerEnergy, flow_link, measure
 from ..measure.plot import plot
 from ..measure.tables import as_json, frame_table, overall_table
 from ..pipeline import load_estimator, load_models
@@ -26,7 +27,7 @@ from .options import MeasureCommand, MeasureSettings
 
 
 def main(command: MeasureCommand) -> int:
-    """Run the command, and tell how it goes. Returns the exit code."""
+    """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.measure.quiet)
     try:
         check_files(command)
@@ -42,7 +43,7 @@ def main(command: MeasureCommand) -> int:
             "out of memory: estimate flow at --flow-scale 0.5, or leave strength out by --no-strength"
         )
     except KeyboardInterrupt:
-        teller.say("stopped: nothing is measured")
+        teller.say("stopped: nothing was measured")
         return INTERRUPTED
     else:
         return DONE
@@ -50,11 +51,11 @@ def main(command: MeasureCommand) -> int:
 
 
 def check_files(command: MeasureCommand) -> None:
-    """Find mistakes before the work.
+    """Check the names of the files before any work.
 
     Raises:
-        SettingsError: there is no dream, or a file to write has the wrong kind of name.
-        VideoError: there is no folder to write into.
+        SettingsError: there is no dream, or the name of a file to write has the wrong suffix.
+        VideoError: the folder to write into does not exist.
     """
     validate(command)
     if not command.dreamed:
@@ -77,12 +78,14 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
     """Measure the files, frame by frame.
 
     Raises:
-        DeepDreamError: a file or a setting is not as it should be.
+        DeepDreamError: a file cannot be read, or a setting is wrong.
     """
     wanted = command.measure
     with ExitStack() as files:
-        asis = InputSettings(size=0, frames=wanted.frames)
-        dreams = {str(path): files.enter_context(open_clip(path, settings=asis)) for path in command.dreamed}
+        unscaled = InputSettings(size=0, frames=wanted.frames)
+        dreams = {
+            str(path): files.enter_context(open_clip(path, settings=unscaled)) for path in command.dreamed
+        }
         size = next(iter(dreams.values())).size
         matching = InputSettings(max(size), wanted.start, wanted.frames, wanted.fps)
         source = files.enter_context(open_clip(command.input, settings=matching))
@@ -102,12 +105,16 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
 
 
 def images(clip: Clip) -> Iterator[Tensor]:
-    """The frames of a clip, (3,H,W)."""
+    """Iterate over the frames of a clip, (3,H,W) each."""
     return (frame.image for frame in clip)
 
 
 def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:
-    """Raise a VideoError unless all dreams have the input's proportions and one size."""
+    """Check that all dreams have one size and the input's proportions.
+
+    Raises:
+        VideoError: they do not.
+    """
     for name, dream in dreams.items():
         if dream.size != source.size:
             raise VideoError(
@@ -121,20 +128,20 @@ def _size(clip: Clip) -> str:
 
 
 def layer_energy(command: MeasureCommand, teller: Teller) -> LayerEnergy:
-    """What strength is measured by.
+    """Load the network that strength is measured by.
 
     Raises:
-        SettingsError, WeightsError: see `load_model`; or there is no such layer.
+        SettingsError, WeightsError: see `load_model`; or the network has no such layer.
     """
     one_device = replace(command.device, device=command.device.device.split(",")[0])
     model = load_models(command.model, one_device, progress=teller.downloaded)[0]
     layers = tuple(parse_layers(command.measure.layers)) or (model.default_layer,)
-    model.extractor(layers)  # raises where there is no such layer
+    model.extractor(layers)  # raises if a layer does not exist
     return LayerEnergy(model, layers)
 
 
 def write(report: Report, wanted: MeasureSettings) -> None:
-    """Print the tables on standard output, and write the files that are wanted.
+    """Print the tables on standard output, and write the files asked for.
 
     Raises:
         VideoError: a file cannot be written.

@@ -128,18 +128,18 @@ class Command:
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """What is measured, and where the figures go.
+    """Choice of the frames and figures to measure, and of the files to write them to.
 
     Args:
-        start: The dreams begin this many seconds into INPUT.
-        frames: Measure this many frames only. 0 measures the whole clip.
-        fps: Frame rate of an INPUT that is a folder of images, for `start`.
-        strength: Measure strength, for which the network of `model` sees every frame.
-        layers: Layers to measure strength by, by default the network's default layer. Of several it is the
-            mean; a weight, as in NAME:WEIGHT, has no effect.
+        start: Seconds into INPUT at which the dreams begin.
+        frames: Measure only this many frames; 0 measures the whole clip.
+        fps: Frame rate of INPUT if it is a folder of images, for `start`.
+        strength: Measure strength, which runs the network of `model` on every frame.
+        layers: Layers to measure strength by; without any, the network's default layer. Several give the mean
+            of their strengths; a weight, as in NAME:WEIGHT, has no effect.
         per_frame: Print the figures of every frame, too.
-        json: Write all figures, overall and of every frame, into this .json file.
-        plot: Draw the figures of every frame into this image, such as a .png.
+        json: Write all figures, overall and of every frame, to this .json file.
+        plot: Draw the figures of every frame to this image file, such as a .png.
         quiet: No progress bar.
     """
 

@@ -1,4 +1,4 @@
-"""How good dreams of a clip are, frame by frame and over all, streamed."""
+"""Measuring dreams of a clip: figures of each frame and of the whole clip, streamed."""
 
 from __future__ import annotations
 
@@ -14,65 +14,25 @@ from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
 from ..motion.occlusion import reliability_mask
 from ..settings import ReliabilitySettings
-from .metrics import laplacian_variance, luminance, mean_square, pair_error, pair_flicker
+from .figures import (
+    ClipFigures,
+    Figures,
+    Report,
+    flicker_terms,
+    laplacian_variance,
+    luminance,
+    mean_square,
+    warp_error,
+)
 
 CHECKS = ReliabilitySettings(check_brightness=False, mask_softness=0)
-"""What tells the pixels to measure by. A mask that left out changes of brightness would hide flicker."""
+"""Checks that choose the pixels to measure by. Leaving out changes of brightness would hide flicker."""
 
 INPUT = "input"
-"""The name of the input's own figures."""
+"""Name of the input's own figures."""
 
 Link = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(frame, following), both (3,H,W) of the input -> flow (2,H,W) from one to the other, reliable mask (1,H,W)."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The figures of one frame, or of a whole clip; None where one is not defined.
-
-    Args:
-        e_warp: see `metrics.e_warp`. Of a frame: from the one before to it, as is flicker.
-        flicker: see `metrics.flicker`; None where there is no dream.
-        strength: see `metrics.strength`; None without a network.
-        sharpness: see `metrics.sharpness`, as a ratio to the input's; None where the input is flat.
-        drift: see `metrics.drift`. Of a frame: since the first.
-    """
-
-    e_warp: float | None
-    flicker: float | None
-    strength: float | None
-    sharpness: float | None
-    drift: float | None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The figures of a clip.
-
-    Args:
-        name: of the clip.
-        overall: of the clip as a whole.
-        frames: of its frames, in order.
-    """
-
-    name: str
-    overall: Figures
-    frames: tuple[Figures, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """The figures of dreams, and those of their input for comparison.
-
-    Args:
-        input: the input measured as if it were a dream: flicker is not defined, strength and sharpness are 1.
-        dreams: one or more.
-        layers: what strength was measured by; None where it was not.
-    """
-
-    input: Measured
-    dreams: tuple[Measured, ...]
-    layers: str | None
+"""(frame, following), both (3,H,W) of the input -> flow (2,H,W) from one to the other, its reliability (1,H,W)."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +47,10 @@ class LayerEnergy:
     model: DreamModel
     layers: tuple[str, ...]
 
-    def __call__(self, frame: Tensor) -> Tensor:
+    def __call__(self, image: Tensor) -> Tensor:
         """(3,H,W) in 0..1 -> one energy for each layer, float64."""
         with torch.no_grad():
-            found = self.model.activations(frame[None].to(self.model.device), self.layers)
+            found = self.model.activations(image[None].to(self.model.device), self.layers)
         return torch.tensor([mean_square(found[layer]) for layer in self.layers], dtype=torch.float64)
 
     def __str__(self) -> str:
@@ -98,12 +58,14 @@ class LayerEnergy:
 
 
 def flow_link(estimator: FlowEstimator) -> Link:
-    """Flow and reliable pixels, as all figures take them, by an estimator."""
+    """Link pairs of frames by estimated flow, and by the reliability that follows from it."""
 
     def link(frame: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
-        there, back = estimator.both_ways(frame[None], following[None])
-        mask = reliability_mask(there, back, frame=frame[None], previous=following[None], settings=CHECKS)
-        return there[0], mask[0]
+        forward, backward = estimator.both_ways(frame[None], following[None])
+        reliability = reliability_mask(
+            forward, backward, frame=frame[None], previous=following[None], settings=CHECKS
+        )
+        return forward[0], reliability[0]
 
     return link
 
@@ -119,54 +81,55 @@ def measure(
     """Measure dreams of one clip. No more than two frames of each are alive at a time.
 
     Args:
-        source: the input, (3,H,W) in 0..1, at the dreams' size.
-        dreams: by name, each with as many frames.
+        source: the input, (3,H,W) in 0..1 each, at the dreams' size. A tensor (T,3,H,W) serves as well as a
+            generator.
+        dreams: by name, each with the same number of frames.
         link: called once for each pair of frames; see `flow_link`.
         energy: to measure strength by.
-        on_frame: told the index of every frame once it is measured.
+        on_frame: called with the index of every frame once it is measured.
 
     Raises:
         ImageError: there is no frame, or a dream differs from the source in size or length.
     """
-    own, meters = _Meter(), [_Meter() for _ in dreams]
+    source_meter, meters = _Meter(), [_Meter() for _ in dreams]
     previous: Tensor | None = None
-    for index, (frame, *dreamed) in enumerate(_together(source, dreams)):
-        _check_sizes(frame, dict(zip(dreams, dreamed, strict=True)))
+    for index, (frame, *dreamed) in enumerate(_side_by_side(source, dreams)):
+        _require_equal_sizes(frame, dict(zip(dreams, dreamed, strict=True)))
         linked = None if previous is None else link(previous, frame)
-        reference = _Seen.of(frame, energy)
-        own.add(_Step(frame, frame, reference, reference, linked))
+        reference = _View.of(frame, energy)
+        source_meter.add(reference, reference, linked)
         for meter, dream in zip(meters, dreamed, strict=True):
-            meter.add(_Step(dream, frame, _Seen.of(dream, energy), reference, linked))
+            meter.add(_View.of(dream, energy), reference, linked)
         previous = frame
         if on_frame:
             on_frame(index)
     if previous is None:
         raise ImageError("expected at least one frame to measure, got none")
-    measured = [meter.measured(name) for name, meter in zip(dreams, meters, strict=True)]
-    return Report(own.measured(INPUT), tuple(measured), str(energy) if energy else None)
+    measured = [meter.result(name) for name, meter in zip(dreams, meters, strict=True)]
+    return Report(source_meter.result(INPUT), tuple(measured), str(energy) if energy else None)
 
 
-def _together(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
-    """One frame of the source and of each dream after the other."""
+def _side_by_side(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
+    """Yield a frame of the source with the frames of all dreams that belong to it."""
     names = [INPUT, *dreams]
     streams = [iter(clip) for clip in (source, *dreams.values())]
     for index in count():
-        # Not zip_longest, which keeps an older frame of each alive.
+        # zip_longest would keep an older frame of each alive.
         frames = [next(stream, None) for stream in streams]
-        there = [frame for frame in frames if frame is not None]
-        if not there:
+        present = [frame for frame in frames if frame is not None]
+        if not present:
             return
-        if len(there) < len(frames):
+        if len(present) < len(frames):
             ended = next(name for name, frame in zip(names, frames, strict=True) if frame is None)
             longer = next(name for name, frame in zip(names, frames, strict=True) if frame is not None)
             raise ImageError(
                 f"expected clips of equal length, but {ended} ends after {index} frames and {longer} goes on: "
                 f"measure the same frames of all, as with `frames` {index}"
             )
-        yield there
+        yield present
 
 
-def _check_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
+def _require_equal_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
     for name, dream in dreamed.items():
         if dream.shape != frame.shape:
             raise ImageError(
@@ -176,41 +139,27 @@ def _check_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the figures need of an image by itself."""
+class _View:
+    """An image with the measurements that need no other image."""
 
+    image: Tensor
     variance: float
     energies: Tensor | None
 
     @classmethod
-    def of(cls, image: Tensor, energy: LayerEnergy | None) -> _Seen:
-        return cls(laplacian_variance(image), energy(image) if energy else None)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One frame, with the flow and mask that link it to the frame before; None for the first."""
-
-    dream: Tensor
-    frame: Tensor
-    seen: _Seen
-    reference: _Seen
-    link: tuple[Tensor, Tensor] | None
-
-    @property
-    def residual(self) -> Tensor:
-        return self.dream - self.frame
+    def of(cls, image: Tensor, energy: LayerEnergy | None) -> _View:
+        return cls(image, laplacian_variance(image), energy(image) if energy else None)
 
 
 @dataclass
 class _Fraction:
-    """A sum over another: zero where nothing was added yet."""
+    """One sum over another."""
 
     above: Tensor | float = 0.0
     below: Tensor | float = 0.0
 
     def add(self, above: Tensor | float, below: Tensor | float) -> float | None:
-        """Add to both. Returns the ratio of what was added."""
+        """Add to both sums. Returns the ratio of the terms added."""
         self.above, self.below = self.above + above, self.below + below
         return _ratio(above, below)
 
@@ -220,39 +169,47 @@ class _Fraction:
 
 
 def _ratio(above: Tensor | float, below: Tensor | float) -> float | None:
-    """The mean of the ratios; None where one has nothing to compare with."""
+    """The mean of the ratios; None where a denominator is zero."""
     above, below = (torch.as_tensor(value, dtype=torch.float64) for value in (above, below))
     return (above / below).mean().item() if bool((below > 0).all()) else None
 
 
 @dataclass
 class _Meter:
-    """Gathers the figures of one clip."""
+    """Accumulates the figures of one clip."""
 
     frames: list[Figures] = field(default_factory=list)
     error: _Fraction = field(default_factory=_Fraction)
     flicker: _Fraction = field(default_factory=_Fraction)
     strength: _Fraction = field(default_factory=_Fraction)
     sharpness: _Fraction = field(default_factory=_Fraction)
-    first_light: float | None = None
-    previous: _Step | None = None
+    first_luminance: float | None = None
+    previous: tuple[Tensor, Tensor] | None = None
+    """The last dream and its residual."""
 
-    def add(self, step: _Step) -> None:
+    def add(self, dream: _View, source: _View, link: tuple[Tensor, Tensor] | None) -> None:
+        """Measure one more frame; `link` is flow and reliability from the frame before, None for the first."""
+        residual = dream.image - source.image
         e_warp = flicker = strength = None
-        if self.previous and step.link:
-            e_warp = pair_error(self.previous.dream, step.dream, *step.link)
+        if self.previous and link:
+            previous_image, previous_residual = self.previous
+            e_warp = warp_error(previous_image, dream.image, *link)
             if e_warp is not None:
                 self.error.add(e_warp, 1)
-            flicker = self.flicker.add(*pair_flicker(self.previous.residual, step.residual, *step.link))
-        if step.seen.energies is not None and step.reference.energies is not None:
-            strength = self.strength.add(step.seen.energies, step.reference.energies)
-        sharpness = self.sharpness.add(step.seen.variance, step.reference.variance)
-        light = luminance(step.residual)
-        self.first_light = light if self.first_light is None else self.first_light
-        self.frames.append(Figures(e_warp, flicker, strength, sharpness, light - self.first_light))
-        self.previous = step
+            flicker = self.flicker.add(*flicker_terms(previous_residual, residual, *link))
+        if dream.energies is not None and source.energies is not None:
+            strength = self.strength.add(dream.energies, source.energies)
+        sharpness = self.sharpness.add(dream.variance, source.variance)
+        drift = self._since_first(luminance(residual))
+        self.frames.append(Figures(e_warp, flicker, strength, sharpness, drift))
+        self.previous = dream.image, residual
 
-    def measured(self, name: str) -> Measured:
+    def _since_first(self, light: float) -> float:
+        if self.first_luminance is None:
+            self.first_luminance = light
+        return light - self.first_luminance
+
+    def result(self, name: str) -> ClipFigures:
         overall = Figures(
             e_warp=self.error.value,
             flicker=self.flicker.value,
@@ -260,4 +217,4 @@ class _Meter:
             sharpness=self.sharpness.value,
             drift=self.frames[-1].drift,
         )
-        return Measured(name, overall, tuple(self.frames))
+        return ClipFigures(name, overall, tuple(self.frames))

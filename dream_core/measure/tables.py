@@ -12,24 +12,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .measure import Figures, Measured, Report
+from .figures import ClipFigures, Figures, Report
 
 MISSING = "-"
-"""What stands for a figure that is not defined."""
+"""Text of a figure that is not defined."""
 
 TEXT_WIDTH = 100
 """Characters in a line of `as_text`."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """How a figure is called and written.
+class FigureFormat:
+    """Name and format of one of the five figures.
 
     Args:
         field: of `Figures`.
         title: for people.
-        meaning: of its values, short.
-        write: a value as text.
+        meaning: of its values, in a few words.
+        write: value -> text.
     """
 
     field: str
@@ -38,28 +38,28 @@ class Figure:
     write: Callable[[float], str]
 
     def of(self, figures: Figures) -> float | None:
-        """This one of several figures."""
+        """Pick this figure."""
         value: float | None = getattr(figures, self.field)
         return value
 
     def text(self, figures: Figures) -> str:
-        """This one of several figures, as text."""
+        """Pick this figure and write it."""
         value = self.of(figures)
         return MISSING if value is None else self.write(value)
 
 
 FIGURES = (
-    Figure("e_warp", "E_warp", "squared change along the motion", "{:.3e}".format),
-    Figure("flicker", "flicker", "0 = dream carried perfectly, 1 = unrelated", "{:.3f}".format),
-    Figure("strength", "strength", "activation, times the input's", "x{:.2f}".format),
-    Figure("sharpness", "sharpness", "times the input's", "x{:.2f}".format),
-    Figure("drift", "drift", "brighter since the first frame, in levels of 255", "{:+.2f}".format),
+    FigureFormat("e_warp", "E_warp", "squared change along the motion", "{:.3e}".format),
+    FigureFormat("flicker", "flicker", "0 = dream carried perfectly, 1 = unrelated", "{:.3f}".format),
+    FigureFormat("strength", "strength", "activation, times the input's", "x{:.2f}".format),
+    FigureFormat("sharpness", "sharpness", "times the input's", "x{:.2f}".format),
+    FigureFormat("drift", "drift", "brighter since the first frame, in levels of 255", "{:+.2f}".format),
 )
 """All figures, in the order of tables and plots."""
 
 
 def overall_table(report: Report) -> Table:
-    """A row for the input and one for each dream."""
+    """Make a table with a row for the input and one for each dream."""
     caption = f"strength by {report.layers}" if report.layers else None
     table = _table("clip", caption=caption)
     for clip in (report.input, *report.dreams):
@@ -67,8 +67,8 @@ def overall_table(report: Report) -> Table:
     return table
 
 
-def frame_table(clip: Measured) -> Table:
-    """A row for each frame of a clip."""
+def frame_table(clip: ClipFigures) -> Table:
+    """Make a table with a row for each frame of a clip."""
     table = _table("frame", title=clip.name)
     for index, figures in enumerate(clip.frames):
         table.add_row(str(index), *(figure.text(figures) for figure in FIGURES))
@@ -76,14 +76,14 @@ def frame_table(clip: Measured) -> Table:
 
 
 def as_text(report: Report) -> str:
-    """`overall_table` in plain text."""
+    """Write `overall_table` as plain text."""
     sink = StringIO()
     Console(file=sink, width=TEXT_WIDTH, color_system=None).print(overall_table(report))
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines() if line.strip())
 
 
 def as_json(report: Report) -> str:
-    """All figures: the fields of `Report`, null where one is not defined."""
+    """Write the fields of `Report`, null where a figure is not defined."""
     return json.dumps(asdict(report), indent=1, allow_nan=False)
 
 

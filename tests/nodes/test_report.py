@@ -1,4 +1,4 @@
-"""Consistency Report: a dreamed clip's figures, as the core measures them."""
+"""Consistency Report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def node(pack: Any) -> Any:
 
 @pytest.fixture
 def dis(pack: Any) -> Any:
-    return pack("nodes.adapters.host").hold(pack("dream_core.motion.flow").DisNetwork())
+    return pack("nodes.adapters.host").wrap(pack("dream_core.motion.flow").DisNetwork())
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def dream_model(pack: Any) -> Any:
 
 @pytest.fixture
 def exact_flow(clip: SyntheticClip, pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the node know how the synthetic clip moves."""
+    """Give the node the exact flow of the synthetic clip."""
     pairs = iter(range(FRAMES))
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -73,7 +73,7 @@ def numbers(output: tuple[Any, ...]) -> dict[str, float]:
     return dict(zip(NUMBERS, output[2:], strict=True))
 
 
-def test_the_outputs_are_a_image_a_table_and_five_numbers(
+def test_the_outputs_are_an_image_a_table_and_five_numbers(
     node: Any, run: Any, clip: SyntheticClip, dis: Any, dream_model: Any, host: Any
 ) -> None:
     images, dreams = image(clip.frames), image(independent(clip))
@@ -108,26 +108,29 @@ def test_an_independent_dream_flickers(node: Any, run: Any, clip: SyntheticClip)
     assert found["flicker"] == pytest.approx(1, abs=0.06)
 
 
-def test_strength_is_that_of_the_objectives_layers_and_no_number_without_a_network(
+def test_strength_is_that_of_the_objectives_layers_and_nan_without_a_network(
     node: Any, run: Any, clip: SyntheticClip, dis: Any, dream_model: Any, pack: Any
 ) -> None:
-    given = {"images": image(clip.frames), "dreams": image(independent(clip)), "optical_flow": dis, **FLOW}
+    given = {"images": image(clip.frames), "dreams": image(independent(clip)), "flow_model": dis, **FLOW}
     objective = (pack("dream_core.settings").ObjectiveSettings(layers=("fire2",)),)
     default = numbers(run(node, dream_model=dream_model, **given))["strength"]
     output = run(node, dream_model=dream_model, objective=objective, **given)
-    model, metrics = dream_model.model.network, pack("dream_core.measure.metrics")
+    model = dream_model.model.network
     with torch.no_grad():
         dreamed, source = (
-            torch.cat([model.activations(one[None], ["fire2"])["fire2"] for one in images])
+            torch.stack([model.activations(one[None], ["fire2"])["fire2"].square().mean() for one in images])
             for images in (independent(clip), clip.frames)
         )
-    assert numbers(output)["strength"] == pytest.approx(metrics.strength(dreamed, source), rel=1e-5)
+    expected = (dreamed.sum() / source.sum()).item()
+    assert numbers(output)["strength"] == pytest.approx(expected, rel=1e-5)
     assert numbers(output)["strength"] != pytest.approx(default, rel=1e-2)
     assert "squeezenet1_1 fire2" in output[1]
     assert math.isnan(numbers(run(node, **given))["strength"])
 
 
-def test_a_single_frame_has_what_needs_no_pair(node: Any, run: Any, clip: SyntheticClip, dis: Any) -> None:
+def test_a_single_frame_has_figures_that_need_no_pair(
+    node: Any, run: Any, clip: SyntheticClip, dis: Any
+) -> None:
     images, dreams = image(clip.frames[:1]), image(independent(clip)[:1])
     found = numbers(run(node, images=images, dreams=dreams, flow_model=dis, **FLOW))
     assert math.isnan(found["flicker"])
@@ -156,7 +159,7 @@ def test_transparency_is_left_out(node: Any, run: Any, clip: SyntheticClip, dis:
         (0, SIZE[1], "dreams is empty"),
     ],
 )
-def test_clips_that_do_not_fit_are_refused(
+def test_clips_of_different_length_or_size_are_refused(
     node: Any,
     run: Any,
     clip: SyntheticClip,
@@ -171,7 +174,7 @@ def test_clips_that_do_not_fit_are_refused(
         run(node, images=image(clip.frames), dreams=dreams, flow_model=dis, **FLOW)
 
 
-def test_it_needs_to_see_motion(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:
+def test_it_needs_a_flow_model(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:
     images = image(clip.frames)
-    with pytest.raises(pack("nodes.adapters.require").WireError, match="flow_model from Load Flow Model"):
+    with pytest.raises(pack("nodes.adapters.require").WireError, match="from Load Flow Model"):
         run(node, images=images, dreams=images, flow_model="raft", **FLOW)

@@ -1,0 +1,171 @@
+"""The five figures of a dreamed clip: their formulas, for a frame or a pair of frames, and the records of them.
+
+Reliability for these figures comes from the checks of the flow with ``check_brightness`` off: leaving out the
+pixels that change in brightness would hide the flicker to be measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import kornia
+import torch
+from torch import Tensor
+
+from ..errors import ImageError
+from ..motion.warp import describe, warp
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The five figures of one frame or of a whole clip; None where one is not defined.
+
+    V[t] is the dreamed frame, S[t] the input frame at the same size, R[t] = V[t] - S[t] the residual, F[t] the
+    flow of the input from frame t to frame t + 1, and M[t] the reliability of that flow. The figures of frame
+    t + 1 come from the pair t, t + 1.
+
+    Args:
+        e_warp: warping error (Lai et al. 2018), 0 = the clip moves along with the input:
+            ``mean over t of  sum(M[t] * (warp(V[t+1], F[t]) - V[t])^2) / sum(M[t])``, the square averaged over
+            colors. Pairs without a reliable pixel are left out. It contains the clip's own noise and rewards
+            blur: read it beside strength and sharpness.
+        flicker: warping error of the residual, over its energy. 0 = carried perfectly, 1 = unrelated from frame
+            to frame, 2 = inverted each time; None where there is no dream:
+            ``sum M[t] (warp(R[t+1], F[t]) - R[t])^2 / sum M[t] (warp(R[t+1], F[t])^2 + R[t]^2)``, sums over
+            pixels and t.
+        strength: mean squared activation of a layer for V over that for S, 1 = no dream; the mean of these
+            ratios for several layers. None without a network.
+        sharpness: variance of the Laplacian (Pech-Pacheco et al. 2000) of V over that of S; None where S is flat.
+        drift: mean luminance of R[t] minus that of R[0], in levels of 255: positive = the dream grows brighter.
+            Of a clip: that of its last frame.
+    """
+
+    e_warp: float | None
+    flicker: float | None
+    strength: float | None
+    sharpness: float | None
+    drift: float | None
+
+
+@dataclass(frozen=True)
+class ClipFigures:
+    """The figures of a clip.
+
+    Args:
+        name: of the clip.
+        overall: of the clip as a whole.
+        frames: of each frame, in order.
+    """
+
+    name: str
+    overall: Figures
+    frames: tuple[Figures, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of dreams, and those of their input for comparison.
+
+    Args:
+        input: the input measured as if it were a dream: flicker is not defined, strength and sharpness are 1.
+        dreams: one or more.
+        layers: network and layers that strength was measured by; None where it was not.
+    """
+
+    input: ClipFigures
+    dreams: tuple[ClipFigures, ...]
+    layers: str | None
+
+
+def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> float | None:
+    """`Figures.e_warp` of one pair of frames.
+
+    Args:
+        frame, following: (3,H,W) in 0..1.
+        flow: (2,H,W) in pixels, of the input from the frame to the following one.
+        reliability: (1,H,W) in 0..1, 1 where the flow is reliable.
+
+    Returns:
+        The error; None where nothing is reliable.
+
+    Raises:
+        ImageError: the shapes do not fit.
+    """
+    carried = _carry(frame, following, flow, reliability)
+    if not reliability.any():
+        return None
+    weight = reliability.double().sum() * frame.shape[0]
+    return (_weighted_sum((carried - frame).square(), reliability) / weight).item()
+
+
+def flicker_terms(
+    residual: Tensor, following: Tensor, flow: Tensor, reliability: Tensor
+) -> tuple[float, float]:
+    """Numerator and denominator of `Figures.flicker` for one pair of frames.
+
+    Args:
+        residual, following: (3,H,W), dream minus input of both frames.
+        flow, reliability: as for `warp_error`.
+
+    Returns:
+        Change and energy. The sums of both over all pairs give the flicker of a clip.
+
+    Raises:
+        ImageError: the shapes do not fit.
+    """
+    carried = _carry(residual, following, flow, reliability)
+    change = _weighted_sum((carried - residual).square(), reliability)
+    energy = _weighted_sum(carried.square() + residual.square(), reliability)
+    return change.item(), energy.item()
+
+
+def mean_square(activation: Tensor) -> float:
+    """Mean of the squares of an activation of any shape, for `Figures.strength`."""
+    return activation.double().square().mean().item()
+
+
+def laplacian_variance(image: Tensor) -> float:
+    """Variance of the Laplacian of the gray image in levels of 255, for `Figures.sharpness`.
+
+    As ``cv2.Laplacian(gray, cv2.CV_64F).var()``, without rounding to 8 bits.
+
+    Args:
+        image: (3,H,W) in 0..1.
+
+    Returns:
+        The variance; 0 = flat.
+
+    Raises:
+        ImageError: the image has another shape.
+    """
+    return float(cv2.Laplacian(_gray(image).double().cpu().numpy(), cv2.CV_64F).var())
+
+
+def luminance(image: Tensor) -> float:
+    """Mean gray level of an image (3,H,W) in 0..1, or of a residual, in levels of 255, for `Figures.drift`.
+
+    Raises:
+        ImageError: the image has another shape.
+    """
+    return _gray(image).double().mean().item()
+
+
+def _carry(image: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> Tensor:
+    """The following image moved onto the image."""
+    expected = (1, *image.shape[-2:])
+    if reliability.shape != expected:
+        raise ImageError(f"expected reliability of shape {expected}, got {describe(reliability)}")
+    return warp(following[None], flow[None], mode="bilinear")[0]
+
+
+def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum(dtype=torch.float64)
+
+
+def _gray(image: Tensor) -> Tensor:
+    """(3,H,W) in 0..1 -> (H,W) in levels of 255."""
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ImageError(f"expected an image as (3,H,W), got {describe(image)}")
+    gray: Tensor = kornia.color.rgb_to_grayscale(image[None])
+    return gray[0, 0] * 255

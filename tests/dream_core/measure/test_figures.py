@@ -1,0 +1,137 @@
+"""The formulas of the five figures, for a frame or a pair of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dream_core.errors import ImageError
+from dream_core.measure.figures import (
+    flicker_terms,
+    laplacian_variance,
+    luminance,
+    mean_square,
+    warp_error,
+)
+from dream_core.synthetic import SyntheticClip
+
+
+def still(height: int = 6, width: int = 8) -> tuple[Tensor, Tensor]:
+    """Flow and reliability of a pair of frames in which nothing moves."""
+    return torch.zeros(2, height, width), torch.ones(1, height, width)
+
+
+def test_warp_error_by_hand() -> None:
+    # The second frame is 0.2 brighter in red alone: 0.04 in one of three colors.
+    frame = torch.full((3, 6, 8), 0.5)
+    following = frame.clone()
+    following[0] += 0.2
+    assert warp_error(frame, following, *still()) == pytest.approx(0.04 / 3)
+
+
+def test_warp_error_is_that_of_the_reliable_pixels() -> None:
+    frame, (flow, reliability) = torch.zeros(3, 6, 8), still()
+    following = torch.full_like(frame, 0.1)
+    following[..., :3] = 0.9
+    reliability[..., :3] = 0
+    assert warp_error(frame, following, flow, reliability) == pytest.approx(0.01)
+    assert warp_error(frame, following, flow, 0 * reliability) is None
+
+
+def test_warp_error_weighs_by_soft_reliability() -> None:
+    frame, (flow, reliability) = torch.zeros(3, 1, 2), still(1, 2)
+    following = frame.clone()
+    following[..., 0] = 1
+    reliability[..., 0] = 0.25
+    assert warp_error(frame, following, flow, reliability) == pytest.approx(0.25 / 1.25)
+
+
+def test_warp_error_vanishes_along_the_true_forward_flow_only(clip: SyntheticClip) -> None:
+    frame, following = clip.frames[:2]
+    forward, backward, reliability = clip.forward[0], clip.backward[0], clip.visible_next[0]
+    assert warp_error(frame, following, forward, reliability) == pytest.approx(0, abs=1e-9)
+    for flow, trusted in ((backward, reliability), (forward, torch.ones_like(reliability))):
+        error = warp_error(frame, following, flow, trusted)
+        assert error is not None
+        assert error > 1e-4
+
+
+@pytest.mark.parametrize(("now", "then"), [(0.1, 0.3), (0.3, 0.9), (0.1, -0.1), (0.2, 0.2), (0.0, 0.0)])
+def test_flicker_terms_by_hand(now: float, then: float) -> None:
+    change, energy = flicker_terms(torch.full((3, 6, 8), now), torch.full((3, 6, 8), then), *still())
+    assert change == pytest.approx(3 * 6 * 8 * (then - now) ** 2, rel=1e-5)
+    assert energy == pytest.approx(3 * 6 * 8 * (then**2 + now**2), rel=1e-5)
+
+
+def test_flicker_terms_see_reliable_pixels_only() -> None:
+    residual, (flow, reliability) = torch.full((3, 6, 8), 0.1), still()
+    following = residual.clone()
+    following[..., :4] -= 0.5
+    reliability[..., :4] = 0
+    change, energy = flicker_terms(residual, following, flow, reliability)
+    assert change == 0
+    assert energy == pytest.approx(3 * 6 * 4 * 0.02)
+
+
+def test_flicker_terms_follow_the_motion(clip: SyntheticClip) -> None:
+    pattern = 0.3 * (clip.frames.flip(1) - 0.5)
+    change, energy = flicker_terms(pattern[0], pattern[1], clip.forward[0], clip.visible_next[0])
+    assert change < 1e-6 * energy
+    stuck, energy = flicker_terms(pattern[0], pattern[0], clip.forward[0], clip.visible_next[0])
+    assert stuck > 0.1 * energy
+
+
+def test_mean_square_by_hand() -> None:
+    assert mean_square(torch.tensor([1.0, -2.0, 3.0])) == pytest.approx(14 / 3)
+    assert mean_square(torch.tensor([[300.0]], dtype=torch.float16)) == pytest.approx(90000)  # no overflow
+
+
+def test_laplacian_variance_is_opencv_s() -> None:
+    frame = torch.randint(0, 256, (3, 17, 23), generator=torch.Generator().manual_seed(1)).float() / 255
+    rgb = np.ascontiguousarray(frame.permute(1, 2, 0).numpy() * 255)  # CHW -> HWC
+    gray = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY).astype(np.float64)
+    assert laplacian_variance(frame) == pytest.approx(cv2.Laplacian(gray, cv2.CV_64F).var(), rel=1e-4)
+
+
+def test_laplacian_variance_by_hand() -> None:
+    # A white pixel away from the border of 5x5: Laplacian -4 there and 1 at its 4 neighbors, times 255.
+    frame = torch.zeros(3, 5, 5)
+    frame[..., 2, 2] = 1
+    assert laplacian_variance(frame) == pytest.approx(20 / 25 * 255**2, rel=1e-5)
+    assert laplacian_variance(torch.full((3, 5, 5), 0.3)) == pytest.approx(0, abs=1e-6)
+    assert laplacian_variance(torch.rand(3, 1, 1)) == 0
+
+
+def test_luminance_is_in_levels_of_255() -> None:
+    assert luminance(torch.full((3, 4, 4), 10 / 255)) == pytest.approx(10, abs=1e-4)
+    assert luminance(torch.full((3, 4, 4), -7 / 255)) == pytest.approx(-7, abs=1e-4)
+    green = torch.zeros(3, 4, 4)
+    green[1] = 1
+    assert luminance(green) == pytest.approx(0.587 * 255, abs=0.1)
+
+
+FRAME = torch.rand(3, 6, 8)
+FLOW, RELIABILITY = still()
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        (
+            lambda: warp_error(FRAME, FRAME, FLOW, RELIABILITY[..., 1:]),
+            r"reliability of shape \(1, 6, 8\), got \(1, 6, 7\)",
+        ),
+        (lambda: warp_error(FRAME, FRAME, FLOW[..., 1:], RELIABILITY), "expected flow"),
+        (lambda: flicker_terms(FRAME, FRAME, FLOW, RELIABILITY[0]), "expected reliability"),
+        (lambda: laplacian_variance(torch.rand(1, 6, 8)), r"image as \(3,H,W\), got \(1, 6, 8\)"),
+        (lambda: luminance(torch.rand(6, 8)), r"image as \(3,H,W\), got \(6, 8\)"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(formula: Callable[[], object], message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        formula()
