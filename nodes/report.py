@@ -10,7 +10,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.errors import ImageError
-from ..dream_core.measure.measure import Figures, LayerEnergy, flow_link, measure
+from ..dream_core.measure.figures import Figures
+from ..dream_core.measure.measure import LayerEnergy, flow_link, measure
 from ..dream_core.measure.plot import plot
 from ..dream_core.measure.tables import FIGURES, as_text
 from ..dream_core.settings import FlowSettings
@@ -24,26 +25,27 @@ from .dream import build
 from .loaders import dream_model as model_of
 
 NO_WIDGET = ("flow", "flow_file")
-"""Load Flow Model has these."""
+"""Widgets of Load Flow Model instead."""
 
 NAME = "dreams"
-"""Of the dreamed clip, in plot and table."""
+"""Name of the dreamed clip in plot and table."""
 
 TOOLTIPS = {
-    "e_warp": "How much the dreamed clip changes along the motion, squared (Lai et al. 2018). It contains the "
-    "input's own noise and rewards blur.",
-    "flicker": "The same of the dream alone: 0 = carried perfectly, 1 = unrelated from frame to frame.",
-    "strength": "Mean squared activation of the objective's layers, times the input's. Not a number without a "
-    "dream model.",
-    "sharpness": "Variance of the Laplacian, times the input's.",
-    "drift": "How much brighter the dream is in the last frame than in the first, less the input's own change, in "
-    "levels of 255.",
+    "e_warp": "Squared change of the dreamed clip along the motion (Lai et al. 2018). It contains the input's own "
+    "noise and rewards blur.",
+    "flicker": "E_warp of the dream alone, relative to its energy: 0 = carried perfectly, 1 = unrelated from frame "
+    "to frame.",
+    "strength": "Mean squared activation of the objective's layers, relative to the input's. Not a number without "
+    "a dream model.",
+    "sharpness": "Variance of the Laplacian, relative to the input's.",
+    "drift": "Change in the brightness of the dream from the first frame to the last, without the input's own "
+    "change, in levels of 255.",
 }
-"""Name of the output -> what it is."""
+"""Name of the output -> tooltip."""
 
 
 class ConsistencyReport(io.ComfyNode):
-    """Figures of a dreamed clip."""
+    """Measure a dreamed clip."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -52,8 +54,8 @@ class ConsistencyReport(io.ComfyNode):
             display_name="Consistency Report",
             category="DeepDream",
             description=(
-                "Measures how well a dream keeps to what moves, how strong and how sharp it is, frame by frame "
-                "and over all."
+                "Measures how steadily a dream follows the motion of its clip, how strong it is and how sharp: "
+                "for each frame and for the whole clip."
             ),
             search_aliases=[
                 "flicker",
@@ -68,18 +70,18 @@ class ConsistencyReport(io.ComfyNode):
                 io.Image.Input("dreams", tooltip="The dreamed clip: as many frames, of the same size."),
                 FlowModelSocket.Input(
                     "flow_model",
-                    tooltip="The network that sees the motion of the images, from Load Flow Model.",
+                    tooltip="Network that estimates the motion of the images, from Load Flow Model.",
                 ),
                 DreamModelSocket.Input(
                     "dream_model",
                     optional=True,
-                    tooltip="The network to measure strength by, from Load Dream Model. Without it the rest is "
-                    "measured.",
+                    tooltip="Network to measure strength by, from Load Dream Model. Without it the other figures "
+                    "are measured.",
                 ),
                 ObjectiveSocket.Input(
                     "objective",
                     optional=True,
-                    tooltip="Its layers are those to measure strength by. Without it, the network's default layer.",
+                    tooltip="Layers to measure strength by. Without it: the network's default layer.",
                 ),
                 *widgets(FlowSettings, leave_out=NO_WIDGET),
             ],
@@ -87,9 +89,9 @@ class ConsistencyReport(io.ComfyNode):
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="The figures of every frame, as curves. Gray: the images.",
+                    tooltip="Curves of the figures of every frame. Dashed gray: the images.",
                 ),
-                io.String.Output("table", display_name="table", tooltip="The figures of the whole clip."),
+                io.String.Output("table", display_name="table", tooltip="Figures of the whole clip."),
                 *(
                     io.Float.Output(figure.field, display_name=figure.field, tooltip=TOOLTIPS[figure.field])
                     for figure in FIGURES
@@ -107,7 +109,6 @@ class ConsistencyReport(io.ComfyNode):
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        """Measure."""
         with host.working():
             source, dreamed = from_image(images, name="images"), from_image(dreams, name="dreams")
             check_same_size(images=source, dreams=dreamed)
@@ -142,6 +143,6 @@ def _energy(patcher: Any, objective: Objectives | None) -> LayerEnergy | None:
 
 
 def _numbers(figures: Figures) -> list[float]:
-    """All figures in the order of the outputs, not a number where one is not defined."""
+    """List the figures in the order of the outputs, NaN where one is not defined."""
     values = [figure.of(figures) for figure in FIGURES]
     return [math.nan if value is None else value for value in values]

@@ -176,5 +176,5 @@ def test_clips_of_different_length_or_size_are_refused(
 
 def test_it_needs_a_flow_model(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:
     images = image(clip.frames)
-    with pytest.raises(pack("nodes.adapters.require").WireError, match="from Load Flow Model"):
+    with pytest.raises(pack("nodes.adapters.require").WireError, match="flow_model from Load Flow Model"):
         run(node, images=images, dreams=images, flow_model="raft", **FLOW)
