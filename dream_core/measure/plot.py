@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Curve:
 
     clip: ClipFigures
     color: str
-    line: str
+    line: Literal["-", "--"]
 
     def values(self, figure: FigureFormat) -> list[float]:
         """The figure of every frame, NaN where it is not defined."""
@@ -139,11 +139,13 @@ def _draw_panel(panel: Axes, figure: FigureFormat, curves: Sequence[Curve]) -> N
 
 
 def _scale(panel: Axes, values: np.ndarray) -> None:
-    """Let the axes end at round numbers that enclose all values and 0, and let frames be whole."""
+    """End the vertical axis at round numbers that enclose all values and 0; number whole frames."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
-    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high if high > low else low + 1)
+    span = high - low or 1.0
+    # A value that passes a round number by a hair makes no room for another one.
+    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low + 0.01 * span, low + 0.99 * span)
     panel.set_yticks(ticks)
     panel.set_ylim(ticks[0], ticks[-1])
     panel.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
@@ -153,4 +155,5 @@ def _scale(panel: Axes, values: np.ndarray) -> None:
 def _isolated(values: np.ndarray) -> list[int]:
     """Indices of values without a neighbor, which a line would not show."""
     present = np.pad(np.isfinite(values), 1)
-    return np.flatnonzero(present[1:-1] & ~present[:-2] & ~present[2:]).tolist()
+    indices: list[int] = np.flatnonzero(present[1:-1] & ~present[:-2] & ~present[2:]).tolist()
+    return indices
