@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dream_core import pipeline as pipeline_module
-from dream_core.dreaming.dream import DreamStep
+from dream_core.dreaming.dream import DreamStep, ImageDreamer
 from dream_core.errors import ImageError, SettingsError, VideoError, WeightsError
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
@@ -54,11 +54,10 @@ def right_by_one(first: Tensor, second: Tensor, both: bool) -> Tensor:
 def make_dreamer(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     def make(settings: DreamSettings = QUICK, *, independent: bool = False) -> TemporalDreamer:
         return TemporalDreamer(
-            [tiny],
+            ImageDreamer([tiny], settings=settings),
             FlowEstimator(right_by_one, CPU, 1, 1),
-            settings=settings,
             temporal=TemporalSettings(independent=independent),
-            occlusion=ReliabilitySettings(check_brightness=False),
+            reliability=ReliabilitySettings(check_brightness=False),
         )
 
     return make
@@ -298,12 +297,12 @@ def test_networks_compute_as_the_settings_say(test_data: Path, precision: str, d
     device = DeviceSettings(device="cpu, cpu", precision=precision)
     settings = real(test_data, device=device, dream=DreamSettings(tile=TileSettings(tile_size=512)))
     dreamer = load_dreamer(settings)
-    assert [(model.device, model.dtype) for model in dreamer.models] == [(CPU, dtype)] * 2
+    assert [(model.device, model.dtype) for model in dreamer.dream.models] == [(CPU, dtype)] * 2
     assert dreamer.flow is not None
     assert dreamer.flow.device == CPU
     assert dreamer.settings is settings.dream
     assert dreamer.temporal is settings.temporal
-    assert dreamer.occlusion is settings.occlusion
+    assert dreamer.reliability is settings.reliability
 
 
 def test_each_network_is_loaded_once_for_its_device_and_told_of_progress(
@@ -323,8 +322,8 @@ def test_each_network_is_loaded_once_for_its_device_and_told_of_progress(
 
     device = DeviceSettings(device="cuda:1,cpu", flow_device="cuda:0", precision="bfloat16")
     model = ModelSettings(model_dirs=(Path("models"),))
-    tiles = DreamSettings(tile=TileSettings(tile_size=512))
-    load_dreamer(PipelineSettings(model, tiles, device=device), progress=progress)
+    load_models(model, device, progress=progress)
+    load_estimator(FlowSettings(), device, folders=model.model_dirs, progress=progress)
     told = {"progress": progress}
     assert loaded == [
         (model, torch.device("cuda:1"), torch.bfloat16, told),
