@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import websocket
+from comfyui_server import fetch
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 HOW_TO_GET_IT = "needs Chromium: install your system's package chromium, or set CHROMIUM to the program"
@@ -140,9 +141,8 @@ class Page:
         end = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < end and self._process.poll() is None:
             if file.exists() and (lines := file.read_text("utf-8").split()):
-                opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                with opener.open(f"http://127.0.0.1:{lines[0]}/json/list", timeout=30) as answer:
-                    pages = [target for target in json.loads(answer.read()) if target["type"] == "page"]
+                targets = json.loads(fetch(f"http://127.0.0.1:{lines[0]}/json/list"))
+                pages = [target for target in targets if target["type"] == "page"]
                 if pages:
                     return str(pages[0]["webSocketDebuggerUrl"])
             time.sleep(0.1)
@@ -150,8 +150,7 @@ class Page:
 
     def _set(self) -> None:
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}settings", json.dumps(SETTINGS).encode(), headers)
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+        fetch(urllib.request.Request(f"{self.url}settings", json.dumps(SETTINGS).encode(), headers))
 
     def _wait_until_it_is_ready(self) -> None:
         end = time.monotonic() + STARTS_WITHIN
@@ -199,6 +198,11 @@ class Page:
         """
         loaded: dict[str, Any] = self.call(LOAD, graph)
         return loaded
+
+    def prompt(self) -> dict[str, Any]:
+        """The workflow that is open, as the page sends it to the server."""
+        sent: dict[str, Any] = self.call("async () => (await window.app.graphToPrompt()).output")
+        return sent
 
     def screenshot(
         self, place: tuple[float, float, float, float], *, kind: str = "png", quality: int | None = None

@@ -53,6 +53,14 @@ def find() -> tuple[Path, Path]:
     return root, next((place for place in places if place.exists()), Path(sys.executable))
 
 
+def fetch(request: str | urllib.request.Request) -> bytes:
+    """Return what a local server answers; no proxy is asked."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as answer:
+        content: bytes = answer.read()
+    return content
+
+
 @dataclass(frozen=True)
 class Node:
     """A node of a `Draft`; where an input is wanted it stands for its first output, and node[1] for the second."""
@@ -249,9 +257,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def _ask(self, request: urllib.request.Request) -> Any:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
-            content = answer.read()
+        content = fetch(request)
         return json.loads(content) if content else None
 
     def filled(self, graph: Graph) -> Graph:

@@ -13,8 +13,10 @@ import pytest
 from comfyui_page import Page, bounds, find
 from comfyui_server import Server
 from PIL import Image
+from refresh_workflows import BYPASSED, FOLDER, MUTED, PAGE_NODES, prompt_of, refreshed
 
-FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+SAVE = "() => window.app.graph.serialize()"
+EXPORT = "async () => (await window.app.graphToPrompt()).workflow"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -30,7 +32,7 @@ def page(comfyui: Server, inputs: None) -> Iterator[Page]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_shows_a_workflow_without_a_red_node(page: Page, name: str) -> None:
-    graph = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    graph = read(name)
     loaded = page.load(graph)
     assert sorted(loaded["nodes"]) == sorted(node["type"] for node in graph["nodes"])
     assert loaded["wires"] == len(graph["links"])
@@ -42,11 +44,103 @@ def test_the_page_shows_a_workflow_without_a_red_node(page: Page, name: str) -> 
 
 
 def test_a_node_in_error_is_red(page: Page) -> None:
-    graph = json.loads((FOLDER / "deepdream_video.json").read_text("utf-8"))
+    graph = read("deepdream_video")
     (load,) = (node for node in graph["nodes"] if node["type"] == "LoadVideo")
     load["widgets_values"][0] = "missing.mp4"
     assert page.load(graph)["errors"] == ["LoadVideo: Load Video"]
     assert red(pixels(page, graph))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_twin_is_what_the_page_sends(page: Page, name: str) -> None:
+    page.load(read(name))
+    assert sent(page) == read(f"api/{name}")
+
+
+@pytest.mark.parametrize("save", [SAVE, EXPORT], ids=["saved", "exported"])
+def test_a_workflow_that_the_page_saves_is_refreshed_to_the_same_file(
+    page: Page, comfyui: Server, tmp_path: Path, save: str
+) -> None:
+    for name in NAMES:
+        page.load(read(name))
+        (tmp_path / f"{name}.json").write_text(json.dumps(page.call(save)), "utf-8")
+    for path, text in refreshed(comfyui.get("/object_info"), {}, tmp_path).items():
+        if path.is_relative_to(tmp_path):
+            assert laid_out(json.loads(text)) == laid_out(
+                read(str(path.relative_to(tmp_path).with_suffix("")))
+            )
+
+
+@pytest.mark.parametrize("mode", [MUTED, BYPASSED])
+def test_nodes_that_are_muted_or_bypassed_are_left_out_as_the_page_does(
+    page: Page, comfyui: Server, mode: int
+) -> None:
+    """Each node of a workflow in turn; a bypassed one passes on what it got."""
+    graph = read("deepdream_video_loop")
+    definitions = comfyui.get("/object_info")
+    for node in graph["nodes"]:
+        if node["type"] not in PAGE_NODES:
+            node["mode"] = mode
+            page.load(graph)
+            assert sent(page) == prompt_of(graph, definitions), node["type"]
+            node["mode"] = 0
+
+
+def test_reroutes_and_primitives_are_followed_as_the_page_does(page: Page, comfyui: Server) -> None:
+    graph = read("deepdream_image")
+    save = next(node for node in graph["nodes"] if node["type"] == "SaveImage")
+    wire = next(link for link in graph["links"] if link[0] == save["inputs"][0]["link"])
+    source = next(node for node in graph["nodes"] if node["id"] == wire[1])
+    reroute = {
+        **{"id": 101, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": wire[0]}]},
+        "outputs": [{"name": "", "type": "IMAGE", "links": [201]}],
+    }
+    primitive = {
+        **{"id": 102, "type": "PrimitiveNode", "widgets_values": ["name of the file"], "inputs": []},
+        "outputs": [
+            {"name": "STRING", "type": "STRING", "widget": {"name": "filename_prefix"}, "links": [202]}
+        ],
+    }
+    for node in (reroute, primitive):
+        place = {"pos": [0, 0], "size": [100, 30], "flags": {}, "order": 0, "mode": 0, "properties": {}}
+        graph["nodes"].append({**place, **node})
+    graph["links"] += [
+        [201, 101, 0, save["id"], 0, "IMAGE"],
+        [202, 102, 0, save["id"], 1, "STRING"],
+    ]
+    wire[3], wire[4] = 101, 0
+    save["inputs"][0]["link"] = 201
+    widget = {"name": "filename_prefix", "type": "STRING", "widget": {"name": "filename_prefix"}, "link": 202}
+    save["inputs"].append(widget)
+    page.load(graph)
+    prompt = prompt_of(graph, comfyui.get("/object_info"))
+    assert sent(page) == prompt
+    assert prompt[str(save["id"])]["inputs"] == {
+        "filename_prefix": "name of the file",
+        "images": [str(source["id"]), 0],
+    }
+
+
+def read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return loaded
+
+
+def sent(page: Page) -> dict[str, Any]:
+    """What the page sends, less the video player's own value, which the server ignores."""
+    prompt = page.prompt()
+    for node in prompt.values():
+        node["inputs"].pop("video-preview", None)
+    return prompt
+
+
+def laid_out(graph: dict[str, Any]) -> dict[str, Any]:
+    """A workflow less what the page sets when it opens one: its id, the order of its nodes, and their sizes."""
+    nodes = [
+        {key: value for key, value in node.items() if key not in ("order", "size")}
+        for node in sorted(graph.get("nodes", ()), key=lambda node: int(node["id"]))
+    ]
+    return {**graph, "nodes": nodes, "id": ""}
 
 
 def pixels(page: Page, graph: dict[str, Any]) -> np.ndarray:

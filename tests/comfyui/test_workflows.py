@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import av
@@ -16,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from comfyui_server import PACK, Node, Run, Server
+from comfyui_server import PACK, ROOT, Node, Run, Server, fetch
+from make_thumbnails import THUMBNAILS
 from PIL import Image
 from workflow_inputs import FRAMES, HEIGHT, WIDTH
 
@@ -28,7 +27,6 @@ from dream_core.settings import CameraSettings, ModelSettings
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 DIFFUSING = ["latent_warp", "stable_diffusion_loop"]
@@ -65,17 +63,6 @@ def only(graph: dict[str, Any], class_type: str) -> str:
     return found
 
 
-def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
     """`strength(dreams, sources, layer)`: how much more a layer of fractal is excited, as a ratio."""
@@ -93,10 +80,10 @@ def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
     return strength
 
 
-def test_there_are_workflows_with_thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_workflows_with_thumbnails() -> None:
     assert {"deepdream_image", "deepdream_video", "deepdream_video_loop"} <= set(NAMES)
     assert sorted(path.stem for path in FOLDER.glob("*.jpg")) == NAMES
-    assert sorted(script("make_thumbnails", monkeypatch).THUMBNAILS) == NAMES
+    assert sorted(THUMBNAILS) == NAMES
     for name in NAMES:
         assert (FOLDER / f"{name}.jpg").stat().st_size < 150_000
     assert sorted(path.stem for path in (FOLDER / "api").glob("*.json")) == NAMES
@@ -106,18 +93,15 @@ def test_the_template_browser_lists_them_with_their_thumbnails(comfyui: Server) 
     assert sorted(comfyui.get("/workflow_templates")[PACK]) == NAMES
     for name in NAMES:
         address = f"http://127.0.0.1:{comfyui.port}/api/workflow_templates/{PACK}/{name}.jpg"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(address, timeout=30) as answer:
-            assert answer.read() == (FOLDER / f"{name}.jpg").read_bytes()
+        assert fetch(address) == (FOLDER / f"{name}.jpg").read_bytes()
 
 
-def test_the_files_are_those_that_the_script_writes(
-    comfyui: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """If this fails after a default or a node changed: python tools/make_workflows.py."""
-    script("make_workflows", monkeypatch).write(comfyui.get("/object_info"), tmp_path)
-    for path in sorted(tmp_path.rglob("*.json")):
-        assert json.loads(path.read_text("utf-8")) == read(str(path.relative_to(tmp_path).with_suffix("")))
+def test_workflows_and_twins_are_up_to_date_with_the_nodes(comfyui: Server) -> None:
+    """If this fails: uv run tools/refresh_workflows.py, with --rename for what was renamed."""
+    url = f"http://127.0.0.1:{comfyui.port}"
+    command = [sys.executable, str(ROOT / "tools" / "refresh_workflows.py"), "--check", "--server", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
