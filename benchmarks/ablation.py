@@ -1,6 +1,6 @@
 """What each part of the loop buys: the table of docs/temporal.md, in Markdown.
 
-    GOMP_SPINCOUNT=20000 python benchmarks/ablation.py --clip mallard.mp4 --weights folder
+    GOMP_SPINCOUNT=20000 uv run benchmarks/ablation.py --clip mallard.mp4 --weights folder
 
 One run dreams the clip once for each row, by default but for what the row names, and measures all of them by the
 same flow. Seconds are those of a frame that carries a dream, the median of all.

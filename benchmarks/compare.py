@@ -1,6 +1,6 @@
 """Compare with the predecessor, jeremicna/deepdream-video-pytorch, on this machine in one run.
 
-    GOMP_SPINCOUNT=20000 python benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
+    GOMP_SPINCOUNT=20000 uv run benchmarks/compare.py --predecessor ~/deepdream-video-pytorch \\
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves and size. Ours runs with the predecessor's

@@ -1,6 +1,6 @@
 """One gradient step of several networks, side by side: milliseconds at 512x384.
 
-    python benchmarks/gradient_step.py fractal:blooms bvlc_googlenet:inception_4d_3x3_reduce
+    uv run benchmarks/gradient_step.py fractal:blooms bvlc_googlenet:inception_4d_3x3_reduce
 
 The networks take turns, so that whatever else the machine does falls on all of them. Weights do not matter for
 the time and are random.

@@ -1,6 +1,6 @@
 """What a Temporal Loop costs per frame, and what it keeps in memory, in a real ComfyUI on the CPU.
 
-    python benchmarks/loop.py
+    uv run benchmarks/loop.py
 
 The body is three of ComfyUI's own image nodes, which are trivial; their time counts. Memory is the server's peak
 beyond what it held after a loop over two frames, less the batches that go in and come out. The lengths take
@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
 
 from comfyui_server import Draft, Run, Server
 
 WIDTH, HEIGHT = 512, 288
-PROBES = Path(__file__).resolve().parents[1] / "tests" / "comfyui" / "packs"
+PROBES = ROOT / "tests" / "comfyui" / "packs"
 
 
 def draft_of(frames: int, seed: int) -> Draft:

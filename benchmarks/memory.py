@@ -1,6 +1,6 @@
 """Peak memory of the command for a short and a long part of a clip: it must not grow with the length.
 
-    python benchmarks/memory.py --clip mallard.mp4 --model-file bvlc_googlenet.safetensors \\
+    uv run benchmarks/memory.py --clip mallard.mp4 --model-file bvlc_googlenet.safetensors \\
         --flow-file raft_small.safetensors
 
 Each length runs in a process of its own, with one gradient step per frame: memory, not time, is measured.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import websocket
-from comfyui_server import fetch
+from comfyui_server import end, fetch
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 HOW_TO_GET_IT = "needs Chromium: install your system's package chromium, or set CHROMIUM to the program"
@@ -102,7 +102,10 @@ class Page:
         if os.geteuid() == 0:
             command += ["--no-sandbox"]  # Chromium's sandbox refuses the superuser
         self._process = subprocess.Popen(
-            [*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             self._socket = websocket.create_connection(
@@ -127,12 +130,7 @@ class Page:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         self._profile.cleanup()
 
     def _address(self) -> str:

@@ -61,6 +61,16 @@ def fetch(request: str | urllib.request.Request) -> bytes:
     return content
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and, where it does not end by itself, all that it started. It must lead a session of its own."""
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @dataclass(frozen=True)
 class Node:
     """A node of a `Draft`; where an input is wanted it stands for its first output, and node[1] for the second."""
@@ -217,12 +227,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        end(self._process)
 
     @property
     def pid(self) -> int:

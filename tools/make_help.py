@@ -1,6 +1,6 @@
 """Write the tables of inputs and outputs into web/docs/*.md, which ComfyUI shows as the help of the nodes.
 
-    python tools/make_help.py
+    uv run tools/make_help.py
 
 The rest of a page is written by hand. Run it when a node, a tooltip or a default has changed.
 """

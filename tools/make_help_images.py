@@ -1,6 +1,6 @@
 """Make the images of the nodes' help pages, web/docs/images/*.jpg.
 
-    DEEPDREAM_TEST_DATA=FOLDER python tools/make_help_images.py [NAME ...]
+    DEEPDREAM_TEST_DATA=FOLDER uv run tools/make_help_images.py [NAME ...]
 
 Everything shown is what the library makes of FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
 """

@@ -1,6 +1,6 @@
 """Write locales/*/nodeDefs.json, from which ComfyUI's page takes the nodes' names and tooltips in other languages.
 
-    python tools/make_locales.py
+    uv run tools/make_locales.py
 
 Translations are written by hand into locales/LANGUAGE.json: English text -> translation, each text once however
 many nodes have it. Run it when a node or a tooltip has changed: it adds what is to be translated, with an empty

@@ -1,6 +1,6 @@
 """Write docs/workflow.jpg: the loop of deepdream_video_loop in ComfyUI's page.
 
-    python tools/make_screenshot.py CLIP
+    uv run tools/make_screenshot.py CLIP
 
 Needs ComfyUI and Chromium.
 """

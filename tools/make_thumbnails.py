@@ -1,6 +1,6 @@
 """Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from what the workflows make.
 
-    python tools/make_thumbnails.py CLIP [NAME ...]
+    uv run tools/make_thumbnails.py CLIP [NAME ...]
 
 Runs each workflow, or those named, in a real ComfyUI as its twin in workflows/api says, on a clip of yours and on
 the image that comes with ComfyUI. Takes minutes.

@@ -92,11 +92,16 @@ def test_reroutes_and_primitives_are_followed_as_the_page_does(page: Page, comfy
     wire = next(link for link in graph["links"] if link[0] == save["inputs"][0]["link"])
     source = next(node for node in graph["nodes"] if node["id"] == wire[1])
     reroute = {
-        **{"id": 101, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": wire[0]}]},
+        "id": 101,
+        "type": "Reroute",
+        "inputs": [{"name": "", "type": "*", "link": wire[0]}],
         "outputs": [{"name": "", "type": "IMAGE", "links": [201]}],
     }
     primitive = {
-        **{"id": 102, "type": "PrimitiveNode", "widgets_values": ["name of the file"], "inputs": []},
+        "id": 102,
+        "type": "PrimitiveNode",
+        "widgets_values": ["name of the file"],
+        "inputs": [],
         "outputs": [
             {"name": "STRING", "type": "STRING", "widget": {"name": "filename_prefix"}, "links": [202]}
         ],

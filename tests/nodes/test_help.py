@@ -40,7 +40,7 @@ def test_every_shown_node_has_a_page_and_every_page_a_node(nodes: dict[str, Show
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_page_tells_of_its_node(nodes: dict[str, ShownNode], path: Path) -> None:
-    """If this fails after a node changed: python tools/make_help.py."""
+    """If this fails after a node changed: uv run tools/make_help.py."""
     node, text = nodes[path.stem], path.read_text("utf-8")
     assert text.startswith(f"# {node.name}\n")
     assert "**Tips.**" in text

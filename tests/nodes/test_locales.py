@@ -40,7 +40,7 @@ def test_every_text_of_the_nodes_is_translated_and_no_other(nodes: list[ShownNod
 
 @each_language
 def test_the_file_for_comfyui_is_the_one_that_the_script_writes(nodes: list[ShownNode], path: Path) -> None:
-    """If this fails: python tools/make_locales.py."""
+    """If this fails: uv run tools/make_locales.py."""
     assert read(FOLDER / path.stem / "nodeDefs.json") == node_defs(nodes, read(path))
 
 
