@@ -29,8 +29,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dream_core import dream as dream_module
-from dream_core import temporal as temporal_module
+from dream_core.dreaming import dream as dream_module
 from dream_core.dreaming.objectives import layer
 from dream_core.dreaming.tiling import whole_gradient
 from dream_core.measure.figures import Figures
@@ -49,6 +48,7 @@ from dream_core.settings import (
     PipelineSettings,
     TemporalSettings,
 )
+from dream_core.temporal import dreamer as dreamer_module
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import Frame, open_clip, open_output
 
@@ -167,8 +167,8 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
     """Put the stopwatch around every stage. The flow estimator is frozen, hence the detour."""
     assert dreamer.flow is not None
     object.__setattr__(dreamer.flow, "both_ways", stopwatch.wrap("flow", dreamer.flow.both_ways))
-    temporal_module.warp = stopwatch.wrap("warp", temporal_module.warp)
-    temporal_module.reliability_mask = stopwatch.wrap("mask", temporal_module.reliability_mask)
+    dreamer_module.warp = stopwatch.wrap("warp", dreamer_module.warp)
+    dreamer_module.reliability_mask = stopwatch.wrap("mask", dreamer_module.reliability_mask)
     output.write = stopwatch.wrap("encode", output.write)
     ascend = dream_module.ascend
 

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from comfyui_server import Draft, Run, Server
+from comfyui_server import Draft, Run, Server  # noqa: E402
 
 WIDTH, HEIGHT = 512, 288
 PROBES = ROOT / "tests" / "comfyui" / "packs"

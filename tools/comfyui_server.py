@@ -62,7 +62,7 @@ def fetch(request: str | urllib.request.Request) -> bytes:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and, where it does not end by itself, all that it started. It must lead a session of its own."""
+    """End a program; where it does not end by itself, kill it and all that it started (it leads a session)."""
     process.terminate()
     try:
         process.wait(15)

@@ -185,7 +185,7 @@ def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, se
     draft.flow_model = draft.add("DeepDreamLoadFlowModel", model="raft_large")
     noise = draft.add(
         "VOIDWarpedNoise",
-        flow_model=draft.flow_model,
+        optical_flow=draft.flow_model,
         video=draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
         width=256,
         height=256,
