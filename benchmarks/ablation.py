@@ -1,9 +1,9 @@
-"""What each part of the loop buys: the table of docs/temporal.md, in Markdown.
+"""Measure the effect of each part of the loop: the table of docs/temporal.md, in Markdown.
 
     GOMP_SPINCOUNT=20000 uv run benchmarks/ablation.py --clip mallard.mp4 --weights folder
 
-One run dreams the clip once for each row, by default but for what the row names, and measures all of them by the
-same flow. Seconds are those of a frame that carries a dream, the median of all.
+One run dreams the clip once for each row, with the row's options and defaults otherwise, and measures all dreams
+with the same flow. Seconds are the median of the frames that carry a dream.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dream_core.video import open_clip
 
 LAYER = "inception_4d_3x3_reduce"
 MEASURED_BY = FlowSettings(flow="raft_small", flow_updates=24)
-"""More exact than the flow of any row, so that none is measured by itself."""
+"""More exact than the flow of any row, so that no row is measured with its own flow."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def settings_of(row: Row, weights: Path) -> PipelineSettings:
 
 
 def run(row: Row, frames: Sequence[Tensor], weights: Path) -> tuple[list[Tensor], float]:
-    """The dreams of a row, (3,H,W) each, and the median of the seconds per frame."""
+    """Return the dreams of a row, (3,H,W) each, and the median of the seconds per frame."""
     dreamer = load_dreamer(settings_of(row, weights))
     dreams, seconds = [], []
     for frame in frames:

@@ -4,8 +4,8 @@
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves and size. Ours runs with the predecessor's
-steps, optimizer and blend, and, as steps of 0, with what it does by default. Prints seconds a frame and the figures
-of the dream side by side, then where the time of our first run goes, and the floor beneath it.
+steps, optimizer and blend, and, as steps of 0, with its own defaults. Prints seconds a frame and the figures of the
+dreams side by side, then the time of each stage of our first run, and the least time that the device allows.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Result:
 
 
 class Stopwatch:
-    """Seconds by name. On a GPU each measurement waits for what is queued, which the totals do not."""
+    """Seconds by name. On a GPU each measurement waits for queued work; the totals do not."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -122,7 +122,7 @@ def our_settings(args: argparse.Namespace, steps: int) -> PipelineSettings:
 
 
 def run_ours(args: argparse.Namespace, work: Path, steps: int, stopwatch: Stopwatch | None = None) -> Result:
-    """The whole command's work: networks loaded, frames read, dreamed and encoded."""
+    """Do the whole command's work: load the networks, then read, dream and encode the frames."""
     dreams: list[Tensor] = []
 
     def collect(_: Frame, step: DreamedFrame) -> None:
@@ -148,7 +148,7 @@ def run_ours(args: argparse.Namespace, work: Path, steps: int, stopwatch: Stopwa
 
 
 def run_ours_apart(args: argparse.Namespace, work: Path, steps: int) -> Result:
-    """`run_ours` in a process of its own, so that its peak memory is its own too."""
+    """Call `run_ours` in a process of its own, to measure the peak memory of this run alone."""
     result = work / "ours.pt"
     command = [sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]]
     done = subprocess.run([*command, "--steps", str(steps), "--child", str(result)])
@@ -164,7 +164,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> None:
-    """Put the stopwatch around every stage. The flow estimator is frozen, hence the detour."""
+    """Put the stopwatch around every stage; `object.__setattr__` because the flow estimator is frozen."""
     assert dreamer.flow is not None
     object.__setattr__(dreamer.flow, "both_ways", stopwatch.wrap("flow", dreamer.flow.both_ways))
     dreamer_module.warp = stopwatch.wrap("warp", dreamer_module.warp)
@@ -180,7 +180,7 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
 
 
 def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) -> Figures:
-    """The figures of a run against the input at the dream's size."""
+    """Measure the figures of a run against the input at the dream\'s size."""
     assert dreamer.flow is not None
     energy = LayerEnergy(dreamer.model, (LAYER,))
     with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
@@ -190,7 +190,7 @@ def figures(result: Result, args: argparse.Namespace, dreamer: TemporalDreamer) 
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP a second of a large matrix product: what the device can do at best."""
+    """Measure FLOP a second of a large matrix product: the most that the device can do."""
     side = 8192 if device.type == "cuda" else 1536
     a = torch.randn(side, side, device=device, dtype=dtype)
     stopwatch, best = Stopwatch(device), float("inf")
@@ -202,7 +202,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def step_flops(dreamer: TemporalDreamer, size: tuple[int, int]) -> float:
-    """FLOP of one gradient step at a size (height, width)."""
+    """Count the FLOP of one gradient step at a size (height, width)."""
     model = dreamer.model
     image = torch.rand(1, 3, *size, device=model.device)
     with FlopCounterMode(display=False) as counter:

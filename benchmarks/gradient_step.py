@@ -1,9 +1,9 @@
-"""One gradient step of several networks, side by side: milliseconds at 512x384.
+"""Time one gradient step of several networks side by side: milliseconds at 512x384.
 
     uv run benchmarks/gradient_step.py fractal:blooms bvlc_googlenet:inception_4d_3x3_reduce
 
-The networks take turns, so that whatever else the machine does falls on all of them. Weights do not matter for
-the time and are random.
+The networks take turns, so that other work on the machine slows all of them alike. The weights are random: they do
+not change the time.
 """
 
 from __future__ import annotations

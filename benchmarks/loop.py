@@ -1,10 +1,10 @@
-"""What a Temporal Loop costs per frame, and what it keeps in memory, in a real ComfyUI on the CPU.
+"""Measure time per frame and memory of a Temporal Loop, in a real ComfyUI on the CPU.
 
     uv run benchmarks/loop.py
 
-The body is three of ComfyUI's own image nodes, which are trivial; their time counts. Memory is the server's peak
-beyond what it held after a loop over two frames, less the batches that go in and come out. The lengths take
-turns, so that whatever else the machine does falls on all of them.
+The body is three simple image nodes of ComfyUI's own; their time counts. Memory is the server's peak beyond its
+memory after a loop over two frames, less the batches that go in and come out. The lengths take turns, so that other
+work on the machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROBES = ROOT / "tests" / "comfyui" / "packs"
 
 
 def draft_of(frames: int, seed: int) -> Draft:
-    """A loop of which nothing is cached, but for the frames that go in."""
+    """Make a loop of which ComfyUI has cached nothing but the frames that go in."""
     draft = Draft()
     images = draft.add("EmptyImage", width=WIDTH, height=HEIGHT, batch_size=frames, color=0x804020)
     start = draft.add("DeepDreamLoopOpen", frames=images)
@@ -44,7 +44,7 @@ def draft_of(frames: int, seed: int) -> Draft:
 
 
 def memory(server: Server, key: str) -> float:
-    """VmRSS or VmHWM of the server in bytes."""
+    """Read VmRSS or VmHWM of the server in bytes."""
     lines = Path(f"/proc/{server.pid}/status").read_text("utf-8").splitlines()
     return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
@@ -56,7 +56,7 @@ def well(run: Run) -> Run:
 
 
 def measure(server: Server, frames: int, seed: int) -> tuple[float, float]:
-    """Milliseconds per frame of the loop, and the server's peak in bytes less the batches."""
+    """Measure milliseconds per frame of the loop, and the server's peak in bytes less the batches."""
     only_frames = Draft()
     images = only_frames.add("EmptyImage", width=WIDTH, height=HEIGHT, batch_size=frames, color=0x804020)
     only_frames.add(

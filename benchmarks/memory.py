@@ -1,4 +1,4 @@
-"""Peak memory of the command for a short and a long part of a clip: it must not grow with the length.
+"""Measure peak memory of the command for a short and a long part of a clip: it must not grow with the length.
 
     uv run benchmarks/memory.py --clip mallard.mp4 --model-file bvlc_googlenet.safetensors \\
         --flow-file raft_small.safetensors
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def peak_of(command: list[str]) -> int:
-    """Bytes of resident memory that a command took at most."""
+    """Run a command and return its peak of resident memory in bytes."""
     # The package is found whatever the working folder, to which the paths given are relative.
     folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}

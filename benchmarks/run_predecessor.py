@@ -1,7 +1,7 @@
 """Run jeremicna/deepdream-video-pytorch as it is, in a process of its own; `compare.py` starts this.
 
-Two things are given to it that it would otherwise download: RAFT small in place of RAFT large, and the network's
-weights as the .pth file it expects. The clip is cut to the frames wanted first, which is not timed.
+It gets two things that it would otherwise download: RAFT small in place of RAFT large, and the network's weights as
+the .pth file it expects. The clip is first cut to the wanted frames; this is not timed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cut_clip(clip: Path, target: Path, frames: int) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """As `compare.py` measures ours, with the processes that the predecessor starts on the CPU."""
+    """Measure peak memory as `compare.py` does, including the processes that the predecessor starts on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""ComfyUI's page in a headless Chromium, spoken to through the DevTools protocol."""
+"""Drive ComfyUI's page in a headless Chromium through the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = {
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
 }
-"""That the server keeps for its user; here it is a server of one's own."""
+"""Settings that the server keeps for its user. They change nobody's page: the server is our own."""
 
 READY = """
 () => window.app?.graph && window.app.canvas
@@ -63,10 +63,10 @@ async ([left, top, width, height]) => {
 
 
 def find() -> str:
-    """The program.
+    """Find Chromium.
 
     Raises:
-        FileNotFoundError: there is none; the message is one line that says how to get it.
+        FileNotFoundError: it is not installed; the message, one line, says how to get it.
     """
     for name in (os.environ.get("CHROMIUM"), *NAMES):
         if name and (program := shutil.which(name)):
@@ -75,10 +75,10 @@ def find() -> str:
 
 
 class Page:
-    """The page of a server; a context manager, which starts and ends a Chromium of its own.
+    """The page of a server: a context manager that starts and ends a Chromium of its own.
 
     Args:
-        url: of the server, with a slash at its end. Nothing else is reached, and its settings are changed.
+        url: of the server, with a slash at its end. The page reaches nothing else. Its settings are changed.
         size: width and height of the window in pixels.
     """
 
@@ -134,7 +134,7 @@ class Page:
         self._profile.cleanup()
 
     def _address(self) -> str:
-        """Where the page's DevTools listen."""
+        """Address of the page's DevTools."""
         file = Path(self._profile.name) / "DevToolsActivePort"
         end = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < end and self._process.poll() is None:
@@ -162,7 +162,7 @@ class Page:
         """Send a command of the DevTools protocol and wait for its result.
 
         Raises:
-            RuntimeError: it failed.
+            RuntimeError: the command failed.
         """
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
@@ -177,10 +177,10 @@ class Page:
                 return dict(message["result"])
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """What a JavaScript function, asynchronous or not, returns in the page.
+        """Call a JavaScript function in the page, asynchronous or not, and return its result.
 
         Raises:
-            RuntimeError: it threw.
+            RuntimeError: the function threw.
         """
         expression = f"({function})({', '.join(json.dumps(argument) for argument in arguments)})"
         result = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -192,20 +192,20 @@ class Page:
         """Open a workflow in the page's own format.
 
         Returns:
-            nodes, unknown, errors: types of nodes; wires: their number; dialogs: the texts of those that opened.
+            nodes, unknown, errors: types of nodes; wires: their number; dialogs: texts of the dialogs that opened.
         """
         loaded: dict[str, Any] = self.call(LOAD, graph)
         return loaded
 
     def prompt(self) -> dict[str, Any]:
-        """The workflow that is open, as the page sends it to the server."""
+        """Return the open workflow as the page sends it to the server."""
         sent: dict[str, Any] = self.call("async () => (await window.app.graphToPrompt()).output")
         return sent
 
     def screenshot(
         self, place: tuple[float, float, float, float], *, kind: str = "png", quality: int | None = None
     ) -> bytes:
-        """An image of a part of the canvas, fitted into the window.
+        """Take an image of a part of the canvas, fitted into the window.
 
         Args:
             place: left, top, width and height on the canvas.
@@ -218,7 +218,7 @@ class Page:
 
 
 def bounds(graph: dict[str, Any], *, margin: float = 40) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a workflow's groups and nodes."""
+    """Return left, top, width and height of the area that a workflow's groups and nodes fill."""
     boxes = [group["bounding"] for group in graph["groups"]]
     boxes += [[*node["pos"], *node["size"]] for node in graph["nodes"]]
     left, top = (min(box[axis] for box in boxes) - margin for axis in (0, 1))

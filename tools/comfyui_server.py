@@ -1,4 +1,4 @@
-"""A ComfyUI server of one's own, headless on the CPU with this pack linked in, spoken to as its page does."""
+"""Start a ComfyUI server on the CPU with this pack linked in, and talk to it as its page does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import websocket
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = "comfyui-deepdream-2"
-"""The folder that the pack is linked as: no name that Python could import."""
+"""Name of the pack's folder in custom_nodes, one that Python could not import."""
 
 HOW_TO_GET_IT = (
     "needs ComfyUI: git clone https://github.com/comfyanonymous/ComfyUI ~/comfy/ComfyUI, install its "
@@ -39,10 +39,10 @@ Graph: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 def find() -> tuple[Path, Path]:
-    """ComfyUI's folder and its Python.
+    """Find ComfyUI's folder and its Python.
 
     Raises:
-        FileNotFoundError: there is none; the message is one line that says how to get it.
+        FileNotFoundError: it is not installed; the message, one line, says how to get it.
     """
     root = Path(os.environ.get("COMFYUI_ROOT") or Path.home() / "comfy" / "ComfyUI")
     if not (root / "main.py").is_file():
@@ -54,7 +54,7 @@ def find() -> tuple[Path, Path]:
 
 
 def fetch(request: str | urllib.request.Request) -> bytes:
-    """Return what a local server answers; no proxy is asked."""
+    """Send a request to a local server, past any proxy, and return the answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as answer:
         content: bytes = answer.read()
@@ -73,7 +73,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a `Draft`; where an input is wanted it stands for its first output, and node[1] for the second."""
+    """A node of a `Draft`. As an input it stands for its first output, and node[1] for its second."""
 
     id: str
 
@@ -82,13 +82,13 @@ class Node:
 
 
 class Draft:
-    """A prompt in the making."""
+    """A prompt to add nodes to."""
 
     def __init__(self) -> None:
         self.graph: dict[str, dict[str, Any]] = {}
 
     def add(self, class_type: str, **inputs: Any) -> Node:
-        """Place a node. Inputs are values, nodes, or outputs of nodes."""
+        """Add a node. Inputs are values, nodes, or outputs of nodes."""
         node = Node(str(len(self.graph) + 1))
         linked = {name: value[0] if isinstance(value, Node) else value for name, value in inputs.items()}
         self.graph[node.id] = {"class_type": class_type, "inputs": linked}
@@ -110,22 +110,22 @@ def _fill(inputs: dict[str, Any], group: Mapping[str, Any], prefix: str = "") ->
 
 @dataclass
 class Run:
-    """What a prompt did.
+    """Record of a prompt's run.
 
     Args:
-        prompt_id: ComfyUI's; empty where it refused the prompt.
+        prompt_id: ComfyUI's id; empty where it refused the prompt.
         graph: the prompt.
         refused: ComfyUI's answer to a prompt that it did not accept.
         outputs: node id -> what the node shows, as in the history.
-        error: ComfyUI's message of what went wrong, with node_id, exception_message and exception_type.
+        error: ComfyUI's message about an error, with node_id, exception_message and exception_type.
         interrupted: whether Cancel ended it.
-        cached: ids of the nodes that were not run again.
+        cached: ids of the nodes whose outputs ComfyUI still had.
         executed: ids of the nodes that ran, in order.
         progress: (node id, value, max).
         previews: (node id, encoded image).
-        texts: (node id, text) that nodes said.
+        texts: (node id, text) that nodes sent.
         events: every message, without its images.
-        seconds: from its start to its end, by this clock.
+        seconds: from its start to its end, measured here.
     """
 
     prompt_id: str = ""
@@ -167,11 +167,11 @@ class Run:
 
 
 class Server:
-    """ComfyUI in a folder of its own; a context manager, which starts and ends it.
+    """ComfyUI in a folder of its own: a context manager that starts and ends it.
 
     Args:
-        base: a folder for models, custom nodes, inputs, outputs and all that it writes; also its home.
-        packs: further custom nodes: files or folders.
+        base: a folder for models, custom nodes, inputs, outputs and everything else it writes; also its home.
+        packs: more custom nodes: files or folders.
     """
 
     def __init__(self, base: Path, *, packs: tuple[Path, ...] = ()) -> None:
@@ -231,7 +231,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The server's process."""
+        """Id of the server's process."""
         return self._process.pid
 
     def _wait_until_it_answers(self) -> None:
@@ -250,11 +250,11 @@ class Server:
     # Speaking
 
     def get(self, path: str) -> Any:
-        """The answer to GET."""
+        """Return the answer to GET."""
         return self._ask(urllib.request.Request(self._url(path)))
 
     def post(self, path: str, content: Any) -> Any:
-        """The answer to POST."""
+        """Return the answer to POST."""
         data = json.dumps(content).encode()
         return self._ask(urllib.request.Request(self._url(path), data, {"Content-Type": "application/json"}))
 
@@ -266,7 +266,7 @@ class Server:
         return json.loads(content) if content else None
 
     def filled(self, graph: Graph) -> Graph:
-        """A prompt with every widget that it leaves out at its default, as ComfyUI's page sends it."""
+        """Return a prompt in which the widgets that it leaves out have their defaults, as the page sends it."""
         full = {}
         for node_id, node in graph.items():
             inputs = dict(node["inputs"])
@@ -276,14 +276,14 @@ class Server:
         return full
 
     def info(self, class_type: str) -> dict[str, Any]:
-        """What ComfyUI tells its page of a node; {"input": {}} where it knows none such."""
+        """Return ComfyUI's description of a node; {"input": {}} for one that it does not know."""
         if class_type not in self._infos:
             answer = self.get(f"/object_info/{urllib.parse.quote(class_type)}")
             self._infos[class_type] = answer.get(class_type, {"input": {}})
         return self._infos[class_type]
 
     def queue(self, graph: Graph) -> Run:
-        """Send a prompt, its widgets at their defaults where it leaves them out, and go on; `wait` for it."""
+        """Send a prompt, with defaults for the widgets that it leaves out, and return at once: `wait` for it."""
         graph = self.filled(graph)
         try:
             answer = self.post("/prompt", {"prompt": graph, "client_id": self._client})

@@ -1,4 +1,4 @@
-"""Write the tables of inputs and outputs into web/docs/*.md, which ComfyUI shows as the help of the nodes.
+"""Write the tables of inputs and outputs into web/docs/*.md, the help pages of the nodes.
 
     uv run tools/make_help.py
 
@@ -18,14 +18,14 @@ FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs"
 BEGIN, END = "<!-- Written by tools/make_help.py. -->", "<!-- Written by hand again. -->"
 
 FAR = 10_000
-"""A number's range ends beyond use from here on: ComfyUI wants ends even where there are none."""
+"""A limit this large means none: ComfyUI wants limits even where there are none."""
 
 
 def page(node: ShownNode, text: str) -> str:
-    """A page with its tables renewed.
+    """Return a page with new tables.
 
     Raises:
-        ValueError: the page does not have the two marks that they stand between.
+        ValueError: the page lacks one of the two marks around its tables.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -35,7 +35,7 @@ def page(node: ShownNode, text: str) -> str:
 
 
 def tables(node: ShownNode) -> str:
-    """Inputs, advanced inputs folded away, and outputs, in Markdown.
+    """Return the tables of inputs, of advanced inputs (folded) and of outputs, in Markdown.
 
     Each is a table of one column: ComfyUI's panel is too narrow for more.
     """
@@ -68,7 +68,7 @@ def _name(one: Input | Output) -> str:
 
 
 def _value(one: Input) -> str:
-    """Default and range of a widget, type of a socket."""
+    """Return default and range of a widget, or the type of a socket."""
     if one.default is None:
         return _kinds(one.kind) + (", optional" if one.optional else "")
     if one.options:
@@ -94,12 +94,12 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in a cell: a bar would end it, * might begin emphasis and < a tag."""
+    """Escape what would end a cell or begin emphasis or a tag."""
     return re.sub(r"([|*<])", r"\\\1", text)
 
 
 def main() -> None:
-    """Renew the tables of all pages."""
+    """Write the tables of all pages."""
     load_pack.load()
     for node in shown_nodes():
         path = FOLDER / f"{node.id}.md"

@@ -2,7 +2,7 @@
 
     DEEPDREAM_TEST_DATA=FOLDER uv run tools/make_help_images.py [NAME ...]
 
-Everything shown is what the library makes of FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
+The library makes all of them from FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def flow_models() -> Image.Image:
 
 
 def optical_flow() -> Image.Image:
-    """Optical Flow: a frame, and from where its things came."""
+    """Optical Flow: a frame and its flow."""
     return _rows([{"frame": frame(PAIR[1]), f"flow, {PAIR[1] - PAIR[0]} frames back": flow_image(flow())}])
 
 
@@ -98,7 +98,7 @@ def flow_images() -> Image.Image:
 
 
 def mask() -> Image.Image:
-    """Occlusion Mask: what cannot be followed."""
+    """Reliability Mask: pixels that cannot be followed."""
     step = video()[SHOWN[1]]
     assert step.carried is not None
     return _rows(
@@ -125,7 +125,7 @@ def camera_flow() -> Image.Image:
 
 
 def temporal_blend() -> Image.Image:
-    """Temporal Blend: its inputs and what the next dream starts from."""
+    """Temporal Blend: its inputs and the image that the next dream starts from."""
     step = video()[SHOWN[1]]
     assert step.carried is not None
     assert step.carried.warped_frame is not None
@@ -140,7 +140,7 @@ def temporal_blend() -> Image.Image:
 
 
 def temporal_loop() -> Image.Image:
-    """Temporal Loop Open and Close: what goes in, what comes back, what comes out."""
+    """Temporal Loop Open and Close: frames, previous results and results."""
     return _rows(
         [
             {
@@ -202,27 +202,27 @@ def _data() -> Path:
 
 @cache
 def frames() -> list[Tensor]:
-    """The clip up to the last frame that is shown, each (1,3,H,W)."""
+    """Read the clip up to the last frame that is shown, each (1,3,H,W)."""
     settings = InputSettings(size=SIDE, frames=SHOWN[-1] + 1)
     with open_clip(_data() / "clips" / "mallard.mp4", settings=settings) as clip:
         return [one.image[None] for one in clip]
 
 
 def frame(index: int) -> Tensor:
-    """A frame of the clip, (1,3,H,W)."""
+    """Return a frame of the clip, (1,3,H,W)."""
     return frames()[index]
 
 
 @cache
 def network(name: ModelName) -> DreamModel:
-    """A network on the CPU."""
+    """Load a network on the CPU."""
     settings = ModelSettings(model=name, model_dirs=(_data() / "weights",))
     return load_models(settings, DeviceSettings(device="cpu"))[0]
 
 
 @cache
 def estimator(name: FlowName) -> FlowEstimator:
-    """An estimator on the CPU."""
+    """Load an estimator on the CPU."""
     return load_estimator(
         FlowSettings(flow=name), DeviceSettings(device="cpu"), folders=[_data() / "weights"]
     )
@@ -230,7 +230,7 @@ def estimator(name: FlowName) -> FlowEstimator:
 
 @cache
 def dreamed(index: int, *, model: ModelName = "fractal", layer: str = "") -> Tensor:
-    """A frame dreamed by itself, on a layer or on the network's default."""
+    """Dream a frame by itself, on a layer or on the network's default."""
     return _dream(frame(index), network(model), layer)
 
 
@@ -242,13 +242,13 @@ def _dream(image: Tensor, model: DreamModel, layer: str, steps: int = OctaveSett
 
 @cache
 def flow(name: FlowName = "raft_small") -> Tensor:
-    """From the later one of the pair back to the earlier one."""
+    """Estimate flow from the later frame of the pair back to the earlier one."""
     return estimator(name).flow(frame(PAIR[1]), frame(PAIR[0]))
 
 
 @cache
 def video() -> list[DreamedFrame]:
-    """The clip dreamed frame by frame."""
+    """Dream the clip frame by frame."""
     settings = PipelineSettings(
         model=ModelSettings(model="fractal"),
         dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,))),
@@ -260,13 +260,13 @@ def video() -> list[DreamedFrame]:
 
 
 def _image(image: Tensor) -> Image.Image:
-    """(1,3,H,W) or (3,H,W) in 0..1."""
+    """Convert (1,3,H,W) or (3,H,W) in 0..1."""
     levels = image.reshape(-1, *image.shape[-2:]).detach().clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).numpy())  # CHW -> HWC
 
 
 def _rows(rows: list[dict[str, Tensor]]) -> Image.Image:
-    """Rows of images, each below its name, all as wide as the page's image."""
+    """Put images in rows, each below its name; a row is as wide as the page's image."""
     strips = [_row(row) for row in rows]
     canvas = Image.new("RGB", (WIDTH, sum(strip.height for strip in strips) + GAP * (len(strips) - 1)))
     top = 0

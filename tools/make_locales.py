@@ -1,10 +1,10 @@
-"""Write locales/*/nodeDefs.json, from which ComfyUI's page takes the nodes' names and tooltips in other languages.
+"""Write locales/*/nodeDefs.json, the nodes' names and tooltips in other languages.
 
     uv run tools/make_locales.py
 
-Translations are written by hand into locales/LANGUAGE.json: English text -> translation, each text once however
-many nodes have it. Run it when a node or a tooltip has changed: it adds what is to be translated, with an empty
-translation, and names what is no longer said. For a new language begin with a file that holds {}.
+Translations are written by hand into locales/LANGUAGE.json: English text -> translation, once for all nodes that
+use the text. Run this when a node or a tooltip has changed: it adds new texts with an empty translation and prints
+those that are no longer used. To add a language, begin with a file that holds {}.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "locales"
 APART = {
     ("DeepDreamVideoFile", "frames"): "frames (how many)",
 }
-"""Node and name -> the text to translate, where a name means something else than on the other nodes."""
+"""Node and name -> text to translate instead, for a name that means something else on this node."""
 
 Translations = Mapping[str, str]
 
 
 def texts(nodes: Sequence[ShownNode]) -> list[str]:
-    """All that is to be translated, in the order of the nodes, each once."""
+    """Return the texts to translate, in the order of the nodes, each once."""
     found = []
     for node in nodes:
         found += [node.name, node.description]
@@ -36,7 +36,7 @@ def texts(nodes: Sequence[ShownNode]) -> list[str]:
 
 
 def node_defs(nodes: Sequence[ShownNode], translations: Translations) -> dict[str, Any]:
-    """The nodes' texts as ComfyUI takes them; without those whose translation is missing, which stay English."""
+    """Return the translated texts in ComfyUI's format. Texts without a translation stay English."""
 
     def translated(**texts: str) -> dict[str, str]:
         return {kind: translations[text] for kind, text in texts.items() if translations.get(text)}
@@ -54,13 +54,13 @@ def node_defs(nodes: Sequence[ShownNode], translations: Translations) -> dict[st
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON file."""
+    """Read a JSON file."""
     loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return loaded
 
 
 def _named(node: ShownNode) -> Iterator[Input | Output]:
-    """Numbered sockets keep their names, and the page shows no tooltips of theirs."""
+    """Yield the inputs and outputs to translate: numbered sockets keep their names and show no tooltips."""
     return (one for one in (*node.inputs, *node.outputs) if not one.numbered)
 
 
@@ -74,7 +74,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Write the nodes' texts in every language, and say what is left to translate."""
+    """Write the nodes' texts in every language and print those that are left to translate."""
     load_pack.load()
     nodes = shown_nodes()
     wanted = texts(nodes)

@@ -1,4 +1,4 @@
-"""Write docs/workflow.jpg: the loop of deepdream_video_loop in ComfyUI's page.
+"""Write docs/workflow.jpg, an image of the loop of deepdream_video_loop in ComfyUI's page.
 
     uv run tools/make_screenshot.py CLIP
 

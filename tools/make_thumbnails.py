@@ -1,9 +1,9 @@
-"""Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from what the workflows make.
+"""Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from the images that the workflows make.
 
     uv run tools/make_thumbnails.py CLIP [NAME ...]
 
-Runs each workflow, or those named, in a real ComfyUI as its twin in workflows/api says, on a clip of yours and on
-the image that comes with ComfyUI. Takes minutes.
+Runs workflows/api/*.json, or those named, in a real ComfyUI on your clip and on the image that comes with ComfyUI.
+Takes minutes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ TIMEOUT = 3600.0
 
 Graph: TypeAlias = dict[str, dict[str, Any]]
 Images: TypeAlias = dict[str, list[Image.Image]]
-"""Title of a node that shows images or a video -> what it shows."""
+"""Title of a node that shows images or a video -> its images."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """How a thumbnail is made.
+    """Recipe of a thumbnail.
 
     Args:
-        compose: it from what the workflow shows.
-        prepare: the workflow's graph, in place.
+        compose: makes it from the images that the workflow shows.
+        prepare: changes the workflow's graph, in place.
     """
 
     compose: Callable[[Images], Image.Image]
@@ -46,19 +46,19 @@ class Thumbnail:
 
 
 def last(images: Images) -> Image.Image:
-    """The last image of the only node."""
+    """Return the last image of the only node."""
     (shown,) = images.values()
     return shown[-1]
 
 
 def flight(images: Images) -> Image.Image:
-    """Four moments of one video."""
+    """Show four frames of one video, from first to last."""
     (frames,) = images.values()
     return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
 
 
 def two_frames(images: Images) -> Image.Image:
-    """Two frames of the longest video, one below the other."""
+    """Show two frames of the longest video, one below the other."""
     frames = max(images.values(), key=len)
     half = len(frames) // 2
     whole = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
@@ -68,18 +68,18 @@ def two_frames(images: Images) -> Image.Image:
 
 
 def one_moment(images: Images) -> Image.Image:
-    """All that is shown of one frame; where FOUR are shown, those."""
+    """Show the middle frame of every node, or of FOUR where the workflow has those."""
     chosen = [images[title] for title in FOUR] if set(FOUR) <= images.keys() else images.values()
     return sheet([shown[len(shown) // 2] for shown in chosen])
 
 
 def with_frames(graph: Graph) -> None:
-    """Show the frames, too."""
+    """Add a node that shows the frames."""
     show(graph, "Frames", only(graph, "ImageScaleToTotalPixels"))
 
 
 def without_diffusion(graph: Graph) -> None:
-    """What stable_diffusion_loop does apart from Stable Diffusion, for want of a checkpoint."""
+    """Take Stable Diffusion out of stable_diffusion_loop: it needs a checkpoint."""
     for class_type, name in (("VAEEncode", "pixels"), ("KSampler", "latent_image"), ("VAEDecode", "samples")):
         bypass(graph, only(graph, class_type), name)
     for node_id in [node_id for node_id, node in graph.items() if node["class_type"] in DIFFUSION]:
@@ -94,7 +94,7 @@ def without_diffusion(graph: Graph) -> None:
 
 
 def parts_of_latent_warp(graph: Graph) -> None:
-    """Frames, flow and mask, and frames as small as latents, moved; for want of a checkpoint."""
+    """Replace latent_warp, which needs a checkpoint, by its motion: frames as small as latents are moved."""
     frames = only(graph, "ImageScaleToTotalPixels")
     flow_model = only(graph, "DeepDreamLoadFlowModel")
     kept = (
@@ -136,13 +136,13 @@ DIFFUSION = ("CheckpointLoaderSimple", "CLIPTextEncode")
 
 
 def only(graph: Graph, class_type: str) -> str:
-    """The id of the one node of a class."""
+    """Return the id of the only node of a class."""
     (found,) = (node_id for node_id, node in graph.items() if node["class_type"] == class_type)
     return found
 
 
 def bypass(graph: Graph, node_id: str, name: str) -> None:
-    """Take a node out and connect what its input `name` comes from to whatever used the node."""
+    """Take a node out and connect the source of its input `name` to the nodes that used its output."""
     source = graph.pop(node_id)["inputs"][name]
     for node in graph.values():
         for key, value in node["inputs"].items():
@@ -158,7 +158,7 @@ def add(graph: Graph, class_type: str, **inputs: Any) -> str:
 
 
 def show(graph: Graph, title: str, node_id: str) -> None:
-    """Save a node's first output under a title, before all else."""
+    """Add a node in first place that saves a node's first output under a title."""
     rest = dict(graph)
     graph.clear()
     graph[title] = {
@@ -170,7 +170,7 @@ def show(graph: Graph, title: str, node_id: str) -> None:
 
 
 def sheet(images: list[Image.Image]) -> Image.Image:
-    """Images of one size, two in a row."""
+    """Put images of one size side by side, two in a row."""
     width, height = images[0].size
     whole = Image.new("RGB", (2 * width, -(-len(images) // 2) * height))
     for number, image in enumerate(images):
@@ -179,7 +179,7 @@ def sheet(images: list[Image.Image]) -> Image.Image:
 
 
 def images_of(run: Run, base: Path) -> Images:
-    """All that a run shows, in the order of the graph, and then what was saved inside of a loop."""
+    """Return the images that a run shows: in the graph's order, then those saved inside of a loop."""
     shown: Images = {}
     for node_id in sorted(run.outputs, key=[*run.graph, *run.outputs].index):
         for file in run.outputs[node_id].get("images", []):
@@ -191,7 +191,7 @@ def images_of(run: Run, base: Path) -> Images:
 
 
 def read(path: Path) -> list[Image.Image]:
-    """The frames of a video, or the one of an image."""
+    """Read the frames of a video, or the one of an image."""
     with av.open(str(path)) as container:
         return [frame.to_image() for frame in container.decode(video=0)]
 

@@ -1,4 +1,4 @@
-"""What ComfyUI's page shows of the pack's nodes, from their schemas: names, tooltips, defaults and ranges."""
+"""Read from the nodes' schemas what ComfyUI's page shows: names, tooltips, defaults and ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "standin"
 import load_pack
 
 NUMBERED = re.compile(r"carried_(\d+)")
-"""Outputs that the page shows as they are used, under these very names."""
+"""Names of the outputs that the page adds as they are used."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Input:
     Args:
         key: its name in a graph: "octave_mode.octaves" for a widget that the choice "octave_mode" shows.
         name: what the page shows, in English.
-        tooltip: what it is.
+        tooltip: its explanation.
         kind: ComfyUI's type; several are separated by commas.
         optional, advanced: as in the schema.
-        numbered: whether more such sockets grow as they are connected.
-        choices: those with which it is there; empty where it always is.
+        numbered: whether the page adds more of these sockets as they are connected.
+        choices: choices of a combo that show it; empty where it is always shown.
         default: of a widget; None for a socket.
-        limits: least and most of a number.
+        limits: minimum and maximum of a number.
         options: of a combo.
     """
 
@@ -50,13 +50,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """An output; of those that are numbered the first stands for all.
+    """An output; the first numbered one stands for all of them.
 
     Args:
         name: what the page shows, in English.
-        tooltip: what it is.
+        tooltip: its explanation.
         kind: ComfyUI's type; several are separated by commas.
-        numbered: whether more such follow.
+        numbered: whether more of its kind follow.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ShownNode:
 
 
 def shown_nodes() -> list[ShownNode]:
-    """All nodes in the pack's order, but for those that only developers see. The pack must be loaded."""
+    """Return the nodes that users see, in the pack's order. Load the pack first."""
     schemas = [node.define_schema() for node in load_pack.pack("nodes").NODES]
     return [_node(schema) for schema in schemas if not schema.is_dev_only]
 
@@ -99,7 +99,7 @@ def _output(output: Any) -> Output:
 
 
 def _inputs(schema: Any) -> Iterator[Input]:
-    """An input and those that its choices show, each once."""
+    """Yield an input and those that its choices show, each once."""
     options = getattr(schema, "options", None) or ()
     choices = [option.key if hasattr(option, "key") else str(option) for option in options]
     least, most = getattr(schema, "min", None), getattr(schema, "max", None)
@@ -128,7 +128,7 @@ def _inputs(schema: Any) -> Iterator[Input]:
 
 
 def _kind(owner: Any) -> str:
-    """ComfyUI's type, or those that it may match."""
+    """Return ComfyUI's type, or the types that a socket accepts, separated by commas."""
     template = getattr(owner, "template", None)
     allowed = getattr(template, "allowed_types", None)
     if allowed:

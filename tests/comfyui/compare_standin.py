@@ -1,4 +1,4 @@
-"""Run by ComfyUI's Python: prints every difference of a stand-in's names and signatures from the real node API.
+"""Print how a stand-in's names and signatures differ from the real node API. Run it with ComfyUI's Python.
 
 Usage: python compare_standin.py COMFYUI STANDIN
 """
@@ -17,7 +17,7 @@ API = "comfy_api.latest"
 
 
 def load(folder: str) -> ModuleType:
-    """The node API that lies in a folder."""
+    """Import the node API from a folder."""
     for name in [name for name in sys.modules if name.split(".")[0] == "comfy_api"]:
         del sys.modules[name]
     sys.path.insert(0, folder)
@@ -27,25 +27,25 @@ def load(folder: str) -> ModuleType:
 
 
 def parameters(function: Any) -> list[tuple[str, Any, Any]]:
-    """Name, kind and default of each parameter; a type stands for itself by its name on the wires."""
+    """Return name, kind and default of each parameter; for a type, its io_type."""
     found = inspect.signature(function).parameters.values()
     return [(one.name, one.kind, getattr(one.default, "io_type", one.default)) for one in found]
 
 
 def type_of(owner: Any) -> str | None:
-    """The name on the wires of a type, or of its inputs or outputs."""
+    """Return the io_type of a type, or of its inputs or outputs."""
     name = getattr(owner, "io_type", None)
     return getattr(owner.Parent, "io_type", None) if isinstance(name, property) else name
 
 
 def members(owner: Any) -> dict[str, Any]:
-    """What of a module or class is for others."""
+    """Return the public members of a module or class."""
     exported = getattr(owner, "__all__", None) or vars(owner)
     return {name: getattr(owner, name) for name in exported if not name.startswith("_")}
 
 
 def differences(mine: Any, real: Any, path: str) -> Iterator[str]:
-    """Where the stand-in promises what the real API does not hold."""
+    """Yield what the stand-in has and the real API lacks or has otherwise."""
     if isinstance(mine, type) and issubclass(mine, Enum):
         if not {one.value for one in mine} <= {one.value for one in real}:
             yield f"{path}: {list(mine)}, really {list(real)}"

@@ -30,7 +30,7 @@ def _write_weights(models: Path) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Skip without ComfyUI: here and not in the fixture, so that all skips are told in one line."""
+    """Skip without ComfyUI: here and not in the fixture, so that pytest prints one line for all skips."""
     try:
         find()
     except FileNotFoundError as error:
@@ -39,7 +39,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server. It has no network, and a home of its own."""
+    """A server without network, with a home of its own."""
     root, _ = find()
     base = tmp_path_factory.mktemp("comfyui")
     _write_weights(base / "models")
@@ -62,7 +62,7 @@ def _files(root: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="session")
 def inputs(comfyui: Server) -> None:
-    """What the workflows want to find."""
+    """The files that the workflows load."""
     write_inputs(comfyui)
 
 
@@ -77,7 +77,7 @@ def _log_of_the_server(comfyui: Server, request: pytest.FixtureRequest) -> Itera
 
 @pytest.fixture
 def seen() -> Callable[[Run, Node], list[np.ndarray]]:
-    """`seen(run, node)`: the tensors that a ProbeSee wrote down. The run must have ended well."""
+    """`seen(run, node)`: the tensors that a ProbeSee saved. The run must have succeeded."""
 
     def seen(run: Run, node: Node) -> list[np.ndarray]:
         assert run.refused is None, run.refused

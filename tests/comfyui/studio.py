@@ -1,4 +1,4 @@
-"""Prompts that dream, quickly."""
+"""Prompts that dream in a few steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancel, memory that runs out, a queue of prompts, and where files are written: in the real ComfyUI."""
+"""Cancel, out of memory, a queue of prompts, and the places of files: in the real ComfyUI."""
 
 from __future__ import annotations
 

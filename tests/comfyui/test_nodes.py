@@ -1,4 +1,4 @@
-"""Every node in the real ComfyUI, and what odd images do to it."""
+"""Every node in the real ComfyUI, also on odd images."""
 
 from __future__ import annotations
 

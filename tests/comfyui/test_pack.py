@@ -1,4 +1,4 @@
-"""The pack as ComfyUI sees it once it has loaded it."""
+"""The pack as ComfyUI has loaded it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def nodes(comfyui: Server) -> dict[str, Any]:
 
 
 def shown(nodes: dict[str, Any]) -> dict[str, Any]:
-    """Without those that only developers see."""
+    """The nodes that users see."""
     return {name: info for name, info in nodes.items() if not info["dev_only"]}
 
 
 def inputs_of(group: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every input, also those that only show for one choice or as more are connected."""
+    """Every input, including those that a choice or a growing socket brings."""
     for kind in ("required", "optional"):
         for name, spec in group.get(kind, {}).items():
             options = spec[1] if len(spec) > 1 else {}
@@ -75,7 +75,7 @@ def test_every_input_and_output_has_a_tooltip(nodes: dict[str, Any]) -> None:
 def test_translations_are_served_under_the_names_that_the_page_asks_for(
     comfyui: Server, nodes: dict[str, Any]
 ) -> None:
-    """Inputs by name, with underscores for dots; outputs by number; sockets that grow not at all."""
+    """Inputs by name, with underscores for dots; outputs by number; growing sockets are left out."""
     served = comfyui.get("/i18n")
     for language in ("ja", "zh", "zh-TW"):
         for name, info in shown(nodes).items():
@@ -98,7 +98,7 @@ def keys_of(group: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_shown_node_has_a_help_page_and_its_image(comfyui: Server, nodes: dict[str, Any]) -> None:
-    """The page asks for them there: frontend's nodeHelpService."""
+    """The page's nodeHelpService asks for them there."""
     folder = f"http://127.0.0.1:{comfyui.port}/extensions/{PACK}/docs"
     for name in shown(nodes):
         with urlopen(f"{folder}/{name}.md") as answer:

@@ -14,6 +14,7 @@ from comfyui_page import Page, bounds, find
 from comfyui_server import Server
 from PIL import Image
 from refresh_workflows import BYPASSED, FOLDER, MUTED, PAGE_NODES, prompt_of, refreshed
+from workflow_inputs import read
 
 SAVE = "() => window.app.graph.serialize()"
 EXPORT = "async () => (await window.app.graphToPrompt()).workflow"
@@ -126,13 +127,8 @@ def test_reroutes_and_primitives_are_followed_as_the_page_does(page: Page, comfy
     }
 
 
-def read(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
-    return loaded
-
-
 def sent(page: Page) -> dict[str, Any]:
-    """What the page sends, less the video player's own value, which the server ignores."""
+    """Return the page's prompt without the value of the video player, which the server ignores."""
     prompt = page.prompt()
     for node in prompt.values():
         node["inputs"].pop("video-preview", None)
@@ -149,12 +145,12 @@ def laid_out(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def pixels(page: Page, graph: dict[str, Any]) -> np.ndarray:
-    """A screenshot of a workflow, (H,W,3) uint8."""
+    """Take a screenshot of a workflow, (H,W,3) uint8."""
     with Image.open(io.BytesIO(page.screenshot(bounds(graph)))) as screenshot:
         return np.asarray(screenshot.convert("RGB"))
 
 
 def red(screenshot: np.ndarray) -> bool:
-    """Whether there is the red that the page draws around a node in error."""
+    """Return whether the page has drawn red around a node in error."""
     red, *others = np.moveaxis(screenshot, -1, 0)
     return bool(((red > 150) & (np.maximum(*others) < 60)).sum() > 100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +16,8 @@ import torch
 from comfyui_server import PACK, ROOT, Node, Run, Server, fetch
 from make_thumbnails import THUMBNAILS
 from PIL import Image
-from workflow_inputs import FRAMES, HEIGHT, WIDTH
+from refresh_workflows import FOLDER
+from workflow_inputs import FRAMES, HEIGHT, WIDTH, read
 
 from dream_core.measure.measure import LayerEnergy
 from dream_core.models.dream_model import load_model
@@ -27,7 +27,6 @@ from dream_core.settings import CameraSettings, ModelSettings
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
 
-FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 DIFFUSING = ["latent_warp", "stable_diffusion_loop"]
 VIDEOS = [name for name in NAMES if name.startswith("deepdream_video")]
@@ -42,11 +41,6 @@ SMALLER = {
 }
 NOTE = "MarkdownNote"
 """The page's own: the server does not know it."""
-
-
-def read(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
-    return loaded
 
 
 def twin(name: str) -> dict[str, Any]:
@@ -124,12 +118,14 @@ def test_a_workflow_and_its_twin_are_the_same_graph(comfyui: Server, name: str) 
     for node_id, node in graph.items():
         assert comfyui.info(node["class_type"])["input"], node["class_type"]
         assert nodes[node_id]["type"] == node["class_type"]
-        values = iter(nodes[node_id]["widgets_values"])
-        assert all(value in values for value in node["inputs"].values() if not isinstance(value, list))
+        values = nodes[node_id].get("widgets_values_named", {})
+        assert list(values.values()) == nodes[node_id].get("widgets_values", [])
+        alone = {name: value for name, value in node["inputs"].items() if not isinstance(value, list)}
+        assert alone.items() <= values.items()
 
 
 @pytest.mark.usefixtures("inputs")
-def test_a_image_is_dreamed_on_three_layers(comfyui: Server, seen: Seen, strength: Any) -> None:
+def test_an_image_is_dreamed_on_three_layers(comfyui: Server, seen: Seen, strength: Any) -> None:
     graph = twin("deepdream_image")
     scaled = only(graph, "ImageScaleToMaxDimension")
     graph["source"] = {"class_type": "ProbeSee", "inputs": {"value": [scaled, 0]}}

@@ -1,17 +1,27 @@
-"""What the workflows that come with the pack want to find."""
+"""The workflows of the pack, and the files that they load."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import av
 import numpy as np
 import torch
 from comfyui_server import Server
 from PIL import Image
+from refresh_workflows import FOLDER
 
 FRAMES, WIDTH, HEIGHT = 4, 128, 80
 CLIP_WIDTH, CLIP_HEIGHT = 130, 82
-"""Scaled to 128 pixels this would be 81 high, and encoders refuse odd sizes."""
+"""Scaled to a width of 128 the height would be 81; encoders refuse odd sizes."""
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read a workflow, "deepdream_image", or its twin, "api/deepdream_image"."""
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return loaded
 
 
 def texture() -> np.ndarray:
@@ -23,7 +33,7 @@ def texture() -> np.ndarray:
 
 
 def write_inputs(comfyui: Server) -> None:
-    """An image and a clip with sound, where the workflows look for them, and a file in the checkpoint's place."""
+    """Write an image and a clip with sound to the places that the workflows load from, and an empty checkpoint."""
     checkpoint = comfyui.base / "models" / "checkpoints" / CHECKPOINT
     checkpoint.parent.mkdir(exist_ok=True)
     checkpoint.touch()

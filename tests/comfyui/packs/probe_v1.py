@@ -1,4 +1,4 @@
-"""Nodes of the old kind, for the tests."""
+"""Nodes in the V1 schema for the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes of the new kind, for the tests: they make what is to be tested, and write down what came of it."""
+"""Nodes in the V3 schema for the tests: some make inputs, some save results."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ProbeFrames(io.ComfyNode):
 
 
 class ProbeSee(io.ComfyNode):
-    """Writes a value down: tensors into a file, all else as text."""
+    """Saves a value: tensors in a file, anything else as text."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -77,7 +77,7 @@ class ProbeSee(io.ComfyNode):
 
 
 class ProbeCount(io.ComfyNode):
-    """Passes a value on, and writes down that it ran."""
+    """Passes a value on, and records that it ran."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -147,7 +147,7 @@ class ProbeJoin(io.ComfyNode):
 
 
 class ProbeSlow(io.ComfyNode):
-    """Passes a value on after a while; Cancel is heard."""
+    """Passes a value on after a while; Cancel ends it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -213,7 +213,7 @@ class ProbeAdd(io.ComfyNode):
 
 
 class ProbeUsage(io.ComfyNode):
-    """Says who queued the prompt, as nodes that cost money ask."""
+    """Outputs who queued the prompt, which nodes that cost money need."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -244,7 +244,7 @@ class ProbeExpand(io.ComfyNode):
 
 
 class ProbeOutOfMemory(io.ComfyNode):
-    """Passes a value on; from then on memory runs out in layers whose input has more pixels. 0 ends it."""
+    """Passes a value on, and makes layers whose input has more pixels run out of memory. 0 ends it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
