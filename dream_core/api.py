@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
+from .checks import validate
 from .device import backends
 from .dreaming.dream import DreamCallback
 from .errors import SettingsError, VideoError
@@ -148,7 +149,7 @@ def settings_of(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
         An instance of each class; fields that no option names keep their defaults.
 
     Raises:
-        SettingsError: an option is no field of any class.
+        SettingsError: an option is no field of any class, or is out of range or does not fit another.
     """
     known = {name for cls in classes for name in _field_names(cls)}
     for name in options:
@@ -156,7 +157,10 @@ def settings_of(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else "dream_core.settings lists the options"
             raise SettingsError(f"expected options of dream_core, got `{name}`; {hint}")
-    return [_fill(cls, options) for cls in classes]
+    filled = [_fill(cls, options) for cls in classes]
+    for settings in filled:
+        validate(settings)
+    return filled
 
 
 def _field_names(cls: type[Any]) -> Iterator[str]:
