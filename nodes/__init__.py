@@ -1,4 +1,4 @@
-"""The one list of nodes."""
+"""The list of nodes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NODES: list[type[io.ComfyNode]] = [
 
 
 class DeepDreamExtension(ComfyExtension):
-    """What ComfyUI asks for the pack's nodes."""
+    """The extension that ComfyUI asks for the pack's nodes."""
 
     async def on_load(self) -> None:
         """Register the pack's model folder."""

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ..dream_core.motion.camera import camera_flow
 from ..dream_core.settings import CameraSettings
-from .adapters import host
 from .adapters.images import from_image
 from .adapters.sockets import Flow, FlowSocket
 from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
 
 
 class CameraFlow(io.ComfyNode):
-    """A camera's flow, computed."""
+    """Computes the flow of a camera."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,22 +30,25 @@ class CameraFlow(io.ComfyNode):
             ),
             search_aliases=["zoom", "rotate", "pan", "camera motion", "infinite zoom", "deforum", "feedback"],
             inputs=[
-                io.Image.Input("image", tooltip="Only its size counts, and how many images it holds."),
+                io.Image.Input(
+                    "image",
+                    tooltip="Gives the flow its size, and one flow for each image. Its content does not matter.",
+                ),
                 *widgets(CameraSettings),
             ],
             outputs=[
                 FlowSocket.Output(
                     "flow",
                     display_name="flow",
-                    tooltip="The same flow for each image, exact both ways. For Flow Warp, whose edges should be "
-                    "mirror where the camera pans or moves out.",
+                    tooltip="The same flow for each image, exact in both directions. For Flow Warp; set its edges "
+                    "to mirror if the camera pans or moves out.",
                 )
             ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, **values: Any) -> io.NodeOutput:
-        with host.working():
+        with working():
             count, _, height, width = from_image(image).shape
             backward, forward = camera_flow((height, width), settings_from(CameraSettings, values))
             shape = (count, 2, height, width)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -26,24 +25,23 @@ from ..dream_core.settings import (
 )
 from .adapters import host
 from .adapters.images import alpha_of, from_image, to_image
+from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
-from .adapters.widgets import settings_from, widgets
-from .loaders import dream_model as model_of
+from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.working import working
 
-WITH_THE_DREAM = ("channel_capture",)
-"""The fields of an objective that say when it looks at the image: of the whole dream, and not of one of many."""
+ON_THE_DREAM = ("channel_capture",)
+"""Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
 
-WITH_THE_OBJECTIVE = tuple(
-    field.name for field in fields(ObjectiveSettings) if field.name not in WITH_THE_DREAM
-)
+ON_THE_OBJECTIVE = all_but(ObjectiveSettings, *ON_THE_DREAM)
 
 
 def dream_widgets() -> list[io.Input]:
-    """The widgets of all that decides how an image is dreamed, but for the objective."""
+    """The widgets of how to dream an image, without those of its objective."""
     return [
         *widgets(OctaveSettings, AscentSettings, TileSettings, ImageSettings),
-        *widgets(ObjectiveSettings, leave_out=WITH_THE_OBJECTIVE),
+        *widgets(ObjectiveSettings, leave_out=ON_THE_OBJECTIVE),
     ]
 
 
@@ -54,7 +52,7 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
         SettingsError: a value is missing, out of range, or does not fit another.
     """
     return DreamSettings(
-        objective=settings_from(ObjectiveSettings, values, leave_out=WITH_THE_OBJECTIVE),
+        objective=settings_from(ObjectiveSettings, values, leave_out=ON_THE_OBJECTIVE),
         octave=settings_from(OctaveSettings, values),
         ascent=settings_from(AscentSettings, values),
         tile=settings_from(TileSettings, values),
@@ -63,39 +61,38 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
 
 
 def check_objectives(objectives: Any) -> Objectives:
-    """The objectives on a socket; none where nothing is connected.
+    """The objectives of a socket; none if nothing is connected.
 
     Raises:
         WireError: something else is connected.
     """
-    found: Objectives = require(objectives or (), tuple, name="objective", source="Dream Objective")
-    for one in found:
-        require(one, ObjectiveSettings, name="objective", source="Dream Objective")
-    return found
+    checked: Objectives = require(objectives or (), tuple, name="objective", source="Dream Objective")
+    for objective in checked:
+        require(objective, ObjectiveSettings, name="objective", source="Dream Objective")
+    return checked
 
 
 def build(objectives: Objectives | None, model: DreamModel) -> Objective:
-    """What to make more of, for a network: all objectives added up; the network's own default where none is.
+    """Build the sum of all objectives for a network; without any, the network's default.
 
     Raises:
         SettingsError: the network has no such layer or channel.
-        WireError: the objectives are none.
+        WireError: the socket carries something else.
     """
     wanted = check_objectives(objectives) or (ObjectiveSettings(),)
     return reduce(add, (build_objective(one, model) for one in wanted))
 
 
 class Dream(io.ComfyNode):
-    """Images in, dreams out."""
+    """Dreams each image of a batch."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Names, widgets and sockets."""
         return io.Schema(
             node_id="DeepDreamImage",
             display_name="DeepDream",
             category="DeepDream",
-            description="Dreams each image: what excites the network's layers grows out of what is there.",
+            description="Dreams each image: what the chosen layers of the network look for grows in it.",
             search_aliases=["deep dream", "inceptionism", "hallucinate", "dream image", "psychedelic"],
             inputs=[
                 io.Image.Input("image", tooltip="The images to dream on. Each is dreamed by itself."),
@@ -108,8 +105,8 @@ class Dream(io.ComfyNode):
                 io.Image.Input(
                     "colors",
                     optional=True,
-                    tooltip="Where original_colors takes the colors from: one image, or one for each, of the "
-                    "same size. Without it, the images themselves.",
+                    tooltip="Images to take the colors from if original_colors is on: one for all, or one for each, "
+                    "of the same size. Not connected: the images themselves.",
                 ),
                 *dream_widgets(),
             ],
@@ -125,8 +122,7 @@ class Dream(io.ComfyNode):
         colors: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        """Dream each image."""
-        with host.working():
+        with working():
             dreamed = dream_images(
                 from_image(image),
                 dream_model,
@@ -138,23 +134,22 @@ class Dream(io.ComfyNode):
 
 
 class DreamObjective(io.ComfyNode):
-    """Layers and channels to excite."""
+    """Chooses layers and channels to excite."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Names, widgets and sockets."""
         return io.Schema(
             node_id="DeepDreamObjective",
             display_name="Dream Objective",
             category="DeepDream",
-            description="What a dream makes more of: layers of the network, or some of their channels. "
+            description="Chooses what a dream makes more of: layers of the network, or some of their channels. "
             "Objectives add up: connect one to the next.",
             search_aliases=["deep dream layers", "dream layer", "dream channels", "excite"],
             inputs=[
                 ObjectiveSocket.Input(
                     "objective", optional=True, tooltip="Another objective, to which this one is added."
                 ),
-                *widgets(ObjectiveSettings, leave_out=WITH_THE_DREAM),
+                *widgets(ObjectiveSettings, leave_out=ON_THE_DREAM),
             ],
             outputs=[
                 ObjectiveSocket.Output(
@@ -166,9 +161,8 @@ class DreamObjective(io.ComfyNode):
 
     @classmethod
     def execute(cls, objective: Objectives | None = None, **values: Any) -> io.NodeOutput:
-        """Add one objective to those before."""
-        with host.working():
-            settings = settings_from(ObjectiveSettings, values, leave_out=WITH_THE_DREAM)
+        with working():
+            settings = settings_from(ObjectiveSettings, values, leave_out=ON_THE_DREAM)
             return io.NodeOutput((*check_objectives(objective), settings))
 
 
@@ -179,12 +173,12 @@ def dream_images(
     colors: Tensor | None,
     settings: DreamSettings,
 ) -> Tensor:
-    """Dream each image of a batch by itself; where memory runs out, it and all later ones in smaller tiles.
+    """Dream each image of a batch by itself; once memory ran out, in smaller tiles.
 
     Args:
         images: (B,3,H,W) in 0..1.
-        patcher: ComfyUI's, around the network.
-        objectives: what to make more of.
+        patcher: from a DREAM_MODEL socket.
+        objectives: from an objective socket.
         colors: (1,3,H,W) or (B,3,H,W), see `dream`.
         settings: how to dream.
 
@@ -203,14 +197,14 @@ def dream_images(
 
     def free() -> None:
         host.free_memory()
-        model_of(patcher)  # freeing evicted it
+        model_on_device(patcher)  # freeing evicted it
 
-    model = model_of(patcher)
+    model = model_on_device(patcher)
     dream = ImageDreamer([model], settings=settings, objective=build(objectives, model), free=free)
     report = _reporter(len(images))
     dreams = torch.empty(images.shape)
     for index in range(len(images)):
-        # Nodes' tensors come from inference mode, and a copy does not: it is fit for gradients.
+        # A copy is not an inference tensor, so gradients can pass it.
         image = images[index, None].clone(memory_format=torch.contiguous_format)
         color = None if colors is None else colors[min(index, len(colors) - 1), None].clone()
         dreams[index] = dream(image, colors=color, on_step=partial(report, index))[0]
@@ -223,7 +217,7 @@ def _sizes(images: Tensor) -> str:
 
 
 def _reporter(images: int) -> Callable[[int, DreamStep], None]:
-    """Moves the bar by steps of the whole batch: (which image, its step) -> None."""
+    """Move the bar by steps of the whole batch: (index of the image, its step) -> None."""
     progress = host.Progress()
 
     def report(index: int, step: DreamStep) -> None:

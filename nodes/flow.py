@@ -1,4 +1,4 @@
-"""Optical Flow: how the image moved."""
+"""Optical Flow: the motion between frames."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from ..dream_core.motion.flow import FlowEstimator
 from ..dream_core.motion.flow_image import flow_image
 from ..dream_core.settings import FlowSettings
 from .adapters import host
-from .adapters.estimators import estimator_for
+from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
 from .adapters.sockets import Flow, FlowModelSocket, FlowSocket
-from .adapters.widgets import settings_from, widgets
-
-NO_WIDGET = ("flow", "flow_file")
-"""Load Flow Model has these."""
+from .adapters.working import working
 
 
 class OpticalFlow(io.ComfyNode):
-    """How the image moved from one frame to the next."""
+    """Estimates the motion from frame to frame."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -32,18 +29,18 @@ class OpticalFlow(io.ComfyNode):
             node_id="DeepDreamOpticalFlow",
             display_name="Optical Flow",
             category="DeepDream",
-            description="Estimates where every pixel of a frame was in the frame before, and back.",
+            description="Estimates the motion between each frame and the frame before it: where every pixel came from.",
             search_aliases=["raft", "dis", "motion", "motion vectors", "optical flow", "estimate flow"],
             inputs=[
                 FlowModelSocket.Input("flow_model", tooltip="From Load Flow Model, or ComfyUI's own loader."),
                 io.Image.Input("frames", tooltip=FRAMES),
                 io.Image.Input("previous", optional=True, tooltip=PREVIOUS),
-                *widgets(FlowSettings, leave_out=NO_WIDGET),
+                *flow_widgets(),
                 io.Boolean.Input(
                     "both_ways",
                     default=True,
-                    tooltip="Estimate also the flow from the frame before to the frame. Reliability Mask needs it "
-                    "to check consistency; without it this node is quicker.",
+                    tooltip="Also estimate the flow from the frame before to the frame. Reliability Mask needs it "
+                    "for check_consistency. Off is faster.",
                     advanced=True,
                 ),
             ],
@@ -61,15 +58,13 @@ class OpticalFlow(io.ComfyNode):
     def execute(
         cls, flow_model: Any, frames: Tensor, both_ways: bool, previous: Tensor | None = None, **values: Any
     ) -> io.NodeOutput:
-        """Estimate."""
-        with host.working():
+        with working():
             pairs = FramePairs(frames, previous)
-            settings = settings_from(FlowSettings, values, leave_out=NO_WIDGET)
-            return io.NodeOutput(_estimate(flow_model, pairs, settings, both=both_ways))
+            return io.NodeOutput(_estimate(flow_model, pairs, flow_settings(values), both=both_ways))
 
 
 def _estimate(patcher: Any, pairs: FramePairs, settings: FlowSettings, *, both: bool) -> Flow:
-    """The flow of all pairs, part by part. Where memory runs out it goes on pair by pair."""
+    """Estimate the flow of all pairs, part by part; pair by pair once memory ran out."""
     size = pairs.frames.shape[-2:]
     directions = [torch.empty(len(pairs), 2, *size) for _ in range(1 + both)]
     progress = host.Progress(len(pairs))
@@ -93,7 +88,7 @@ def _estimate(patcher: Any, pairs: FramePairs, settings: FlowSettings, *, both: 
 def _try(
     estimator: FlowEstimator, frames: Tensor, previous: Tensor, *, both: bool
 ) -> tuple[Tensor, ...] | None:
-    """Flows, or None where memory ran out; returned, not raised, so that no traceback keeps what is to be freed."""
+    """Flows, or None if memory ran out; an error's traceback would keep alive what is to be freed."""
     frames, previous = frames.contiguous(), previous.contiguous()
     try:
         return estimator.both_ways(frames, previous) if both else (estimator.flow(frames, previous),)

@@ -1,25 +1,26 @@
-"""Flow Image: flow to look at."""
+"""Flow Image: flow drawn as colors and arrows."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dream_core.image import size_of
 from ..dream_core.motion.flow_image import draw_arrows, flow_image
 from ..dream_core.motion.warp import resize_flow
 from ..dream_core.settings import FlowImageSettings
-from .adapters import host
-from .adapters.batches import compute, match
+from .adapters.batches import entry_at, map_entries, match
 from .adapters.images import from_image, to_image
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
 
 
 class FlowImage(io.ComfyNode):
-    """Flow as colors and arrows."""
+    """Draws flow as colors and arrows."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,7 +29,7 @@ class FlowImage(io.ComfyNode):
             display_name="Flow Image",
             category="DeepDream",
             description=(
-                "Shows the way from a frame back to the one before: hue is its direction, saturation its length, "
+                "Draws the flow from each frame to the one before: hue is its direction, saturation its length, "
                 "and arrows point along it."
             ),
             search_aliases=["visualize flow", "flow to image", "color wheel", "arrows", "motion vectors"],
@@ -47,32 +48,28 @@ class FlowImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, flow: Flow, frames: Tensor | None = None, **values: Any) -> io.NodeOutput:
-        """Draw."""
-        with host.working():
+        with working():
             settings = settings_from(FlowImageSettings, values)
             flow = require_flow_socket(flow)
             if frames is None:
                 count, (flows,) = match(flow=flow.backward)
-                canvases, size = None, flows.shape[-2:]
-            else:
-                count, (flows, canvases) = match(flow=flow.backward, frames=from_image(frames, name="frames"))
-                size = canvases.shape[-2:]
-            progress = host.Progress(count)
-            images = torch.empty((count, 3, *size), memory_format=torch.channels_last)
-            for index in range(count):
-                one = compute(flows[index : index + 1])
-                if canvases is None:
-                    image = flow_image(one, saturation_length=settings.saturation_length)
-                else:
-                    image = compute(canvases[index : index + 1])
-                    one = resize_flow(one, (size[0], size[1]))
-                if canvases is not None or settings.arrow_spacing:
-                    image = draw_arrows(
-                        image,
-                        one,
-                        spacing=settings.arrow_spacing,
-                        saturation_length=settings.saturation_length,
-                    )
-                images[index] = image[0]
-                progress.update(index + 1, count)
-            return io.NodeOutput(to_image(images))
+                return io.NodeOutput(to_image(map_entries(partial(_colors, flows, settings), count)))
+            count, (flows, images) = match(flow=flow.backward, frames=from_image(frames, name="frames"))
+            return io.NodeOutput(to_image(map_entries(partial(_arrows, flows, settings, images), count)))
+
+
+def _colors(flows: Tensor, settings: FlowImageSettings, index: int) -> Tensor:
+    flow = entry_at(flows, index)
+    colors = flow_image(flow, saturation_length=settings.saturation_length)
+    return _with_arrows(colors, flow, settings) if settings.arrow_spacing else colors
+
+
+def _arrows(flows: Tensor, settings: FlowImageSettings, images: Tensor, index: int) -> Tensor:
+    image = entry_at(images, index)
+    return _with_arrows(image, resize_flow(entry_at(flows, index), size_of(image)), settings)
+
+
+def _with_arrows(image: Tensor, flow: Tensor, settings: FlowImageSettings) -> Tensor:
+    return draw_arrows(
+        image, flow, spacing=settings.arrow_spacing, saturation_length=settings.saturation_length
+    )

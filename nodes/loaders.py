@@ -19,37 +19,28 @@ from ..dream_core.motion.flow import DisNetwork, resolve_flow
 from ..dream_core.motion.raft import SOURCES, load_raft, raft_of
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from .adapters import host
-from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
-from .adapters.widgets import settings_from, tooltip, widgets
+from .adapters.widgets import all_but, settings_from, tooltip, widgets
+from .adapters.working import working
 
 AUTO: Literal["auto"] = "auto"
-"""The choice of a network by what is at hand, and of weights that are found or else downloaded."""
+"""Takes the network whose weights are found; of weights, those that are found, or else downloaded."""
 
 FILES = ("model_file", "model_dirs", "label_file")
-"""What ComfyUI's model folders stand for."""
+"""ModelSettings without widgets: ComfyUI's model folders stand for them."""
 
-NOT_PRECISION = ("device", "flow_device", "cudnn", "cudnn_autotune", "mkldnn")
-"""What ComfyUI decides."""
+NOT_PRECISION = all_but(DeviceSettings, "precision")
+"""DeviceSettings without widgets: ComfyUI decides them."""
 
 _downloads: dict[Path, float] = {}
-"""What this server downloaded: path -> time of change."""
-
-
-def dream_model(patcher: Any) -> DreamModel:
-    """The network on a DREAM_MODEL socket, on the compute device and fit for gradients."""
-    require(getattr(patcher, "model", patcher), host.Wrapped, name="dream_model", source="Load Dream Model")
-    held: Any = host.load(patcher)
-    model: DreamModel = held.network
-    return model
+"""Downloads of this server: path -> time of change."""
 
 
 class LoadDreamModel(io.ComfyNode):
-    """A network that dreams, from a model folder or a download."""
+    """Loads a network that dreams, from a model folder or a download."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Names, widgets and sockets."""
         return io.Schema(
             node_id="DeepDreamLoadDreamModel",
             display_name="Load Dream Model",
@@ -81,7 +72,7 @@ class LoadDreamModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: ModelChoice, weights: str, **_: Any) -> Any:
-        """Load again where the weight file was replaced."""
+        """Load again if the weight file was replaced."""
         if weights != AUTO:
             return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
         name = PREFERRED if model == "auto" else model
@@ -89,8 +80,7 @@ class LoadDreamModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
-        """Load the network."""
-        with host.working():
+        with working():
             settings = settings_from(ModelSettings, values, leave_out=FILES)
             precision = settings_from(DeviceSettings, values, leave_out=NOT_PRECISION).precision
             file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
@@ -106,7 +96,7 @@ class LoadDreamModel(io.ComfyNode):
 
 
 def layer_list(model: DreamModel) -> str:
-    """The layers of a network, from shallow to deep, one in a line, with their numbers of channels."""
+    """The layers of a network, one a line from shallow to deep, with their numbers of channels."""
     return "\n".join(
         f"{name}: {channels} channels{' (default)' if name == model.default_layer else ''}"
         for name, channels in model.layers().items()
@@ -114,16 +104,16 @@ def layer_list(model: DreamModel) -> str:
 
 
 class LoadFlowModel(io.ComfyNode):
-    """An optical flow network, from a model folder or a download."""
+    """Loads an optical flow network, from a model folder or a download."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Names, widgets and sockets."""
         return io.Schema(
             node_id="DeepDreamLoadFlowModel",
             display_name="Load Flow Model",
             category="DeepDream",
-            description="Loads a network that sees motion. RAFT large fits ComfyUI's own optical flow nodes too.",
+            description="Loads a network that estimates motion. RAFT large also works with ComfyUI's own nodes for "
+            "optical flow.",
             search_aliases=["optical flow", "raft", "dis", "motion", "load raft"],
             inputs=[
                 io.Combo.Input(
@@ -135,13 +125,15 @@ class LoadFlowModel(io.ComfyNode):
                 )
             ],
             outputs=[
-                FlowModelSocket.Output(display_name="flow_model", tooltip="The network that sees motion.")
+                FlowModelSocket.Output(
+                    display_name="flow_model", tooltip="The network that estimates motion."
+                )
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
-        """Load again where the weight file was replaced."""
+        """Load again if the weight file was replaced."""
         name = RAFT if model == AUTO else model
         if name in SOURCES:
             return _fingerprint(SOURCES[name], name, host.FLOW_FOLDER)
@@ -151,8 +143,7 @@ class LoadFlowModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
-        """Load the network."""
-        with host.working():
+        with working():
             return io.NodeOutput(host.wrap(_flow_network(model)))
 
 
@@ -171,7 +162,7 @@ def _flow_network(model: str) -> nn.Module:
 
 
 def _located(source: WeightSource, name: str, folder: str) -> Path:
-    """Find weights, or download them into ComfyUI's folder for such."""
+    """Find weights, or download them into ComfyUI's folder of this kind."""
     folders = host.model_folders(folder)
     found = find(source, name=name, folders=folders)
     if found is not None:
@@ -189,8 +180,8 @@ def _located(source: WeightSource, name: str, folder: str) -> Path:
 
 
 def _fingerprint(source: WeightSource, name: str, folder: str) -> float | None:
-    """The time of change of weights, or None where they are missing, or were just now downloaded."""
+    """The time of change of weights, or None if they are missing or this server downloaded them."""
     path = find(source, name=name, folders=host.model_folders(folder))
     changed = path.stat().st_mtime if path else None
-    # A download by the first run must not make an identical second one begin again.
+    # The download by a first run must not make a second, identical run load again.
     return None if path in _downloads and _downloads[path] == changed else changed

@@ -1,26 +1,25 @@
-"""Reliability Mask: what of a warped image is to be trusted."""
+"""Reliability Mask: the pixels of a warped image that can be trusted."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.errors import ImageError
 from ..dream_core.motion.occlusion import reliability_mask
 from ..dream_core.settings import ReliabilitySettings
-from .adapters import host
-from .adapters.batches import check_same_size, compute
+from .adapters.batches import check_same_size, compute, entry_at, map_entries
 from .adapters.images import to_mask
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
 
 
 class ReliabilityMask(io.ComfyNode):
-    """Where the flow can be trusted."""
+    """Finds where the flow can be trusted."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -29,8 +28,8 @@ class ReliabilityMask(io.ComfyNode):
             display_name="Reliability Mask",
             category="DeepDream",
             description=(
-                "Finds what was seen in the frame before, too, and so can be warped from there: 1 is to be "
-                "trusted; 0 was hidden, came into the frame or cannot be followed."
+                "Finds the parts of a frame that the frame before shows too, so that they can be warped from "
+                "there. 1: trusted. 0: it was hidden, came into view or cannot be followed."
             ),
             search_aliases=[
                 "occlusion mask",
@@ -43,7 +42,7 @@ class ReliabilityMask(io.ComfyNode):
             inputs=[
                 FlowSocket.Input(
                     "flow",
-                    tooltip="From Optical Flow, of the same frames. Its both_ways must be on to check consistency.",
+                    tooltip="From Optical Flow, of the same frames. check_consistency needs its both_ways on.",
                 ),
                 io.Image.Input("frames", tooltip=FRAMES),
                 io.Image.Input("previous", optional=True, tooltip=PREVIOUS),
@@ -63,8 +62,7 @@ class ReliabilityMask(io.ComfyNode):
     def execute(
         cls, flow: Flow, frames: Tensor, previous: Tensor | None = None, **values: Any
     ) -> io.NodeOutput:
-        """Check."""
-        with host.working():
+        with working():
             settings = settings_from(ReliabilitySettings, values)
             flow = require_flow_socket(flow)
             pairs = FramePairs(frames, previous)
@@ -74,21 +72,20 @@ class ReliabilityMask(io.ComfyNode):
                     f"expected one flow for each of the {len(pairs)} frames, got {len(flow.backward)}: connect the "
                     "same frames to Optical Flow"
                 )
-            return io.NodeOutput(to_mask(_masks(flow, pairs, settings)))
+            return io.NodeOutput(to_mask(_reliability(flow, pairs, settings)))
 
 
-def _masks(flow: Flow, pairs: FramePairs, settings: ReliabilitySettings) -> Tensor:
-    progress = host.Progress(len(pairs))
-    masks = torch.empty(len(pairs), 1, *pairs.frames.shape[-2:])
-    for index in range(len(pairs)):
-        entry = slice(index, index + 1)
-        frame, before = (compute(image) for image in pairs.part(index, index + 1))
-        masks[entry] = reliability_mask(
-            compute(flow.backward[entry]),
-            None if flow.forward is None else compute(flow.forward[entry]),
+def _reliability(flow: Flow, pairs: FramePairs, settings: ReliabilitySettings) -> Tensor:
+    """(B,1,H,W)."""
+
+    def mask(index: int) -> Tensor:
+        frame, previous = (compute(image) for image in pairs.part(index, index + 1))
+        return reliability_mask(
+            entry_at(flow.backward, index),
+            None if flow.forward is None else entry_at(flow.forward, index),
             frame=frame,
-            previous=before,
+            previous=previous,
             settings=settings,
         )
-        progress.update(index + 1, len(pairs))
-    return masks
+
+    return map_entries(mask, len(pairs))

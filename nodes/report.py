@@ -14,18 +14,14 @@ from ..dream_core.measure.figures import Figures
 from ..dream_core.measure.measure import LayerEnergy, flow_link, measure
 from ..dream_core.measure.plot import plot
 from ..dream_core.measure.tables import FIGURES, as_text
-from ..dream_core.settings import FlowSettings
 from .adapters import host
 from .adapters.batches import check_same_size, compute
-from .adapters.estimators import estimator_for
+from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.images import from_image, to_image
+from .adapters.models import model_on_device
 from .adapters.sockets import DreamModelSocket, FlowModelSocket, Objectives, ObjectiveSocket
-from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
 from .dream import build
-from .loaders import dream_model as model_of
-
-NO_WIDGET = ("flow", "flow_file")
-"""Widgets of Load Flow Model instead."""
 
 NAME = "dreams"
 """Name of the dreamed clip in plot and table."""
@@ -83,7 +79,7 @@ class ConsistencyReport(io.ComfyNode):
                     optional=True,
                     tooltip="Layers to measure strength by. Without it: the network's default layer.",
                 ),
-                *widgets(FlowSettings, leave_out=NO_WIDGET),
+                *flow_widgets(),
             ],
             outputs=[
                 io.Image.Output(
@@ -109,7 +105,7 @@ class ConsistencyReport(io.ComfyNode):
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        with host.working():
+        with working():
             source, dreamed = from_image(images, name="images"), from_image(dreams, name="dreams")
             check_same_size(images=source, dreams=dreamed)
             if len(source) != len(dreamed):
@@ -117,12 +113,11 @@ class ConsistencyReport(io.ComfyNode):
                     f"expected one dream for each of the {len(source)} images, got {len(dreamed)}: connect the "
                     "clip that was dreamed"
                 )
-            settings = settings_from(FlowSettings, values, leave_out=NO_WIDGET)
             progress = host.Progress(len(source))
             report = measure(
                 _frames(source),
                 {NAME: _frames(dreamed)},
-                flow_link(estimator_for(flow_model, settings)),
+                flow_link(estimator_for(flow_model, flow_settings(values))),
                 energy=_energy(dream_model, objective),
                 on_frame=lambda index: progress.update(index + 1, len(source)),
             )
@@ -138,7 +133,7 @@ def _frames(batch: Tensor) -> Iterator[Tensor]:
 def _energy(patcher: Any, objective: Objectives | None) -> LayerEnergy | None:
     if patcher is None:
         return None
-    model = model_of(patcher)
+    model = model_on_device(patcher)
     return LayerEnergy(model, build(objective, model).layers)
 
 

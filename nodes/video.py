@@ -1,4 +1,4 @@
-"""The whole pipeline in one node: for a batch of frames, and for a file of any length."""
+"""DeepDream Video: the whole pipeline in one node, for a batch of frames."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from torch import Tensor
 from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
 from ..dream_core.errors import SettingsError
 from ..dream_core.pipeline import dream_frames
-from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
+from ..dream_core.settings import ReliabilitySettings, TemporalSettings
 from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from ..dream_core.video import Frame
 from .adapters import host
-from .adapters.estimators import estimator_for
+from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.images import alpha_of, from_image, to_image
+from .adapters.models import model_on_device
 from .adapters.sockets import DreamModelSocket, Flow, FlowModelSocket, FlowSocket, Objectives, ObjectiveSocket
 from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
 from .dream import build, dream_settings, dream_widgets
-from .loaders import dream_model as model_of
-
-NOT_HERE = ("flow", "flow_file")
-"""Settings of flow that Load Flow Model has."""
 
 
 def pipeline_inputs() -> list[io.Input]:
@@ -34,7 +32,7 @@ def pipeline_inputs() -> list[io.Input]:
         FlowModelSocket.Input(
             "flow_model",
             optional=True,
-            tooltip="The network that sees motion, from Load Flow Model. Only independent frames do without.",
+            tooltip="The network that estimates motion, from Load Flow Model. Not needed if independent is on.",
         ),
         ObjectiveSocket.Input(
             "objective",
@@ -43,22 +41,22 @@ def pipeline_inputs() -> list[io.Input]:
         ),
         *widgets(TemporalSettings),
         *dream_widgets(),
-        *widgets(FlowSettings, leave_out=NOT_HERE),
+        *flow_widgets(),
         *widgets(ReliabilitySettings),
     ]
 
 
 class Pipeline:
-    """A dreamer on ComfyUI's device that shows how it goes and survives small memory.
+    """A dreamer on ComfyUI's device that shows its progress and goes on where memory runs out.
 
     Args:
         dream_model, flow_model: from the loaders.
         objective: from Dream Objective, or None.
         values: of the widgets.
-        count: how many frames are to come, at least 1, as well as known.
+        count: number of frames to come, at least 1, as far as known.
 
     Raises:
-        SettingsError: a widget's value is out of range, or the optical flow is missing.
+        SettingsError: a widget's value is out of range, or the flow model is missing.
     """
 
     def __init__(
@@ -80,10 +78,10 @@ class Pipeline:
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
         self._dream_model = dream_model
-        model = model_of(dream_model)
+        model = model_on_device(dream_model)
         flow = None
         if not temporal.independent:
-            flow = estimator_for(flow_model, settings_from(FlowSettings, values, leave_out=NOT_HERE))
+            flow = estimator_for(flow_model, flow_settings(values))
         self._dreamer = TemporalDreamer(
             ImageDreamer(
                 [model], settings=dream_settings(values), objective=build(objective, model), free=self._free
@@ -94,7 +92,7 @@ class Pipeline:
         )
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
-        """Dream the frames of a clip, see `dream_frames`."""
+        """Dream the frames of a clip in order, see `dream_frames`."""
         return dream_frames(clip, self._dreamer, on_step=self._tell)
 
     def _tell(self, step: DreamStep) -> None:
@@ -105,7 +103,7 @@ class Pipeline:
 
     def _free(self) -> None:
         host.free_memory()
-        model_of(self._dream_model)
+        model_on_device(self._dream_model)
 
 
 class DeepDreamVideo(io.ComfyNode):
@@ -137,7 +135,7 @@ class DeepDreamVideo(io.ComfyNode):
                     "flow_and_reliability",
                     default=True,
                     advanced=True,
-                    tooltip="Also give out the flow and the masks. They take as much memory as the frames; off "
+                    tooltip="Also output the flow and the reliability. They take as much memory as the frames; off "
                     "saves it.",
                 ),
             ],
@@ -151,7 +149,7 @@ class DeepDreamVideo(io.ComfyNode):
                 io.Mask.Output(
                     "reliability",
                     display_name="reliability",
-                    tooltip="How far the carried dream was trusted: 1 = wholly. 1 for the first frame.",
+                    tooltip="Reliability of the carried dream: 1 = trusted, 0 = not. 1 for the first frame.",
                 ),
             ],
         )
@@ -168,24 +166,24 @@ class DeepDreamVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         frames = from_image(images, name="images")
         count, _, height, width = frames.shape
-        with host.working():
+        with working():
             pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
             dreams = torch.empty(count, height, width, 3)
             flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
-            masks = torch.ones(count if flow_and_reliability else 0, height, width)
+            reliability = torch.ones(count if flow_and_reliability else 0, height, width)
             for frame, dreamed in pipeline.dream(_clip(frames)):
                 dreams[frame.index] = to_image(dreamed.dream)[0]
                 if dreamed.carried and flow_and_reliability:
                     flow[frame.index] = dreamed.carried.flow[0]
-                    masks[frame.index] = dreamed.carried.reliability[0, 0]
+                    reliability[frame.index] = dreamed.carried.reliability[0, 0]
         alpha = alpha_of(images)
         dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
         if not flow_and_reliability:
             return io.NodeOutput(dreams, host.blocker(), host.blocker())
-        return io.NodeOutput(dreams, Flow(flow), masks)
+        return io.NodeOutput(dreams, Flow(flow), reliability)
 
 
 def _clip(frames: Tensor) -> Iterator[Frame]:
-    """A batch (B,3,H,W) as a clip of one frame per unit of time."""
+    """Frames of a batch (B,3,H,W), one per unit of time."""
     for index, image in enumerate(frames):
         yield Frame(image.contiguous(), time=index, duration=1, index=index)

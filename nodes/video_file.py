@@ -1,4 +1,4 @@
-"""The whole pipeline from file to file, streamed: memory does not grow with the clip."""
+"""DeepDream Video File: the whole pipeline from file to file, with memory that does not grow with the clip."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from ..dream_core.video import Output, open_clip, open_output
 from .adapters import host
 from .adapters.sockets import Objectives
 from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.working import working
 from .video import Pipeline, pipeline_inputs
 
 QUALITY_IN_BETWEEN = 10
-"""Constant rate factor at which a video that is no file yet becomes one; lower than anyone asks of the result."""
+"""Constant rate factor for a video that is not yet a file; better than what the result is encoded with."""
 
 NOT_READ = all_but(InputSettings, "size", "frames")
 NOT_WRITTEN = all_but(OutputSettings, "quality", "sound")
@@ -77,7 +78,7 @@ class DeepDreamVideoFile(io.ComfyNode):
     ) -> io.NodeOutput:
         target = host.temporary_file(".mp4")
         start, seconds = video.get_active_trim_window()
-        with host.working():
+        with working():
             reading = replace(settings_from(InputSettings, values, leave_out=NOT_READ), start=start)
             writing = settings_from(OutputSettings, values, leave_out=NOT_WRITTEN)
             with _as_file(video) as source, open_clip(source, settings=reading) as clip:
@@ -99,7 +100,7 @@ class DeepDreamVideoFile(io.ComfyNode):
                     for frame, dreamed in pipeline.dream(wanted):
                         output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
                     output.finish()
-                except BaseException:  # Cancel is no Exception
+                except BaseException:  # Cancel is not an Exception
                     _keep_what_is_done(output)
                     raise
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
@@ -117,7 +118,7 @@ def _keep_what_is_done(output: Output) -> None:
 
 @contextmanager
 def _as_file(video: Any) -> Iterator[Path]:
-    """The file that a VIDEO lies in; one that lies in memory is written to a temporary file first."""
+    """The file of a VIDEO; one in memory is written to a temporary file first."""
     source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
     if isinstance(source, str):
         yield Path(source)
@@ -134,7 +135,7 @@ def _as_file(video: Any) -> Iterator[Path]:
 
 
 def _encodable(video: Any) -> Any:
-    """A VIDEO whose frames H.264 takes: no alpha, and even sides; an odd one grows as it does in a file."""
+    """Make a VIDEO fit for H.264: drop alpha, and pad odd sides as the encoder of files does."""
     if not isinstance(video, InputImpl.VideoFromComponents):
         return video
     components = video.get_components()

@@ -1,10 +1,11 @@
-// Shows as many carried outputs on the ends of a temporal loop as are in use. The server knows a hundred of each.
+// Shows only the carried outputs of a temporal loop that are in use. The server defines all that there can be.
 import { app } from "../../scripts/app.js";
 
-// Outputs before the carried ones.
-const FIXED_OUTPUTS = { DeepDreamLoopOpen: 6, DeepDreamLoopClose: 1 };
-const CARRIED_AT_MOST = 100;
 const CARRIED = /(?:^|\.)carried_(\d+)$/;
+const OUTPUT_LISTS = ["output", "output_name", "output_is_list", "output_tooltips", "output_matchtypes"];
+
+// Node id -> number of its outputs, before the carried ones and in all. Read from the server's definitions.
+const outputs = { DeepDreamLoopOpen: null, DeepDreamLoopClose: null };
 
 function carriedInUse(node, fixed) {
   const numbers = (node.inputs ?? [])
@@ -16,25 +17,25 @@ function carriedInUse(node, fixed) {
   return Math.max(-1, ...numbers) + 1;
 }
 
-function setCarriedOutputs(node, fixed, count) {
+function setOutputs(node, fixed, total) {
   const [width, height] = node.size;
-  while (node.outputs.length > fixed + count) node.removeOutput(node.outputs.length - 1);
-  while (node.outputs.length < fixed + count) node.addOutput(`carried_${node.outputs.length - fixed}`, "*");
+  while (node.outputs.length > total) node.removeOutput(node.outputs.length - 1);
+  while (node.outputs.length < total) node.addOutput(`carried_${node.outputs.length - fixed}`, "*");
   node.setSize([width, height]);
 }
 
 function fitOutputs(node) {
-  const fixed = FIXED_OUTPUTS[node.comfyClass];
-  const count = carriedInUse(node, fixed);
-  if (node.outputs.length === fixed + count) return;
-  const isNew = node.outputs.length === fixed + CARRIED_AT_MOST;
-  setCarriedOutputs(node, fixed, count);
+  const { fixed, all } = outputs[node.comfyClass];
+  const total = fixed + carriedInUse(node, fixed);
+  if (node.outputs.length === total) return;
+  const isNew = node.outputs.length === all;
+  setOutputs(node, fixed, total);
   const height = node.computeSize()[1];
   node.setSize([node.size[0], isNew ? height : Math.max(node.size[1], height)]);
   node.setDirtyCanvas?.(true, true);
 }
 
-// Several connections change at once while a workflow loads: look once they all have.
+// Several connections change at once while a workflow loads: wait until all have changed.
 function fitSoon(node) {
   clearTimeout(node.fittingOutputs);
   node.fittingOutputs = setTimeout(() => node.graph && fitOutputs(node), 0);
@@ -42,17 +43,22 @@ function fitSoon(node) {
 
 app.registerExtension({
   name: "DeepDream.TemporalLoop",
-  // For the previews of nodes.
   addCustomNodeDefs(definitions) {
-    for (const [id, fixed] of Object.entries(FIXED_OUTPUTS)) {
+    for (const id of Object.keys(outputs)) {
       const definition = definitions[id];
-      for (const list of ["output", "output_name", "output_is_list", "output_tooltips", "output_matchtypes"]) {
-        if (definition?.[list]) definition[list] = definition[list].slice(0, fixed);
+      const names = definition?.output_name ?? [];
+      const fixed = names.findIndex((name) => CARRIED.test(name));
+      if (fixed < 0) continue;
+      outputs[id] = { fixed, all: names.length };
+      // The previews of nodes show what is left.
+      for (const list of OUTPUT_LISTS) {
+        if (definition[list]) definition[list] = definition[list].slice(0, fixed);
       }
     }
   },
   nodeCreated(node) {
-    if (!(node.comfyClass in FIXED_OUTPUTS)) return;
+    const known = outputs[node.comfyClass];
+    if (!known) return;
     for (const event of ["onConnectionsChange", "onConfigure"]) {
       const before = node[event];
       node[event] = function (...args) {
@@ -62,7 +68,7 @@ app.registerExtension({
       };
     }
     // A graph in API format connects to outputs that it expects to be there.
-    setCarriedOutputs(node, FIXED_OUTPUTS[node.comfyClass], CARRIED_AT_MOST);
+    setOutputs(node, known.fixed, known.all);
     fitSoon(node);
   },
 });

@@ -1,6 +1,8 @@
-"""Batches that go together: as many of each, of one size."""
+"""Batches whose entries go together: equal in number and size, computed one entry at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,10 +12,13 @@ from . import host
 
 
 def match(**batches: Tensor) -> tuple[int, tuple[Tensor, ...]]:
-    """How many entries there are, and each batch with as many; a batch of one serves all entries.
+    """Bring batches to one length; a batch of one serves all entries.
 
     Args:
-        batches: name of the input -> (B,...), none of them empty.
+        batches: name of the input -> (B,...), not empty.
+
+    Returns:
+        The number of entries, and each batch with that many.
 
     Raises:
         ImageError: two batches of more than one entry differ in length.
@@ -26,7 +31,7 @@ def match(**batches: Tensor) -> tuple[int, tuple[Tensor, ...]]:
 
 
 def check_same_size(**batches: Tensor) -> None:
-    """Raise a ImageError that names both unless all batches (B,C,H,W) have the first one's height and width."""
+    """Raise an ImageError that names both unless all batches (B,C,H,W) have the first one's height and width."""
     (first, expected), *others = batches.items()
     for name, batch in others:
         if batch.shape[-2:] != expected.shape[-2:]:
@@ -36,11 +41,41 @@ def check_same_size(**batches: Tensor) -> None:
 
 
 def compute(entries: Tensor) -> Tensor:
-    """Entries of a batch (B,C,H,W) where ComfyUI computes.
+    """Move entries (B,C,H,W) to the device that ComfyUI computes on, as contiguous float32.
 
-    In one memory layout, whatever node they came from: kernels for others round differently.
+    One memory layout, whatever node they came from: kernels for others round differently.
     """
     return entries.detach().to(host.compute_device(), torch.float32).contiguous()
+
+
+def entry_at(batch: Tensor, index: int) -> Tensor:
+    """One entry (1,C,H,W) of a batch, on the device that ComfyUI computes on."""
+    return compute(batch[index : index + 1])
+
+
+def map_entries(
+    function: Callable[[int], Tensor], count: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Compute a batch entry by entry, and move the node's progress bar.
+
+    Args:
+        function: index of an entry -> (1,C,H,W) on any device.
+        count: number of entries.
+        dtype: of the batch.
+
+    Returns:
+        (count,C,H,W) on the CPU, with the channels last in memory as in an IMAGE.
+    """
+    progress = host.Progress(count)
+    batch = torch.empty(0)
+    for index in range(count):
+        entry = function(index)
+        if index == 0:
+            shape = (count, *entry.shape[1:])
+            batch = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+        batch[index] = entry[0]
+        progress.update(index + 1, count)
+    return batch
 
 
 def _size(batch: Tensor) -> str:

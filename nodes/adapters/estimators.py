@@ -1,12 +1,14 @@
-"""From what an OPTICAL_FLOW socket carries to the core's flow estimator."""
+"""From an OPTICAL_FLOW socket and the widgets of flow to the core's flow estimator."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ...dream_core.checks import validate
@@ -17,23 +19,41 @@ from ...dream_core.motion.raft import FastRaft, raft_of
 from ...dream_core.settings import FlowSettings
 from . import host
 from .require import require
+from .widgets import settings_from, widgets
+
+NO_WIDGET = ("flow", "flow_file")
+"""Load Flow Model chooses these."""
 
 _fast: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-"""A network on a socket -> ComfyUI's ModelPatcher around the `FastRaft` made from it."""
+"""Network of a socket -> ComfyUI's ModelPatcher around the `FastRaft` made from it."""
+
+
+def flow_widgets() -> list[io.Input]:
+    """The widgets of all nodes that estimate flow."""
+    return widgets(FlowSettings, leave_out=NO_WIDGET)
+
+
+def flow_settings(values: Mapping[str, Any]) -> FlowSettings:
+    """The settings that the values of `flow_widgets` mean.
+
+    Raises:
+        SettingsError: a value is missing or cannot be read.
+    """
+    return settings_from(FlowSettings, values, leave_out=NO_WIDGET)
 
 
 def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
-    """The flow estimator of a network, on ComfyUI's device; cheap for a network seen before.
+    """Make the flow estimator of a network, on ComfyUI's device; cheap for a network seen before.
 
     Args:
-        patcher: ComfyUI's, around DIS or a RAFT of torchvision's, loaded here or by ComfyUI's own loader. The
-            network is left as it is: the estimator computes with its own copy, which ComfyUI moves and evicts too.
-        settings: how to estimate. Which network it names has no effect.
+        patcher: ComfyUI's, around DIS or torchvision's RAFT, from Load Flow Model or ComfyUI's own loader. The
+            network stays as it is: the estimator computes with a copy, which ComfyUI moves and evicts too.
+        settings: how to estimate; `flow` and `flow_file` have no effect.
 
     Raises:
         SettingsError: a setting is out of range.
-        WeightsError: the network is no RAFT.
-        WireError: there is no network.
+        WeightsError: the network is neither DIS nor RAFT.
+        WireError: the socket carries no network.
     """
     validate(settings)
     network = require(
@@ -46,18 +66,18 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
         return estimator_of(network, settings, device=host.compute_device())
     if network not in _fast:
         _fast[network] = host.wrap(_fast_copy(network))
-    held = _fast[network]
-    estimator = estimator_of(held.model, settings, device=host.compute_device())
+    patched = _fast[network]
+    estimator = estimator_of(patched.model, settings, device=host.compute_device())
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
-        host.load(held)  # it may have been evicted since
+        host.load(patched)  # it may have been evicted
         return estimator.estimate(first, second, both)
 
     return replace(estimator, estimate=estimate)
 
 
 def _fast_copy(network: nn.Module) -> FastRaft:
-    # Built anew: a deep copy would take along what ComfyUI noted on the network about where its weights are.
+    # A deep copy would take along ComfyUI's notes about where the network's weights are.
     name = Path(type(network).__name__)
     try:
         copy = raft_of(network.state_dict(), path=name)

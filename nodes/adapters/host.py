@@ -1,4 +1,4 @@
-"""The only door to ComfyUI's services: devices, model folders, progress, preview, Cancel, running a node."""
+"""ComfyUI's services, imported only here: devices, model folders, progress, preview, Cancel, running a node."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import gc
 import logging
 import time
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +24,12 @@ from comfy_execution.utils import get_executing_context
 from PIL import Image
 from server import PromptServer
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
 
 import nodes as core_nodes
-
-from ...dream_core.errors import DeepDreamError
-from .widgets import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
-PACK = Path(__file__).parents[2]
 
 PREVIEW_SIDE = 512
 PREVIEW_SECONDS = 0.2
@@ -48,7 +41,7 @@ log = logging.getLogger("deepdream")
 
 
 def register_folders() -> None:
-    """Make models/deepdream a model folder; core has models/optical_flow already."""
+    """Make models/deepdream a model folder; ComfyUI itself has models/optical_flow."""
     folder_paths.add_model_folder_path(DREAM_FOLDER, str(Path(folder_paths.models_dir) / DREAM_FOLDER))
     folder_paths.folder_names_and_paths[DREAM_FOLDER][1].update(WEIGHT_SUFFIXES)
 
@@ -59,17 +52,17 @@ def weight_files(folder: str) -> list[str]:
 
 
 def weight_path(folder: str, name: str) -> Path:
-    """Where a weight file is."""
+    """The path of a weight file."""
     return Path(folder_paths.get_full_path_or_raise(folder, name))
 
 
 def model_folders(folder: str) -> list[Path]:
-    """The folders of a kind that exist; the first of all is where a download goes, see `download_folder`."""
+    """The existing folders of a kind; downloads go into the first of all, see `download_folder`."""
     return [path for path in map(Path, folder_paths.get_folder_paths(folder)) if path.is_dir()]
 
 
 def download_folder(folder: str) -> Path:
-    """Where a download of this kind of weights belongs."""
+    """The folder that downloads of a kind of weights go into."""
     return Path(folder_paths.get_folder_paths(folder)[0])
 
 
@@ -90,7 +83,7 @@ def compute_device() -> torch.device:
 
 
 class Wrapped(nn.Module):
-    """Holds a network for ComfyUI's model manager, which writes attributes of its own, as `device`, on it."""
+    """A network for ComfyUI's model manager, which sets attributes such as `device` on what it manages."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -98,18 +91,18 @@ class Wrapped(nn.Module):
 
 
 def wrap(network: nn.Module) -> Any:
-    """Hand a network to ComfyUI's model manager, which moves and evicts it like any other: a ModelPatcher."""
+    """Hand a network to ComfyUI's model manager, which then moves and evicts it: a ModelPatcher."""
     return comfy.model_patcher.ModelPatcher(
         network, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
 
 
 def load(patcher: Any, *, memory: float = 0) -> nn.Module:
-    """The network that a ModelPatcher holds, on the compute device and fit for gradients.
+    """Load the network of a ModelPatcher onto the compute device, fit for gradients.
 
     Args:
-        patcher: from `wrap`, or from a loader of ComfyUI's own.
-        memory: bytes that working with it will need beside its weights; others are evicted for it.
+        patcher: from `wrap`, or from one of ComfyUI's own loaders.
+        memory: bytes needed beside its weights; other models are evicted for them.
     """
     with torch.inference_mode(False):
         management.load_models_gpu([patcher], memory_required=memory, force_full_load=True)
@@ -119,7 +112,7 @@ def load(patcher: Any, *, memory: float = 0) -> nn.Module:
 
 
 def _undo_inference(network: nn.Module) -> None:
-    """ComfyUI evicts in inference mode, which would make the weights unfit for gradients for ever."""
+    """Replace inference tensors: ComfyUI evicts in inference mode, and gradients cannot pass such weights."""
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_inference():
@@ -143,7 +136,7 @@ _told: set[tuple[str, str, str]] = set()
 
 
 def tell(message: str) -> None:
-    """Say something on the node and in the log; the same thing once per prompt and node."""
+    """Show a message on the node and in the log, each message once per prompt and node."""
     context = get_executing_context()
     prompt_id, node_id = (context.prompt_id, context.node_id) if context else ("", "")
     key = (prompt_id, node_id, message)
@@ -159,10 +152,10 @@ def tell(message: str) -> None:
 
 
 class Progress:
-    """The bar on the node that is running, with a preview of the image.
+    """The progress bar of the running node, with a preview of the image.
 
     Args:
-        total: steps in all, where known.
+        total: number of steps, if known.
         node_id: another node to show it on.
     """
 
@@ -171,7 +164,7 @@ class Progress:
         self._next_preview = 0.0
 
     def update(self, done: int, total: int, image: Tensor | None = None) -> None:
-        """Say how far it is. Raises ComfyUI's interruption where Cancel was pressed.
+        """Move the bar. Raises ComfyUI's interruption if Cancel was pressed.
 
         Args:
             done, total: steps.
@@ -196,51 +189,8 @@ def _thumbnail(image: Tensor) -> Image.Image:
 
 
 def check_interrupted() -> None:
-    """Raise ComfyUI's interruption, which is no Exception, where Cancel was pressed."""
+    """Raise ComfyUI's interruption, a BaseException, if Cancel was pressed."""
     management.throw_exception_if_processing_interrupted()
-
-
-@contextmanager
-def working() -> Iterator[None]:
-    """Surroundings of all work with networks.
-
-    Gradients work, although ComfyUI runs nodes in inference mode. Cancel is heard behind every layer, forwards and
-    backwards. Warnings of the core appear on the node, and its errors name widgets instead of flags.
-    """
-    hook = register_module_forward_hook(_listen)
-    try:
-        with torch.inference_mode(False), _warnings_on_the_node():
-            yield
-    except DeepDreamError as error:
-        raise type(error)(as_widgets(str(error))) from error
-    finally:
-        hook.remove()
-
-
-def _listen(module: nn.Module, inputs: Any, output: Any) -> None:
-    check_interrupted()
-    if isinstance(output, Tensor) and output.requires_grad:
-        output.register_hook(_listen_backwards)
-
-
-def _listen_backwards(gradient: Tensor) -> None:
-    check_interrupted()
-
-
-@contextmanager
-def _warnings_on_the_node() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        show = warnings.showwarning
-
-        def on_the_node(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
-            if PACK in Path(filename).parents:
-                tell(as_widgets(str(message)))
-            else:
-                show(message, category, filename, *rest, **named)
-
-        warnings.showwarning = on_the_node
-        yield
 
 
 # Running nodes, for the loop
@@ -252,12 +202,12 @@ def blocker() -> Any:
 
 
 def is_blocker(value: Any) -> bool:
-    """Whether a value blocks what it is connected to."""
+    """Tell blockers from other values."""
     return isinstance(value, ExecutionBlocker)
 
 
 def is_output_node(class_type: str) -> bool:
-    """Whether nodes of this class run for what they do, as Save Image, and not for their outputs."""
+    """Tell classes whose nodes run for their effect, such as Save Image, from those that run for their outputs."""
     return bool(getattr(core_nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
 
 
@@ -267,12 +217,12 @@ def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
 
 
 def running_graph() -> dict[str, dict[str, Any]]:
-    """The whole graph of the prompt at work, also while ComfyUI still finds out what of it to run."""
+    """The whole graph of the running prompt, also while ComfyUI decides which nodes to run."""
     return graph_of(get_progress_state().dynprompt)
 
 
 class HostedNode:
-    """One node of a graph, prepared to be called again and again, as ComfyUI itself would call it.
+    """One node of a graph, prepared to be called many times, as ComfyUI itself calls it.
 
     Args:
         node_id: in the graph.
@@ -297,7 +247,7 @@ class HostedNode:
             node["inputs"], node_class, node_id, None, hidden.dynprompt, extra
         )
         self.links = {name: tuple(node["inputs"][name]) for name in missing}
-        """The inputs that are values of other nodes: name -> (node id, output). Raw links are none of them."""
+        """The inputs that are values of other nodes, without raw links: name -> (node id, output)."""
         options = _options(node_class, node["inputs"])
         self.lazy = {name for name in self.links if options.get(name, {}).get("lazy")}
         self._asks = self._asks_for_lazy(node_class)
@@ -309,7 +259,7 @@ class HostedNode:
         return override is not None
 
     async def missing(self, values: Mapping[str, list[Any]]) -> list[str]:
-        """Which lazy inputs the node wants, given the values it has."""
+        """The names of the lazy inputs that the node wants, given the values it has."""
         if not (self.lazy and self._asks):
             return []
         v3 = {**self._v3, "create_dynamic_tuple": True}
@@ -324,10 +274,10 @@ class HostedNode:
             values: name -> the values of a linked input, a list as between ComfyUI's nodes.
 
         Returns:
-            The values of each output, and what the node shows of itself.
+            The values of each output, and what the node shows.
 
         Raises:
-            RuntimeError: the node expands into others, which cannot happen inside of a loop.
+            RuntimeError: the node expands into others, which a loop cannot repeat.
         """
         results = await self._map(self._instance.FUNCTION, values, self._v3)
         outputs, shown, expands = execution.get_output_from_returns(results, self._instance)
@@ -365,25 +315,25 @@ def _is_v3(node_class: Any) -> bool:
 
 
 def _unblock_message(block: Any) -> Any:
-    """Say a blocker's message once; what follows is blocked silently, as in ComfyUI."""
+    """Show a blocker's message once; later nodes are blocked silently, as in ComfyUI."""
     if block.message is not None:
         tell(f"blocked: {block.message}")
     return blocker()
 
 
 def is_graph_link(value: Any) -> bool:
-    """Whether an input's value in a graph is a link [node id, output]."""
+    """Tell links [node id, output] from other values of inputs."""
     return bool(is_link(value))
 
 
 def out_of_memory(message: str) -> BaseException:
-    """An error that ComfyUI takes for its own out-of-memory error, and acts upon, with another message."""
+    """An error with a message of ours that ComfyUI handles as its own out-of-memory error."""
     error: BaseException = torch.OutOfMemoryError(message)
     return error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ComfyUI takes an error for out of memory."""
+    """Tell errors that ComfyUI takes for out of memory from others."""
     return bool(management.is_oom(error))
 
 

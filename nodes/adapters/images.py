@@ -1,4 +1,4 @@
-"""Between ComfyUI's tensors and the core's: IMAGE (B,H,W,C), MASK (B,H,W), core (B,C,H,W)."""
+"""ComfyUI's IMAGE (B,H,W,C) and MASK (B,H,W) to the core's (B,C,H,W), and back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ...dream_core.errors import ImageError
 
 
 def from_image(image: Tensor, *, name: str = "image") -> Tensor:
-    """An IMAGE as the core's images, without its alpha.
+    """Convert an IMAGE to the core's images, without its alpha.
 
     Args:
-        image: (B,H,W,C) in 0..1 with 1, 3 or 4 channels; gray is repeated, alpha is left out.
+        image: (B,H,W,C) in 0..1 with 1, 3 or 4 channels; gray is repeated, alpha dropped.
         name: of the input, for the error message.
 
     Returns:
@@ -36,23 +36,23 @@ def from_image(image: Tensor, *, name: str = "image") -> Tensor:
 
 
 def to_image(images: Tensor, *, alpha: Tensor | None = None) -> Tensor:
-    """The core's images (B,3,H,W) as an IMAGE (B,H,W,3) float32 on the CPU.
+    """Convert the core's images to an IMAGE (B,H,W,C) float32 on the CPU.
 
     Args:
         images: (B,3,H,W).
-        alpha: from `alpha_of`; appended where given, so that transparency survives.
+        alpha: from `alpha_of`, to append.
     """
     image = images.detach().to("cpu", torch.float32).movedim(1, -1).contiguous()
     return image if alpha is None else torch.cat([image, alpha], dim=-1)
 
 
 def alpha_of(image: Tensor) -> Tensor | None:
-    """The alpha (B,H,W,1) float32 on the CPU of an IMAGE, or None where it has none."""
+    """The alpha (B,H,W,1) float32 of an IMAGE on the CPU, or None if it has none."""
     return image[..., 3:].to("cpu", torch.float32) if image.shape[-1] == 4 else None
 
 
 def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
-    """A MASK (B,H,W), or one mask (H,W), as (B,1,H,W) float32.
+    """Convert a MASK (B,H,W), or one mask (H,W), to (B,1,H,W) float32.
 
     Raises:
         ImageError: the mask is empty, has another shape, or holds NaN or infinite values.
@@ -66,11 +66,11 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     return mask.to(torch.float32).reshape(-1, 1, *mask.shape[-2:])
 
 
-def _kind(value: Any) -> str:
-    """What came instead of an image: sockets of any type let everything through."""
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-
-
 def to_mask(masks: Tensor) -> Tensor:
-    """(B,1,H,W) as a MASK (B,H,W) float32 on the CPU."""
+    """Convert (B,1,H,W) to a MASK (B,H,W) float32 on the CPU."""
     return masks.detach().to("cpu", torch.float32)[:, 0].contiguous()
+
+
+def _kind(value: Any) -> str:
+    """Shape or type of a value, for a message; sockets of any type let everything through."""
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Between ComfyUI's LATENT and the core: {"samples": (B,C,h,w) or one video (1,C,T,h,w), ...} and (B,C,h,w)."""
+"""ComfyUI's LATENT: {"samples": (B,C,h,w) or (B,C,T,h,w), and perhaps "noise_mask", "batch_index" and more}."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from torch import Tensor
 from ...dream_core.errors import ImageError
 
 Latent: TypeAlias = dict[str, Any]
+
+SAMPLES = "samples"
+NOISE_MASK = "noise_mask"
+"""Has one row for each sample, or one for all."""
+BATCH_INDEX = "batch_index"
+"""Numbers the samples in the batch that they were taken from."""
 
 
 def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
@@ -25,8 +31,8 @@ def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
     Raises:
         ImageError: they have another shape, are empty, or hold NaN or infinite values.
     """
-    samples = _entries(latent.get("samples"), "samples of the latent")
-    mask: Tensor | None = latent.get("noise_mask")
+    samples = _entries(latent.get(SAMPLES), "samples of the latent")
+    mask: Tensor | None = latent.get(NOISE_MASK)
     if mask is None:
         return samples, None
     mask = mask.unsqueeze(1) if mask.ndim == 3 else mask
@@ -34,19 +40,42 @@ def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
 
 
 def to_latent(latent: Latent, samples: Tensor, noise_mask: Tensor | None) -> Latent:
-    """A LATENT with other entries; what else it holds is kept.
+    """Replace the entries of a LATENT and keep the rest.
 
     Args:
-        latent: where the entries came from.
+        latent: source of the entries.
         samples: (B,C,h,w); one for each entry, or several for the only one.
         noise_mask: (B,1,H,W) or (1,1,H,W).
     """
-    changed = {**latent, "samples": _like(latent["samples"], samples)}
+    changed = {**latent, SAMPLES: _like(latent[SAMPLES], samples)}
     if noise_mask is not None:
-        changed["noise_mask"] = _like(latent["noise_mask"], noise_mask)
-    if "batch_index" in latent and len(latent["batch_index"]) == 1:
-        changed["batch_index"] = list(latent["batch_index"]) * len(changed["samples"])
+        changed[NOISE_MASK] = _like(latent[NOISE_MASK], noise_mask)
+    if BATCH_INDEX in latent and len(latent[BATCH_INDEX]) == 1:
+        changed[BATCH_INDEX] = list(latent[BATCH_INDEX]) * len(changed[SAMPLES])
     return changed
+
+
+def sample_at(latent: Latent, index: int) -> Latent:
+    """One sample of a batch as a batch of one, copied; a view would keep the whole batch alive."""
+    samples, mask = latent[SAMPLES], latent.get(NOISE_MASK)
+    picked = {name: value for name, value in latent.items() if name != BATCH_INDEX}
+    picked[SAMPLES] = samples[index : index + 1].clone()
+    if isinstance(mask, Tensor) and len(mask) == len(samples):
+        picked[NOISE_MASK] = mask[index : index + 1].clone()
+    return picked
+
+
+def noise_mask_of(latent: Latent) -> Tensor | None:
+    """The noise mask on the CPU, copied, with one row for each sample; None where there is none."""
+    mask: Tensor | None = latent.get(NOISE_MASK)
+    if mask is None:
+        return None
+    return mask.expand(len(latent[SAMPLES]), *mask.shape[1:]).to("cpu", copy=True)
+
+
+def rest_of(latent: Latent) -> Latent:
+    """The entries of a LATENT that do not depend on the number of its samples."""
+    return {name: value for name, value in latent.items() if name not in (SAMPLES, NOISE_MASK, BATCH_INDEX)}
 
 
 def _entries(tensor: Any, name: str) -> Tensor:
@@ -64,7 +93,7 @@ def _entries(tensor: Any, name: str) -> Tensor:
 
 
 def _like(before: Tensor, entries: Tensor) -> Tensor:
-    """Entries in the layout of a tensor they came from."""
+    """Entries in the layout of the tensor that they came from."""
     if before.ndim == 5:
         return entries.movedim(0, 1)[None].contiguous()  # TCHW -> 1CTHW
     return (entries[:, 0] if before.ndim == 3 else entries).contiguous()

@@ -1,4 +1,4 @@
-"""Frames and those before them."""
+"""Frames, each with the one before it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .images import from_image
 
 FRAMES = "The frames: one, or a batch."
 PREVIOUS = (
-    "The frames before them, one for each frame or one for all. Not connected: the frames are a clip, in which "
-    "each follows the one before it, and nothing moved in the first."
+    "The frame before each frame, or one for all. Not connected: the frames are a clip, in which each follows the "
+    "one before it, and the first has not moved."
 )
 
 
 class FramePairs:
-    """Frames, each with the one before it; without `previous` the first frame of a clip has itself before it.
+    """Frames, each with the one before it; the first frame of a clip is paired with itself.
 
     Args:
         frames: IMAGE.
         previous: IMAGE, one for each frame or one for all; None for a clip.
 
     Raises:
-        ImageError: the two differ in size or number, or are no finite images.
+        ImageError: the two differ in size or number, or one is not a finite image.
     """
 
     def __init__(self, frames: Tensor, previous: Tensor | None) -> None:
@@ -38,7 +38,7 @@ class FramePairs:
         return len(self.frames)
 
     def part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Some frames and those before them, both (B,3,H,W). Only parts: a copy of a long clip would not fit."""
+        """Some frames and those before them, both (B,3,H,W); copying a whole long clip would take too much memory."""
         if self._previous is not None:
             return self.frames[start:stop], self._previous[start:stop]
         before = [max(0, index - 1) for index in range(start, min(stop, len(self)))]

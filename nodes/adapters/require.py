@@ -1,4 +1,4 @@
-"""Checks what comes over a wire: its type has a name only, which another pack may use for something else."""
+"""Check of socket values: another pack may use the name of a socket's type for something else."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ Kind = TypeVar("Kind")
 
 
 class WireError(DeepDreamError):
-    """Something else came over a wire than its type stands for."""
+    """A socket got a value of another kind than its type stands for."""
 
 
 def require(value: Any, kind: type[Kind], *, name: str, source: str) -> Kind:
-    """The value, if it is of a kind.
+    """Return the value, checked to be of a kind.
 
     Args:
-        value: what came.
-        kind: what it must be.
+        value: of a socket.
+        kind: the expected class.
         name: of the input.
         source: the nodes that make such values.
 
     Raises:
-        WireError: it is something else.
+        WireError: the value is of another class.
     """
     if not isinstance(value, kind):
         raise WireError(

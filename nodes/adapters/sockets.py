@@ -1,4 +1,4 @@
-"""The types on the wires between the nodes."""
+"""The types of the sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FlowSocket = io.Custom("FLOW")
 """Carries a `Flow`."""
 
 FlowModelSocket = io.Custom("OPTICAL_FLOW")
-"""Carries ComfyUI's ModelPatcher around an optical flow network, as core's own loader makes it."""
+"""Carries ComfyUI's ModelPatcher around an optical flow network, as ComfyUI's own loader does."""
 
 DreamModelSocket = io.Custom("DREAM_MODEL")
 """Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.wrap`."""
@@ -24,19 +24,19 @@ ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
 
 LoopSocket = io.Custom("TEMPORAL_LOOP")
-"""Ties a Temporal Loop Close to its Open. It carries nothing."""
+"""Ties a Temporal Loop Close to its Open; carries nothing."""
 
 Objectives: TypeAlias = tuple[ObjectiveSettings, ...]
-"""What to make more of, all of it added up. The network is not known yet, so neither are its layers."""
+"""Objectives to add up. Their layers are checked later, when the network is known."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How a batch of frames moved.
+    """The motion of a batch of frames.
 
     Args:
-        backward: (B,2,H,W) float32 in pixels, x first, on the CPU: from each frame to the one before it.
-        forward: the same from the frame before to each frame; None where it was not estimated.
+        backward: (B,2,H,W) float32 on the CPU, in pixels, x first: from each frame to the one before it.
+        forward: the same from the frame before to each frame; None if not estimated.
     """
 
     backward: Tensor
@@ -44,5 +44,5 @@ class Flow:
 
 
 def require_flow_socket(flow: Any) -> Flow:
-    """Raise a WireError unless this is a `Flow`: other packs have a FLOW of their own."""
+    """Return the value of a FLOW socket; raise a WireError if another pack made it."""
     return require(flow, Flow, name="flow", source="Optical Flow, Camera Flow or DeepDream Video")

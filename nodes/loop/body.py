@@ -24,16 +24,15 @@ class LoopError(DeepDreamError):
 
 @dataclass(frozen=True)
 class LoopBody:
-    """What a loop repeats.
+    """The part of a graph that a loop repeats.
 
     Args:
         open_id, close_id: the loop's two ends.
         open_inputs, close_inputs: their inputs, links and constants.
-        nodes: the nodes in between that are needed, by id, those of loops inside included; each comes behind
-            those that it takes values from.
-        outputs: ids of the output nodes among them, such as Preview Image, that run along although nothing leads
-            from them to Close; those inside of inner loops excepted.
-        inner: the loops inside of this one, by the id of their Close.
+        nodes: the needed nodes in between, by id, with those of inner loops; each comes after its sources.
+        outputs: ids of the output nodes among them, such as Preview Image, which run although nothing leads from
+            them to Close; without those of inner loops.
+        inner: the inner loops, by the id of their Close.
         outside: the links that lead into the body, or to Open, from outside, in a fixed order.
     """
 
@@ -47,23 +46,23 @@ class LoopBody:
     outside: tuple[Link, ...] = ()
 
     def own(self) -> dict[str, Mapping[str, Any]]:
-        """The nodes that this loop calls itself: neither inner loops nor what is inside of them."""
+        """The nodes that this loop calls itself: no inner loop and none of its nodes."""
         hidden = {node_id for loop in self.inner.values() for node_id in (*loop.nodes, loop.open_id)}
         return {i: node for i, node in self.nodes.items() if i not in hidden and i not in self.inner}
 
 
 def is_link(value: Any) -> bool:
-    """Whether the value of an input is a link [node id, output] and no constant."""
+    """Tell links [node id, output] from constants."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
 
 
 def links_of(node: Mapping[str, Any]) -> dict[str, Link]:
-    """The inputs of a node that are links."""
+    """The links among the inputs of a node: name -> link."""
     return {name: (value[0], value[1]) for name, value in node["inputs"].items() if is_link(value)}
 
 
 def title(node: Mapping[str, Any], node_id: str) -> str:
-    """A node as a person knows it: its title, where the page gave one, and its id."""
+    """A node's name for messages: its title on the page, else its class, and its id."""
     name = node.get("_meta", {}).get("title") or node["class_type"]
     return f"'{name}' (node {node_id})"
 
@@ -74,18 +73,18 @@ def collect(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> Lo
     Args:
         graph: all nodes.
         close_id: the Close.
-        is_output: whether the nodes of a class are output nodes.
+        is_output: tells classes of output nodes.
 
     Raises:
-        LoopError: the Close is not tied to an Open, or something uses the inside of the loop outside of it.
+        LoopError: the Close is not tied to an Open, or a node outside of the loop uses values from inside.
     """
     return _collect(graph, _consumers(graph), close_id, is_output)
 
 
 def watched(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> dict[str, Mapping[str, Any]]:
-    """What the output nodes in a loop depend on, they themselves included.
+    """Find the output nodes in a loop and all nodes that they depend on.
 
-    Nothing of it need lead to Close, so that ComfyUI would not run the loop again when it changes.
+    They need not lead to Close, so ComfyUI itself would not run the loop again when one of them changes.
 
     Args:
         graph, close_id, is_output: see `collect`.
@@ -102,7 +101,7 @@ def watched(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> di
 
 
 def closes_of(graph: Graph, open_id: str) -> list[str]:
-    """The ids of the Closes that are tied to an Open; a loop has one."""
+    """The ids of the Closes that are tied to an Open; a working loop has one."""
     return sorted(
         node_id
         for node_id, node in graph.items()
@@ -170,7 +169,7 @@ def _open_of(graph: Graph, close_id: str) -> str:
 
 
 def _check_inner(graph: Graph, visible: Iterable[str], inner: Mapping[str, LoopBody]) -> None:
-    """Nothing may use the inside of an inner loop but the loop itself."""
+    """Raise a LoopError if a node outside of an inner loop uses values from inside of it."""
     owner = {node_id: loop for loop in inner.values() for node_id in (loop.open_id, *loop.nodes)}
     for node_id in visible:
         for source in sorted(_sources(graph, node_id) & owner.keys()):
@@ -195,7 +194,7 @@ def _sources(graph: Graph, node_id: str) -> set[str]:
 
 
 def _reach(start: str, following: Callable[[str], Iterable[str]], stop: str | None = None) -> set[str]:
-    """All nodes that can be reached from one, itself included; the way ends at `stop`."""
+    """All nodes that can be reached from one, itself included, without going on from `stop`."""
     return _reach_all([start], following, stop)
 
 
@@ -215,7 +214,7 @@ def _reach_all(
 
 
 def _in_order(graph: Graph, needed: set[str]) -> list[str]:
-    """The nodes, each behind those that it takes values from; the same graph gives the same order."""
+    """The nodes, each after its sources; the same graph gives the same order."""
     order: dict[str, None] = {}
     waiting = [(node_id, False) for node_id in sorted(needed, reverse=True)]
     while waiting:

@@ -1,4 +1,4 @@
-"""Batches as a loop takes them apart and puts them together: IMAGE, MASK and LATENT."""
+"""Taking batches apart and putting them together: IMAGE, MASK and LATENT."""
 
 from __future__ import annotations
 
@@ -8,45 +8,38 @@ import torch
 from torch import Tensor
 
 from ...dream_core.errors import ImageError
+from ..adapters.latents import NOISE_MASK, SAMPLES, Latent, noise_mask_of, rest_of, sample_at
 
-Frames: TypeAlias = Tensor | dict[str, Any]
-"""An IMAGE (B,H,W,C), a MASK (B,H,W) or a LATENT, a dictionary whose "samples" are (B,C,h,w) or (B,C,T,h,w)."""
-
-MASKED = "noise_mask"
-"""The entry of a LATENT that has a row for each sample, or one for all."""
+Frames: TypeAlias = Tensor | Latent
+"""An IMAGE (B,H,W,C), a MASK (B,H,W) or a LATENT whose samples are (B,C,h,w) or (B,C,T,h,w)."""
 
 
 def check_frames(frames: Any, *, name: str) -> Frames:
-    """Raise a ImageError unless this is a batch that can be taken apart.
+    """Raise an ImageError unless this is a batch that can be taken apart.
 
     Args:
         frames: what came.
-        name: what it is called in the message.
+        name: for the message.
     """
-    tensor = frames.get("samples") if isinstance(frames, dict) else frames
+    is_latent = isinstance(frames, dict)
+    tensor = frames.get(SAMPLES) if is_latent else frames
     if not isinstance(tensor, Tensor):
         raise ImageError(f"expected {name} as IMAGE, MASK or LATENT, got {type(frames).__name__}")
-    least = 4 if isinstance(frames, dict) else 3
-    if not least <= tensor.ndim <= (5 if isinstance(frames, dict) else 4):
+    if tensor.ndim not in ((4, 5) if is_latent else (3, 4)):
         raise ImageError(f"expected {name} as IMAGE, MASK or LATENT, got the shape {tuple(tensor.shape)}")
     return frames  # type: ignore[no-any-return]
 
 
 def length(frames: Frames) -> int:
     """The number of frames."""
-    return len(frames["samples"] if isinstance(frames, dict) else frames)
+    return len(_tensor(frames))
 
 
 def frame_at(frames: Frames, index: int) -> Frames:
-    """One frame, as a batch of one; a copy, since a view would keep the whole batch alive."""
+    """One frame as a batch of one, copied; a view would keep the whole batch alive."""
     if isinstance(frames, Tensor):
         return frames[index : index + 1].clone()
-    picked = {name: value for name, value in frames.items() if name != "batch_index"}
-    picked["samples"] = frames["samples"][index : index + 1].clone()
-    mask = frames.get(MASKED)
-    if isinstance(mask, Tensor) and len(mask) == length(frames):
-        picked[MASKED] = mask[index : index + 1].clone()
-    return picked
+    return sample_at(frames, index)
 
 
 class Gatherer:
@@ -61,16 +54,16 @@ class Gatherer:
         self._done = 0
         self._batch: Tensor | None = None
         self._masks: list[Tensor] = []
-        self._latent: dict[str, Any] | None = None
+        self._latent: Latent | None = None
 
     def add(self, result: Any) -> None:
-        """Take the result of the next frame: one or more images, each time as many.
+        """Take the result of the next frame: one or more images, equally many for every frame.
 
         Raises:
-            ImageError: it is none, or differs from those before in kind or size.
+            ImageError: the result cannot be gathered, or differs in kind or size from the first one.
         """
         result = check_frames(result, name="the result of a frame")
-        tensor = result["samples"] if isinstance(result, dict) else result
+        tensor = _tensor(result)
         if self._batch is None:
             shape = (self._count * len(tensor), *tensor.shape[1:])
             self._batch = torch.empty(shape, dtype=tensor.dtype)
@@ -80,7 +73,8 @@ class Gatherer:
         self._batch[self._done * rows : (self._done + 1) * rows] = tensor.to("cpu", self._batch.dtype)
         self._done += 1
         if isinstance(result, dict):
-            self._keep_rest(result, rows)
+            self._latent, mask = rest_of(result), noise_mask_of(result)
+            self._masks += [] if mask is None else [mask]
 
     def _check(self, tensor: Tensor, *, is_latent: bool) -> None:
         assert self._batch is not None
@@ -92,15 +86,6 @@ class Gatherer:
                 "bring all results of the loop to one size"
             )
 
-    def _keep_rest(self, latent: dict[str, Any], rows: int) -> None:
-        rest = {
-            name: value for name, value in latent.items() if name not in ("samples", MASKED, "batch_index")
-        }
-        self._latent = rest
-        if MASKED in latent:
-            mask = latent[MASKED]
-            self._masks.append(mask.expand(rows, *mask.shape[1:]).to("cpu", copy=True))
-
     def gathered(self) -> Frames | None:
         """All results so far, or None where there are none."""
         if self._batch is None:
@@ -109,5 +94,10 @@ class Gatherer:
         batch = self._batch[: self._done * rows]
         if self._latent is None:
             return batch
-        masks = {MASKED: torch.cat(self._masks)} if len(self._masks) == self._done else {}
-        return {**self._latent, **masks, "samples": batch}
+        masks = {NOISE_MASK: torch.cat(self._masks)} if len(self._masks) == self._done else {}
+        return {**self._latent, **masks, SAMPLES: batch}
+
+
+def _tensor(frames: Frames) -> Tensor:
+    tensor: Tensor = frames[SAMPLES] if isinstance(frames, dict) else frames
+    return tensor

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..adapters import host
 from ..adapters.sockets import LoopSocket
 from .body import CLOSE, OPEN, Link, LoopBody, LoopError, closes_of, collect, watched
-from .runner import CARRIED, CARRIED_AT_MOST, FIRST_CARRIED, INITIAL, LoopRun, Values
+from .runner import CARRIED, CARRIED_AT_MOST, INITIAL, LoopRun, Values
 
 RUNNER = "DeepDreamLoopRunner"
 
@@ -18,12 +18,12 @@ KINDS = [io.Image, io.Mask, io.Latent]
 
 
 def _carried_inputs(name: str, *, tooltip: str, follow: bool) -> io.Autogrow.Input:
-    """Sockets that grow as they are connected.
+    """Sockets that appear as they are connected.
 
     Args:
         name: of the group.
         tooltip: of each.
-        follow: whether their values are to be computed; else they say only where they come from.
+        follow: compute their values; else take only their links.
     """
     one = io.AnyType.Input(name, tooltip=tooltip, optional=True, raw_link=None if follow else True)
     template = io.Autogrow.TemplatePrefix(one, prefix=f"{CARRIED}_", min=0, max=CARRIED_AT_MOST)
@@ -38,7 +38,7 @@ def _carried_outputs(tooltip: str) -> list[io.Output]:
 
 
 class TemporalLoopOpen(io.ComfyNode):
-    """Where a loop over frames begins."""
+    """Begins a loop over frames."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,17 +59,17 @@ class TemporalLoopOpen(io.ComfyNode):
                 io.AnyType.Input(
                     "initial_result",
                     optional=True,
-                    tooltip="What the first frame gets as its previous result. By default the first frame itself.",
+                    tooltip="The previous result for the first frame. By default the first frame itself.",
                 ),
                 _carried_inputs(
                     INITIAL,
-                    tooltip="A value of any kind to carry from frame to frame: what the first frame gets.",
+                    tooltip="A value of any kind to carry from frame to frame: its value for the first frame.",
                     follow=True,
                 ),
             ],
             outputs=[
                 LoopSocket.Output("loop", display_name="loop", tooltip="Connect it to Temporal Loop Close."),
-                io.MatchType.Output(kind, "frame", display_name="frame", tooltip="The frame at hand."),
+                io.MatchType.Output(kind, "frame", display_name="frame", tooltip="The current frame."),
                 io.MatchType.Output(
                     kind,
                     "previous_frame",
@@ -83,7 +83,7 @@ class TemporalLoopOpen(io.ComfyNode):
                     "initial_result, or else the frame itself.",
                 ),
                 io.Int.Output("index", display_name="index", tooltip="Number of the frame, from 0."),
-                io.Int.Output("count", display_name="count", tooltip="How many frames there are."),
+                io.Int.Output("count", display_name="count", tooltip="Number of frames."),
                 *_carried_outputs(
                     "The value that Temporal Loop Close got under this name for the frame before."
                 ),
@@ -93,26 +93,31 @@ class TemporalLoopOpen(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> bool:
-        """Look again where a Close came or went."""
+        """Run again if a Close came or went."""
         return bool(closes_of(host.running_graph(), cls.hidden.unique_id))
 
     @classmethod
     def execute(cls, frames: Any, initial_result: Any = None, initial: Any = None) -> io.NodeOutput:
-        """Hand out nothing: the runner, not ComfyUI, calls the nodes that follow.
+        """Block the nodes that follow: the runner calls them.
 
         Raises:
-            LoopError: no Close is tied to it, so that nothing of what follows would ever run.
+            LoopError: no Close is tied to it, so that the nodes that follow would never run.
         """
         if not closes_of(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id):
             raise LoopError(
                 "no Temporal Loop Close is tied to this loop: connect the 'loop' sockets of the two, and the "
                 "result of a frame"
             )
-        return io.NodeOutput(*[host.blocker()] * (FIRST_CARRIED + CARRIED_AT_MOST))
+        return io.NodeOutput(*[host.blocker()] * len(open_outputs()))
+
+
+def open_outputs() -> list[str]:
+    """Names of Temporal Loop Open's outputs, in order."""
+    return [output.id for output in TemporalLoopOpen.define_schema().outputs]
 
 
 class TemporalLoopClose(io.ComfyNode):
-    """Where a loop over frames ends."""
+    """Ends a loop over frames."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -154,17 +159,17 @@ class TemporalLoopClose(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str | None:
-        """Run again where an output node in the loop changed: ComfyUI looks at what leads to Close only."""
+        """Run again if an output node in the loop changed: ComfyUI itself sees only what leads to Close."""
         try:
             nodes = watched(host.running_graph(), cls.hidden.unique_id, host.is_output_node)
         except LoopError:
-            return None  # `execute` tells
+            return None  # `execute` raises it
         inputs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in nodes.items()}
         return json.dumps(inputs, default=repr)
 
     @classmethod
     def execute(cls, loop: Any, result: Any, carried: Any = None) -> io.NodeOutput:
-        """Expand into the runner, which gets the body and whatever leads into it from outside."""
+        """Expand into the runner, which gets the body and the values that lead into it from outside."""
         body = collect(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id, host.is_output_node)
         runner = f"{cls.hidden.unique_id}.runner"
         inputs = {"body": body} | {_name(number): list(link) for number, link in enumerate(body.outside)}
@@ -173,7 +178,7 @@ class TemporalLoopClose(io.ComfyNode):
 
 
 class TemporalLoopRunner(io.ComfyNode):
-    """Runs a whole loop. Temporal Loop Close puts it into the graph; nobody else does."""
+    """Runs a whole loop; Temporal Loop Close puts it into the graph."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -202,7 +207,6 @@ class TemporalLoopRunner(io.ComfyNode):
 
     @classmethod
     async def execute(cls, body: list[LoopBody], **outside: Values) -> io.NodeOutput:
-        """Run all frames."""
         loop = body[0]
         values: dict[Link, Values] = {
             link: outside[_name(number)] for number, link in enumerate(loop.outside)
@@ -211,7 +215,11 @@ class TemporalLoopRunner(io.ComfyNode):
         async def resolve(link: Link) -> Values:
             return values[link]
 
-        run = LoopRun(loop, lambda node_id, node: host.HostedNode(node_id, node, cls.hidden))
+        run = LoopRun(
+            loop,
+            lambda node_id, node: host.HostedNode(node_id, node, cls.hidden),
+            open_outputs=open_outputs(),
+        )
         outputs = await run.run(resolve)
         return io.NodeOutput(*outputs, ui=run.all_shown())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...dream_core.errors import DeepDreamError
@@ -12,30 +12,29 @@ from .body import Link, LoopBody, LoopError, is_link, links_of, title
 from .frames import Gatherer, check_frames, frame_at, length
 
 Values: TypeAlias = list[Any]
-"""The values of one output of a node: ComfyUI's nodes hand each other lists, mostly of one."""
+"""The values of one output of a node: a list, mostly of one, as ComfyUI's nodes hand them on."""
 
 Resolve: TypeAlias = Callable[[Link], Awaitable[Values]]
-"""Gives the values of a link that comes from outside of a loop."""
+"""Gives the values of a link from outside of a loop."""
 
 CARRIED = "carried"
-"""Prefix of the names of carried values, and Close's group of them."""
+"""Prefix of the names of carried values, and the name of their group on Close."""
 INITIAL = "initial"
-"""Open's group of the values that are carried into the first frame."""
+"""Name of the group on Open of the values carried into the first frame."""
 CARRIED_AT_MOST = 100
-FIRST_CARRIED = 6
-"""The outputs of Open before its carried values: loop, frame, previous frame, previous result, index, count."""
 
 SHOW_SECONDS = 0.5
-"""How often what an output node in the body makes is shown while the loop runs."""
+"""Least time between two updates of what output nodes show while the loop runs."""
 
 
 class LoopRun:
-    """A loop, its nodes prepared once and called for every frame. One frame's values are alive at a time.
+    """A loop whose nodes are prepared once and called for every frame; only one frame's values are kept.
 
     Args:
         body: what to repeat.
         prepare: makes a node callable, given its id and {"class_type", "inputs"}.
-        progress_on: the node that shows the count of frames, where it is not the one that is running.
+        open_outputs: names of Open's outputs, in order.
+        progress_on: the node that shows the count of frames, if not the running one.
     """
 
     def __init__(
@@ -43,15 +42,18 @@ class LoopRun:
         body: LoopBody,
         prepare: Callable[[str, Mapping[str, Any]], host.HostedNode],
         *,
+        open_outputs: Sequence[str],
         progress_on: str | None = None,
     ) -> None:
         self.body = body
         self.shown: dict[str, dict[str, list[Any]]] = {}
-        """What the output nodes made, over all frames."""
+        """What the output nodes showed, over all frames."""
         self._nodes = {node_id: prepare(node_id, node) for node_id, node in body.own().items()}
         self._inner = {
-            node_id: LoopRun(loop, prepare, progress_on=node_id) for node_id, loop in body.inner.items()
+            node_id: LoopRun(loop, prepare, open_outputs=open_outputs, progress_on=node_id)
+            for node_id, loop in body.inner.items()
         }
+        self._open_outputs = open_outputs
         self._progress_on = progress_on
         self._next_show = 0.0
         self._started: set[str] = set()
@@ -65,8 +67,8 @@ class LoopRun:
             The outputs of Close: the batch of results, then the carried values after the last frame.
 
         Raises:
-            LoopError: a node failed, or gave what a loop cannot use; the message names node and frame.
-            ImageError: the frames are none, or the results differ in kind or size.
+            LoopError: a node failed, or its value cannot be used in a loop; the message names node and frame.
+            ImageError: the frames are not a batch.
         """
         self._outside = outside
         inputs = await self._open_inputs()
@@ -85,8 +87,15 @@ class LoopRun:
         try:
             for index in range(count):
                 previous, frame = frame, frame_at(frames, index)
-                values = [None, frame, previous, result, index, count, *carried.values()]
-                result = await self._step(values, index, count, result, carried, gatherer)
+                values = {
+                    "frame": frame,
+                    "previous_frame": previous,
+                    "previous_result": result,
+                    "index": index,
+                    "count": count,
+                    **{_carried(number): value for number, value in carried.items()},
+                }
+                result = await self._step(values, carried, gatherer)
                 progress.update(index + 1, count)
         finally:
             self._finish()
@@ -100,29 +109,23 @@ class LoopRun:
         return inputs
 
     def _check_initial(self, carried: Mapping[int, Any]) -> None:
-        """Raise a LoopError where a node would get a carried value for the first frame that there is none of."""
+        """Raise a LoopError if a node uses a carried value that has no value for the first frame."""
+        missing = {_carried(number) for number, value in carried.items() if value is None}
         for node_id, node in self.body.nodes.items():
             for source, slot in links_of(node).values():
-                number = slot - FIRST_CARRIED
-                if source == self.body.open_id and number >= 0 and carried[number] is None:
-                    name = f"{CARRIED}_{number}"
+                if source != self.body.open_id:
+                    continue
+                name = self._open_outputs[slot]
+                if name in missing:
                     raise LoopError(
                         f"{title(node, node_id)} uses {name}, which has no value for the first frame: connect one "
                         f"to {name} of Temporal Loop Open (node {source})"
                     )
 
-    async def _step(
-        self,
-        open_values: list[Any],
-        index: int,
-        count: int,
-        result: Any,
-        carried: dict[int, Any],
-        gatherer: Gatherer,
-    ) -> Any:
+    async def _step(self, open_values: Mapping[str, Any], carried: dict[int, Any], gatherer: Gatherer) -> Any:
         """Run one frame. A blocked result leaves its frame out; a blocked carried value stays as it was."""
-        self._frame = {self.body.open_id: [[value] for value in open_values]}
-        self._where = f"frame {index} of {count}"
+        self._frame = {self.body.open_id: [[open_values.get(name)] for name in self._open_outputs]}
+        self._where = f"frame {open_values['index']} of {open_values['count']}"
         try:
             for node_id in self.body.outputs:
                 await self._outputs(node_id)
@@ -135,12 +138,12 @@ class LoopRun:
         except LoopError as error:
             raise LoopError(f"{self._where}: {error}") from error
         for number in carried:
-            value = found.get(f"{CARRIED}.{CARRIED}_{number}")
+            value = found.get(f"{CARRIED}.{_carried(number)}")
             if value is not None and not host.is_blocker(value):
                 carried[number] = value
         new = found["result"]
         if host.is_blocker(new):
-            return result
+            return open_values["previous_result"]
         try:
             gatherer.add(new)
         except DeepDreamError as error:
@@ -197,7 +200,7 @@ class LoopRun:
             self._next_show = now + SHOW_SECONDS
 
     def all_shown(self) -> dict[str, list[Any]]:
-        """What all output nodes made, in inner loops too, for ComfyUI's history."""
+        """What all output nodes showed, also in inner loops, for ComfyUI's history."""
         merged: dict[str, list[Any]] = {}
         for shown in (*self.shown.values(), *(loop.all_shown() for loop in self._inner.values())):
             for name, items in shown.items():
@@ -217,8 +220,12 @@ class LoopRun:
             host.show(node_id, shown)
 
 
+def _carried(number: int) -> str:
+    return f"{CARRIED}_{number}"
+
+
 def _initial(number: int) -> str:
-    return f"{INITIAL}.{CARRIED}_{number}"
+    return f"{INITIAL}.{_carried(number)}"
 
 
 def _only(values: Values, name: str) -> Any:

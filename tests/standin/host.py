@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
-
-from ...dream_core.errors import DeepDreamError
-from .widgets import as_widgets
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
-PACK = Path(__file__).parents[2]
 PREVIEW_SIDE = 512
 PREVIEW_SECONDS = 0.2
 
@@ -155,28 +148,6 @@ class Progress:
 def check_interrupted() -> None:
     if record.interrupted:
         raise Interrupted
-
-
-@contextmanager
-def working() -> Iterator[None]:
-    hook = register_module_forward_hook(lambda *_: check_interrupted())
-    try:
-        with torch.inference_mode(False), warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
-            show = warnings.showwarning
-
-            def on_the_node(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
-                if PACK in Path(filename).parents:
-                    tell(as_widgets(str(message)))
-                else:
-                    show(message, category, filename, *rest, **named)
-
-            warnings.showwarning = on_the_node
-            yield
-    except DeepDreamError as error:
-        raise type(error)(as_widgets(str(error))) from error
-    finally:
-        hook.remove()
 
 
 # Running nodes, for the loop

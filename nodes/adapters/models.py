@@ -1,0 +1,21 @@
+"""From a DREAM_MODEL socket to the core's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...dream_core.models.dream_model import DreamModel
+from . import host
+from .require import require
+
+
+def model_on_device(patcher: Any) -> DreamModel:
+    """Load the network of a DREAM_MODEL socket onto the compute device, fit for gradients.
+
+    Raises:
+        WireError: the socket carries something else.
+    """
+    require(getattr(patcher, "model", patcher), host.Wrapped, name="dream_model", source="Load Dream Model")
+    wrapped: Any = host.load(patcher)
+    model: DreamModel = wrapped.network
+    return model

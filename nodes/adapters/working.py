@@ -1,0 +1,64 @@
+"""Surroundings of a node's work: gradients, Cancel, warnings and errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from ...dream_core.checks import warn_once
+from ...dream_core.errors import DeepDreamError
+from . import host
+from .wording import as_widgets
+
+PACK = Path(__file__).parents[2]
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Run the work of a node.
+
+    Gradients work, although ComfyUI runs nodes in inference mode. Cancel is heard after every layer, forwards and
+    backwards. The core's warnings appear on the node, and its errors name widgets instead of flags.
+    """
+    hook = register_module_forward_hook(_listen)
+    try:
+        with torch.inference_mode(False), _warnings_on_the_node():
+            yield
+    except DeepDreamError as error:
+        raise type(error)(as_widgets(str(error))) from error
+    finally:
+        hook.remove()
+
+
+def _listen(module: nn.Module, inputs: Any, output: Any) -> None:
+    host.check_interrupted()
+    if isinstance(output, Tensor) and output.requires_grad:
+        output.register_hook(_listen_backwards)
+
+
+def _listen_backwards(gradient: Tensor) -> None:
+    host.check_interrupted()
+
+
+@contextmanager
+def _warnings_on_the_node() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        show = warnings.showwarning
+
+        def on_the_node(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
+            if PACK in Path(filename).parents:
+                host.tell(as_widgets(str(message)))
+            else:
+                show(message, category, filename, *rest, **named)
+
+        warnings.showwarning = on_the_node
+        warn_once.cache_clear()  # `host.tell` counts instead, once per prompt
+        yield
