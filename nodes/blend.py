@@ -30,7 +30,7 @@ class TemporalBlend(io.ComfyNode):
             description=(
                 "Adds to the new frame what was dreamed before: the warped dream minus the warped frame before. "
                 "Without warped_frame it mixes the warped dream with the new frame, which blurs the frame. Where "
-                "reliability is 0, the new frame is left alone."
+                "reliability is 0, the new frame stays as it is."
             ),
             search_aliases=["feedback", "mix frames", "carry dream", "blend", "temporal consistency"],
             inputs=[

@@ -32,7 +32,7 @@ class CameraFlow(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "image",
-                    tooltip="Gives the flow its size, and one flow for each image. Its content does not matter.",
+                    tooltip="Only its size and the number of images matter.",
                 ),
                 *widgets(CameraSettings),
             ],

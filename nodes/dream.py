@@ -105,8 +105,8 @@ class Dream(io.ComfyNode):
                 io.Image.Input(
                     "colors",
                     optional=True,
-                    tooltip="Images to take the colors from if original_colors is on: one for all, or one for each, "
-                    "of the same size. Not connected: the images themselves.",
+                    tooltip="Images to take the colors from if original_colors is on: one for all, or one for "
+                    "each, of the same size. Not connected: the images themselves.",
                 ),
                 *dream_widgets(),
             ],

@@ -29,7 +29,7 @@ class OpticalFlow(io.ComfyNode):
             node_id="DeepDreamOpticalFlow",
             display_name="Optical Flow",
             category="DeepDream",
-            description="Estimates the motion between each frame and the frame before it: where every pixel came from.",
+            description="Estimates the motion between frames: where every pixel was in the frame before.",
             search_aliases=["raft", "dis", "motion", "motion vectors", "optical flow", "estimate flow"],
             inputs=[
                 FlowModelSocket.Input("flow_model", tooltip="From Load Flow Model, or ComfyUI's own loader."),

@@ -29,7 +29,7 @@ class ReliabilityMask(io.ComfyNode):
             category="DeepDream",
             description=(
                 "Finds the parts of a frame that the frame before shows too, so that they can be warped from "
-                "there. 1: trusted. 0: it was hidden, came into view or cannot be followed."
+                "there. 1 = trusted, 0 = it was hidden, came into view or cannot be followed."
             ),
             search_aliases=[
                 "occlusion mask",

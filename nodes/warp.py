@@ -47,8 +47,8 @@ class FlowWarp(io.ComfyNode):
                 io.MatchType.Input(
                     "input",
                     kind,
-                    tooltip="IMAGE, MASK or LATENT to move: one for each flow, or one for all. Each latent frame of "
-                    "a video latent (a batch of 1) counts as one.",
+                    tooltip="IMAGE, MASK or LATENT to move: one for each flow, or one for all. Each latent frame "
+                    "of a video latent (a batch of 1) counts as one.",
                 ),
                 FlowSocket.Input(
                     "flow", tooltip="From Optical Flow or Camera Flow: one for each entry, or one for all."

@@ -38,7 +38,7 @@ class FramePairs:
         return len(self.frames)
 
     def part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Some frames and those before them, both (B,3,H,W); copying a whole long clip would take too much memory."""
+        """Some frames and those before them, both (B,3,H,W). Of a long clip, never all: it would be copied."""
         if self._previous is not None:
             return self.frames[start:stop], self._previous[start:stop]
         before = [max(0, index - 1) for index in range(start, min(stop, len(self)))]

@@ -113,7 +113,7 @@ class TemporalLoopOpen(io.ComfyNode):
 
 def open_outputs() -> list[str]:
     """Names of Temporal Loop Open's outputs, in order."""
-    return [output.id for output in TemporalLoopOpen.define_schema().outputs]
+    return [str(output.id) for output in TemporalLoopOpen.define_schema().outputs]
 
 
 class TemporalLoopClose(io.ComfyNode):

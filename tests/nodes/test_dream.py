@@ -283,7 +283,7 @@ def test_everything_has_a_tooltip(pack: Pack, name: str) -> None:
 def test_another_packs_model_or_objective_is_refused_by_name(pack: Pack, dream: Run) -> None:
     wire_error, image = pack("nodes.adapters.require").WireError, torch.rand(1, 32, 32, 3)
     with pytest.raises(wire_error, match="dream_model from Load Dream Model, got Linear"):
-        dream(image, dream_model=pack("nodes.adapters.host").hold(torch.nn.Linear(1, 1)))
+        dream(image, dream_model=pack("nodes.adapters.host").wrap(torch.nn.Linear(1, 1)))
     for objective in ("eyes", ("eyes",)):
         with pytest.raises(wire_error, match="objective from Dream Objective, got str"):
             dream(image, objective=objective)

@@ -46,7 +46,7 @@ def errors(pack: Any) -> Any:
 
 @pytest.fixture
 def dis(pack: Any) -> Any:
-    return pack("nodes.adapters.host").hold(pack("dream_core.motion.flow").DisNetwork())
+    return pack("nodes.adapters.host").wrap(pack("dream_core.motion.flow").DisNetwork())
 
 
 def clip(frames: int) -> Tensor:

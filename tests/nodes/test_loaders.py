@@ -62,7 +62,7 @@ def load_flow(pack: Pack, run: Run) -> Run:
 def test_a_model_is_found_in_comfyuis_folder(pack: Pack, load: Run, folder: Path) -> None:
     squeezenet(pack, folder / "squeezenet1_1.safetensors")
     patcher, layers = load()
-    model = pack("nodes.loaders").dream_model(patcher)
+    model = pack("nodes.adapters.models").model_on_device(patcher)
     assert model.spec.name == "squeezenet1_1"
     assert model.dtype == torch.float32
     assert model.device.type == "cpu"
@@ -76,7 +76,7 @@ def test_a_model_is_found_in_comfyuis_folder(pack: Pack, load: Run, folder: Path
 def test_the_settings_arrive(pack: Pack, load: Run, folder: Path) -> None:
     squeezenet(pack, folder / "mine.safetensors")
     patcher, _ = load(weights="mine.safetensors", pooling="avg", precision="bfloat16", model_mean="1 2 3")
-    model = pack("nodes.loaders").dream_model(patcher)
+    model = pack("nodes.adapters.models").model_on_device(patcher)
     assert (model.pooling, model.dtype) == ("avg", torch.bfloat16)
     assert tuple(model.preprocessing.mean) == (1.0, 2.0, 3.0)
 
@@ -224,7 +224,7 @@ def test_a_loop_copies_a_network_once(pack: Pack, monkeypatch: pytest.MonkeyPatc
     copies: list[Any] = []
     build = estimators._fast_copy
     monkeypatch.setattr(estimators, "_fast_copy", lambda network: copies.append(1) or build(network))
-    patcher = pack("nodes.adapters.host").hold(raft_small(weights=None).eval())
+    patcher = pack("nodes.adapters.host").wrap(raft_small(weights=None).eval())
     for updates in (1, 1, 2):
         estimators.estimator_for(patcher, core.FlowSettings(flow_updates=updates))
     assert len(copies) == 1
@@ -234,7 +234,7 @@ def test_a_loop_copies_a_network_once(pack: Pack, monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_network_is_no_flow_model(pack: Pack) -> None:
-    patcher = pack("nodes.adapters.host").hold(torch.nn.Linear(2, 2))
+    patcher = pack("nodes.adapters.host").wrap(torch.nn.Linear(2, 2))
     with pytest.raises(
         pack("dream_core.errors").WeightsError, match="cannot be used here: Linear does not hold"
     ):
