@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +14,6 @@ from torch import Tensor
 from ..dream_core.device import is_out_of_memory
 from ..dream_core.motion.flow import FlowEstimator
 from ..dream_core.motion.flow_image import flow_image
-from ..dream_core.settings import FlowSettings
 from .adapters import host
 from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
@@ -60,15 +61,25 @@ class OpticalFlow(io.ComfyNode):
     ) -> io.NodeOutput:
         with working():
             pairs = FramePairs(frames, previous)
-            return io.NodeOutput(_estimate(flow_model, pairs, flow_settings(values), both=both_ways))
+            make_estimator = partial(estimator_for, flow_model, flow_settings(values))
+            return io.NodeOutput(estimate(make_estimator, pairs, both=both_ways))
 
 
-def _estimate(patcher: Any, pairs: FramePairs, settings: FlowSettings, *, both: bool) -> Flow:
-    """Estimate the flow of all pairs, part by part; pair by pair once memory ran out."""
+def estimate(make_estimator: Callable[[], FlowEstimator], pairs: FramePairs, *, both: bool) -> Flow:
+    """Estimate the flow of all pairs, part by part; pair by pair once memory ran out.
+
+    Args:
+        make_estimator: called again after its network was evicted.
+        pairs: frames of a clip, or each with its previous frame.
+        both: also estimate forward flow.
+
+    Raises:
+        OutOfMemoryError: there is too little memory for a single pair.
+    """
     size = pairs.frames.shape[-2:]
     directions = [torch.empty(len(pairs), 2, *size) for _ in range(1 + both)]
     progress = host.Progress(len(pairs))
-    estimator = estimator_for(patcher, settings)
+    estimator = make_estimator()
     step = estimator.pairs_at_once((size[0], size[1]), both=both)
     done = 0
     while done < len(pairs):
@@ -76,7 +87,7 @@ def _estimate(patcher: Any, pairs: FramePairs, settings: FlowSettings, *, both: 
         flows = _try(estimator, *pairs.part(done, stop), both=both)
         if flows is None:
             _free(step)
-            estimator, step = estimator_for(patcher, settings), 1
+            estimator, step = make_estimator(), 1
             continue
         for direction, flow in zip(directions, flows, strict=True):
             direction[done:stop] = flow

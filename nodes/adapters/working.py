@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...dream_core.checks import warn_once
 from ...dream_core.errors import DeepDreamError
 from . import host
-from .wording import as_widgets
+from .widgets import as_widgets
 
 PACK = Path(__file__).parents[2]
 
@@ -60,5 +59,4 @@ def _warnings_on_the_node() -> Iterator[None]:
                 show(message, category, filename, *rest, **named)
 
         warnings.showwarning = on_the_node
-        warn_once.cache_clear()  # `host.tell` counts instead, once per prompt
         yield

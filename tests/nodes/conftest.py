@@ -15,12 +15,15 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import load_pack
 import pytest
 import torch
+from torch import Tensor
+
+from dream_core.synthetic import synthetic_clip
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +85,68 @@ def defaults() -> Callable[[Any], dict[str, Any]]:
         return values
 
     return defaults
+
+
+@pytest.fixture(scope="session")
+def nodes(pack: Callable[[str], ModuleType]) -> SimpleNamespace:
+    """The nodes of flow, and the `Flow` of their sockets."""
+    return SimpleNamespace(
+        OpticalFlow=pack("nodes.flow").OpticalFlow,
+        CameraFlow=pack("nodes.camera").CameraFlow,
+        ReliabilityMask=pack("nodes.reliability").ReliabilityMask,
+        FlowWarp=pack("nodes.warp").FlowWarp,
+        FlowImage=pack("nodes.flow_image").FlowImage,
+        TemporalBlend=pack("nodes.blend").TemporalBlend,
+        Flow=pack("nodes.adapters.sockets").Flow,
+    )
+
+
+@pytest.fixture(scope="session")
+def errors(pack: Callable[[str], ModuleType]) -> ModuleType:
+    """The pack's errors."""
+    return pack("dream_core.errors")
+
+
+@pytest.fixture
+def dis(pack: Callable[[str], ModuleType]) -> Any:
+    """DIS on a socket."""
+    return pack("nodes.adapters.host").wrap(pack("dream_core.motion.flow").DisNetwork())
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[[int], Tensor]:
+    """`clip(3)`: a moving clip of 3 frames as an IMAGE (3,48,64,3)."""
+
+    def clip(frames: int) -> Tensor:
+        images = synthetic_clip(frames=frames, height=48, width=64, seed=3).frames
+        return images.movedim(1, -1).contiguous()  # BCHW -> BHWC
+
+    return clip
+
+
+@pytest.fixture(scope="session")
+def planes() -> Callable[[Tensor], Tensor]:
+    """`planes(image)`: (B,H,W,C) as (B,C,H,W), in that order in memory."""
+    return lambda image: image.movedim(-1, 1).contiguous()
+
+
+@pytest.fixture(scope="session")
+def constant_flow() -> Callable[..., Tensor]:
+    """`constant_flow(3, -2, count=2)`: (2,2,48,64)."""
+
+    def constant_flow(x: float, y: float, *, count: int = 1, size: tuple[int, int] = (48, 64)) -> Tensor:
+        return torch.tensor([float(x), float(y)]).view(1, 2, 1, 1).repeat(count, 1, *size)
+
+    return constant_flow
+
+
+@pytest.fixture
+def moved(nodes: SimpleNamespace, run: Callable[..., Any]) -> Callable[..., Any]:
+    """`moved(image, flow, warp="bilinear")`: the output of Flow Warp."""
+
+    def moved(value: Any, flow: Tensor, **options: Any) -> Any:
+        values = {"warp": "bicubic", "from_previous": False, **options}
+        (output,) = run(nodes.FlowWarp, input=value, flow=nodes.Flow(flow), **values)
+        return output
+
+    return moved
