@@ -122,7 +122,7 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(estimate: Any, host: Any,
             raise torch.OutOfMemoryError("out of memory")
         return torch.cat([first, second])[:, :2]
 
-    frames, made = torch.rand(6, 5, 6, 3), []  # type: ignore[var-annotated]
+    frames, made = torch.rand(6, 5, 6, 3), []
     flow = estimate(function, frames, flow_batch=4, made=made)
     assert torch.equal(flow.backward[1:], planes(frames)[1:, :2])
     assert host.freed == 1

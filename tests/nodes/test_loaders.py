@@ -204,43 +204,6 @@ def test_a_file_is_recognized_and_estimates_as_torchvision_does(
     assert (found - expected).abs().max() < 0.05 * expected.abs().max() + 0.01
 
 
-def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ComfyUI's own loader gives it, with the notes of its model manager; whatever the precision here."""
-    estimators, host = pack("nodes.adapters.estimators"), pack("nodes.adapters.host")
-    monkeypatch.setattr(estimators, "choose_dtype", lambda *_: torch.bfloat16)
-    patcher = host.wrap(raft_small(weights=None).eval())
-    before = {name: weight.clone() for name, weight in patcher.model.state_dict().items()}
-    first, second = frames()
-    flow = estimators.estimator_for(patcher, pack("dream_core.settings").FlowSettings(flow_updates=1))
-    assert flow.flow(first, second).dtype == torch.float32
-    for name, weight in patcher.model.state_dict().items():
-        assert weight.dtype == before[name].dtype
-        assert weight.stride() == before[name].stride()
-        assert torch.equal(weight, before[name])
-
-
-def test_a_loop_copies_a_network_once(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    estimators, core = pack("nodes.adapters.estimators"), pack("dream_core.settings")
-    copies: list[Any] = []
-    build = estimators._fast_copy
-    monkeypatch.setattr(estimators, "_fast_copy", lambda network: copies.append(1) or build(network))
-    patcher = pack("nodes.adapters.host").wrap(raft_small(weights=None).eval())
-    for updates in (1, 1, 2):
-        estimators.estimator_for(patcher, core.FlowSettings(flow_updates=updates))
-    assert len(copies) == 1
-    held = len(estimators._fast)
-    del patcher
-    assert len(estimators._fast) == held - 1
-
-
-def test_another_network_is_no_flow_model(pack: Pack) -> None:
-    patcher = pack("nodes.adapters.host").wrap(torch.nn.Linear(2, 2))
-    with pytest.raises(
-        pack("dream_core.errors").WeightsError, match="cannot be used here: Linear does not hold"
-    ):
-        pack("nodes.adapters.estimators").estimator_for(patcher, pack("dream_core.settings").FlowSettings())
-
-
 def test_a_file_that_is_no_raft_is_told(pack: Pack, load_flow: Run, flow_folder: Path) -> None:
     torch.save({"conv.weight": torch.zeros(1)}, flow_folder / "mine.pth")
     with pytest.raises(
@@ -259,12 +222,3 @@ def test_dis_estimates_here_and_where_a_raft_is_expected(pack: Pack, load_flow: 
     assert torch.allclose(inside, torch.tensor([3.0, 2.0]), atol=0.3)
     (flow,) = patcher.model(first * 2 - 1, second * 2 - 1)
     assert torch.equal(flow, found)
-
-
-@pytest.mark.parametrize("name", ["LoadDreamModel", "LoadFlowModel"])
-def test_everything_has_a_tooltip(pack: Pack, name: str) -> None:
-    schema = getattr(pack("nodes.loaders"), name).define_schema()
-    for one in [*schema.inputs, *schema.outputs]:
-        assert one.tooltip, one
-    assert schema.search_aliases
-    assert schema.description

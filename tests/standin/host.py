@@ -34,6 +34,7 @@ class Record:
     Args:
         folder: holds models/ and temp/.
         interrupted: whether Cancel was pressed.
+        cancel_at: the number of the progress update at which Cancel is pressed; 0 never.
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
         told, progress, shown, started, finished: what the nodes said, in order.
@@ -43,6 +44,7 @@ class Record:
 
     folder: Path = Path("unset")
     interrupted: bool = False
+    cancel_at: int = 0
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -141,6 +143,7 @@ class Progress:
         self._node_id = node_id
 
     def update(self, done: int, total: int, image: Tensor | None = None) -> None:
+        record.interrupted |= 0 < record.cancel_at == len(record.progress) + 1
         check_interrupted()
         record.progress.append((done, total, image))
 

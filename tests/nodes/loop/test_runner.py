@@ -59,6 +59,7 @@ class Loop:
 
     def __init__(self, pack: Any) -> None:
         self.body, self.runner = pack("nodes.loop.body"), pack("nodes.loop.runner")
+        self.open_outputs = pack("nodes.loop.nodes").open_outputs()
         self.nodes: dict[str, Fake] = {}
 
     def __call__(
@@ -93,7 +94,8 @@ class Loop:
         async def outside(link: tuple[str, int]) -> Values:
             return [frames] if link == ("frames", 0) else [functions[link[0]][1]()]
 
-        return asyncio.run(self.runner.LoopRun(body, prepare).run(outside))
+        run = self.runner.LoopRun(body, prepare, open_outputs=self.open_outputs)
+        return asyncio.run(run.run(outside))
 
 
 @pytest.fixture

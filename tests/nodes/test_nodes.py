@@ -1,0 +1,59 @@
+"""The list of nodes: ids that never change, and texts for everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+NAMES = {
+    "DeepDreamLoadDreamModel": "Load Dream Model",
+    "DeepDreamLoadFlowModel": "Load Flow Model",
+    "DeepDreamObjective": "Dream Objective",
+    "DeepDreamImage": "DeepDream",
+    "DeepDreamOpticalFlow": "Optical Flow",
+    "DeepDreamCameraFlow": "Camera Flow",
+    "DeepDreamOcclusionMask": "Reliability Mask",
+    "DeepDreamFlowWarp": "Flow Warp",
+    "DeepDreamFlowPicture": "Flow Image",
+    "DeepDreamTemporalBlend": "Temporal Blend",
+    "DeepDreamConsistencyReport": "Consistency Report",
+    "DeepDreamLoopOpen": "Temporal Loop Open",
+    "DeepDreamLoopClose": "Temporal Loop Close",
+    "DeepDreamLoopRunner": "Temporal Loop Runner",
+    "DeepDreamVideo": "DeepDream Video",
+    "DeepDreamVideoFile": "DeepDream Video File",
+}
+
+
+@pytest.fixture
+def schemas(pack: Any) -> dict[str, Any]:
+    found = [node.define_schema() for node in pack("nodes").NODES]
+    return {schema.node_id: schema for schema in found}
+
+
+def test_ids_never_change(schemas: dict[str, Any]) -> None:
+    """Workflow files of people hold them."""
+    assert {name: schema.display_name for name, schema in schemas.items()} == NAMES
+
+
+def test_every_node_socket_and_widget_is_explained(schemas: dict[str, Any]) -> None:
+    for schema in schemas.values():
+        assert schema.category == "DeepDream"
+        assert schema.description
+        assert schema.search_aliases
+        assert [one.id for one in (*schema.inputs, *schema.outputs) if not one.tooltip] == []
+
+
+def test_one_thing_has_one_name_on_all_nodes(schemas: dict[str, Any]) -> None:
+    """OPTICAL_FLOW is flow_model, DREAM_MODEL is dream_model, and masks of trust are reliability."""
+    kinds = {
+        "OPTICAL_FLOW": "flow_model",
+        "DREAM_MODEL": "dream_model",
+        "MASK": "reliability",
+        "FLOW": "flow",
+    }
+    for schema in schemas.values():
+        for one in (*schema.inputs, *schema.outputs):
+            kind = one.io_type
+            assert kinds.get(kind, one.id) in (one.id, one.display_name), (schema.node_id, one.id)
