@@ -75,14 +75,16 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     settings = pack("dream_core.settings")
     temporal = pack("dream_core.temporal.dreamer")
     dreamer = temporal.TemporalDreamer(
-        [SimpleNamespace(device=torch.device("cpu"))],
+        SimpleNamespace(device=torch.device("cpu"), settings=settings.DreamSettings()),
         pack("nodes.adapters.estimators").estimator_for(dis, settings.FlowSettings()),
-        settings=settings.DreamSettings(),
         temporal=settings.TemporalSettings(blend=0.3, carry=carry),
-        occlusion=settings.ReliabilitySettings(),
+        reliability=settings.ReliabilitySettings(),
     )
     before = temporal.DreamedFrame(
-        planes(previous), planes(dream), None, age=torch.ones_like(planes(previous)[:, :1])
+        frame=planes(previous),
+        dream=planes(dream),
+        carried=None,
+        age=torch.ones_like(planes(previous)[:, :1]),
     )
     dreamer._past.append(before)
     carried = dreamer._carry(planes(frame))

@@ -83,11 +83,10 @@ def test_it_dreams_bit_for_bit_as_the_library_does(pack: Pack, dream: Run, model
 def test_it_dreams_bit_for_bit_as_the_first_frame_of_a_video(pack: Pack, dream: Run, model: Any) -> None:
     image, core = images(), pack("dream_core.settings")
     dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
-        [model.model.network],
+        pack("dream_core.dreaming.dream").ImageDreamer([model.model.network], settings=settings_of(pack)),
         None,
-        settings=settings_of(pack),
         temporal=core.TemporalSettings(independent=True),
-        occlusion=core.ReliabilitySettings(),
+        reliability=core.ReliabilitySettings(),
     )
     frame = pack("nodes.adapters.images").from_image(image)
     assert torch.equal(dream(image), dreamer.step(frame).dream.movedim(1, -1))

@@ -84,20 +84,22 @@ def read(pack: Pack, path: Path) -> Tensor:
 
 
 def by_the_library(pack: Pack, networks: dict[str, Any], clip: Tensor, **temporal: Any) -> Tensor:
-    core, seamless = pack("dream_core.settings"), pack("dream_core.temporal.seamless")
+    core = pack("dream_core.settings")
+    settings = core.DreamSettings(
+        octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
+    )
     dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
-        [networks["dream_model"].model.network],
-        pack("nodes.adapters.estimators").estimator_for(networks["flow_model"], core.FlowSettings()),
-        settings=core.DreamSettings(
-            octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
+        pack("dream_core.dreaming.dream").ImageDreamer(
+            [networks["dream_model"].model.network], settings=settings
         ),
+        pack("nodes.adapters.estimators").estimator_for(networks["flow_model"], core.FlowSettings()),
         temporal=core.TemporalSettings(carried_steps=2, **temporal),
-        occlusion=core.ReliabilitySettings(),
+        reliability=core.ReliabilitySettings(),
     )
     source = [
         pack("dream_core.video").Frame(image, index, 1, index) for index, image in enumerate(clip.clone())
     ]
-    return torch.cat([step.dream for _, step in seamless.dream_frames(source, dreamer, free=lambda: None)])
+    return torch.cat([step.dream for _, step in pack("dream_core.pipeline").dream_frames(source, dreamer)])
 
 
 @pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
