@@ -1,4 +1,4 @@
-"""Which device computes, and how exactly."""
+"""Choice of devices, number formats and PyTorch's back ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .settings import DeviceSettings, Precision
 
 
 def parse_device(name: str) -> torch.device:
-    """One device from its name: auto, cpu, mps, cuda or cuda:N; auto takes the fastest kind there is.
+    """Parse a device's name: auto, cpu, mps, cuda or cuda:N; auto is the fastest kind available.
 
     Raises:
-        SettingsError: the name is none of these, or this machine has no such device.
+        SettingsError: the name is none of these, or this machine lacks the device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -29,26 +29,26 @@ def parse_device(name: str) -> torch.device:
         raise SettingsError("device 'mps' needs Apple silicon and a PyTorch built for it; use `device` cpu")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f"device '{name}' is not here: PyTorch sees {torch.cuda.device_count()} CUDA devices; "
+            f"device '{name}' does not exist: PyTorch sees {torch.cuda.device_count()} CUDA devices; "
             "use `device` auto or cpu"
         )
     return torch.device(name)
 
 
 def choose_devices(settings: DeviceSettings) -> tuple[torch.device, ...]:
-    """The devices that dream, from a comma-separated list."""
+    """Devices to dream on, from the comma-separated list of the settings."""
     return tuple(parse_device(name.strip()) for name in settings.device.split(","))
 
 
 def choose_flow_device(settings: DeviceSettings) -> torch.device:
-    """The device that estimates optical flow."""
+    """Device to estimate optical flow on."""
     return parse_device(settings.flow_device) if settings.flow_device else choose_devices(settings)[0]
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The networks' number format on a device: `precision`, or for auto what the device computes natively.
+    """Number format of the networks: `precision`, or for auto bfloat16 if the device has instructions for it.
 
-    Emulated bfloat16 is slower than float32, so auto asks for the instructions, not for the mere ability.
+    Emulated bfloat16, which PyTorch offers on other devices, is slower than float32.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -61,13 +61,13 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    # Newer than the oldest PyTorch that we take.
+    # The oldest PyTorch that we support lacks this function.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: CUDA has a class for it, the CPU and MPS only a message."""
+    """True if an error reports that memory ran out; CUDA has a class for it, the CPU and MPS only a message."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     message = r"can't allocate memory|not enough memory|out of memory"
@@ -76,7 +76,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def backends(settings: DeviceSettings) -> Iterator[None]:
-    """PyTorch's back ends switched as asked for, and back again."""
+    """Switch PyTorch's back ends as the settings say, and restore them on exit."""
     before = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
     try:
@@ -89,7 +89,7 @@ def backends(settings: DeviceSettings) -> Iterator[None]:
 @contextmanager
 def _without_mkldnn() -> Iterator[None]:
     with warnings.catch_warnings():
-        # PyTorch warns about a flag for Intel GPUs that this context manager sets along.
+        # The context manager also sets a flag for Intel GPUs, about which PyTorch warns.
         warnings.filterwarnings("ignore", message="TF32 acceleration", category=UserWarning)
         with torch.backends.mkldnn.flags(enabled=False):
             yield

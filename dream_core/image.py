@@ -1,23 +1,27 @@
-"""What happens to an image around its dream: size, zoom, colors, contrast."""
+"""Images: checks, size, sampling, zoom, colors and contrast."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from torch import Tensor
 
-from .dreaming.gradients import percentile
 from .errors import ImageError, SettingsError
-from .motion.warp import sample
-from .settings import ImageSettings, ZoomMode
+from .settings import ImageSettings, WarpMode, ZoomMode
 
 Size = tuple[int, int]
 """Height and width in pixels."""
 
-
 TOO_BRIGHT = 16.0
-"""Values a little above 1 are overshoot of some resampling; from here on they must be levels of 255."""
+"""Values up to here may be overshoot of a resampling; larger ones must be levels of 255."""
+
+
+def describe(tensor: Tensor) -> str:
+    """Shape and type of a tensor, for error messages."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def size_of(image: Tensor) -> Size:
@@ -25,36 +29,104 @@ def size_of(image: Tensor) -> Size:
     return image.shape[-2], image.shape[-1]
 
 
-def require_image(image: Tensor) -> None:
-    """Raise a ImageError unless this is an image (1,3,H,W), floating-point, finite and not empty."""
-    if image.dim() != 4 or image.shape[:2] != (1, 3) or 0 in image.shape:
-        raise ImageError(f"expected an image (1, 3, height, width), got {tuple(image.shape)}")
+def scaled_size(size: Size, factor: float) -> Size:
+    """Scale both sides by a factor, rounded to whole pixels, each at least 1."""
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def require_image(
+    image: Tensor,
+    *,
+    name: str = "image",
+    batch: int | None = None,
+    channels: int | None = 3,
+    like: Tensor | None = None,
+    values: bool = True,
+) -> None:
+    """Raise an ImageError unless a tensor is an image (B,C,H,W): floating-point, finite and not empty.
+
+    Args:
+        image: the tensor to check.
+        name: its name in the message.
+        batch: the number B of images; None for any.
+        channels: the number C of channels; None for any.
+        like: images (B,?,H,W) whose number, height and width are expected.
+        values: also check that the values are finite and no levels of 255, for which a GPU has to finish its work.
+    """
+    shape = (batch, channels, None, None) if like is None else (len(like), channels, *size_of(like))
+    if not image.is_floating_point() or not _fits(image, shape):
+        expected = ",".join(
+            letter if side is None else str(side) for letter, side in zip("BCHW", shape, strict=True)
+        )
+        raise ImageError(
+            f"expected {name} ({expected}) in floating point, got {describe(image)}{_advice(image, like)}"
+        )
+    if values:
+        _require_values(image, name)
+
+
+def _fits(image: Tensor, shape: tuple[int | None, ...]) -> bool:
+    if image.ndim != 4 or 0 in image.shape:
+        return False
+    return all(wanted in (None, side) for wanted, side in zip(shape, image.shape, strict=True))
+
+
+def _advice(image: Tensor, like: Tensor | None) -> str:
     if not image.is_floating_point():
-        raise ImageError(f"expected a floating-point image in 0..1, got {image.dtype}; divide it by 255")
-    if not torch.isfinite(image).all():
-        raise ImageError("expected a finite image in 0..1, got NaN or infinite values; check its source")
-    if image.max() > TOO_BRIGHT:
-        raise ImageError(f"expected an image in 0..1, got values up to {image.max():g}; divide it by 255")
+        return "; convert it to floating point in 0..1"
+    if like is not None and image.ndim == 4 and size_of(image) != size_of(like):
+        return "; resize it"
+    return ""
+
+
+def _require_values(image: Tensor, name: str) -> None:
+    lowest, highest = torch.stack(image.aminmax()).tolist()  # NaN if any value is
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ImageError(f"expected finite {name} in 0..1, got NaN or infinite values; check its source")
+    if highest > TOO_BRIGHT:
+        raise ImageError(f"expected {name} in 0..1, got values up to {highest:g}; divide it by 255")
+
+
+def percentile(values: Tensor, percent: float) -> Tensor:
+    """Value below which `percent` of all values lie (nearest rank), a 0-dimensional tensor."""
+    rank = 1 + round(percent / 100 * (values.numel() - 1))
+    return values.flatten().kthvalue(rank).values
 
 
 def resize(image: Tensor, size: Size) -> Tensor:
-    """Bicubic, anti-aliased when shrinking; (B,C,H,W) -> (B,C,*size). The same size is returned as it is."""
+    """Resize (B,C,H,W) to (B,C,*size), bicubic, anti-aliased when shrinking; the same size is returned as it is."""
     if size_of(image) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)
 
 
+def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
+    """Sample a tensor at the points of a grid: `F.grid_sample`, computed on the CPU for Apple's GPUs.
+
+    Before torch 2.13 these had neither border padding nor bicubic.
+
+    Args:
+        tensor: (B,C,H,W).
+        grid: (B,h,w,2), x first, -1..1 from edge to edge.
+        mode, padding_mode, align_corners: as in torch.
+    """
+    device = tensor.device
+    if device.type == "mps":
+        tensor, grid = tensor.cpu(), grid.cpu()
+    sampled = F.grid_sample(tensor, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
+    return sampled.to(device)
+
+
 def zoom(image: Tensor, amount: float, mode: ZoomMode) -> Tensor:
-    """Enlarge the middle of an image to its full size, or shrink it and fill up with its reflection.
+    """Enlarge the middle of an image to its full size, or shrink the image and fill up with its reflection.
 
     Args:
         image: (B,C,H,W).
-        amount: what is cropped away from the height and from the width, both edges together; negative
-            moves out.
+        amount: length to crop from the height and from the width, both edges together; negative zooms out.
         mode: the unit of `amount`: percent of the side, or pixels.
 
     Raises:
-        SettingsError: nothing would be left.
+        SettingsError: the zoom crops the whole image.
     """
     if amount == 0:
         return image
@@ -65,10 +137,10 @@ def zoom(image: Tensor, amount: float, mode: ZoomMode) -> Tensor:
 
 
 def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, float]:
-    """The fractions of width and height that a zoom leaves of an image.
+    """Fractions of an image's width and height that a zoom keeps.
 
     Raises:
-        SettingsError: nothing would be left.
+        SettingsError: the zoom crops the whole image.
     """
     height, width = size
     across, down = (100, 100) if mode == "percent" else (width, height)
@@ -81,12 +153,12 @@ def kept_by_zoom(size: Size, amount: float, mode: ZoomMode) -> tuple[float, floa
 
 
 def noise(size: Size, generator: torch.Generator) -> Tensor:
-    """Mid-gray with Gaussian noise of standard deviation 0.1, (1,3,H,W), to begin a dream from nothing."""
+    """Mid-gray with Gaussian noise of standard deviation 0.1, (1,3,H,W), to start a dream without an image."""
     return (0.5 + 0.1 * torch.randn(1, 3, *size, generator=generator)).clamp(0, 1)
 
 
 def keep_colors(dreamed: Tensor, frame: Tensor) -> Tensor:
-    """The brightness of one image with the colors (chroma, BT.601) of another, both (B,3,H,W)."""
+    """Give a dream the colors (chroma, BT.601) of a frame, both (B,3,H,W); the brightness stays the dream's."""
     chroma = rgb_to_ycbcr(frame)[:, 1:]
     merged: Tensor = ycbcr_to_rgb(torch.cat([rgb_to_ycbcr(dreamed)[:, :1], chroma], 1))
     return merged
@@ -99,17 +171,17 @@ def stretch_contrast(image: Tensor, percent: float) -> Tensor:
 
 def shift_brightness(dreamed: Tensor, image: Tensor) -> Tensor:
     """Shift the values of a dream (B,3,H,W) so that their mean is the image's."""
-    # In one order, however the images lie in memory: sums depend on it.
+    # Contiguous, because the rounding of a sum depends on the memory layout.
     return dreamed + (image - dreamed).contiguous().mean((1, 2, 3), keepdim=True)
 
 
 def finish(dreamed: Tensor, colors: Tensor, settings: ImageSettings) -> Tensor:
-    """Contrast and colors as the settings say, then the range 0..1.
+    """Apply the settings' contrast and colors, then clamp to 0..1.
 
     Args:
         dreamed: (B,3,H,W).
-        colors: (B,3,H,W), whose colors are kept where the settings say so.
-        settings: such as `validate` passes.
+        colors: (B,3,H,W), the image whose colors `original_colors` keeps.
+        settings: accepted by `validate`.
     """
     if settings.contrast > 0:
         dreamed = stretch_contrast(dreamed, settings.contrast)

@@ -1,9 +1,8 @@
-"""Clips whose optical flow and occlusion are known exactly.
+"""Synthetic clips with exactly known optical flow and occlusion.
 
-Opaque discs and squares, each with a smooth texture of its own, move over a textured background and over each
-other. Every pixel is computed from the texture's formula at the pixel's exact place, so nothing is ever
-resampled: the flow is the motion of the layer that is seen, and a pixel is hidden exactly where another layer
-covers it.
+Opaque discs and squares with smooth textures move over a textured background and over each other. Every pixel is
+computed by formula at its exact position, and nothing is resampled: the flow is the motion of the visible layer,
+and a pixel is hidden exactly where another layer covers it.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from .motion.warp import came_from_inside
 
 _WAVES = 24
 _CONTRAST = 0.65
-# Pixels: long enough to resample well, short enough for flow estimators to hold on to.
+# Pixels: long enough to resample well, short enough for flow estimators to follow.
 _WAVELENGTHS = (10.0, 80.0)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a synthetic clip shows."""
+    """Content of a synthetic clip."""
 
     shapes: int = 5
-    """Number of discs and squares. They turn back at the edges of the frame."""
+    """Number of discs and squares, which bounce off the edges of the frame."""
     speed: float = 4.0
-    """Pixels that each shape moves per frame, in a direction of its own."""
+    """Pixels that each shape moves per frame, in its own direction."""
     background: tuple[float, float] = (1.25, -0.5)
     """Pixels, x and y, that the background moves per frame."""
     rotation: float = 0.0
@@ -48,7 +47,7 @@ _DEFAULT_SCENE = Scene()
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """One frame and what links it to the frame before (None for the first)."""
+    """One frame, with its flow and visibility to and from the frame before (None for the first)."""
 
     frame: Tensor
     """(1,3,H,W) in 0..1."""
@@ -57,34 +56,31 @@ class SyntheticFrame:
     forward: Tensor | None
     """(1,2,H,W), flow from the previous frame to this one, in pixels."""
     visible: Tensor | None
-    """(1,1,H,W), 1 where what this frame shows was also seen in the previous one."""
+    """(1,1,H,W), 1 for the pixels of this frame that are visible in the previous one."""
     visible_next: Tensor | None
-    """(1,1,H,W), 1 where what the *previous* frame shows is still seen in this one."""
+    """(1,1,H,W), 1 for the pixels of the *previous* frame that are visible in this one."""
 
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """A clip with T frames; entry t of the other fields links frame t and frame t + 1."""
+    """A clip of T frames; entry t of the other fields belongs to frames t and t + 1."""
 
     frames: Tensor
     """(T,3,H,W) in 0..1."""
     backward: Tensor
-    """(T-1, 2, H, W), flow from frame t + 1 to frame t, in pixels."""
+    """(T-1,2,H,W), flow from frame t + 1 to frame t, in pixels."""
     forward: Tensor
-    """(T-1, 2, H, W), flow from frame t to frame t + 1, in pixels."""
+    """(T-1,2,H,W), flow from frame t to frame t + 1, in pixels."""
     visible: Tensor
-    """(T-1, 1, H, W), 1 where what frame t + 1 shows was also seen in frame t."""
+    """(T-1,1,H,W), 1 for the pixels of frame t + 1 that are visible in frame t."""
     visible_next: Tensor
-    """(T-1, 1, H, W), 1 where what frame t shows is still seen in frame t + 1."""
+    """(T-1,1,H,W), 1 for the pixels of frame t that are visible in frame t + 1."""
 
 
 def synthetic_clip(
     *, frames: int, height: int, width: int, seed: int = 0, scene: Scene = _DEFAULT_SCENE
 ) -> SyntheticClip:
-    """Render a clip with exact flow and occlusion, all of it in memory.
-
-    Args and errors are those of ``synthetic_frames``, which see.
-    """
+    """Render a whole clip with exact flow and occlusion into memory; arguments and errors as `synthetic_frames`."""
     stream = synthetic_frames(frames=frames, height=height, width=width, seed=seed, scene=scene)
     first, *others = stream
     return SyntheticClip(
@@ -101,17 +97,16 @@ def synthetic_frames(
 ) -> Iterator[SyntheticFrame]:
     """Render a clip with exact flow and occlusion frame by frame, in constant memory.
 
-    Everything is drawn and computed on the CPU, so that a seed means the same clip on every device.
+    Everything is computed on the CPU, so that a seed gives the same clip on every device.
 
     Args:
-        frames: how many, at least 1.
-        height: of the frames, in pixels.
-        width: of the frames, in pixels.
-        seed: of textures, shapes and their paths.
-        scene: what moves, and how.
+        frames: number of frames, at least 1.
+        height, width: size of the frames in pixels.
+        seed: seed of textures, shapes and their paths.
+        scene: content of the clip.
 
     Yields:
-        One ``SyntheticFrame`` after the other.
+        One `SyntheticFrame` per frame.
 
     Raises:
         SettingsError: a number, size, speed or factor is out of range.
@@ -126,22 +121,22 @@ def synthetic_frames(
 
 @dataclass(frozen=True)
 class _Layer:
-    """A textured plane that moves. Places are complex numbers, x + iy, so that turning is multiplication."""
+    """A moving textured plane. Positions are complex numbers, x + iy, so that rotation is multiplication."""
 
     frequencies: Tensor
-    """(2, waves), cycles per pixel."""
+    """(2,waves), cycles per pixel."""
     phases: Tensor
     """(waves,), radians."""
     colors: Tensor
-    """(waves, 3), weight of each wave in red, green and blue."""
+    """(waves,3), weight of each wave in red, green and blue."""
     tint: Tensor
-    """(3,), mean color before the squashing to 0..1."""
+    """(3,), mean color before the sigmoid."""
     start: complex
     velocity: complex
     turn: complex = 1
     """Rotation and zoom per frame."""
     bounce: complex | None = None
-    """Size of the box in which the center moves to and fro."""
+    """Size of the box inside which the center bounces."""
     radius: float = math.inf
     square: bool = False
 
@@ -163,7 +158,7 @@ class _Layer:
         return local.abs() <= self.radius
 
     def color(self, local: Tensor) -> Tensor:
-        """Texture at places (N,) of the plane, (N, 3): a sum of plane waves, squashed to 0..1."""
+        """Texture at positions (N,) of the plane, (N,3): the sigmoid of a sum of plane waves."""
         phases = 2 * math.pi * torch.view_as_real(local) @ self.frequencies + self.phases
         return (torch.cos(phases) @ self.colors + self.tint).sigmoid()
 
@@ -190,7 +185,7 @@ def _image(layers: list[_Layer], pixels: Tensor, time: int) -> Tensor:
 
 
 def _owner(layers: list[_Layer], places: Tensor, time: int) -> Tensor:
-    """Index of the topmost layer at each place; the background is everywhere."""
+    """Index of the topmost layer at each position; the background is everywhere."""
     owner = torch.zeros(places.shape, dtype=torch.long)
     for index, layer in enumerate(layers[1:], start=1):
         owner[layer.covers(layer.to_local(places, time))] = index
@@ -198,7 +193,7 @@ def _owner(layers: list[_Layer], places: Tensor, time: int) -> Tensor:
 
 
 def _link(layers: list[_Layer], pixels: Tensor, time: int, other: int) -> tuple[Tensor, Tensor]:
-    """Flow from one time to another, and which pixels are seen at both."""
+    """Flow from one time to another, and the mask of the pixels that are visible at both."""
     owner = _owner(layers, pixels, time)
     targets = torch.empty_like(pixels)
     for index, layer in enumerate(layers):
@@ -262,7 +257,7 @@ def _whole(place: complex) -> complex:
 
 
 def _fold(place: float, length: float) -> float:
-    """A ball's place in 0..length when it runs to ``place`` and bounces off both ends."""
+    """Position in 0..length of a ball that travels to `place` and bounces off both ends."""
     return length - abs(place % (2 * length) - length)
 
 
@@ -274,7 +269,7 @@ def _pixel_centers(height: int, width: int) -> Tensor:
 
 
 def _joined(parts: list[Tensor | None], shape: tuple[int, ...]) -> Tensor:
-    # A clip of one frame has no links; it gets empty tensors of the right shape.
+    # For a clip of one frame: empty tensors of the right shape.
     return torch.cat([torch.empty(0, *shape), *(part for part in parts if part is not None)])
 
 

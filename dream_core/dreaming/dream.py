@@ -165,7 +165,7 @@ def dream(
         OutOfMemoryError: there is too little memory for the smallest tiles.
         SettingsError: a setting is out of range or does not fit the network.
     """
-    require_image(image)
+    require_image(image, batch=1)
     return ImageDreamer(models, settings=settings, objective=objective)(image, colors=colors, on_step=on_step)
 
 

@@ -12,6 +12,7 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..image import percentile
 from ..settings import AscentSettings
 
 
@@ -76,12 +77,6 @@ PIXEL_STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": lambda gradient: gradient.abs().sum(dim=1, keepdim=True),
     "mean": lambda gradient: gradient.mean(dim=1, keepdim=True).abs(),
 }
-
-
-def percentile(values: Tensor, percent: float) -> Tensor:
-    """The value that `percent` of all values lie below (nearest rank), a 0-dimensional tensor."""
-    rank = 1 + round(percent / 100 * (values.numel() - 1))
-    return values.flatten().kthvalue(rank).values
 
 
 def drop_weakest(gradient: Tensor, percent: float, measure: str) -> Tensor:

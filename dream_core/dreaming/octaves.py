@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from ..image import Size
+from ..image import Size, scaled_size
 from ..settings import OctaveSettings
-
-
-def _scaled(size: Size, factor: float) -> Size:
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
@@ -21,13 +17,13 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
     """
     listed, count, scale = settings.octave_sizes, settings.octaves, settings.octave_scale
     if settings.octave_mode == "normal":
-        return [_scaled(size, scale**power) for power in range(count - 1, 0, -1)] + [size]
+        return [scaled_size(size, scale**power) for power in range(count - 1, 0, -1)] + [size]
     if settings.octave_mode == "advanced":
-        return [_scaled(size, number * scale) for number in range(1, count + 1)]
+        return [scaled_size(size, number * scale) for number in range(1, count + 1)]
     if settings.octave_mode == "manual":
         return [*zip(listed[::2], listed[1::2], strict=True), size]
     of_sides = max if settings.octave_mode == "manual_max" else min
-    return [*(_scaled(size, side / of_sides(size)) for side in listed), size]
+    return [*(scaled_size(size, side / of_sides(size)) for side in listed), size]
 
 
 def visible_sizes(size: Size, settings: OctaveSettings, smallest: int) -> list[Size]:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError
-from ..motion.warp import describe, warp
+from ..image import describe
+from ..motion.warp import warp
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """BVLC GoogLeNet (Szegedy et al. 2014, "Going Deeper with Convolutions"), as Caffe's model zoo trained it.
 
-The network of the first DeepDreams, and of Places205 and Places365. Caffe's ways are kept: pooling rounds its
-output size up, local response normalization follows the first two stages, and every layer has Caffe's name with
-`/` written as `_`. The two classifiers that only served training are left out.
+The network of the first DeepDreams, and of Places205 and Places365. As in Caffe, pooling rounds its output size up,
+local response normalization follows the first two stages, and layers have Caffe's names with `/` written as `_`.
+The two auxiliary classifiers, which only training needs, are left out.
 
-Two layers are computed differently from how they are defined, with the same result, because a dream spends its
-time here: see `strided_stem` and `local_response_norm`.
+Two layers are computed faster than by their definition, with the same result: see `strided_stem` and
+`local_response_norm`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ INCEPTIONS: dict[str, tuple[int, int, int, int, int, int]] = {
 
 @torch.fx.wrap
 def strided_stem(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Convolve (B,3,H,W) by a 7x7 kernel with stride 2 and padding 3.
+    """Convolve (B,3,H,W) with a 7x7 kernel, stride 2 and padding 3.
 
-    Computed as a 4x4 convolution with stride 1 over 2x2 blocks of pixels: backwards, this is twice as fast on
-    the CPU, where kernels for only three channels waste most of each vector.
+    Computed as a 4x4 convolution with stride 1 over 2x2 blocks of pixels. On the CPU this halves the time of the
+    backward pass, because a convolution of three channels fills only a small part of each vector register.
     """
     height, width = x.shape[-2:]
     # Row o of the output reads rows 2o-3 .. 2o+3: with one empty row in front, four whole blocks.
@@ -59,7 +59,7 @@ class _LocalResponseNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, inverse_root, scale, band = ctx.saved_tensors
         direct = gradients[0] * scale
-        # The window is symmetric, so that summing over the neighbors is its own transpose.
+        # The window is symmetric, so the sum over the neighbors is its own transpose.
         through_sum = F.conv2d((direct * x).mul_(inverse_root).mul_(inverse_root), band)
         return torch.addcmul(direct, x, through_sum, value=-1.5), None, None
 
@@ -71,7 +71,7 @@ def local_response_norm(x: Tensor, band: Tensor, k: float) -> Tensor:
     Args:
         x: (B,C,H,W).
         band: (C,C,1,1), alpha / n where two channels are neighbors and 0 elsewhere: a 1x1 convolution sums
-            the window much faster than `F.local_response_norm`, which also knows no bfloat16 on the CPU.
+            the window much faster than `F.local_response_norm`, which also lacks bfloat16 on the CPU.
         k: the constant added to the sum.
     """
     result: Tensor = _LocalResponseNorm.apply(x, band, k)
@@ -109,7 +109,7 @@ class LocalResponseNorm(nn.Module):
 
 
 class Concat(nn.Module):
-    """Concatenation along the channels, as a module so that the result has a layer's name."""
+    """Concatenation along the channels, as a module so that its output has a layer name."""
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Join (B,C1,H,W), (B,C2,H,W), ... to (B,C1+C2+...,H,W)."""
@@ -139,7 +139,7 @@ class BVLCGoogLeNet(nn.Module):
             channels = widths[0] + widths[2] + widths[4] + widths[5]
         self.pool3_3x3_s2 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.pool4_3x3_s2 = nn.MaxPool2d(3, 2, ceil_mode=True)
-        # Caffe pools 7x7 of a 224 px image; averaging all there is gives the same, and takes any size.
+        # Caffe pools 7x7, the whole map of a 224 px image; a global average also works for other sizes.
         self.pool5_drop_7x7_s1 = nn.AdaptiveAvgPool2d(1)
         self.loss3_classifier = nn.Linear(channels, classes)
 

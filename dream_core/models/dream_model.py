@@ -1,4 +1,4 @@
-"""A network that dreams: from an image to the activations of its layers."""
+"""The network to dream with: from an image to the activations of its layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ..checks import require_valid
-from ..errors import ImageError, SettingsError, WeightsError
+from ..errors import SettingsError, WeightsError
+from ..image import require_image
 from ..settings import ModelName, ModelSettings
 from .labels import imagenet_labels, read_labels
 from .preprocessing import Preprocessing
@@ -26,17 +27,17 @@ from .weights import Progress, State, advice_for, load_strictly, locate, read_st
 
 
 class DreamModel(nn.Module):
-    """A network with its preprocessing, cut behind whichever layers are wanted.
+    """A network with its preprocessing, truncated after the deepest of the layers asked for.
 
-    The whole network is kept in float32; each cut is made from it once and computes in `dtype`.
+    The whole network stays in float32; each truncated network is made from it once and computes in `dtype`.
 
     Args:
-        network: the whole network, its weights loaded.
-        spec: what is particular to it.
-        preprocessing: replaces that of `spec`.
-        pooling: "avg" averages wherever the network takes the maximum.
-        dtype: of the arithmetic and of the activations.
-        labels: one name per class, where known.
+        network: the whole network with its weights.
+        spec: its description.
+        preprocessing: replaces the preprocessing of `spec`.
+        pooling: "avg" replaces each maximum by an average over the same window.
+        dtype: type of the arithmetic and of the activations.
+        labels: one name per class, or None if unknown.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class DreamModel(nn.Module):
         self._smallest_sides: dict[tuple[str, ...], int] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DreamModel:
-        # `.to(device)` comes through here; cuts in another dtype hold weights of their own on the old device.
+        # `.to(device)` calls this; extractors in another dtype hold their own weights on the old device.
         self._extractors.clear()
         self._seen.clear()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -70,19 +71,19 @@ class DreamModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
+        """Device of the weights."""
         return next(self.network.parameters()).device
 
     @property
     def default_layer(self) -> str:
-        """The layer to dream on when none is named."""
+        """Layer to dream on unless another is named."""
         return self.spec.layer
 
     def layers(self) -> dict[str, int]:
-        """The layers, in order of depth, and how many channels each has.
+        """Number of channels of each layer, in order of depth.
 
-        A layer is listed by the name people know where there is one, such as VGG's conv4_3 for "features.21".
-        The network's own name for it means the same everywhere.
+        A layer is listed under its well-known name if it has one, such as VGG's conv4_3 for "features.21"; every
+        method also accepts the network's own name.
         """
         names: dict[str, list[str]] = {}
         for alias, own in self.spec.aliases.items():
@@ -101,10 +102,10 @@ class DreamModel(nn.Module):
         }
 
     def channels(self, layer: str) -> int:
-        """The number of channels of one layer.
+        """Number of channels of one layer.
 
         Raises:
-            SettingsError: there is no such layer.
+            SettingsError: the layer does not exist.
         """
         return self._channels[self._node(layer)]
 
@@ -117,13 +118,13 @@ class DreamModel(nn.Module):
 
     @cached_property
     def _skeleton(self) -> nn.Module:
-        """The network without its numbers: shapes follow from it without computing."""
+        """Copy of the network on the meta device, which computes shapes without values."""
         empty: dict[int, Tensor] = {id(buffer): buffer.to("meta") for buffer in self.network.buffers()}
         empty |= {
             id(parameter): nn.Parameter(parameter.to("meta"), requires_grad=False)
             for parameter in self.network.parameters()
         }
-        return copy.deepcopy(self.network, empty)  # a copy takes what the memo already holds
+        return copy.deepcopy(self.network, empty)  # deepcopy takes replacements from its memo
 
     def _node(self, layer: str) -> str:
         own = self.spec.aliases.get(layer, layer)
@@ -140,20 +141,20 @@ class DreamModel(nn.Module):
     def _unknown(self, layer: str) -> str:
         if layer in dict(self.network.named_modules()):
             return (
-                f"the weights of {self.spec.name} at hand lack layer {layer}; `print_layers` lists the others"
+                f"the loaded weights of {self.spec.name} lack layer {layer}; `print_layers` lists the others"
             )
         close = get_close_matches(layer, [*self.spec.aliases, *self._nodes], n=4)
         hint = f"; close: {', '.join(close)}" if close else ""
         return f"{self.spec.name} has no layer {layer!r}{hint}; `print_layers` lists them"
 
     def extractor(self, layers: Sequence[str]) -> fx.GraphModule:
-        """The network cut behind the deepest of some layers; made once for each choice of layers.
+        """The network truncated after the deepest of some layers, made once for each choice of layers.
 
         Returns:
             A module from the network's input, in `dtype`, to a dict of activations under the nodes' names.
 
         Raises:
-            SettingsError: there is no such layer.
+            SettingsError: a layer does not exist.
         """
         nodes = self._sorted_nodes(layers)
         self._drop_stale_extractors()
@@ -165,7 +166,7 @@ class DreamModel(nn.Module):
         return self._extractors[nodes]
 
     def _drop_stale_extractors(self) -> None:
-        """Forget the cuts where weights were moved, or replaced, module by module, past `_apply`."""
+        """Drop the extractors if weights were moved or replaced module by module, without `_apply`."""
         if self._seen and all(
             store[name] is weight and weight.device == device for store, name, weight, device in self._seen
         ):
@@ -181,37 +182,36 @@ class DreamModel(nn.Module):
 
     def _sorted_nodes(self, layers: Sequence[str]) -> tuple[str, ...]:
         if not layers:
-            raise SettingsError("layers should name at least one layer, instead got none")
+            raise SettingsError("expected at least one layer, got none")
         return tuple(sorted({self._node(layer) for layer in layers}))
 
     def activations(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """The activations of some layers, each under the name it was asked by.
+        """Activations of some layers, each under the given name.
 
-        An image too small for the network is first extended by repeating its border.
+        The border of an image too small for the network is repeated until it is large enough.
 
         Args:
             image: (B,3,H,W), RGB in 0..1.
             layers: names of layers; `/`, `.` and `_` are the same in them.
 
         Returns:
-            (B,C,h,w) each, in `dtype`; layers behind the last map, such as classifiers, have h = w = 1.
+            (B,C,h,w) each, in `dtype`; layers without a map, such as classifiers, have h = w = 1.
 
         Raises:
-            SettingsError: there is no such layer.
-            ImageError: the image is no (B,3,H,W).
+            SettingsError: a layer does not exist.
+            ImageError: the image has another shape or is not floating-point.
         """
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ImageError(f"image should be (B,3,H,W), instead got {tuple(image.shape)}")
+        require_image(image, values=False)
         x = self.preprocessing(_at_least(image, self.smallest_side(layers)))
         x = x.to(self.dtype, memory_format=torch.channels_last)
         found = self.extractor(layers)(x)
         return {layer: _as_map(found[self._node(layer)]) for layer in layers}
 
     def smallest_side(self, layers: Sequence[str]) -> int:
-        """The shortest side, in pixels, of an image from which all these layers can be computed.
+        """Shortest side, in pixels, of an image from which all these layers can be computed.
 
         Raises:
-            SettingsError: there is no such layer.
+            SettingsError: a layer does not exist.
         """
         nodes = self._sorted_nodes(layers)
         if nodes not in self._smallest_sides:
@@ -219,24 +219,22 @@ class DreamModel(nn.Module):
         return self._smallest_sides[nodes]
 
     def classify(self, image: Tensor, count: int = 5) -> list[tuple[str, float]]:
-        """The likeliest classes of an image, best first, with their probabilities.
+        """The most probable classes of an image, best first.
 
-        The image's shortest side is scaled to the size the network was trained on, and the middle of the
-        rest is taken.
+        The image's shortest side is scaled to the size the network was trained on, and the other cropped to it.
 
         Args:
             image: (1,3,H,W), RGB in 0..1.
-            count: how many classes.
+            count: number of classes.
 
         Returns:
-            (label, probability), or (index, probability) where the classes have no known names.
+            (label, probability), or (index, probability) if the classes have no known names.
 
         Raises:
             WeightsError: the weight file has no classifier.
-            ImageError: the image is no (1,3,H,W).
+            ImageError: the image has another shape or is not floating-point.
         """
-        if image.shape[0] != 1:
-            raise ImageError(f"image should be (1,3,H,W), instead got {tuple(image.shape)}")
+        require_image(image, batch=1, values=False)
         classifier = self.spec.classifier
         try:
             self._node(classifier)
@@ -262,7 +260,7 @@ def _spelling(name: str) -> str:
 
 
 def _is_map(value: Any) -> bool:
-    """Whether an operation gives activations, and not a size, say."""
+    """True for activations, in contrast to sizes and other results of operations."""
     return isinstance(value, Tensor) and value.ndim in (2, 4)
 
 
@@ -280,7 +278,7 @@ def _at_least(image: Tensor, side: int) -> Tensor:
 
 
 def _smallest_side(skeleton: nn.Module, upper: int) -> int:
-    """Halve the interval in which the smallest side lies; every larger one works too."""
+    """Find the smallest side by bisection; every larger side works too."""
     low, high = 1, upper
     while low < high:
         middle = (low + high) // 2
@@ -291,7 +289,7 @@ def _smallest_side(skeleton: nn.Module, upper: int) -> int:
 def _runs(skeleton: nn.Module, side: int) -> bool:
     try:
         activations: dict[str, Any] = skeleton(torch.empty(1, 3, side, side, device="meta"))
-    except RuntimeError:  # a kernel or a window larger than its padded input
+    except RuntimeError:  # a kernel or window is larger than its padded input
         return False
     return all(activation.numel() > 0 for activation in activations.values())
 
@@ -303,10 +301,10 @@ def load_model(
     dtype: torch.dtype,
     progress: Progress | None = None,
 ) -> DreamModel:
-    """Build the network that the settings name, find or download its weights, and load them; see `resolve_model`.
+    """Build the settings' network (see `resolve_model`), find or download its weights, and load them.
 
     Raises:
-        SettingsError: no such model, no such model folder, or an unreadable label file.
+        SettingsError: the network or a model folder does not exist, or the label file cannot be read.
         WeightsError: the weights are missing or wrong.
     """
     spec = MODELS[resolve_model(settings)]
@@ -335,10 +333,10 @@ def load_model(
 
 
 def outline(name: ModelName) -> DreamModel:
-    """A model without its weights: it can name its layers and count their channels, not compute.
+    """A model without weights, which can list its layers and their channels but not compute.
 
     Raises:
-        SettingsError: no such model.
+        SettingsError: the network does not exist.
     """
     require_valid(ModelSettings, model=name)
     with torch.device("meta"), _Uninitialized():
@@ -346,7 +344,7 @@ def outline(name: ModelName) -> DreamModel:
 
 
 class _Uninitialized(TorchFunctionMode):
-    """Skips the random initialization of new modules: for VGG, seconds of work that loading overwrites."""
+    """Skips the random initialization of new modules, which takes seconds for VGG and is overwritten by loading."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -358,7 +356,7 @@ class _Uninitialized(TorchFunctionMode):
 
 
 def _drop_missing_classifier(network: nn.Module, state: State, spec: ModelSpec) -> None:
-    """Do without the classifier where a file has none, as ProGamerGov's GoogLeNets."""
+    """Remove the classifier if the file has none, as some of ProGamerGov's GoogLeNets."""
     layer = spec.classifier
     if isinstance(getattr(network, layer, None), nn.Linear) and f"{layer}.weight" not in state:
         setattr(network, layer, nn.Identity())

@@ -1,9 +1,9 @@
-"""The network inside the package: small, and made to dream cleanly.
+"""The small network inside the package, designed for clean dreams.
 
-It looks like a GoogLeNet without what leaves marks on dreams. Nothing takes a maximum, and sizes are halved by
-means and by kernels that weigh all pixels alike, so that gradients have no checkerboard (Odena et al. 2016). It
-sees edges and no surfaces. It was trained on images made by formulas, see `training`; normalization is folded
-into its convolutions.
+It is a GoogLeNet without the parts that leave artifacts. There is no maximum pooling; sizes are halved by averages
+and by kernels that weigh all pixels equally, so that gradients have no checkerboard (Odena et al. 2016). The first
+layer responds to edges, not to even surfaces. The network was trained on images made by formulas, see `training`;
+normalization is folded into its convolutions.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 CLASSES = 300
 EVEN = 0.1
-"""Mean square of edges below which a surface counts as even."""
+"""Mean square of the edges below which a surface counts as even."""
 
 
 class Unit(nn.Sequential):
-    """A convolution and its activation, the size kept but for the stride.
+    """A padded convolution and its activation.
 
     Args:
-        inputs, outputs: channels.
-        kernel: its side; with stride 2 an even one, so that it weighs all pixels alike.
+        inputs, outputs: numbers of channels.
+        kernel: side of the kernel, even with stride 2, so that it weighs all pixels equally.
         stride: 1 or 2.
     """
 
@@ -35,14 +35,13 @@ class Unit(nn.Sequential):
 
 
 class Edges(nn.Module):
-    """What differs from its surroundings, by how much more than they differ among themselves.
+    """Edges, normalized by their local strength (local contrast normalization, Jarrett et al. 2009).
 
-    Kernels that sum to nothing see no surface, only its structure; dividing by the structure's local strength
-    makes faint as good as strong (local contrast normalization, Jarrett et al. 2009). So a dream grows out of flat
-    surfaces too, flattens nothing, and leaves their brightness and color as they are.
+    The kernels sum to zero, so they respond to structure alone, and the normalization makes faint structure count
+    as much as strong. A dream therefore grows on flat surfaces too, and keeps their brightness and color.
 
     Args:
-        outputs: channels, at half the image's size.
+        outputs: number of channels, at half the image's size.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -56,7 +55,7 @@ class Edges(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,H,W) -> (B,outputs,H/2,W/2)."""
         found = self.found(x)
-        # For the gradient the strength is a given: a dream may raise contrast.
+        # The gradient treats the strength as a constant, so that a dream may raise contrast.
         known = found.detach()
         strength = self.around(self.coarse((known * known).mean(1, keepdim=True)))
         strength = F.interpolate(strength, found.shape[-2:], mode="bilinear", align_corners=False)
@@ -64,34 +63,34 @@ class Edges(nn.Module):
         return edges
 
     def found(self, x: Tensor) -> Tensor:
-        """What the kernels find."""
+        """Apply the kernels: (B,3,H,W) -> (B,outputs,H/2,W/2)."""
         found: Tensor = self.conv(x)
         return found
 
 
 MakeUnit = Callable[..., nn.Module]
-"""(inputs, outputs, kernel, stride) -> what computes it: `Unit`, or in training one with normalization."""
+"""(inputs, outputs, kernel, stride) -> module: `Unit`, or a unit with normalization in training."""
 
 
 def padding(kernel: int, stride: int) -> int:
-    """What keeps the size, or halves it exactly."""
+    """Padding that keeps the size (stride 1) or halves it exactly (stride 2)."""
     return (kernel - stride) // 2
 
 
 class Mixed(nn.Module):
-    """Three views of the same place side by side (after Szegedy et al. 2014): points, near and wide.
+    """Three branches with receptive fields of 1, 3 and 5 pixels, concatenated (after Szegedy et al. 2014).
 
     Args:
-        inputs: channels.
-        widths: channels of the three views.
-        unit: makes the convolutions.
+        inputs: number of channels.
+        widths: numbers of channels of the three branches.
+        unit: constructor of the convolutions.
     """
 
     def __init__(self, inputs: int, widths: tuple[int, int, int], unit: MakeUnit) -> None:
         super().__init__()
         point, near, wide = widths
         self.split = [point, near // 2, wide // 2]
-        # One convolution for what each view begins with.
+        # One convolution computes the first layer of all three branches.
         self.enter = unit(inputs, sum(self.split), 1)
         self.near = unit(near // 2, near, 3)
         self.outputs = sum(widths)
@@ -104,12 +103,12 @@ class Mixed(nn.Module):
 
 
 class Fractal(nn.Module):
-    """From (B,3,H,W), zero mean and unit variance, to class scores.
+    """The network from an image of zero mean and unit variance to class scores.
 
     Args:
-        classes: how many.
-        unit: makes the convolutions.
-        edges: makes the first one.
+        classes: number of classes.
+        unit: constructor of the convolutions.
+        edges: constructor of the first layer.
     """
 
     def __init__(

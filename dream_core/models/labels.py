@@ -1,4 +1,4 @@
-"""Class names, and the channels that words mean."""
+"""Class names, and the channels that words stand for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import SettingsError
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The names of ImageNet's 1000 classes, in order."""
+    """Names of ImageNet's 1000 classes, in order."""
     return tuple(GoogLeNet_Weights.IMAGENET1K_V1.meta["categories"])
 
 
@@ -21,37 +21,39 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """Read a label file: UTF-8, one class per line, in order.
 
     Raises:
-        SettingsError: the file cannot be read, is no text or names nothing.
+        SettingsError: the file cannot be read, is not UTF-8 text or is empty.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(f"cannot read the label file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"the label file {path} should be UTF-8 text, one class per line") from error
+        raise SettingsError(
+            f"expected UTF-8 text with one class per line in the label file {path}, got other bytes"
+        ) from error
     labels = tuple(line.strip() for line in text.rstrip().splitlines())
     if not labels:
-        raise SettingsError(f"the label file {path} should name one class per line, instead it is empty")
+        raise SettingsError(f"expected one class per line in the label file {path}, got an empty file")
     return labels
 
 
 def channel_indices(
     words: Sequence[str], labels: Sequence[str] | None, *, layer: str, channels: int
 ) -> list[int]:
-    """The channels of a layer that indices and label words mean, in the order asked for, each once.
+    """Translate indices and label words to channels of a layer, in the given order, without duplicates.
 
-    A word means every class whose label contains it as a word of its own or, where there is none, as a part
-    of a word: "cat" means "Persian cat" and not "catamaran". Upper and lower case are the same.
+    A word stands for every class whose label contains it as a whole word or, if there is none, as a part of a word:
+    "cat" finds "Persian cat" but not "catamaran". Case is ignored.
 
     Args:
         words: indices, such as "97", or words, such as "drake".
-        labels: one per class, or None where the network's classes have no known names.
+        labels: one per class, or None if the classes have no known names.
         layer: the layer's name, for error messages.
         channels: the layer's number of channels.
 
     Raises:
-        SettingsError: an index is out of range, no label contains a word, or the layer's channels are not
-            the classes that the labels name.
+        SettingsError: an index is out of range, no label contains a word, or the labels do not name the layer's
+            channels.
     """
     found = [index for word in words for index in _channels_of(word, labels, layer, channels)]
     return list(dict.fromkeys(found))
@@ -61,7 +63,7 @@ def _channels_of(word: str, labels: Sequence[str] | None, layer: str, channels: 
     if not re.fullmatch(r"[+-]?\d+", word):
         return _labeled(word, _labels_of(layer, labels, channels, word))
     if not 0 <= int(word) < channels:
-        raise SettingsError(f"layer {layer} has channels 0 to {channels - 1}, instead got {word}")
+        raise SettingsError(f"expected a channel from 0 to {channels - 1} of layer {layer}, got {word}")
     return [int(word)]
 
 

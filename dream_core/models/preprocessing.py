@@ -1,4 +1,4 @@
-"""From the image that everybody shares to the input that one network was trained on."""
+"""Conversion of images to the input that a network was trained on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its images: (image * scale - mean) / std, channel by channel.
+    """A network's normalization of images: (image * scale - mean) / std, channel by channel.
 
-    `mean` and `std` are in the network's own channel order and scale.
+    `mean` and `std` are in the network's channel order and scale.
     """
 
     mean: Triple
@@ -23,11 +23,11 @@ class Preprocessing:
     bgr: bool = False
 
     def __call__(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) RGB in 0..1 -> (B,3,H,W) network input, float32, differentiable."""
+        """Convert (B,3,H,W) RGB in 0..1 to the network's input, (B,3,H,W) float32; differentiable."""
         planes = torch.split(image.float(), 1, dim=1)
         if self.bgr:
             planes = planes[::-1]
-        # Numbers rather than small tensors, which would be copied to the device at every step.
+        # Python numbers, because small tensors would be copied to the device at every step.
         normalized = [
             plane * (self.scale / std) - mean / std
             for plane, mean, std in zip(planes, self.mean, self.std, strict=True)
@@ -45,7 +45,7 @@ VGG_CAFFE = caffe((103.939, 116.779, 123.68))
 PLACES205 = caffe((105.417, 113.753, 116.047))
 PLACES365 = caffe((104.051, 112.514, 116.676))
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-# torchvision's googlenet and inception_v3 first normalize as IMAGENET and then, by `transform_input`, undo it
-# in favor of this, the scale their TensorFlow originals were trained on.
+# The scale of the TensorFlow originals of torchvision's googlenet and inception_v3, whose `transform_input`
+# converts images from IMAGENET's normalization to this one.
 INCEPTION = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 FRACTAL = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

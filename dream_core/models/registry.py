@@ -1,4 +1,4 @@
-"""The networks that can dream: how each is built, fed and named, and where its weights come from."""
+"""The networks to dream with: constructors, preprocessing, layer names and weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from torch import nn
 from torchvision import models
-from torchvision.models import WeightsEnum
 
 from ..checks import validate
 from ..settings import ModelName, ModelSettings
@@ -17,17 +16,17 @@ from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
 from .fractal import CLASSES, Fractal
 from .preprocessing import Preprocessing
-from .weights import State, WeightSource, find
+from .weights import State, WeightSource, resolve_auto, torchvision_source
 
 
 def without_auxiliary(state: State) -> State:
-    """Leave out the classifiers that only serve training."""
+    """Remove the auxiliary classifiers, which only training needs."""
     auxiliary = ("aux1.", "aux2.", "AuxLogits.", "loss1_", "loss2_")
     return {name: tensor for name, tensor in state.items() if not name.startswith(auxiliary)}
 
 
 def caffe_googlenet_keys(state: State) -> State:
-    """Name the classifier as Caffe does, without the suffix that a conversion gave it."""
+    """Rename the classifier to Caffe's name, without the suffix that a conversion added."""
     return {
         name.replace("loss3_classifier_1.", "loss3_classifier."): tensor
         for name, tensor in without_auxiliary(state).items()
@@ -35,7 +34,7 @@ def caffe_googlenet_keys(state: State) -> State:
 
 
 def caffe_vgg_keys(state: State) -> State:
-    """Number the classifier's layers as torchvision does; Justin Johnson's files count a flattening first."""
+    """Renumber the classifier's layers to torchvision's; Justin Johnson's files count a flattening first."""
     renumbered = {"classifier.1": "classifier.0", "classifier.4": "classifier.3"}
     return {
         f"{renumbered.get(layer, layer)}.{kind}": tensor
@@ -43,14 +42,14 @@ def caffe_vgg_keys(state: State) -> State:
     }
 
 
-# Where torchvision's `features` holds the layers of SqueezeNet 1.1 that have weights.
+# Index in torchvision's `features` of each layer of SqueezeNet 1.1 that has weights.
 SQUEEZENET_FEATURES = {"conv1": 0} | {
     f"fire{fire}": index for fire, index in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True)
 }
 
 
 def caffe_squeezenet_keys(state: State) -> State:
-    """Caffe's names of SqueezeNet 1.1 -> torchvision's: fire2.squeeze1x1 -> features.3.squeeze."""
+    """Rename SqueezeNet 1.1's layers from Caffe's to torchvision's: fire2.squeeze1x1 -> features.3.squeeze."""
     return {_squeezenet_name(name): tensor for name, tensor in state.items()}
 
 
@@ -65,19 +64,19 @@ def _squeezenet_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that is particular to one network.
+    """Description of one network.
 
     Args:
         name: its name in the settings.
-        build: makes it, with random weights and without the classifiers that only serve training.
-        preprocessing: from an image to its input.
-        layer: what it dreams on by default.
-        source: where its weights come from.
+        build: its constructor, with random weights and without auxiliary classifiers.
+        preprocessing: conversion of an image to its input.
+        layer: the default layer to dream on.
+        source: its weights.
         classes: number of classes.
         classifier: the layer of class scores.
         size: side of the images it was trained on, in pixels.
-        keys: from the names in weight files to the names in the module.
-        aliases: names that people know, to the module's own.
+        keys: renames the tensors of a weight file to the module's names.
+        aliases: well-known names of layers, mapped to the module's own.
     """
 
     name: ModelName
@@ -93,15 +92,8 @@ class ModelSpec:
 
     @property
     def imagenet(self) -> bool:
-        """Whether its classes are ImageNet's."""
+        """True if its classes are ImageNet's."""
         return self.classes == 1000
-
-
-def torchvision_source(weights: WeightsEnum) -> WeightSource:
-    """Where torchvision's weights come from; its file names end with the first digits of their SHA-256."""
-    path = PurePosixPath(weights.url)
-    digest = path.stem.rpartition("-")[2]
-    return WeightSource(path.name, weights.url, f"sha256:{digest}", weights.meta["_file_size"])
 
 
 def _caffe_googlenet(
@@ -125,7 +117,7 @@ def _progamergov(repository: str, filename: str, blob: str) -> WeightSource:
 
 
 def _googlenet_aliases() -> dict[str, str]:
-    """Caffe's names for the layers of torchvision's GoogLeNet, BatchNorm and ReLU being part of each."""
+    """Caffe's names for the layers of torchvision's GoogLeNet, each with its BatchNorm and ReLU."""
     parts = {
         "1x1": "branch1",
         "3x3_reduce": "branch2.0",
@@ -143,7 +135,7 @@ def _googlenet_aliases() -> dict[str, str]:
 
 
 def _vgg_aliases(blocks: tuple[int, ...]) -> dict[str, str]:
-    """The paper's names, such as conv4_1, relu4_1 and pool4, for torchvision's numbers."""
+    """The paper's names, such as conv4_1, relu4_1 and pool4, for torchvision's numbered layers."""
     aliases: dict[str, str] = {}
     index = 0
     for block, depth in enumerate(blocks, start=1):
@@ -282,7 +274,7 @@ _SPECS = (
     _vgg19("vgg19", preprocessing.IMAGENET, torchvision_source(models.VGG19_Weights.IMAGENET1K_V1)),
     _vgg16("vgg16_caffe", preprocessing.VGG_CAFFE, _caffe_vgg_source("vgg16-00b39a1b.pth")),
     _vgg19("vgg19_caffe", preprocessing.VGG_CAFFE, _caffe_vgg_source("vgg19-d01eb7cb.pth")),
-    # V1: the later recipes' heavy regularisation makes for poorer features to dream on.
+    # V1: the later recipes' heavy regularization leaves poorer features to dream on.
     ModelSpec(
         name="resnet50",
         build=models.resnet50,
@@ -301,26 +293,26 @@ _SPECS = (
 MODELS: Mapping[ModelName, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 PREFERRED: ModelName = "bvlc_googlenet"
-"""What "auto" means where its weights are at hand."""
-AT_HAND: ModelName = "fractal"
-"""What "auto" means elsewhere."""
+"""Network that "auto" means if its weights are found."""
+FALLBACK: ModelName = "fractal"
+"""Network that "auto" means otherwise; its weights are part of the package."""
 
 
 def resolve_model(settings: ModelSettings) -> ModelName:
-    """The network that the settings name; for "auto" a warning says so where it is not the preferred one.
+    """Name of the settings' network; "auto" becomes `PREFERRED` or, with one warning, `FALLBACK`.
 
     Raises:
-        SettingsError: there is no such network, or no such model folder.
+        SettingsError: the network or a model folder does not exist.
     """
     validate(settings)
     if settings.model != "auto":
         return settings.model
-    source = MODELS[PREFERRED].source
-    if settings.model_file or find(source, name=PREFERRED, folders=settings.model_dirs):
-        return PREFERRED
-    warnings.warn(
-        f"no weights of {PREFERRED} are at hand: dreaming with {AT_HAND}, the network inside the package; "
-        f"`model` {PREFERRED} downloads them",
-        stacklevel=2,
+    return resolve_auto(
+        PREFERRED,
+        FALLBACK,
+        source=MODELS[PREFERRED].source,
+        file=settings.model_file,
+        folders=settings.model_dirs,
+        option="model",
+        consequence=f"dreaming with {FALLBACK}, the network inside the package",
     )
-    return AT_HAND

@@ -1,4 +1,4 @@
-"""Cut a network behind the deepest layer wanted, and leave out of the rest what a dream does not need."""
+"""Truncate a network after the deepest layer to dream on, and remove what a dream does not need."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 
 Pooling = Literal["max", "avg"]
 
-# What F.max_pool2d and F.avg_pool2d have in common.
+# Arguments that F.max_pool2d and F.avg_pool2d share.
 AVERAGE_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 
 def layer_nodes(network: nn.Module) -> dict[str, str]:
-    """Every name by which a layer can be wanted, in order of depth, and the node that computes it.
+    """Every name of a layer, in order of depth, and the node that computes it.
 
-    The names are those of torchvision's feature extraction. A module that holds others, such as "layer3",
-    means its last operation. It is resolved here because the feature extractor gives each operation to only
-    one of the names that ask for it. Layers that do nothing (`nn.Identity`) are left out.
+    The names are those of torchvision's feature extraction. The name of a module that contains others, such as
+    "layer3", stands for its last operation; torchvision's extractor would return each operation under one name
+    only. Layers that do nothing (`nn.Identity`) are left out.
     """
     tracer = NodePathTracer()
     tracer.trace(network)
@@ -34,21 +34,21 @@ def layer_nodes(network: nn.Module) -> dict[str, str]:
         parts = name.split(".")
         for depth in range(1, len(parts) + 1):
             prefix = ".".join(parts[:depth])
-            nodes.pop(prefix, None)  # a module comes where its last operation comes
+            nodes.pop(prefix, None)  # so that a module takes the place of its last operation
             nodes[prefix] = name
     return nodes
 
 
 def truncate(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "max") -> fx.GraphModule:
-    """The part of a network that computes some nodes, ready to be dreamed on.
+    """Extract the part of a network that computes some nodes.
 
-    BatchNorm is folded into the convolution before it where nobody wants that convolution's own output, and
-    nothing is computed in place, so that every layer's activation is what that layer computed.
+    BatchNorm is folded into the convolution before it, unless that convolution is one of the nodes. Nothing is
+    computed in place, so that no later layer changes an activation.
 
     Args:
-        network: in evaluation mode; it is left as it is, and shares its weights with the result.
+        network: in evaluation mode; it is not changed, and shares its weights with the result.
         nodes: names of nodes, from the values of `layer_nodes`.
-        pooling: "avg" averages wherever the network takes the maximum, over the same windows.
+        pooling: "avg" replaces each maximum by an average over the same window.
 
     Returns:
         A module from the network's input to a dict from node to activation.
@@ -96,7 +96,7 @@ def _average_instead(module: fx.GraphModule) -> None:
 
 
 def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
-    # The padding is left out of the average, or borders would fade to black.
+    # The average excludes the padding, which would let borders fade to black.
     return nn.AvgPool2d(
         pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode, count_include_pad=False
     )

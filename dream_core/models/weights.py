@@ -1,25 +1,28 @@
-"""Weight files of any network: find them, download them, read them, load them."""
+"""Weight files of any network: find, download, read and load them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, TypeAlias, TypeVar
 from urllib.request import Request, urlopen
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from ..errors import SettingsError, WeightsError
 
 State: TypeAlias = dict[str, Tensor]
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all (0 where the server does not say)."""
+"""Called with the bytes done and the bytes in all (0 if the server does not say)."""
+Name = TypeVar("Name", bound=str)
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0
@@ -28,16 +31,16 @@ MISMATCHES_SHOWN = 3
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where a network's weights come from.
+    """File name and download of a network's weights.
 
     Args:
-        filename: the name under which they are looked for and saved. The same name with the suffix
-            .safetensors is accepted too, and so is the network's own name, as "vgg16.pth".
-        url: where to download them, or None where no download exists.
+        filename: name of the file to search for and to save. The same name with the suffix .safetensors is
+            accepted too, and so is the network's own name, as "vgg16.pth".
+        url: address of the download, or None if there is none.
         digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
-            a SHA-1 over the file's size and content. None leaves a download unchecked.
-        mebibytes: size of the file to three decimals, or None where unknown.
-        packaged: the file itself, where the package brings it along.
+            a SHA-1 of the file's size and content. None leaves a download unchecked.
+        mebibytes: size of the file to three decimals, or None if unknown.
+        packaged: path of the file inside the package, or None if it is not part of it.
     """
 
     filename: str
@@ -47,16 +50,23 @@ class WeightSource:
     packaged: Path | None = None
 
 
+def torchvision_source(weights: WeightsEnum) -> WeightSource:
+    """Source of torchvision's weights, whose file names end with the first digits of their SHA-256."""
+    path = PurePosixPath(weights.url)
+    digest = path.stem.rpartition("-")[2]
+    return WeightSource(path.name, weights.url, f"sha256:{digest}", weights.meta["_file_size"])
+
+
 def cache_dir() -> Path:
-    """The folder into which weights are downloaded: torch's own, so that they are shared with torchvision."""
+    """Folder for downloads: torch's own, so that weights are shared with torchvision."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
-    """The folders in which weights are looked for: those given, $DEEPDREAM_MODELS, then the cache.
+    """Folders to search for weights, in order: the given ones, $DEEPDREAM_MODELS, the download folder.
 
     Raises:
-        SettingsError: a folder given does not exist.
+        SettingsError: a given folder does not exist.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -74,18 +84,18 @@ def locate(
     download_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The path of a weight file: the one given, one in a model folder, or a download.
+    """Return the given weight file, or find one in the model folders, or download it.
 
     Args:
-        source: what to look for.
-        name: that of the network, under which a file is accepted too.
-        file: take this file and look nowhere else.
+        source: the file's name and download.
+        name: the network's name; a file of that name is accepted too.
+        file: path of the weights; nothing else is searched.
         folders: searched first; see `search_folders`.
-        download_dir: where a download goes; by default into `cache_dir()`.
-        progress: told how the download goes.
+        download_dir: folder for a download; by default `cache_dir()`.
+        progress: called after each piece of a download.
 
     Raises:
-        SettingsError: a folder given does not exist.
+        SettingsError: a given folder does not exist.
         WeightsError: the given file does not exist, or nothing was found and the download failed.
     """
     if file is not None:
@@ -104,20 +114,51 @@ def locate(
 
 
 def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """The path of a weight file in a model folder or in the package, or None.
+    """Find a weight file in the model folders or in the package; None if there is none.
 
     Args:
-        source: what to look for.
-        name: that of the network, under which a file is accepted too.
+        source: the file's name.
+        name: the network's name; a file of that name is accepted too.
         folders: searched first; see `search_folders`.
 
     Raises:
-        SettingsError: a folder given does not exist.
+        SettingsError: a given folder does not exist.
     """
     stem = Path(source.filename).stem
     accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
     paths = (folder / filename for folder in search_folders(folders) for filename in accepted)
     return next((path for path in paths if path.is_file()), source.packaged)
+
+
+def resolve_auto(
+    preferred: Name,
+    fallback: Name,
+    *,
+    source: WeightSource,
+    file: Path | None,
+    folders: Sequence[Path],
+    option: str,
+    consequence: str,
+) -> Name:
+    """Return the preferred network if its weights are found, else the fallback, with one warning.
+
+    Args:
+        preferred, fallback: names of networks.
+        source: the preferred network's weights.
+        file: weights that the user named; they count as the preferred network's.
+        folders: searched first; see `search_folders`.
+        option: the setting that was "auto", such as "model".
+        consequence: the warning's words for the use of the fallback.
+
+    Raises:
+        SettingsError: a given folder does not exist.
+    """
+    if file or find(source, name=preferred, folders=folders):
+        return preferred
+    warnings.warn(
+        f"no weights of {preferred} found: {consequence}; `{option}` {preferred} downloads them", stacklevel=3
+    )
+    return fallback
 
 
 def _existing(file: Path, source: WeightSource) -> Path:
@@ -128,15 +169,15 @@ def _existing(file: Path, source: WeightSource) -> Path:
 
 
 def download(source: WeightSource, target: Path, *, progress: Progress | None = None) -> Path:
-    """Download to `target`, which appears, or is replaced, only when size and digest are right.
+    """Download to `target`, which is created or replaced only after size and digest are verified.
 
     Raises:
-        WeightsError: there is nothing to download from, the download failed, or it is not the right file.
+        WeightsError: the source has no URL, the download failed, or size or digest are wrong.
     """
     by_hand = "get the file by hand and name it (`model_file`, or `flow_file` for optical flow)"
     if source.url is None:
         raise WeightsError(f"no download is known for it: {by_hand}")
-    # Beside the target, since only within one file system is a rename atomic.
+    # In the target's folder, because a rename is atomic only within one file system.
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,13 +227,13 @@ def _verify(path: Path, source: WeightSource) -> None:
 
 
 def file_digest(path: Path, kind: str) -> str:
-    """The hexadecimal digest of a file: kind "sha256", or "git" for its git blob id."""
+    """Hexadecimal digest of a file: kind "sha256", or "git" for its git blob id."""
     if kind == "sha256":
         digest = hashlib.sha256()
     elif kind == "git":
         digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     else:
-        raise ValueError(f"digest should be of kind sha256 or git, instead got {kind!r}")
+        raise ValueError(f"expected a digest of kind sha256 or git, got {kind!r}")
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
@@ -200,42 +241,42 @@ def file_digest(path: Path, kind: str) -> str:
 
 
 def advice_for(source: WeightSource, *, option: str, name: str) -> str:
-    """What to do about a file that is not this network's, or not whole.
+    """Advice about a file that belongs to another network or is incomplete.
 
     Args:
-        source: where the right file is.
+        source: the right file.
         option: the setting that chose the network, such as "model".
-        name: the network's.
+        name: the network's name.
     """
     where = f": the right file is at {source.url}" if source.url else ""
     return f"it was read as the weights of `{option}` {name}{where}; if it is another network's, change `{option}`"
 
 
 def read_state_dict(path: Path, *, advice: str = "") -> State:
-    """Read named tensors, on the CPU, from .safetensors or from what `torch.save` wrote.
+    """Read a state dict onto the CPU, from .safetensors or from a file of `torch.save`.
 
-    A state dict inside a checkpoint, under "state_dict", is unwrapped, and so is the prefix "module." that
-    `nn.DataParallel` adds. Pickled code is never run.
+    The state dict may be the entry "state_dict" of a checkpoint; the prefix "module." of `nn.DataParallel` is
+    removed. Pickled code is never run.
 
     Args:
         path: the file.
-        advice: ends the message where the file is wrong; see `advice_for`.
+        advice: appended to the error message; see `advice_for`.
 
     Raises:
-        WeightsError: the file cannot be read, or holds something else.
+        WeightsError: the file cannot be read, or does not hold a state dict.
     """
     try:
         if path.suffix == ".safetensors":
             return _without_data_parallel(safetensors.torch.load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file makes the readers raise nearly anything: struct, zip, pickle and index errors among them.
+    # For a damaged file the readers raise almost anything, such as struct, zip, pickle and index errors.
     except Exception as error:
         problem = _diagnosis(path, error)
         raise WeightsError(_advised(f"cannot read weights from {path}: {problem}", advice)) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not (isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())):
-        problem = f"{path} should hold a state dict (names and tensors), instead got {_kind(loaded)}"
+        problem = f"expected a state dict (names and tensors) in {path}, got {_kind(loaded)}"
         raise WeightsError(_advised(problem, advice))
     return _without_data_parallel(dict(loaded))
 
@@ -255,7 +296,7 @@ def _diagnosis(path: Path, error: Exception) -> str:
         return "it is a Git LFS pointer; download the file itself"
     if "GLOBAL" in str(error) or "Unsupported class" in str(error):
         return "it holds pickled objects, which could run code; save the network's state_dict() instead"
-    return f"it is damaged, cut short or no weight file ({type(error).__name__}); download it again"
+    return f"it is damaged, incomplete or not a weight file ({type(error).__name__}); download it again"
 
 
 def _kind(loaded: object) -> str:
@@ -271,23 +312,23 @@ def _without_data_parallel(state: State) -> State:
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, path: Path, advice: str = "") -> None:
-    """Load a state dict into a module of exactly its names and shapes.
+    """Load a state dict into a module that has exactly its names and shapes.
 
     Args:
-        module: what to load into.
+        module: the module to load into.
         state: names and tensors.
-        path: the file they came from.
-        advice: ends the message where they do not fit; see `advice_for`.
+        path: the file that the state came from, for the error message.
+        advice: appended to the error message; see `advice_for`.
 
     Raises:
-        WeightsError: they differ; the message names the file and the first differences.
+        WeightsError: names or shapes differ; the message names the file and the first differences.
     """
     expected = module.state_dict()
-    # Counters of BatchNorm's training, which old files lack.
+    # Old files lack BatchNorm's counters, which only training needs.
     missing = [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]
     differences = [f"{name} is missing" for name in missing]
     differences += [
-        f"{name} should be {tuple(expected[name].shape)}, instead got {tuple(tensor.shape)}"
+        f"expected {name} {tuple(expected[name].shape)}, got {tuple(tensor.shape)}"
         for name, tensor in state.items()
         if name in expected and tensor.shape != expected[name].shape
     ]

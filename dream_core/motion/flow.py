@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import validate
-from ..errors import ImageError
-from ..image import Size, size_of
-from ..models.weights import Progress, find, locate
+from ..image import Size, require_image, size_of
+from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
 from .warp import resize_flow
@@ -29,7 +28,7 @@ PAIR_MEMORY = 4 * 2**30
 """Bytes that the correlation volumes of a single pair may take; beyond, flow is estimated at a smaller scale."""
 
 PREFERRED: FlowName = "raft_small"
-"""What "auto" means where its weights are at hand."""
+"""Estimator that "auto" means if its weights are found."""
 
 DIS_SMALLEST_SIDE = 16
 """Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
@@ -142,19 +141,8 @@ def _volume_bytes(size: Size, both: bool) -> float:
 
 
 def _check(first: Tensor, second: Tensor) -> None:
-    for frames in (first, second):
-        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape or not frames.is_floating_point():
-            raise ImageError(
-                f"expected frames (B, 3, height, width) in floating point, got {tuple(frames.shape)} "
-                f"{str(frames.dtype).removeprefix('torch.')}"
-            )
-    if first.shape != second.shape:
-        raise ImageError(
-            f"expected two batches of the same shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
-            "resize one of them"
-        )
-    if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        raise ImageError("expected finite frames in 0..1, got NaN or infinite values; check their source")
+    require_image(first, name="first frames")
+    require_image(second, name="second frames", like=first)
 
 
 def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
@@ -250,13 +238,15 @@ def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> Flo
     validate(settings)
     if settings.flow != "auto":
         return settings.flow
-    if settings.flow_file or find(SOURCES[PREFERRED], name=PREFERRED, folders=folders):
-        return PREFERRED
-    warnings.warn(
-        f"no weights of {PREFERRED} are at hand: estimating flow with DIS; `flow` {PREFERRED} downloads them",
-        stacklevel=2,
+    return resolve_auto(
+        PREFERRED,
+        "dis",
+        source=SOURCES[PREFERRED],
+        file=settings.flow_file,
+        folders=folders,
+        option="flow",
+        consequence="estimating flow with DIS",
     )
-    return "dis"
 
 
 def load_flow(

@@ -11,8 +11,9 @@ from torchvision.utils import flow_to_image
 
 from ..checks import require_valid
 from ..errors import ImageError, SettingsError
+from ..image import describe, require_image
 from ..settings import FlowImageSettings
-from .warp import describe, require_flow
+from .warp import require_flow
 
 TIP = 0.3
 """Length of an arrow's tip, as a fraction of the arrow."""
@@ -59,8 +60,7 @@ def draw_arrows(images: Tensor, flow: Tensor, *, spacing: int, saturation_length
         ImageError: the images are not RGB, or the flow does not fit them or is not finite.
         SettingsError: the spacing is less than 1, or the length is negative or not finite.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ImageError(f"expected images as floating point (B,3,H,W), got {describe(images)}")
+    require_image(images, name="images", values=False)
     require_flow(flow, like=images)
     _check_finite(flow)
     require_valid(FlowImageSettings, arrow_spacing=spacing)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
+from ..image import require_image
 from ..settings import ReliabilitySettings
-from .warp import came_from_inside, describe, require_flow, warp
+from .warp import came_from_inside, require_flow, warp
 
 
 def reliability_mask(
@@ -150,8 +151,7 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
         ImageError: the mask is not (B,1,H,W) in floating point.
         SettingsError: the radius is negative.
     """
-    if mask.ndim != 4 or mask.shape[1] != 1 or not mask.is_floating_point():
-        raise ImageError(f"expected mask as floating point (B,1,H,W), got {describe(mask)}")
+    require_image(mask, name="mask", channels=1, values=False)
     if radius < 0:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
@@ -203,9 +203,5 @@ def _required(forward: Tensor | None) -> Tensor:
 
 
 def _check_images(frame: Tensor, previous: Tensor) -> None:
-    if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
-        raise ImageError(f"expected frame as floating point (B,3,H,W), got {describe(frame)}")
-    if previous.shape != frame.shape:
-        raise ImageError(
-            f"expected the previous frame in the frame's shape {tuple(frame.shape)}, got {describe(previous)}"
-        )
+    require_image(frame, name="frame", values=False)
+    require_image(previous, name="previous frame", like=frame, values=False)

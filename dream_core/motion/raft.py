@@ -1,9 +1,8 @@
-"""RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), evaluated both ways at once.
+"""RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), in both directions at once.
 
-The network and its weights are torchvision's. Its `forward` estimates one direction; the feedback loop needs both,
-and here they share the features of both frames. Correlation pyramids are built without pooling the volume, and the
-part of each recurrent convolution that sees only the context is computed once and not in every update. The numbers
-are those of torchvision's own `forward`.
+Network and weights are torchvision's, and so are the results, computed in less time: both directions share the
+features of the frames, correlation pyramids are built without pooling the volume, and the part of each recurrent
+convolution that depends on the context alone is computed once instead of in every update.
 """
 
 from __future__ import annotations
@@ -17,16 +16,22 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import Weights
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
 from ..errors import WeightsError
-from ..models.weights import State, WeightSource, advice_for, load_strictly, read_state_dict
+from ..models.weights import (
+    State,
+    WeightSource,
+    advice_for,
+    load_strictly,
+    read_state_dict,
+    torchvision_source,
+)
 from ..settings import FlowName
 
 STRIDE = 8
-"""RAFT's features are this much smaller than the frames."""
+"""Factor by which RAFT's features are smaller than the frames."""
 
 SMALLEST_SIDE = 128
 """Below this the smallest level of the correlation pyramid is a single value, and sampling it gives NaN."""
@@ -34,16 +39,13 @@ SMALLEST_SIDE = 128
 BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
 
 
-def _source(weights: Weights) -> WeightSource:
-    filename = weights.url.rsplit("/", 1)[-1]
-    # torchvision names its files after their SHA-256.
-    return WeightSource(filename, weights.url, f"sha256:{filename.rsplit('-', 1)[-1].removesuffix('.pth')}")
-
-
 SOURCES: dict[FlowName, WeightSource] = {
-    "raft_large": _source(Raft_Large_Weights.C_T_SKHT_V2),
-    "raft_small": _source(Raft_Small_Weights.C_T_V2),
+    "raft_large": torchvision_source(Raft_Large_Weights.C_T_SKHT_V2),
+    "raft_small": torchvision_source(Raft_Small_Weights.C_T_V2),
 }
+
+FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
+"""Number of feature channels of each RAFT, which tells weights of one from the other's."""
 
 
 def load_raft(name: FlowName, path: Path) -> RAFT:
@@ -60,30 +62,26 @@ def load_raft(name: FlowName, path: Path) -> RAFT:
 
 
 def raft_of(state: State, *, path: Path) -> RAFT:
-    """Build the RAFT that weights are of, large or small, and load them.
+    """Build the RAFT, large or small, that a state dict belongs to, and load it.
 
     Args:
-        state: names and tensors, in torchvision's or princeton-vl's names.
-        path: where they came from, for error messages.
+        state: tensors under torchvision's or princeton-vl's names.
+        path: the file that the state came from, for the error message.
 
     Raises:
-        WeightsError: they are no RAFT's, or of a RAFT built otherwise.
+        WeightsError: the state dict belongs to another network.
     """
     state = torchvision_keys(state)
     width = state.get("feature_encoder.conv.weight")
     name = FEATURES.get(len(width)) if width is not None else None
     if name is None:
         raise WeightsError(
-            f"{path} does not hold RAFT, large or small, in torchvision's or princeton-vl's names: it begins with "
+            f"expected weights of RAFT, large or small, with torchvision's or princeton-vl's names in {path}, got "
             f"{', '.join(list(state)[:3]) or 'nothing'}; choose a file of RAFT's weights"
         )
     network = BUILDERS[name](weights=None, progress=False)
     load_strictly(network, state, path=path, advice=f"it was recognized as {name}")
     return network.eval().requires_grad_(False)
-
-
-FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
-"""Which RAFT it is, by the number of its features."""
 
 
 PRINCETON_NAMES = (
@@ -106,7 +104,7 @@ PRINCETON_NAMES = (
 
 
 def torchvision_keys(state: State) -> State:
-    """Rename princeton-vl's keys to torchvision's; torchvision's own are returned as they are."""
+    """Rename princeton-vl's keys to torchvision's; a state with torchvision's keys is returned as it is."""
     if not any(name.startswith("fnet.") for name in state):
         return state
     return {_torchvision_key(name): tensor for name, tensor in state.items() if not _is_twin(name, state)}
@@ -119,7 +117,7 @@ def _torchvision_key(name: str) -> str:
 
 
 def _is_twin(name: str, state: State) -> bool:
-    """Whether this is the norm of a shortcut, which princeton-vl's files hold a second time as downsample.1."""
+    """True for the norm of a shortcut, of which princeton-vl's files hold a copy named downsample.1."""
     match = re.match(r"(.*\.layer\d\.\d)\.norm(\d)\.", name)
     return match is not None and f"{match[1]}.conv{match[2]}.weight" not in state
 
@@ -127,13 +125,13 @@ def _is_twin(name: str, state: State) -> bool:
 class Correlation:
     """All-pairs correlation of two feature maps, pooled over the second (the paper's section 3.2).
 
-    Pooling is linear: correlating with the pooled map gives the pooled correlation, without ever pooling the
-    volume, the largest tensor of all.
+    Pooling is linear, so correlating with the pooled map gives the pooled correlation without pooling the volume,
+    the largest tensor of all.
 
     Args:
         first, second: (B,C,h,w).
         levels: number of levels, each half the size of the one before.
-        radius: neighbors looked up around a position, in pixels of each level.
+        radius: half the side of the window to look up, in pixels of each level.
     """
 
     def __init__(self, first: Tensor, second: Tensor, *, levels: int, radius: int) -> None:
@@ -144,18 +142,18 @@ class Correlation:
             volume = torch.bmm(queries, second.flatten(2)).float()
             self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
         offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
-        # torchvision keeps princeton-vl's order of neighbors, in which x is the slower one.
+        # torchvision keeps princeton-vl's order of neighbors, in which x varies more slowly.
         self.neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
 
     def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
-        """The correlations around positions (B,2,h,w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
+        """Look up the correlations around positions (B,2,h,w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
         batch, _, height, width = positions.shape
         center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
         shape = len(center), len(self.pyramid), self.neighbors[..., 0].numel()
         found = torch.empty(shape, dtype=dtype, device=center.device)
         for index, level in enumerate(self.pyramid):
             scale = 2 / center.new_tensor([level.shape[-1] - 1, level.shape[-2] - 1])
-            # Grid positions run from -1 to 1; scaled apart, neighbors and centers need one sum only.
+            # Grid positions run from -1 to 1. Neighbors and centers are scaled before their one sum.
             grid = self.neighbors * scale + (center * (scale / 2**index) - 1)
             found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
@@ -165,7 +163,7 @@ class Correlation:
 class Gru:
     """One convolutional gated recurrent unit (the paper's equations 3 to 6), for one context.
 
-    Each convolution over [hidden state, context, motion] is split: the context never changes.
+    Each convolution over [hidden state, context, motion] is split, because the context stays the same.
     """
 
     def __init__(self, unit: ConvGRU, context: Tensor) -> None:
@@ -183,7 +181,7 @@ class Gru:
         )
 
     def __call__(self, hidden: Tensor, motion: Tensor) -> Tensor:
-        """The next hidden state, (B,C,h,w), from the last one and the motion's features."""
+        """Compute the next hidden state (B,C,h,w) from the last one and the motion features."""
         gates = self._convolve(hidden, motion, self.gates_weight).add_(self.gates_context)
         update, reset = gates.sigmoid_().chunk(2, 1)
         candidate = self._convolve(reset * hidden, motion, self.candidate_weight).add_(self.candidate_context)
@@ -194,10 +192,10 @@ class Gru:
 
 
 class FrameFeatures(NamedTuple):
-    """What RAFT knows of frames (B,3,H,W) before it compares any.
+    """Frames and their encodings.
 
     Args:
-        frames: the frames themselves.
+        frames: (B,3,H,W).
         features: (B,C,h,w), h and w an eighth of the frames'.
         context: (B,D,h,w).
     """
@@ -208,14 +206,14 @@ class FrameFeatures(NamedTuple):
 
 
 class FastRaft(nn.Module):
-    """RAFT's flow between two batches of frames, one way or both.
+    """Flow between two batches of frames, in one direction or both.
 
-    Along a clip every frame is second after it was first; what was found out about it then is used again.
+    In a clip every frame is the first of one pair and the second of the next; its features are computed once.
 
     Args:
-        network: torchvision's, weights loaded.
-        dtype: of its convolutions and of the features that are correlated; positions stay float32, without which
-            flow would lose its sub-pixel part.
+        network: torchvision's RAFT with its weights.
+        dtype: type of the convolutions and of the features to correlate; positions stay float32, so that flow
+            keeps its sub-pixel part.
     """
 
     def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
@@ -225,7 +223,7 @@ class FastRaft(nn.Module):
         self._last: FrameFeatures | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
-        # `.to(device)` comes through here: who leaves a device leaves nothing behind.
+        # `.to(device)` calls this: drop the features that lie on the old device.
         self._last = None
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
@@ -236,17 +234,17 @@ class FastRaft(nn.Module):
         Args:
             first, second: (B,3,H,W) in -1..1; sides are multiples of 8 and at least 128.
             updates: number of refinements.
-            both: also from the second frames to the first.
+            both: estimate the opposite direction too.
 
         Returns:
-            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): then
-            those of the opposite direction.
+            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W), the
+            opposite direction last.
         """
         last, self._last = self._last, None
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
         start = self._encode(first)
-        # No batch comes a second time, and it would stay in memory long after the clip.
+        # Batches do not come twice, and their features would stay in memory long after the clip.
         self._last = start if len(first) == 1 else None
         of_first, of_second, context = start.features, to.features, start.context
         if both:
@@ -278,7 +276,7 @@ class FastRaft(nn.Module):
         return self._upsample(flow, hidden)
 
     def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        """To the frames' size: by a learnt convex combination of neighbors, or else bilinearly."""
+        """Enlarge to the frames' size by a learned convex combination of neighbors, or else bilinearly."""
         size = [side * STRIDE for side in flow.shape[-2:]]
         if self.network.mask_predictor is None:
             return STRIDE * F.interpolate(flow, size, mode="bilinear", align_corners=True)
@@ -294,7 +292,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _positions(like: Tensor) -> Tensor:
-    """Each pixel's own position, (B,2,h,w) float32, x first."""
+    """Coordinates of each pixel, (B,2,h,w) float32, x first."""
     height, width = like.shape[-2:]
     sides = (torch.arange(side, device=like.device, dtype=torch.float32) for side in (height, width))
     y, x = torch.meshgrid(*sides, indexing="ij")

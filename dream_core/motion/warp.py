@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
+from ..image import describe, sample
 from ..settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
@@ -23,10 +24,10 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
 
     Args:
         tensor: (B,C,H,W), floating point, any number of channels and any range: images, masks, flows,
-            differences of images.
+            residuals.
         flow: (B,2,H,W) in pixels, x first.
         mode: "bicubic" stays sharp when an image is warped frame after frame. It overshoots at edges
-            and is not clamped, because the tensor may be a difference with negative values: clamp images
+            and is not clamped, because the tensor may be a residual with negative values: clamp images
             afterwards. "bilinear" keeps the range and suits masks and flows.
         edges: what lies outside: "border", the value of the nearest pixel, or "mirror", the tensor mirrored at
             the centers of its outermost pixels.
@@ -47,22 +48,6 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
     warped = sample(tensor.to(exact), grid, mode=mode, padding_mode=PADDING[edges], align_corners=True)
     still = (flow == 0).all(dim=1, keepdim=True)
     return torch.where(still, tensor, warped.to(tensor.dtype))
-
-
-def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
-    """`F.grid_sample`, which on Apple's GPUs had neither border padding nor bicubic before torch 2.13 and is
-    left to the CPU there.
-
-    Args:
-        tensor: (B,C,H,W).
-        grid: (B,h,w,2), x first, -1..1 from edge to edge.
-        mode, padding_mode, align_corners: as in torch.
-    """
-    device = tensor.device
-    if device.type == "mps":
-        tensor, grid = tensor.cpu(), grid.cpu()
-    sampled = F.grid_sample(tensor, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
-    return sampled.to(device)
 
 
 def came_from_inside(flow: Tensor) -> Tensor:
@@ -108,23 +93,18 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:
-    """Raise a ImageError unless flow is a flow (B,2,H,W) that fits ``like`` (B,C,H,W)."""
+    """Raise an ImageError unless flow is a flow (B,2,H,W) that fits ``like`` (B,C,H,W)."""
     if flow.ndim != 4 or flow.shape[1] != 2 or not flow.is_floating_point():
-        raise ImageError(f"expected {name} as floating point (B,2,H,W), got {describe(flow)}")
+        raise ImageError(f"expected {name} (B,2,H,W) in floating point, got {describe(flow)}")
     if like is None:
         return
     if like.ndim != 4 or not like.is_floating_point():
-        raise ImageError(f"expected a floating-point tensor (B,C,H,W) beside {name}, got {describe(like)}")
+        raise ImageError(f"expected a tensor (B,C,H,W) in floating point for {name}, got {describe(like)}")
     expected = (like.shape[0], 2, *like.shape[-2:])
     if flow.shape != expected:
         raise ImageError(
             f"expected {name} of shape {expected} to fit {describe(like)}, got {tuple(flow.shape)}"
         )
-
-
-def describe(tensor: Tensor) -> str:
-    """Shape and type, as error messages name them."""
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..checks import require_valid
 from ..errors import ImageError
-from ..motion.warp import describe
+from ..image import require_image
 from ..settings import TemporalSettings
 
 
@@ -35,8 +35,7 @@ def add_residual(
     """
     require_valid(TemporalSettings, blend=blend)
     _check(frame, warped, mask)
-    if warped_frame.shape != frame.shape:
-        raise ImageError(f"expected warped_frame of shape {tuple(frame.shape)}, got {describe(warped_frame)}")
+    require_image(warped_frame, name="warped_frame", like=frame, values=False)
     residual = (warped - warped_frame).to(frame.dtype)
     return (frame + ((1 - blend) * mask).to(frame.dtype) * residual).clamp(0, 1)
 
@@ -67,13 +66,9 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
 
 
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
-    if frame.ndim != 4:
-        raise ImageError(f"expected frame as (B,3,H,W), got {describe(frame)}")
-    if warped.shape != frame.shape:
-        raise ImageError(f"expected warped of shape {tuple(frame.shape)}, got {describe(warped)}")
-    expected = (frame.shape[0], 1, *frame.shape[-2:])
-    if mask.shape != expected:
-        raise ImageError(f"expected mask of shape {expected}, got {describe(mask)}")
+    require_image(frame, name="frame", values=False)
+    require_image(warped, name="warped", like=frame, values=False)
+    require_image(mask, name="mask", channels=1, like=frame, values=False)
     # On a GPU, every look at values makes the program wait.
     if mask.device.type == "cpu" and not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ImageError("expected mask values between 0 and 1; some lie outside or are not numbers")

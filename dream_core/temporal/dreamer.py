@@ -150,7 +150,7 @@ class TemporalDreamer:
             ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
             OutOfMemoryError: there is too little memory for the smallest tiles; the state is unchanged.
         """
-        require_image(frame)
+        require_image(frame, name="frame", batch=1)
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.dream.device, torch.float32, copy=True)
         carried = self._carry(frame)

@@ -1,4 +1,4 @@
-"""Video files, GIFs and images in and out, as streams of images."""
+"""Input and output of video files, GIFs and images, as streams of images."""
 
 from .keep import KeepFolder
 from .reader import Clip, Frame, Sound, open_clip

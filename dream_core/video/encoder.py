@@ -1,4 +1,4 @@
-"""Images into a video file or GIF that can be played while it grows."""
+"""Encoding of images into a video file or GIF that can be played while it grows."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ class Encoder:
         settings: OutputSettings,
         sound: Sound | None = None,
     ) -> None:
-        """Open the file and the encoder. Where the pixel format asks for even sides, an odd one grows by
-        repeating its last pixels, so that nothing of the dream is lost.
+        """Open the file and the encoder.
+
+        If the pixel format requires even sides, an odd side is extended by repeating its last pixels.
 
         Raises:
             VideoError: container, codec, pixel format, quality and size do not go together.
@@ -95,7 +96,7 @@ class Encoder:
             self._sound = _copy_sound(sound, self._container)
         try:
             self._container.start_encoding()
-        except OSError as error:  # here the file is made; encoders fail in other ways
+        except OSError as error:  # the file could not be created; encoders raise other errors
             raise VideoError(_cannot_write(self._path, error)) from error
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
@@ -107,7 +108,7 @@ class Encoder:
         )
 
     def write(self, image: Tensor, *, time: float, duration: float) -> None:
-        """Encode one image (3,H,W), shown for `duration` seconds from `time` on.
+        """Encode one image (3,H,W), to be shown for `duration` seconds from `time` on.
 
         Raises:
             VideoError: the file cannot be written.
@@ -125,7 +126,7 @@ class Encoder:
             self._fail(error)
 
     def close(self) -> None:
-        """Encode what is still under way and finish the file.
+        """Encode the frames that the encoder still holds, and finish the file.
 
         Raises:
             VideoError: the file cannot be written.
@@ -138,7 +139,7 @@ class Encoder:
     def _complete(self) -> None:
         try:
             if self._stamp is None:
-                # ffmpeg 8 crashes when it closes an MP4 without a frame. Nobody keeps such a file.
+                # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
                 self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
             if self._sound is not None:
@@ -149,7 +150,7 @@ class Encoder:
     def _next_stamp(self, time: float) -> int:
         stamp = round(Fraction(time) / self._time_base)
         if self._stamp is not None:
-            # Browsers show a GIF's frame of less than two hundredths for ten.
+            # Browsers show a GIF's frame of less than 0.02 s for 0.1 s.
             stamp = max(stamp, self._stamp + (2 if self._is_gif else 1))
         self._stamp = stamp
         return stamp
@@ -181,7 +182,7 @@ class Encoder:
 
 
 def _number(flags: Any) -> int:
-    return int(getattr(flags, "value", flags))  # PyAV 14 has enumerations here that are no numbers
+    return int(getattr(flags, "value", flags))  # PyAV 14 has an enumeration here, not a number
 
 
 def _reason(error: Exception) -> str:
@@ -193,7 +194,7 @@ def _cannot_write(path: Path, error: Exception) -> str:
 
 
 def _default_codec(container: str) -> str:
-    """H.264 wherever it goes, else what ffmpeg puts into such a container: VP9 into WebM."""
+    """H.264 if the container takes it, else ffmpeg's default for the container, such as VP9 for WebM."""
     with closing(av.open(BytesIO(), "w", format=container)) as probe:
         try:
             probe.add_stream("libx264")
@@ -205,7 +206,7 @@ def _default_codec(container: str) -> str:
 def _codec(name: str) -> av.Codec:
     try:
         codec = av.Codec(name, "w")
-    except ValueError as error:  # PyAV's UnknownCodecError is one
+    except ValueError as error:  # base class of PyAV's UnknownCodecError
         raise VideoError(
             f"codec {name} is not an encoder of this ffmpeg: expected a `codec` such as libx264, libx265, "
             "libvpx-vp9, libsvtav1, ffv1 or prores_ks"
@@ -218,7 +219,7 @@ def _codec(name: str) -> av.Codec:
 def _checked_pixel_format(codec: av.Codec, name: str) -> str:
     valid = [pixel_format.name for pixel_format in codec.video_formats or []]
     if valid and name not in valid:
-        raise VideoError(f"pixel format {name} is none that {codec.name} takes: expected {', '.join(valid)}")
+        raise VideoError(f"{codec.name} does not take pixel format {name}: expected {', '.join(valid)}")
     try:
         av.VideoFormat(name)
     except ValueError as error:
@@ -227,7 +228,7 @@ def _checked_pixel_format(codec: av.Codec, name: str) -> str:
 
 
 def _padding(pixel_format: str, height: int, width: int) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom, up to whole chroma samples."""
+    """Padding left, right, top and bottom up to whole chroma samples."""
     target = av.VideoFormat(pixel_format)
     across, down = 8 // target.chroma_width(8), 8 // target.chroma_height(8)
     return 0, -width % across, 0, -height % down
@@ -236,7 +237,7 @@ def _padding(pixel_format: str, height: int, width: int) -> tuple[int, int, int,
 def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> dict[str, str]:
     flush = {"flush_packets": "1"}
     if path.suffix.lower() in _MP4_SUFFIXES:
-        # Fragments while it grows, an ordinary file once closed.
+        # Fragmented while it grows, an ordinary file once closed.
         return {"movflags": "hybrid_fragmented+frag_keyframe", **flush}
     if path.suffix.lower() in _MATROSKA_SUFFIXES and settings.update_interval:
         return {"cluster_time_limit": str(max(1, round(1000 * settings.update_interval / fps))), **flush}
@@ -248,7 +249,7 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
         return av.open(str(path), "w", options=options)
     except ValueError as error:
         raise VideoError(
-            f"{path.suffix} is no video format that ffmpeg writes: expected .mp4, .mov, .mkv, .webm, .avi or "
+            f"ffmpeg does not write {path.suffix} files: expected .mp4, .mov, .mkv, .webm, .avi or "
             ".gif, an image such as .png, or a folder"
         ) from error
     except OSError as error:
@@ -256,7 +257,7 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
 
 
 def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
-    # AVI counts frames, MPEG-1 and -2 know a few rates only, MPEG-4 has 16 bits for the unit.
+    # AVI counts frames, MPEG-1 and MPEG-2 have a few fixed rates, MPEG-4 has 16 bits for the unit.
     counts_frames = not _number(container.format.flags) & _VARIABLE_RATE
     if counts_frames or codec.frame_rates or (codec.name == "mpeg4" and time_base.denominator > 65535):
         return 1 / fps.limit_denominator(1001)
@@ -288,14 +289,13 @@ def _add_stream(
         return stream
     context.pix_fmt = settings.pixel_format
     _set_quality(context, settings.quality)
-    # Frames in their own order: AVI cannot hold others, MP4 gets uneven times wrong with them, and they gain
-    # nothing on dreams.
+    # No B-frames: AVI cannot store them, MP4 gets uneven times wrong with them, and dreams do not become smaller.
     context.max_b_frames = 0
     context.gop_size = min(settings.update_interval or _KEYFRAME_DISTANCE, _KEYFRAME_DISTANCE)
     context.color_primaries = context.color_trc = BT709
     context.colorspace, context.color_range = color_tags(settings.pixel_format)
     if codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
-        context.codec_tag = "hvc1"  # the tag Apple's players insist on
+        context.codec_tag = "hvc1"  # Apple's players require this tag
     return stream
 
 
@@ -314,5 +314,5 @@ def _copy_sound(sound: Sound, container: OutputContainer) -> SoundCopy | None:
     try:
         return SoundCopy(sound, container)
     except (av.FFmpegError, ValueError) as error:
-        warnings.warn(f"the sound of {sound.path} cannot be carried over ({_reason(error)})", stacklevel=2)
+        warnings.warn(f"the sound of {sound.path} cannot be copied ({_reason(error)})", stacklevel=2)
         return None

@@ -1,4 +1,4 @@
-"""A palette of its own for every frame of a GIF."""
+"""Reduction of a GIF's frames to palettes, one per frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from av.filter import Graph
 
 
 class Palette:
-    """Reduces frames to the 256 colors that suit each best, dithered (ffmpeg's palettegen, paletteuse)."""
+    """Reduces each frame to its best 256 colors, dithered (ffmpeg's palettegen and paletteuse)."""
 
     def __init__(self, *, width: int, height: int, time_base: Fraction) -> None:
         """Prepare for rgb24 frames of this size."""
@@ -29,7 +29,7 @@ class Palette:
         graph.configure()
 
     def reduce(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-        """The frames that are ready after this one, as pal8; None asks for the rest."""
+        """Add a frame and return those that are ready, as pal8; None returns the rest."""
         self._graph.vpush(frame)
         while True:
             try:

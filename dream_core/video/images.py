@@ -1,4 +1,4 @@
-"""Image files: reading and writing single ones, and what belongs to a folder of them."""
+"""Image files: listing, reading and writing."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name is that of a single image."""
+    """True if the name ends in an image's suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder as people count: frame 2 before frame 10. Hidden files are left out.
+    """List the image files of a folder in natural order: frame 2 before frame 10. Hidden files are left out.
 
     Raises:
-        VideoError: the folder holds no image.
+        VideoError: the folder contains no image.
     """
     files = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
     if not files:
@@ -46,9 +46,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def load_image(path: Path) -> Tensor:
-    """An image file as (3,H,W), RGB float32 in 0..1, turned upright by its EXIF orientation.
+    """Read an image file as (3,H,W), RGB float32 in 0..1, turned upright by its EXIF orientation.
 
-    Gray becomes RGB, transparent pixels lie over black, 16 bits per channel are kept.
+    Gray becomes RGB, transparency is blended with black, 16 bits per channel are kept.
 
     Raises:
         VideoError: the file is missing or cannot be read as an image.
@@ -69,7 +69,7 @@ def load_image(path: Path) -> Tensor:
 
 
 def save_image(image: Tensor, path: Path) -> None:
-    """Write an image (3,H,W) or mask (1,H,W), values in 0..1, rounded to 8 bits, as the suffix asks.
+    """Write an image (3,H,W) or mask (1,H,W) in 0..1, rounded to 8 bits, in the format of the suffix.
 
     Raises:
         VideoError: the file cannot be written.
@@ -89,7 +89,7 @@ def _natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _loses_bits(image: Image.Image) -> bool:
-    # Pillow reads 16-bit RGB files into 8 bits; only the raw mode of its decoder tells.
+    # Pillow reads 16-bit RGB files into 8 bits; only the raw mode of its decoder shows that.
     return image.mode in ("RGB", "RGBA", "LA") and any(
         ";16" in str(tile[3]) for tile in getattr(image, "tile", [])
     )

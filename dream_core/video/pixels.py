@@ -1,4 +1,4 @@
-"""Decoded video frames to images and back, without losing levels, color or orientation."""
+"""Conversion of decoded video frames to images and back, with exact levels, colors and orientation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import av
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-# swscale's fast defaults are off by several levels: SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP,
-# SWS_ACCURATE_RND. As a number, because older PyAV does not name them all.
+from ..image import Size, scaled_size, size_of
+from ..image import resize as resize_images
+
+# SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP and SWS_ACCURATE_RND, because swscale's fast defaults are off
+# by several levels. Numbers, because older PyAV does not name them all.
 _EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 BT709 = 1
-"""The number of BT.709 in ffmpeg's lists of primaries, transfer curves and matrices alike."""
+"""Number of BT.709 among ffmpeg's primaries, transfer curves and matrices."""
 LIMITED_RANGE, FULL_RANGE = 1, 2
 _UNSPECIFIED = 0
 
@@ -28,32 +30,28 @@ _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT601 = 5
 
 
-def fit(height: int, width: int, *, longest: int) -> tuple[int, int]:
-    """Height and width with the longest side at `longest` and the same proportions; 0 keeps the size."""
-    if longest == 0:
-        return height, width
-    scale = longest / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def fit(height: int, width: int, *, longest: int) -> Size:
+    """Height and width scaled so that the longer side is `longest`; 0 keeps the size."""
+    return (height, width) if longest == 0 else scaled_size((height, width), longest / max(height, width))
 
 
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """A (3,H,W) image at another size, (3,h,w): bicubic, free of aliasing when it shrinks."""
-    if image.shape[-2:] == size:
+def resize(image: Tensor, size: Size) -> Tensor:
+    """Resize an image (3,H,W) in 0..1 to (3,*size) as `image.resize`, clamped to 0..1."""
+    if size_of(image) == size:
         return image
-    resized = F.interpolate(image[None], size, mode="bicubic", antialias=True, align_corners=False)
-    return resized[0].clamp(0, 1)  # bicubic overshoots
+    return resize_images(image[None], size)[0].clamp(0, 1)  # bicubic overshoots
 
 
 def image_from_frame(frame: av.VideoFrame) -> Tensor:
-    """A decoded frame of any pixel format as an image (3,H,W), RGB float32 in 0..1.
+    """Convert a decoded frame of any pixel format to an image (3,H,W), RGB float32 in 0..1.
 
-    More than 8 bits are kept; transparent pixels lie over black. A frame that does not name its color
-    matrix is read as BT.709 from 720 lines on and as BT.601 below, as players do.
+    More than 8 bits are kept; transparency is blended with black. A frame without the name of its color matrix is
+    read as BT.709 from 720 lines on and as BT.601 below, as players do.
     """
     deep, alpha = _is_deep(frame.format), _has_alpha(frame.format)
     target = ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
     color_range = FULL_RANGE if _is_full_range(frame.format) else frame.color_range
-    # Old PyAV converts wrongly when source and target carry the same tags, hence the unspecified targets.
+    # The targets are unspecified because old PyAV converts wrongly when source and target have the same tags.
     array = frame.reformat(
         format=target,
         src_colorspace=_matrix(frame),
@@ -70,8 +68,10 @@ def image_from_frame(frame: av.VideoFrame) -> Tensor:
 
 
 def frame_from_image(image: Tensor, *, pixel_format: str) -> av.VideoFrame:
-    """An image (3,H,W) in 0..1 as a frame to encode, rounded to its levels; YUV is BT.709, limited range
-    (the yuvj formats: full range)."""
+    """Convert an image (3,H,W) in 0..1 to a frame, rounded to the pixel format's levels.
+
+    YUV is BT.709 in limited range, or full range for the yuvj formats.
+    """
     target = av.VideoFormat(pixel_format)
     deep = _is_deep(target)
     white = _white(deep=deep, limited=not _is_rgb(target) and not _is_full_range(target))
@@ -91,12 +91,12 @@ def frame_from_image(image: Tensor, *, pixel_format: str) -> av.VideoFrame:
 
 
 def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
-    """How the frame is to be turned and mirrored: (a, b, c, d) of x' = a x + c y and y' = b x + d y.
+    """Rotation and mirroring of the frame: (a, b, c, d) of x' = a x + c y and y' = b x + d y.
 
-    Ask once per clip: the frame and PyAV's view of its side data refer to each other from then on, so that
-    only the garbage collector frees them.
+    Call it once per clip: it makes the frame and PyAV's view of its side data refer to each other, so that only the
+    garbage collector frees them.
     """
-    side_data: Mapping[str, Any] = frame.side_data  # PyAV's stub calls it a dict of other keys
+    side_data: Mapping[str, Any] = frame.side_data  # PyAV's stub declares other keys
     if "DISPLAYMATRIX" not in side_data:
         return 1, 0, 0, 1
     a, b, _, c, d = struct.unpack("=5i", bytes(side_data["DISPLAYMATRIX"])[:20])
@@ -104,7 +104,7 @@ def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
 
 
 def turn_upright(image: Tensor, matrix: DisplayMatrix) -> Tensor:
-    """A (3,H,W) image turned and mirrored as a display matrix asks, by right angles."""
+    """Rotate an image (3,H,W) by right angles and mirror it, as a display matrix says."""
     a, b, c, d = matrix
     if abs(b) > abs(a):
         image, a, d = image.transpose(-2, -1), c, b
@@ -113,7 +113,7 @@ def turn_upright(image: Tensor, matrix: DisplayMatrix) -> Tensor:
 
 
 def color_tags(pixel_format: str) -> tuple[int, int]:
-    """The color matrix and range, by ffmpeg's numbers, of the frames that `frame_from_image` makes."""
+    """Color matrix and range, as ffmpeg's numbers, of the frames that `frame_from_image` makes."""
     target = av.VideoFormat(pixel_format)
     if _is_rgb(target):
         return 0, FULL_RANGE
@@ -121,7 +121,7 @@ def color_tags(pixel_format: str) -> tuple[int, int]:
 
 
 def _white(*, deep: bool, limited: bool) -> int:
-    # Between limited range and 16 bits swscale shifts instead of scaling: white is 255 << 8 there.
+    # From limited range to 16 bits swscale shifts instead of scaling: white becomes 255 << 8.
     return 255 if not deep else 65280 if limited else 65535
 
 

@@ -1,4 +1,4 @@
-"""A clip as a stream of images: video files, GIFs, folders of images and single images."""
+"""Reading of video files, GIFs, folders of images and single images as a stream of images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize
 _ATTACHED_IMAGE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _MICROSECOND = Fraction(1, 1_000_000)
 _MISSING_END = 0.5
-"""A clip that ends earlier than announced by less than these seconds is whole."""
+"""Seconds by which a whole clip may end earlier than its header says."""
 _ROUNDING = Fraction(1, 1000)
-"""Frames this many seconds before the start count as at the start: people type 0.033 for 1/30."""
+"""Seconds by which a frame may come before the start, as with 0.033 for 1/30."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class Frame:
 
 @dataclass(frozen=True)
 class Sound:
-    """Where a clip's sound is."""
+    """Location of a clip's sound."""
 
     path: Path
-    """The file that holds it."""
+    """The file that contains it."""
     start: float
-    """The moment, in the file's own seconds, that goes with the clip's first frame."""
+    """Time of the clip's first frame, in seconds of the file."""
 
 
-# A frame before it is loaded, with its time in the file: nothing but the current frame becomes a tensor.
+# A frame before it is loaded, with its time in the file: only the current frame becomes a tensor.
 _Timed = tuple[Any, Fraction]
 
 
 class Clip:
-    """The frames of an input, one after the other, in bounded memory. Iterate once, close at the end."""
+    """Iterator of the frames of an input, in constant memory. Close it at the end."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Clip:
         self.fps = fps
         """Average frame rate."""
         self.time_base = time_base
-        """The unit, in seconds, in which the input counts time."""
+        """Unit of the input's timestamps, in seconds."""
         self.frame_count = frame_count
-        """Number of frames to come: the best estimate, or None where the file does not tell."""
+        """Estimated number of frames to come, or None if the file does not say."""
         self.sound = sound
         """The input's sound, or None."""
         self._close = close
@@ -91,7 +91,7 @@ class Clip:
 
     @property
     def has_sound(self) -> bool:
-        """Whether the input has sound."""
+        """True if the input has sound."""
         return self.sound is not None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -101,7 +101,7 @@ class Clip:
         return next(self._frames)
 
     def close(self) -> None:
-        """Close the file. Closing twice does no harm."""
+        """Close the file; a second call does nothing."""
         self._frames = iter(())
         self._close()
 
@@ -115,17 +115,16 @@ class Clip:
 
 
 def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
-    """Open a video of any container ffmpeg reads, a GIF, a folder of images or a single image.
+    """Open a video of any container that ffmpeg reads, a GIF, a folder of images or a single image.
 
-    Timestamps, rotation and pixel proportions of the file are honored; 10-bit video keeps its bits;
-    transparent pixels lie over black. Images come with the longest side at `settings.size`. The images of
-    a folder are taken in natural order, all at the size of the first one. What a damaged file still holds is
-    delivered, with a warning that says what is missing.
+    Timestamps, rotation and pixel proportions of the file are respected; 10-bit video keeps its bits; transparency
+    is blended with black. The longer side of each image is `settings.size`. The images of a folder come in natural
+    order, all at the size of the first one. A damaged file gives the frames that can be decoded, and a warning.
 
     Raises:
-        SettingsError: size, start, frames or fps is out of its range.
-        VideoError: nothing can be read: the file is missing, holds no video or no frame that can be decoded,
-            the folder is empty, or the start lies behind the end.
+        SettingsError: size, start, frames or fps is out of range.
+        VideoError: the file is missing or contains no video, no frame can be decoded, the folder is empty, or the
+            start is after the end.
     """
     validate(settings)
     path = Path(path)
@@ -250,9 +249,9 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
-    # The cover of a music file is a video stream of one image.
+    # The cover image of a music file is a video stream too.
     if not isinstance(stream, VideoStream) or stream.disposition.value & _ATTACHED_IMAGE:
-        raise VideoError(f"{path} holds no video stream: expected a video, an image or a folder of images")
+        raise VideoError(f"{path} contains no video stream: expected a video, an image or a folder of images")
     stream.thread_type = "AUTO"
     return stream
 
@@ -283,10 +282,10 @@ def _sought(
     fps: Fraction,
     path: Path,
 ) -> Iterator[_Timed]:
-    """Frames from a keyframe on that is not behind `begin`."""
-    # Files without an index, such as MPEG transport streams, are sought by guess, sometimes too far.
+    """Seek to a keyframe that is not after `begin`, and decode from there."""
+    # In files without an index, such as MPEG transport streams, ffmpeg seeks by guess, sometimes too far.
     for earlier in (Fraction(0), Fraction(10), start + 1):
-        # Where seeking is impossible, reading goes on from the beginning.
+        # If seeking is impossible, reading starts at the beginning.
         with suppress(av.FFmpegError):
             container.seek(int((begin - earlier) / _time_base(stream)), stream=stream)
         frames = _decode(container, stream, fps=fps, path=path)
@@ -301,7 +300,7 @@ def _time_base(stream: VideoStream) -> Fraction:
 
 
 def _decode(container: InputContainer, stream: VideoStream, *, fps: Fraction, path: Path) -> Iterator[_Timed]:
-    """Frames with their times in the file, forced to increase; damage is skipped and told at the end."""
+    """Decode frames with increasing times; skip damaged packets and warn about them at the end."""
     damage = _Damage()
     time: Fraction | None = None
     for packet in damage.watch(container):
@@ -318,14 +317,14 @@ def _decode(container: InputContainer, stream: VideoStream, *, fps: Fraction, pa
 
 
 class _Damage:
-    """What of a file could not be read."""
+    """Count of the errors in a file, and the time up to which it could be read."""
 
     def __init__(self) -> None:
         self._errors = 0
         self._reached = Fraction(0)
 
     def watch(self, container: InputContainer) -> Iterator[Any]:
-        """All packets up to the end, or to where the file breaks off."""
+        """Read all packets up to the end of the file, or until it breaks off."""
         packets = container.demux()
         while True:
             try:
@@ -340,7 +339,7 @@ class _Damage:
             yield packet
 
     def decode(self, packet: Any) -> list[av.VideoFrame]:
-        """The frames of a packet; none where it is damaged."""
+        """Decode the frames of a packet; a damaged one gives none."""
         try:
             frames = list(packet.decode())
         except av.FFmpegError:
@@ -350,7 +349,7 @@ class _Damage:
         return frames
 
     def warn(self, container: InputContainer, path: Path) -> None:
-        """Say what was lost, if anything."""
+        """Warn about errors and a missing end, if any."""
         end = ((container.start_time or 0) + (container.duration or 0)) * _MICROSECOND
         if self._reached < end - _MISSING_END:
             warnings.warn(
@@ -384,5 +383,5 @@ def _why_nothing(container: InputContainer, stream: VideoStream, path: Path, *, 
     seconds = _seconds(container, stream)
     if start > 0:
         length = "" if seconds is None else f", which lasts {float(seconds):.1f} s"
-        return f"start is {start:g} s, but no frame follows there in {path}{length}: choose an earlier start"
+        return f"start is {start:g} s, but no frame follows in {path}{length}: choose an earlier start"
     return f"no frame of {path} can be decoded: the file is damaged or incomplete"

@@ -1,4 +1,4 @@
-"""The sound of a clip, carried over into the output."""
+"""Copying of a clip's sound into the output."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .reader import Sound
 
 
 class SoundCopy:
-    """Packets of sound for an output, on demand, so that they interleave with the images.
+    """Copies sound into an output piece by piece, so that its packets interleave with those of the images.
 
-    The packets are copied as they are where the output's container takes their codec, and encoded anew with
-    the container's own codec where it does not.
+    The packets are copied unchanged if the output's container takes their codec, else encoded with the container's
+    default codec.
     """
 
     def __init__(self, sound: Sound, output: OutputContainer) -> None:
-        """Add a sound stream to the output; before its encoding starts."""
+        """Add a sound stream to the output, whose encoding must not have started yet."""
         self._output = output
         self._source = av.open(str(sound.path), "r")
         stream = self._source.streams.best("audio")
         assert isinstance(stream, AudioStream)
-        # Ten seconds early, because seeking may be a guess; what is too early is dropped.
+        # Ten seconds early, because seeking may be inexact; packets before the start are dropped.
         if sound.start > 10:
             self._source.seek(int((sound.start - 10) * 1_000_000))
         self._packets = _sheltered(_packets(self._source, stream, output, start=Fraction(sound.start)), sound)
@@ -36,7 +36,7 @@ class SoundCopy:
         self._started = False
 
     def copy_until(self, seconds: float) -> None:
-        """Pass on what begins before this moment, in seconds from the output's first frame."""
+        """Copy the packets that begin before this time, in seconds from the output's first frame."""
         if not self._started:
             self._started, self._next = True, next(self._packets, None)
         while self._next is not None and _time(self._next) < seconds:
@@ -44,21 +44,21 @@ class SoundCopy:
             self._next = next(self._packets, None)
 
     def close(self) -> None:
-        """Close the source."""
+        """Close the source file."""
         self._source.close()
 
 
 _RAW_CONTAINERS = ("avi", "mov", "matroska")
-_ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own ones for these are experimental
+_ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own encoders of these are experimental
 
 
 def _packets(
     source: InputContainer, stream: AudioStream, output: OutputContainer, *, start: Fraction
 ) -> Iterator[av.Packet[Any]]:
-    # Other containers take raw samples too, but in ways that few players read.
+    # Other containers take raw samples too, but few players read them.
     raw = stream.codec_context.name.startswith("pcm_")
     if not raw or output.format.name in _RAW_CONTAINERS:
-        # PyAV refuses a codec that the container does not take.
+        # PyAV raises a ValueError for a codec that the container does not take.
         with suppress(ValueError):
             return _copied(source, stream, output.add_stream_from_template(stream), start=start)
     return _encoded(source, stream, _add_encoder(stream, output), start=start)
@@ -83,7 +83,7 @@ def _copied(
         offset = round(start / packet.time_base)
         pts = packet.pts - offset
         if pts >= -(packet.duration or 0) / 2:
-            # A time below 0 would shift the image.
+            # A time below 0 would delay the images.
             packet.pts = packet.dts = max(0, pts)
             packet.stream = target
             yield packet
@@ -106,8 +106,8 @@ def _time(packet: av.Packet[Any]) -> float:
 
 
 def _sheltered(packets: Iterator[av.Packet[Any]], sound: Sound) -> Iterator[av.Packet[Any]]:
-    # Damaged sound must not cost the image.
+    # Damaged sound must not stop the images.
     try:
         yield from packets
     except av.FFmpegError as error:
-        warnings.warn(f"the sound of {sound.path} breaks off ({error}); the image goes on", stacklevel=2)
+        warnings.warn(f"the sound of {sound.path} breaks off ({error}); the images go on", stacklevel=2)

@@ -1,4 +1,4 @@
-"""The output of a dream: a video, a GIF, a folder of images or one image, whole under its final name."""
+"""Output of a dream: a video, a GIF, a folder of images or one image, renamed to its final name once complete."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..checks import validate
 from ..errors import VideoError
+from ..image import describe
 from ..settings import OutputSettings
 from .encoder import Encoder
 from .images import is_image, save_image
@@ -25,11 +26,11 @@ from .reader import Sound
 
 
 class Output:
-    """Receives the images of a dream. Made by `open_output`.
+    """Writer of the images of a dream, opened by `open_output`.
 
-    While it grows, the output lies at `growing_path`, where a video can be played already. `finish` gives it
-    its final name; `discard` removes it. As a context manager it finishes at the end and on ctrl-C, so
-    that what is done is kept; after any other error the part stays at `growing_path`, and a warning says so.
+    The output grows at `growing_path`, where a video can already be played. `finish` renames it to its final name;
+    `discard` removes it. As a context manager it finishes at the end and on ctrl-C; after any other error the
+    incomplete output stays at `growing_path`, and a warning says so.
     """
 
     def __init__(
@@ -43,13 +44,13 @@ class Output:
         settings: OutputSettings,
     ) -> None:
         self.path = path
-        """The final name."""
+        """Final name."""
         self.growing_path = growing_path
-        """Where the output lies until it is whole."""
+        """Name until the output is complete."""
         self.written = 0
         """Number of images written so far."""
         self.finished = False
-        """Whether the output is whole, under its final name."""
+        """True once the output is complete and has its final name."""
         self._sink = sink
         self._size = size
         self._settings = settings
@@ -60,12 +61,13 @@ class Output:
     def write(self, image: Tensor, *, time: float | None = None, duration: float | None = None) -> None:
         """Write one image, (3,H,W) or (1,3,H,W), RGB in 0..1, rounded to the output's levels.
 
-        `time` is in seconds from the output's first frame and `duration` until the next one; by default
-        frames follow each other at the output's frame rate.
+        Args:
+            image: of the output's size.
+            time: seconds from the output's first frame; by default right after the frame before.
+            duration: seconds until the next frame; by default one frame at the output's rate.
 
         Raises:
-            VideoError: the image has another size than was announced, the output is closed, or the file
-                cannot be written.
+            VideoError: the image has another size, the output is closed, or the file cannot be written.
         """
         if not self._open:
             raise VideoError(f"{self.path} is closed: no image can be added")
@@ -77,13 +79,13 @@ class Output:
         self._next_time = time + duration
 
     def close(self) -> None:
-        """Complete what is written and leave it at `growing_path`. Closing twice does no harm."""
+        """Complete the file and leave it at `growing_path`; a second call does nothing."""
         if self._open:
             self._open = False
             self._sink.close()
 
     def finish(self) -> None:
-        """Complete the output and give it its final name; neither ctrl-C nor SIGTERM interrupts that.
+        """Complete the output and rename it to its final name, ignoring ctrl-C and SIGTERM meanwhile.
 
         Raises:
             VideoError: nothing was written, the disk is full, or a file of that name has appeared meanwhile.
@@ -101,7 +103,7 @@ class Output:
             self.finished = True
 
     def discard(self) -> None:
-        """Remove what was written; nothing that existed before is touched."""
+        """Remove the written output; files that existed before are not touched."""
         self.close()
         _remove(self.growing_path)
 
@@ -116,7 +118,7 @@ class Output:
         if kind is None or (self.written and issubclass(kind, KeyboardInterrupt)):
             self.finish()
         elif self.written:
-            with suppress(VideoError):  # the error under way says more
+            with suppress(VideoError):  # the first error says more
                 self.close()
             warnings.warn(
                 f"the images made before the error, up to {self.written}, are in {self.growing_path}",
@@ -136,20 +138,28 @@ def open_output(
     frame_count: int | None = None,
     sound: Sound | None = None,
 ) -> Output:
-    """Open an output for images of `size`, height and width; what can be checked is checked here.
+    """Open an output and check everything that can be checked before the first image.
 
-    A name that ends in an image's suffix takes one image. A name without a suffix or with a slash at its
-    end, and an existing folder, take images as frame_000000.png and so on. All others become a video by
-    ffmpeg's containers, or a GIF; folders on the way are made.
+    A path with an image's suffix takes one image. A path without a suffix or with a slash at its end, and an
+    existing folder, take images named frame_000000.png and so on. Any other path becomes a video in the container
+    of its suffix, or a GIF. Missing folders are created.
 
-    A video keeps the times given with its images, counted in `time_base` (by default one frame). Its
-    colors are tagged and converted as BT.709. The sound is copied, or encoded anew where the
-    container does not take its codec, from the moment `sound.start` to the end of the last image.
+    A video keeps the times of its images and is converted to and tagged as BT.709. The sound is copied, or encoded
+    again if the container does not take its codec, from `sound.start` to the end of the last image.
+
+    Args:
+        path: final name of the output.
+        size: height and width of the images.
+        fps: frame rate, for images without a time.
+        settings: codec, quality and other options.
+        time_base: unit of the timestamps in seconds; by default one frame.
+        frame_count: number of images to come, if known.
+        sound: sound to copy.
 
     Raises:
-        SettingsError: quality, update_interval or frame_duration is out of its range.
-        VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec,
-            pixel format and size do not go together, or a single image would have to hold a clip.
+        SettingsError: quality, update_interval or frame_duration is out of range.
+        VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec, pixel
+            format and size do not go together, or a clip is to be written into a single image.
     """
     validate(settings)
     target = Path(path)
@@ -175,7 +185,7 @@ def open_output(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore ctrl-C and SIGTERM; only the main thread can, and only it is interrupted."""
+    """Ignore ctrl-C and SIGTERM, which only the main thread receives and can ignore."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -273,9 +283,7 @@ def _checked(image: Tensor, size: tuple[int, int]) -> Tensor:
     if image.dim() == 4 and image.shape[0] == 1:
         image = image[0]
     if tuple(image.shape) != (3, *size):
-        raise VideoError(
-            f"expected an image of shape (3, {size[0]}, {size[1]}), instead got {tuple(image.shape)}"
-        )
+        raise VideoError(f"expected an image (3,{size[0]},{size[1]}), got {describe(image)}; resize it")
     return image.detach().float()
 
 

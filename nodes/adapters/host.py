@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 import nodes as core_nodes
 
+from ...dream_core.image import scaled_size, size_of
+
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
@@ -182,7 +184,7 @@ def _thumbnail(image: Tensor) -> Image.Image:
     colors = image[0].detach().float()
     scale = PREVIEW_SIDE / max(colors.shape[-2:])
     if scale < 1:
-        size = [max(1, round(side * scale)) for side in colors.shape[-2:]]
+        size = scaled_size(size_of(colors), scale)
         colors = nn.functional.interpolate(colors[None], size, mode="bilinear", antialias=True)[0]
     levels = colors.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
     return Image.fromarray(levels.movedim(0, -1).numpy())  # CHW -> HWC

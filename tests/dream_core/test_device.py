@@ -74,7 +74,7 @@ def test_absent_cuda_devices_are_refused(machine: Pretend, name: str, count: int
     with pytest.raises(SettingsError) as caught:
         parse_device(name)
     assert str(caught.value) == (
-        f"device '{name}' is not here: PyTorch sees {count} CUDA devices; use `device` auto or cpu"
+        f"device '{name}' does not exist: PyTorch sees {count} CUDA devices; use `device` auto or cpu"
     )
 
 
@@ -100,7 +100,7 @@ def test_flow_goes_with_the_first_device_unless_told_otherwise(machine: Pretend)
     machine(cuda=2)
     assert choose_flow_device(DeviceSettings(device="cuda:1,cuda:0")) == torch.device("cuda:1")
     assert choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cpu")) == CPU
-    with pytest.raises(SettingsError, match="'cuda:2' is not here"):
+    with pytest.raises(SettingsError, match="'cuda:2' does not exist"):
         choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cuda:2"))
 
 

@@ -8,12 +8,16 @@ from torch import Tensor
 from dream_core.checks import validate
 from dream_core.errors import ImageError, SettingsError
 from dream_core.image import (
+    describe,
     finish,
     keep_colors,
     kept_by_zoom,
     noise,
+    percentile,
     require_image,
     resize,
+    sample,
+    scaled_size,
     size_of,
     stretch_contrast,
     zoom,
@@ -29,33 +33,86 @@ def ramp(height: int, width: int) -> Tensor:
     return torch.stack([red, green, torch.full((height, width), 0.5)])[None]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_a_image_passes(dtype: torch.dtype) -> None:
-    require_image(torch.zeros(1, 3, 1, 1, dtype=dtype))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_an_image_passes(dtype: torch.dtype) -> None:
+    require_image(torch.zeros(1, 3, 1, 1, dtype=dtype), batch=1)
+    require_image(torch.zeros(2, 3, 4, 5, dtype=dtype))
+    require_image(torch.zeros(2, 1, 4, 5, dtype=dtype), channels=1, like=torch.zeros(2, 3, 4, 5))
+    require_image(torch.zeros(2, 7, 4, 5, dtype=dtype), channels=None)
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (torch.zeros(3, 4, 5), r"^expected an image \(1, 3, height, width\), got \(3, 4, 5\)$"),
-        (torch.zeros(2, 3, 4, 5), r"^expected an image \(1, 3, height, width\), got \(2, 3, 4, 5\)$"),
-        (torch.zeros(1, 1, 4, 5), r"got \(1, 1, 4, 5\)$"),
-        (torch.zeros(1, 4, 4, 5), r"got \(1, 4, 4, 5\)$"),
-        (torch.zeros(1, 3, 0, 5), r"got \(1, 3, 0, 5\)$"),
+        (torch.zeros(3, 4, 5), r"^expected image \(1,3,H,W\) in floating point, got \(3, 4, 5\) float32$"),
+        (torch.zeros(2, 3, 4, 5), r"^expected image \(1,3,H,W\) in .*, got \(2, 3, 4, 5\) float32$"),
+        (torch.zeros(1, 1, 4, 5), r"got \(1, 1, 4, 5\) float32$"),
+        (torch.zeros(1, 4, 4, 5), r"got \(1, 4, 4, 5\) float32$"),
+        (torch.zeros(1, 3, 0, 5), r"got \(1, 3, 0, 5\) float32$"),
         (
             torch.zeros(1, 3, 4, 5, dtype=torch.uint8),
-            r"^expected a floating-point image in 0..1, got torch.uint8; divide it by 255$",
+            r"^expected image .*, got \(1, 3, 4, 5\) uint8; convert it to floating point in 0..1$",
         ),
         (
             torch.full((1, 3, 4, 5), torch.nan),
-            r"^expected a finite image in 0..1, got NaN or infinite values; check its source$",
+            r"^expected finite image in 0..1, got NaN or infinite values; check its source$",
         ),
+        (torch.tensor([0.5, torch.nan, 1.0]).view(1, 3, 1, 1), r"got NaN or infinite values"),
         (torch.full((1, 3, 4, 5), -torch.inf), r"got NaN or infinite values"),
+        (
+            torch.full((1, 3, 4, 5), 255.0),
+            r"^expected image in 0..1, got values up to 255; divide it by 255$",
+        ),
     ],
 )
 def test_wrong_images(image: Tensor, message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        require_image(image)
+        require_image(image, batch=1)
+
+
+def test_an_image_must_fit_another() -> None:
+    frames = torch.zeros(2, 3, 4, 5)
+    message = r"^expected mask \(2,1,4,5\) in floating point, got \(2, 1, 4, 6\) float32; resize it$"
+    with pytest.raises(ImageError, match=message):
+        require_image(torch.zeros(2, 1, 4, 6), name="mask", channels=1, like=frames)
+    for other in (torch.zeros(1, 1, 4, 5), torch.zeros(2, 3, 4, 5), torch.zeros(5)):
+        with pytest.raises(ImageError, match=r"^expected mask \(2,1,4,5\) .* float32$"):
+            require_image(other, name="mask", channels=1, like=frames)
+
+
+def test_values_are_only_checked_on_request() -> None:
+    for value in (torch.nan, 255.0):
+        require_image(torch.full((1, 3, 4, 5), value), values=False)
+    with pytest.raises(ImageError, match=r"^expected frames \(B,3,H,W\)"):
+        require_image(torch.zeros(1, 4, 4, 5), name="frames", values=False)
+
+
+def test_tensors_are_described_by_shape_and_type() -> None:
+    assert describe(torch.zeros(2, 3, dtype=torch.bfloat16)) == "(2, 3) bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("size", "factor", "expected"),
+    [((100, 50), 0.5, (50, 25)), ((3, 1000), 0.1, (1, 100)), ((5, 7), 1.0, (5, 7)), ((4, 5), 1.3, (5, 6))],
+)
+def test_sizes_are_scaled_to_whole_pixels_and_at_least_one(
+    size: tuple[int, int], factor: float, expected: tuple[int, int]
+) -> None:
+    assert scaled_size(size, factor) == expected
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(0, 10), (25, 20), (50, 30), (75, 40), (99, 50), (100, 50), (12.6, 20)]
+)
+def test_percentiles_by_hand(percent: float, expected: float) -> None:
+    assert percentile(torch.tensor([30.0, 10.0, 50.0, 20.0, 40.0]), percent).item() == expected
+
+
+def test_samples_by_hand() -> None:
+    row = torch.tensor([[[[1.0, 2.0, 4.0]]]])
+    grid = torch.tensor([[[[-1.0, 0.0], [0.5, 0.0], [9.0, 0.0]]]])
+    sampled = sample(row, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    assert sampled.flatten().tolist() == [1, 3, 4]
 
 
 def test_the_same_size_is_the_same_image() -> None:

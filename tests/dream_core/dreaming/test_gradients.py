@@ -11,7 +11,6 @@ from dream_core.dreaming.gradients import (
     drop_low_frequencies,
     drop_weakest,
     equalize_octaves,
-    percentile,
     shape_gradient,
 )
 from dream_core.settings import AscentSettings
@@ -110,13 +109,6 @@ def test_a_low_frequency_across_stays_where_it_is_high_down() -> None:
 
 def test_nothing_is_left_of_a_dot() -> None:
     assert drop_low_frequencies(torch.full((1, 3, 1, 1), 3.0), 1).abs().max() == 0
-
-
-@pytest.mark.parametrize(
-    ("percent", "expected"), [(0, 10), (25, 20), (50, 30), (75, 40), (99, 50), (100, 50), (12.6, 20)]
-)
-def test_percentiles_by_hand(percent: float, expected: float) -> None:
-    assert percentile(torch.tensor([30.0, 10.0, 50.0, 20.0, 40.0]), percent).item() == expected
 
 
 # Pixels (R,G,B), and how strong they are by norm, by sum of absolute values and by mean.

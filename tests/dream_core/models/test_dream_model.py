@@ -123,7 +123,7 @@ def test_several_layers_come_from_one_cut_that_is_made_once(tiny: DreamModel) ->
     [
         (["con"], r"^squeezenet1_1 has no layer 'con'; close: conv; `print_layers` lists them$"),
         (["xyzzy"], r"^squeezenet1_1 has no layer 'xyzzy'; `print_layers` lists them$"),
-        ([], r"^layers should name at least one layer, instead got none$"),
+        ([], r"^expected at least one layer, got none$"),
     ],
 )
 def test_unknown_layers(tiny: DreamModel, layers: list[str], message: str) -> None:
@@ -138,9 +138,13 @@ def test_unknown_layers(tiny: DreamModel, layers: list[str], message: str) -> No
 
 @pytest.mark.parametrize("shape", [(3, 9, 9), (1, 1, 9, 9)])
 def test_wrong_images(tiny: DreamModel, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match=rf"image should be \(B,3,H,W\), instead got \({shape[0]}, "):
+    with pytest.raises(
+        ImageError, match=rf"^expected image \(B,3,H,W\) in floating point, got \({shape[0]}, "
+    ):
         tiny.activations(torch.rand(shape), ["conv"])
-    with pytest.raises(ImageError, match=r"image should be \(1,3,H,W\), instead got \(2, 3, 9, 9\)"):
+    with pytest.raises(
+        ImageError, match=r"^expected image \(1,3,H,W\) in floating point, got \(2, 3, 9, 9\)"
+    ):
         tiny.classify(torch.rand(2, 3, 9, 9))
 
 
@@ -339,7 +343,9 @@ def test_a_file_without_classifier_dreams_but_does_not_classify(
     model = load(tmp_path / "net.pth")
     assert list(model.layers())[-1] == "pool5_drop_7x7_s1"
     assert model.activations(torch.rand(1, 3, 32, 32), ["inception_5b_output"])["inception_5b_output"].numel()
-    with pytest.raises(SettingsError, match="weights of bvlc_googlenet at hand lack layer loss3_classifier"):
+    with pytest.raises(
+        SettingsError, match="the loaded weights of bvlc_googlenet lack layer loss3_classifier"
+    ):
         model.channels("loss3_classifier")
     with pytest.raises(
         WeightsError, match="bvlc_googlenet cannot classify: its weight file has no loss3_classif"
@@ -358,7 +364,7 @@ def test_a_file_of_another_network(tmp_path: Path, state: dict[str, Tensor]) -> 
 
 def test_a_file_of_another_number_of_classes(tmp_path: Path, state: dict[str, Tensor]) -> None:
     save_file(state, tmp_path / "net.safetensors")
-    message = r"loss3_classifier.weight should be \(365, 1024\), instead got \(1000, 1024\)"
+    message = r"expected loss3_classifier.weight \(365, 1024\), got \(1000, 1024\)"
     with pytest.raises(WeightsError, match=message):
         load(tmp_path / "net.safetensors", model="googlenet_places365")
 

@@ -83,7 +83,7 @@ def test_dreams_have_no_checkerboard(fractal: DreamModel, image: Tensor) -> None
 
 
 def test_auto_is_fractal_where_no_weights_are_at_hand(no_weights: None) -> None:
-    with pytest.warns(UserWarning, match="no weights of bvlc_googlenet are at hand: dreaming with fractal"):
+    with pytest.warns(UserWarning, match="no weights of bvlc_googlenet found: dreaming with fractal"):
         assert resolve_model(ModelSettings()) == "fractal"
 
 

@@ -37,7 +37,7 @@ def test_indices_need_no_labels() -> None:
 
 @pytest.mark.parametrize("word", ["5", "-1"])
 def test_an_index_outside_of_the_layer(word: str) -> None:
-    with pytest.raises(SettingsError, match=f"^layer fc has channels 0 to 4, instead got {word}$"):
+    with pytest.raises(SettingsError, match=f"^expected a channel from 0 to 4 of layer fc, got {word}$"):
         indices(word)
 
 
@@ -75,8 +75,8 @@ def test_a_label_file_is_read_line_by_line(tmp_path: Path, prefix: bytes, end: b
     ("content", "message"),
     [
         (None, "cannot read the label file .*labels.txt: No such file"),
-        (b"\n\n", "the label file .*labels.txt should name one class per line, instead it is empty"),
-        (b"\xff\xfe\x00", "the label file .*labels.txt should be UTF-8 text"),
+        (b"\n\n", "expected one class per line in the label file .*labels.txt, got an empty file"),
+        (b"\xff\xfe\x00", "expected UTF-8 text .* in the label file .*labels.txt"),
     ],
 )
 def test_a_wrong_label_file(tmp_path: Path, content: bytes | None, message: str) -> None:

@@ -98,5 +98,5 @@ def test_errors() -> None:
         draw_arrows(torch.zeros(1, 3, 8, 10), flow, spacing=0)
     with pytest.raises(ImageError, match="expected flow of shape"):
         draw_arrows(torch.zeros(1, 3, 8, 9), flow, spacing=4)
-    with pytest.raises(ImageError, match=r"images as floating point \(B, 3, H, W\), got \(1, 1, 8, 10\)"):
+    with pytest.raises(ImageError, match=r"images \(B,3,H,W\) in floating point, got \(1, 1, 8, 10\)"):
         draw_arrows(torch.zeros(1, 1, 8, 10), flow, spacing=4)

@@ -265,3 +265,5 @@ def test_downloads_are_torchvisions_default_weights(name: str) -> None:
     assert source.filename.startswith(f"{name}_C_T_")
     # torchvision names its files after the first 8 digits of their SHA-256.
     assert source.digest == f"sha256:{Path(source.filename).stem[-8:]}"
+    parameters = sum(tensor.numel() for tensor in random_network(name).state_dict().values())
+    assert source.mebibytes == pytest.approx(4 * parameters / 2**20, rel=0.02)

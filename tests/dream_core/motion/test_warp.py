@@ -185,9 +185,9 @@ def test_resized_flow_stays_the_same_share_of_the_frame(
         (
             torch.rand(1, 3, 4, 5),
             torch.zeros(1, 4, 5, 2),
-            r"flow as floating point \(B, 2, H, W\), got \(1, 4",
+            r"flow \(B,2,H,W\) in floating point, got \(1, 4",
         ),
-        (torch.rand(1, 3, 4, 5), torch.zeros(2, 4, 5), r"\(B, 2, H, W\), got \(2, 4, 5\)"),
+        (torch.rand(1, 3, 4, 5), torch.zeros(2, 4, 5), r"\(B,2,H,W\) in floating point, got \(2, 4, 5\)"),
         (torch.rand(1, 3, 4, 5), torch.zeros(1, 2, 4, 5, dtype=torch.long), r"got \(1, 2, 4, 5\) int64"),
         (
             torch.rand(1, 3, 4, 5),
@@ -202,9 +202,9 @@ def test_resized_flow_stays_the_same_share_of_the_frame(
         (
             torch.rand(3, 4, 5),
             torch.zeros(1, 2, 4, 5),
-            r"\(B, C, H, W\) beside flow, got \(3, 4, 5\) float32",
+            r"\(B,C,H,W\) in floating point for flow, got \(3, 4, 5\) float32",
         ),
-        (torch.zeros(1, 3, 4, 5, dtype=torch.uint8), torch.zeros(1, 2, 4, 5), r"beside flow, got .* uint8"),
+        (torch.zeros(1, 3, 4, 5, dtype=torch.uint8), torch.zeros(1, 2, 4, 5), r"for flow, got .* uint8"),
     ],
 )
 def test_wrong_shapes_and_types(tensor: Tensor, flow: Tensor, message: str) -> None:

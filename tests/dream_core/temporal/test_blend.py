@@ -72,11 +72,11 @@ def test_mask_out_of_range(value: float) -> None:
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(ImageError, match=r"frame as \(B,3,H,W\), got \(3, 2, 2\) float32"):
+    with pytest.raises(ImageError, match=r"frame \(B,3,H,W\) .*, got \(3, 2, 2\) float32"):
         blend_frames(FRAME[0], WARPED, ONES, blend=0.5)
-    with pytest.raises(ImageError, match=r"warped of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+    with pytest.raises(ImageError, match=r"warped \(1,3,2,2\) .*, got \(1, 3, 2, 1\)"):
         blend_frames(FRAME, WARPED[..., :1], ONES, blend=0.5)
-    with pytest.raises(ImageError, match=r"mask of shape \(1, 1, 2, 2\), got \(1, 3, 2, 2\)"):
+    with pytest.raises(ImageError, match=r"mask \(1,1,2,2\) .*, got \(1, 3, 2, 2\)"):
         blend_frames(FRAME, WARPED, FRAME, blend=0.5)
 
 
@@ -119,5 +119,5 @@ def test_the_difference_is_checked_alike() -> None:
         add_residual(FRAME, WARPED, ONES, WARPED, blend=2)
     with pytest.raises(ImageError, match="mask values between 0 and 1"):
         add_residual(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
-    with pytest.raises(ImageError, match=r"warped_frame of shape \(1, 3, 2, 2\), got \(1, 3, 2, 1\)"):
+    with pytest.raises(ImageError, match=r"warped_frame \(1,3,2,2\) .*, got \(1, 3, 2, 1\)"):
         add_residual(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)

@@ -648,10 +648,13 @@ def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (torch.rand(2, 3, 20, 24), r"expected an image \(1, 3, height, width\), got \(2, 3, 20, 24\)"),
-        (torch.rand(3, 20, 24), r"expected an image \(1, 3, height, width\), got \(3, 20, 24\)"),
-        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), r"floating-point image .* divide it by 255"),
-        (torch.full((1, 3, 20, 24), float("nan")), r"expected a finite image in 0\.\.1, got NaN"),
+        (torch.rand(2, 3, 20, 24), r"^expected frame \(1,3,H,W\) in floating point, got \(2, 3, 20, 24\)"),
+        (torch.rand(3, 20, 24), r"^expected frame \(1,3,H,W\) .* got \(3, 20, 24\)"),
+        (
+            torch.zeros(1, 3, 20, 24, dtype=torch.uint8),
+            r"^expected frame .* uint8; convert it to floating point",
+        ),
+        (torch.full((1, 3, 20, 24), float("nan")), r"^expected finite frame in 0\.\.1, got NaN"),
     ],
 )
 def test_what_is_no_image_is_refused_and_changes_nothing(

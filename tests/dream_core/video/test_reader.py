@@ -321,12 +321,12 @@ def test_what_is_no_video_is_an_error(tmp_path, make_clip):
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
-    with pytest.raises(VideoError, match=r"sound\.wav holds no video stream"):
+    with pytest.raises(VideoError, match=r"sound\.wav contains no video stream"):
         open_clip(tmp_path / "sound.wav", settings=NATIVE)
 
 
 def test_a_start_behind_the_end_is_an_error(make_clip):
-    with pytest.raises(VideoError, match=r"start is 5 s, but no frame follows there in .*which lasts 1\.0 s"):
+    with pytest.raises(VideoError, match=r"start is 5 s, but no frame follows in .*which lasts 1\.0 s"):
         open_clip(make_clip(count=12, fps=12), settings=InputSettings(start=5))
 
 
