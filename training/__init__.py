@@ -1,1 +1,1 @@
-"""How the network inside the package, `fractal`, was made: images from formulas, and training on them."""
+"""Training of the network inside the package, `fractal`, on images made by formulas."""

@@ -1,4 +1,4 @@
-"""`python -m training` makes the weights that the package ships."""
+"""Entry point of `python -m training`, which makes the weights inside the package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Families of images made by formula, as fields: a value and a coverage for each pixel, without color.
+"""Families of images made by formulas, as fields: a value and a coverage for each pixel, without color.
 
-Every family draws several variants of each of its classes at once. A class fixes the parameters of a formula, a
-variant jitters them.
+Every family draws several variants of each of its classes at once. A class fixes the parameters of a formula; a
+variant varies them a little.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Fields(NamedTuple):
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a family draws on.
+    """Size and random numbers of the images that a family draws.
 
     Args:
-        classes: how many classes.
-        variants: how many images of each.
-        side: pixels.
-        generator: of all random numbers.
+        classes: number of classes.
+        variants: number of images of each class.
+        side: side of the images in pixels.
+        generator: source of all random numbers.
     """
 
     classes: int
@@ -45,24 +45,24 @@ class Canvas:
     generator: Generator
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Random numbers between two."""
+        """Random numbers from `low` to `high`."""
         return low + (high - low) * torch.rand(shape, generator=self.generator)
 
     def per_class(self, low: float, high: float, *shape: int) -> Tensor:
-        """(C,1,*shape,1,1): the same for all variants of a class and all pixels."""
+        """(C,1,*shape,1,1) from `low` to `high`: one number for all variants and pixels of a class."""
         return self.uniform(low, high, self.classes, 1, *shape, 1, 1)
 
     def whole(self, low: int, high: int) -> Tensor:
-        """(C,1,1,1): a whole number, both ends included."""
+        """(C,1,1,1) whole numbers from `low` to `high`, both included."""
         drawn = torch.randint(low, high + 1, (self.classes, 1, 1, 1), generator=self.generator)
         return drawn.float()
 
     def jitter(self, amount: float) -> Tensor:
-        """(C,V,1,1): for each variant, between -amount and amount."""
+        """(C,V,1,1) from -amount to amount: one number for each variant."""
         return self.uniform(-amount, amount, self.classes, self.variants, 1, 1)
 
     def plane(self) -> tuple[Tensor, Tensor]:
-        """x and y, (C,V,S,S): about -1..1, moved, turned, stretched and bent a little, another way for each."""
+        """x and y, (C,V,S,S), about -1..1, moved, turned, stretched and bent differently for each image."""
         axis = torch.linspace(-1, 1, self.side)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         angle = self.jitter(math.pi)
@@ -77,12 +77,12 @@ class Canvas:
 
 
 def polar(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Radius and angle."""
+    """Radius and angle of positions."""
     return (x * x + y * y + 1e-6).sqrt(), torch.atan2(y, x)
 
 
 def wave(phase: Tensor) -> Tensor:
-    """0..1 with period 2 pi."""
+    """Cosine wave in 0..1 with period 2 pi."""
     return 0.5 + 0.5 * phase.cos()
 
 
@@ -105,8 +105,8 @@ def noise(canvas: Canvas, exponent: float) -> Tensor:
 def iterated_functions(canvas: Canvas) -> Fields:
     """Attractors of random affine maps, by the chaos game (Barnsley 1988; FractalDB, Kataoka et al. 2020)."""
     classes, variants, side = canvas.classes, canvas.variants, canvas.side
-    maps, walkers, steps, resolve_model = 4, 512, 90, 15
-    # Turn and shrink, the first map least: spirals, ferns and snowflakes rather than bundles of sticks.
+    maps, walkers, steps, burn_in = 4, 512, 90, 15
+    # The first map shrinks and turns least, which gives spirals, ferns and snowflakes, not bundles of sticks.
     angle = canvas.uniform(-math.pi, math.pi, classes, 1, maps)
     size = canvas.uniform(0.3, 0.55, classes, 1, maps)
     size[..., 0] = canvas.uniform(0.7, 0.92, classes, 1)
@@ -130,7 +130,7 @@ def iterated_functions(canvas: Canvas) -> Fields:
         draw = torch.rand(count, walkers, generator=canvas.generator)
         chosen = (draw[..., None] > chance[:, None]).sum(-1).clamp_max(maps - 1)
         point = torch.einsum("nwij,nwj->nwi", matrix[rows, chosen], point) + shift[rows, chosen]
-        if step >= resolve_model:
+        if step >= burn_in:
             trail.append(point)
     points = torch.cat(trail, 1)
     low, high = points.quantile(0.02, 1, keepdim=True), points.quantile(0.98, 1, keepdim=True)
@@ -149,7 +149,7 @@ def iterated_functions(canvas: Canvas) -> Fields:
 
 
 def julia_sets(canvas: Canvas) -> Fields:
-    """Escape times of z^n + c for c near the rim of the Mandelbrot set, where the sets are richest."""
+    """Escape times of z^n + c for c near the boundary of the Mandelbrot set, where the sets have most detail."""
     turn = canvas.per_class(0, 2 * math.pi)
     power = torch.where(canvas.per_class(0, 1) < 0.7, 2.0, 3.0)
     rim = torch.polar(torch.full_like(turn, 0.5), turn) - torch.polar(torch.full_like(turn, 0.25), 2 * turn)
@@ -165,13 +165,13 @@ def julia_sets(canvas: Canvas) -> Fields:
         size = z.abs()
         trap = torch.minimum(trap, size + 9 * (1 - alive))
         out = size > 4
-        # A smooth count: the part of a step by which the bound was passed.
+        # Fraction of the last step, for a smooth count.
         part = (1 - (size.clamp_min(1.001).log() / math.log(4)).clamp_min(1e-6).log2()).clamp(0, 1)
         time += alive * torch.where(out, part, 1.0)
         alive = alive * (~out)
         z = torch.where(out, 0, z)
     bands = canvas.per_class(2, 5)
-    # Inside, the nearest that the orbit came to 0.
+    # Inside the set: the orbit's smallest distance from 0.
     value = torch.where(alive > 0, 0.6 * trap.clamp(0, 1), wave(bands * (time + 1).log() * 2))
     return Fields(value, torch.ones_like(value))
 
@@ -199,14 +199,14 @@ def flowers(canvas: Canvas) -> Fields:
 
 
 def eyes(canvas: Canvas) -> Fields:
-    """A pupil, an iris with fibres and rings, a bright spot, and lids."""
+    """A pupil, an iris with fibers and rings, a bright spot, and lids."""
     x, y = canvas.plane()
     radius, angle = polar(x, y)
     iris, pupil = canvas.per_class(0.5, 0.75), canvas.per_class(0.12, 0.35) * (1 + canvas.jitter(0.25))
-    fibres, rings = canvas.whole(12, 40), canvas.per_class(4, 22)
+    fibers, rings = canvas.whole(12, 40), canvas.per_class(4, 22)
     slit = torch.where(canvas.per_class(0, 1) < 0.3, canvas.per_class(2, 4), 1.0)
     inner, _ = polar(x * slit, y / slit.sqrt())
-    texture = 0.5 * wave(fibres * angle + 3 * (6 * radius).sin()) + 0.5 * wave(rings * radius)
+    texture = 0.5 * wave(fibers * angle + 3 * (6 * radius).sin()) + 0.5 * wave(rings * radius)
     value = 0.35 + 0.5 * texture * (radius / iris).clamp(0, 1)
     rim = soft(radius - iris * 0.9, 0.03)
     value = value * (1 - 0.7 * rim)
@@ -235,7 +235,7 @@ def spirals(canvas: Canvas) -> Fields:
 
 
 def leaves(canvas: Canvas) -> Fields:
-    """Leaves and feathers: an outline, a midrib and side veins; some carry an eye, as a peacock's."""
+    """Leaves and feathers: an outline, a midrib and side veins; some have an eye like a peacock's."""
     x, y = canvas.plane()
     along = ((y + 1) / 2).clamp(0, 1)
     width = canvas.per_class(0.35, 0.8) * (math.pi * along ** canvas.per_class(0.6, 1.6)).sin().clamp_min(0)
@@ -381,11 +381,11 @@ FAMILIES: dict[str, tuple[Callable[[Canvas], Fields], int]] = {
     "marble": (marble, 12),
     "knots": (knots, 16),
 }
-"""Name -> what draws it, and its number of classes."""
+"""Name of each family -> the function that draws it, and its number of classes."""
 
 
 def draw_all(*, variants: int, side: int, seed: int) -> Fields:
-    """All classes of all families, one after the other: (classes, variants, side, side)."""
+    """Draw all classes of all families: (classes, variants, side, side)."""
     generator = torch.Generator().manual_seed(seed)
     drawn = [family(Canvas(classes, variants, side, generator)) for family, classes in FAMILIES.values()]
     return Fields(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))

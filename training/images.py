@@ -1,4 +1,4 @@
-"""Fields turned into images: colored, lit, laid over a background, and disturbed."""
+"""Images from fields: colored, lit, composited over a background and disturbed by noise."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch import Generator, Tensor
 from .fields import Canvas, Fields, noise
 
 PALETTES = 3
-"""Palettes that belong to a class; its images wear one of them, or any other."""
+"""Number of palettes of each class; most of its images have one of them, the others a random palette."""
 
 
 class Images:
-    """Batches of images, another one each time.
+    """Source of random batches of images.
 
     Args:
-        fields: of all classes, see `draw_all`.
-        side: of the images, in pixels, at most the fields'.
-        generator: of all random numbers.
+        fields: fields of all classes, see `draw_all`.
+        side: side of the images in pixels, at most that of the fields.
+        generator: source of all random numbers.
     """
 
     def __init__(self, fields: Fields, *, side: int, generator: Generator) -> None:
         self.classes, self.variants = fields.value.shape[:2]
         self.side = side
         self._generator = generator
-        # Bytes: all fields of a training are a few hundred megabytes.
+        # Bytes, so that all fields of a training take only a few hundred megabytes.
         stacked = torch.stack(fields, dim=2).flatten(0, 1)
         self._fields = stacked.mul(255).round().byte()
         grounds = Canvas(1, 256, stacked.shape[-1], generator)
         self._grounds = (0.5 + 0.2 * noise(grounds, 1.3)).clamp(0, 1)[0, :, None]
         self._palettes = self._draw_palettes(self.classes * PALETTES).unflatten(0, (self.classes, PALETTES))
 
-    def wear(self, others: Images) -> None:
-        """Take the palettes of the same classes' other images."""
+    def share_palettes(self, others: Images) -> None:
+        """Use the palettes of other images of the same classes."""
         self._palettes = others._palettes
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Images (B,3,S,S) in 0..1 and their classes (B)."""
+        """Draw images (B,3,S,S) in 0..1 and their classes (B,)."""
         labels = torch.randint(self.classes, (count,), generator=self._generator)
         variants = torch.randint(self.variants, (count,), generator=self._generator)
         fields = self._fields[labels * self.variants + variants].float() / 255
@@ -55,7 +55,7 @@ class Images:
         return self._disturbed(images), labels
 
     def _ground(self, count: int) -> Tensor:
-        """(B,1,S,S): noise, or the field of any class, so that objects must stand out from other structures."""
+        """(B,1,S,S): noise or the field of any class, so that the network learns to tell objects from structure."""
         noises = self._grounds[torch.randint(len(self._grounds), (count,), generator=self._generator)]
         others = torch.randint(len(self._fields), (count,), generator=self._generator)
         fields = self._fields[others, :1].float() / 255
@@ -65,19 +65,19 @@ class Images:
         return low + (high - low) * torch.rand(shape, generator=self._generator)
 
     def _chance(self, count: int, probability: float) -> Tensor:
-        """(B,1): true with a probability."""
+        """(B,1): true with the given probability."""
         return torch.rand(count, 1, generator=self._generator) < probability
 
     def _draw_palettes(self, count: int) -> Tensor:
         """(count,4,3): mean, swing, frequency and phase of cosines (Quilez 1999)."""
         mean, swing = self._uniform(0.35, 0.65, count, 3), self._uniform(0.15, 0.5, count, 3)
-        # One shared phase with a spread makes families of hues rather than confetti.
+        # The colors share a phase with a spread, which gives related hues rather than confetti.
         phase = self._uniform(0, 1, count, 1) + self._uniform(-0.35, 0.35, count, 3)
         frequency = self._uniform(0.4, 0.9, count, 1).expand(-1, 3)
         return torch.stack([mean, swing, frequency, phase], 1)
 
     def _placed(self, fields: Tensor, least: float, most: float) -> Tensor:
-        """Turn, mirror, scale and move, another way for each."""
+        """Turn, mirror, scale and move each field differently."""
         count = len(fields)
         angle = self._uniform(-math.pi, math.pi, count)
         scale = self._uniform(least, most, count)
@@ -91,7 +91,7 @@ class Images:
         return F.grid_sample(fields, grid, padding_mode="reflection", align_corners=False)
 
     def _lit(self, colors: Tensor, value: Tensor) -> Tensor:
-        """Light falling on the field as on a relief."""
+        """Light the colors as if the field were a relief."""
         count = len(colors)
         angle = self._uniform(-math.pi, math.pi, count).view(-1, 1, 1, 1)
         padded = F.pad(value, (1, 1, 1, 1), mode="replicate")
@@ -111,6 +111,6 @@ class Images:
 
 
 def colored(value: Tensor, palette: Tensor) -> Tensor:
-    """Values (B,1,S,S) in the colors of palettes (B,4,3): (B,3,S,S)."""
+    """Color values (B,1,S,S) by palettes (B,4,3): (B,3,S,S)."""
     mean, swing, frequency, phase = palette[..., None, None].unbind(1)
     return mean + swing * (2 * math.pi * (frequency * value + phase)).cos()

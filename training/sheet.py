@@ -1,4 +1,4 @@
-"""A contact sheet of a network: its layers on several images, and its best single channels.
+"""Contact sheet of a network: its layers on several images, and its best single channels.
 
 python -m training.sheet SHEET.jpg --images cat.jpg duck.png
 """
@@ -35,17 +35,17 @@ TEXT = 16
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is shown.
+    """Content of a contact sheet.
 
     Args:
         out: The image to write.
-        images: Dreamed on, one row each; of a video the first frame.
+        images: Images to dream on, one row each; of a video the first frame.
         model: The network.
-        model_file: Its weights, if not those at hand.
-        layers: One column each.
-        channel_layer: The layer whose channels are shown.
-        channels: How many of its channels; 0 for none.
-        picked: These channels instead of the most excited ones.
+        model_file: Its weights; by default those that are found.
+        layers: Layers to dream on, one column each.
+        channel_layer: The layer whose channels to show.
+        channels: Number of its channels to show; 0 for none.
+        picked: Channels to show instead of those that grow most.
         size: Longest side of an image in pixels.
         octaves, octave_scale, octave_steps, learning_rate, jitter: As in the command.
     """
@@ -67,13 +67,13 @@ class Sheet:
 
 
 def read(path: Path, size: int) -> Tensor:
-    """The first image of a file, (1,3,H,W)."""
+    """Read the first image of a file, (1,3,H,W)."""
     with open_clip(path, settings=InputSettings(size=size)) as clip:
         return next(clip).image[None]
 
 
 def settings_of(sheet: Sheet) -> DreamSettings:
-    """How to dream."""
+    """Dream settings of a sheet."""
     return DreamSettings(
         octave=OctaveSettings(sheet.octaves, sheet.octave_scale, sheet.octave_steps),
         ascent=AscentSettings(learning_rate=sheet.learning_rate, jitter=sheet.jitter),
@@ -81,7 +81,7 @@ def settings_of(sheet: Sheet) -> DreamSettings:
 
 
 def show(image: Tensor, text: str) -> Tensor:
-    """An image (3,H,W) with a line of text above."""
+    """Put a line of text above an image (3,H,W): (H + 16,W,3) in 8 bits."""
     levels = image.mul(255).round().byte().permute(1, 2, 0)
     canvas = Image.new("RGB", (levels.shape[1], levels.shape[0] + TEXT), "white")
     canvas.paste(Image.fromarray(levels.numpy()), (0, TEXT))
@@ -92,7 +92,7 @@ def show(image: Tensor, text: str) -> Tensor:
 
 
 def best_channels(model: DreamModel, layer: str, count: int) -> list[int]:
-    """The channels that grow most when dreamed on noise: those that can show what they look for."""
+    """Find the channels that grow most in a dream on noise; these show best what they respond to."""
     noise = (0.5 + 0.1 * torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     growth = []
     for channel in range(model.channels(layer)):
@@ -108,7 +108,7 @@ def best_channels(model: DreamModel, layer: str, count: int) -> list[int]:
 
 
 def make(sheet: Sheet) -> None:
-    """Dream, and write the sheet."""
+    """Dream and write the sheet."""
     settings = settings_of(sheet)
     model = load_model(
         ModelSettings(model=sheet.model, model_file=sheet.model_file),
@@ -126,7 +126,7 @@ def make(sheet: Sheet) -> None:
             row.append(show(dream(image, [model], settings=replace(settings, objective=objective))[0], layer))
         rows.append(torch.cat(row, 1))
     if sheet.channels or sheet.picked:
-        # Larger: two thirds as many in a row, over the same width.
+        # Larger images, two thirds as many in a row of the same width.
         image = resize(images[-1], (images[-1].shape[-2] * 3 // 2, images[-1].shape[-1] * 3 // 2))
         rows += channel_rows(sheet, model, image, per_row=(len(sheet.layers) + 1) * 2 // 3)
     width = max(row.shape[1] for row in rows)
@@ -135,7 +135,7 @@ def make(sheet: Sheet) -> None:
 
 
 def channel_rows(sheet: Sheet, model: DreamModel, image: Tensor, *, per_row: int) -> list[Tensor]:
-    """Single channels on one image."""
+    """Dream of single channels on one image, in rows."""
     chosen = list(sheet.picked) or best_channels(model, sheet.channel_layer, sheet.channels)
     print(sheet.channel_layer, *chosen)
     shown = []

@@ -1,4 +1,4 @@
-"""Trains the network inside the package: `python -m training`."""
+"""Training of the network inside the package: `python -m training`."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ WEIGHTS = Path(__file__).parents[1] / "dream_core" / "models" / "fractal.safeten
 
 @dataclass(frozen=True)
 class Training:
-    """How the network is trained.
+    """Settings of the training.
 
     Args:
-        out: The weight file.
-        steps: Gradient steps.
-        batch: Images a step.
-        side: Pixels of an image.
+        out: The weight file to write.
+        steps: Number of gradient steps.
+        batch: Images in each step.
+        side: Side of an image in pixels.
         variants: Images drawn of each class; an eighth of them is held out to measure accuracy.
-        learning_rate: The highest of a cosine.
-        weight_decay: AdamW's.
-        adversary: Length in 0..1 of the step by which each image is first made harder. 0 is off.
-        calm: Share of the steps before the adversary sets in.
-        seed: Of all random numbers.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: Weight decay of AdamW.
+        adversary: Length in 0..1 of the adversarial step on each image. 0 is off.
+        calm: Share of the steps before the adversarial ones begin.
+        seed: Seed of all random numbers.
     """
 
     out: Path = WEIGHTS
@@ -53,7 +53,7 @@ class Training:
 
 
 def smoothed(kernel: Tensor) -> Tensor:
-    """Kernels (O,I,k,k) blurred by 1 2 1: (O,I,k+2,k+2). They cannot learn to see single pixels."""
+    """Blur kernels (O,I,k,k) by 1 2 1 to (O,I,k+2,k+2), so that they cannot respond to single pixels."""
     row = torch.tensor([1.0, 2.0, 1.0], dtype=kernel.dtype) / 4
     outputs, inputs, side, _ = kernel.shape
     blurred = F.conv2d(kernel.reshape(-1, 1, side, side), torch.outer(row, row)[None, None], padding=2)
@@ -61,7 +61,7 @@ def smoothed(kernel: Tensor) -> Tensor:
 
 
 class TrainedUnit(nn.Module):
-    """`fractal.Unit` with normalization, which `folded` takes into its convolution. With a stride it is smooth."""
+    """`fractal.Unit` with normalization, and with smooth kernels if it has a stride."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class TrainedUnit(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def kernel(self) -> Tensor:
-        """The kernel that is applied, (outputs, inputs, k, k)."""
+        """The kernel to apply, (outputs,inputs,k,k)."""
         return self.weight if self.stride == 1 else smoothed(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class TrainedUnit(nn.Module):
         return F.relu(self.norm(F.conv2d(x, self.kernel(), stride=self.stride, padding=self.padding)))
 
     def folded(self) -> dict[str, Tensor]:
-        """Weight and bias of the one convolution that computes the same."""
+        """Fold the normalization into weight and bias of one equivalent convolution."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         assert mean is not None
         assert variance is not None
@@ -92,7 +92,7 @@ class TrainedUnit(nn.Module):
 
 
 class TrainedEdges(Edges):
-    """`fractal.Edges` whose kernels are held smooth, at sum 0 and length 1."""
+    """`fractal.Edges` with smooth kernels of sum 0 and length 1."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__(outputs)
@@ -100,22 +100,22 @@ class TrainedEdges(Edges):
         self.weight = nn.Parameter(torch.randn(outputs, 3, 4, 4))
 
     def kernel(self) -> Tensor:
-        """The kernel that is applied, (outputs, 3, 6, 6)."""
+        """The kernel to apply, (outputs,3,6,6)."""
         kernel = smoothed(self.weight)
         kernel = kernel - kernel.mean((2, 3), keepdim=True)
         return kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
     def found(self, x: Tensor) -> Tensor:
-        """What the kernels find."""
+        """Apply the kernels: (B,3,H,W) -> (B,outputs,H/2,W/2)."""
         return F.conv2d(x, self.kernel(), stride=2, padding=padding(6, 2))
 
     def folded(self) -> dict[str, Tensor]:
-        """The weights of the plain module that computes the same."""
+        """Weights of the equivalent `fractal.Edges`."""
         return {"conv.weight": self.kernel(), "offset": self.offset}
 
 
 class Student(nn.Module):
-    """The network as it is trained, with a second classifier half way, so that its middle learns objects too."""
+    """The network in training, with a second classifier half way, so that its middle layers learn objects too."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Student(nn.Module):
         return scores, self.half_way(seen[0].mean((2, 3)))
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy of both classifiers."""
+        """Sum of the cross entropies of both classifiers, the one half way weighted by 0.4."""
         end, half = self(images)
         return F.cross_entropy(end, labels, label_smoothing=0.1) + 0.4 * F.cross_entropy(
             half, labels, label_smoothing=0.1
@@ -139,10 +139,10 @@ class Student(nn.Module):
 
 
 def harder(student: Student, images: Tensor, labels: Tensor, length: float) -> Tensor:
-    """Images moved by a small step that raises the loss (Goodfellow et al. 2014, with a Euclidean length).
+    """Move images by a small step that raises the loss (Goodfellow et al. 2014, with a Euclidean length).
 
-    A network that withstands this has gradients that look like what it sees (Santurkar et al. 2019, "Image
-    Synthesis with a Single (Robust) Classifier"): it dreams objects and no noise.
+    A network trained on such images has gradients that show objects rather than noise (Santurkar et al. 2019,
+    "Image Synthesis with a Single (Robust) Classifier").
     """
     start = images + 0.25 * length * _unit(torch.randn_like(images))
     start.requires_grad_(True)
@@ -157,7 +157,7 @@ def _unit(step: Tensor) -> Tensor:
 
 
 def accuracy(student: Student, images: Images, batches: int = 20) -> float:
-    """Share of images whose class is told right."""
+    """Share of images that are classified correctly."""
     student.eval()
     right = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -171,7 +171,7 @@ def accuracy(student: Student, images: Images, batches: int = 20) -> float:
 
 
 def folded(network: Fractal) -> dict[str, Tensor]:
-    """The weights with all normalization folded in, under the names of a plain `Fractal`."""
+    """Weights with all normalization folded in, under the names of a plain `Fractal`."""
     state = {f"fc.{name}": tensor for name, tensor in network.fc.state_dict().items()}
     for name, unit in network.named_modules():
         if isinstance(unit, (TrainedUnit, TrainedEdges)):
@@ -180,7 +180,7 @@ def folded(network: Fractal) -> dict[str, Tensor]:
 
 
 def train(training: Training) -> Iterator[str]:
-    """Draw, train, fold and save; says how it goes."""
+    """Draw images, train, fold and save, yielding lines of progress."""
     torch.manual_seed(training.seed)
     began = time.perf_counter()
     fields = draw_all(variants=training.variants, side=training.side * 4 // 3, seed=training.seed)
@@ -188,7 +188,7 @@ def train(training: Training) -> Iterator[str]:
     generator = Generator().manual_seed(training.seed + 1)
     images = Images(Fields(*(part[:, :kept] for part in fields)), side=training.side, generator=generator)
     unseen = Images(Fields(*(part[:, kept:] for part in fields)), side=training.side, generator=generator)
-    unseen.wear(images)
+    unseen.share_palettes(images)
     del fields
     yield f"{images.classes} classes drawn in {time.perf_counter() - began:.0f} s"
     student = Student(images.classes).to(memory_format=torch.channels_last)
@@ -222,7 +222,7 @@ def train(training: Training) -> Iterator[str]:
                 f"accuracy {told:.1%}, {seconds:.0f} s"
             )
             if not math.isfinite(losses[-1]):
-                raise RuntimeError("the loss is no number any more: lower the learning rate")
+                raise RuntimeError("the loss is not finite: lower the learning rate")
     student.eval()
     final = accuracy(student, unseen)
     metadata = {
