@@ -116,68 +116,6 @@ def test_pixels_that_are_not_square_are_stretched(make_clip):
         assert next(clip).image.shape == (3, 48, 96)
 
 
-def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):
-    path = tmp_path / "deep.mkv"
-    # Luma 502 of limited range is (502 - 64) / 876: exactly 0.5, which 8 bits cannot say.
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p10le"
-        for index, luma in enumerate((64, 502, 503, 940)):
-            frame = av.VideoFrame(16, 16, "yuv420p10le")
-            for plane, level in zip(frame.planes, (luma, 512, 512), strict=True):
-                plane.update(np.full(plane.buffer_size // 2, level, dtype=np.uint16).tobytes())
-            frame.pts = index
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    found = [float(frame.image.mean()) for frame in read(path)]
-    assert found == pytest.approx([0, 0.5, 439 / 876, 1], abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("tag", "kr", "kb"),
-    [("bt709", 0.2126, 0.0722), ("smpte170m", 0.299, 0.114), ("bt2020nc", 0.2627, 0.0593)],
-)
-def test_the_color_matrix_of_the_file_is_used(tmp_path, tag, kr, kb):
-    numbers = {"bt709": 1, "smpte170m": 6, "bt2020nc": 9}
-    path = tmp_path / "clip.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv444p"
-        stream.codec_context.colorspace = numbers[tag]
-        stream.codec_context.color_range = 1
-        frame = av.VideoFrame(16, 16, "yuv444p")
-        for plane, level in zip(frame.planes, (120, 110, 150), strict=True):
-            plane.update(np.full(plane.buffer_size, level, dtype=np.uint8).tobytes())
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    y, u, v = (120 - 16) / 219, (110 - 128) / 224, (150 - 128) / 224
-    red, blue = y + 2 * (1 - kr) * v, y + 2 * (1 - kb) * u
-    green = (y - kr * red - kb * blue) / (1 - kr - kb)
-    found = read(path)[0].image.mean((1, 2)).tolist()
-    assert found == pytest.approx([red, green, blue], abs=0.51 / 255)
-
-
-def test_transparent_video_lies_over_black(tmp_path):
-    path = tmp_path / "alpha.mov"
-    image = np.full((16, 16, 4), 200, dtype=np.uint8)
-    image[..., 3] = 255
-    image[:8, :, 3] = 0
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("qtrle", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "argb"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
-        container.mux(stream.encode(None))
-    found = read(path)[0].image
-    assert found[:, :8].max() == 0
-    assert found[:, 8:].min() == pytest.approx(200 / 255)
-
-
-def test_gray_video_becomes_rgb(make_clip):
-    path = make_clip("gray.mkv", count=3, codec="ffv1", pixel_format="gray")
-    assert levels(read(path)) == pytest.approx([20, 120, 220], abs=1.01)
-    assert read(path)[0].image.shape == (3, 48, 64)
-
-
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mpg", "ts"])
 @pytest.mark.parametrize("first", [1, 5, 11])
 def test_start_begins_at_that_frame_whatever_the_keyframes(make_clip, suffix, first):
@@ -388,45 +326,12 @@ def test_an_empty_folder_is_an_error(tmp_path):
         open_clip(tmp_path, settings=NATIVE)
 
 
-def test_a_damaged_image_is_an_error(tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG not really")
-    with pytest.raises(VideoError, match=r"bad\.png cannot be read as an image"):
-        open_clip(tmp_path / "bad.png", settings=NATIVE)
-
-
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
 def test_a_single_image_is_a_clip_of_one_frame(tmp_path, suffix):
     save_gray(tmp_path, f"one.{suffix}", 100)
     frames = read(tmp_path / f"one.{suffix}")
     assert len(frames) == 1
     assert levels(frames) == pytest.approx([100], abs=1)
-
-
-def test_gray_alpha_palette_and_deep_images(tmp_path):
-    Image.new("L", (4, 3), 51).save(tmp_path / "1.png")
-    Image.new("RGBA", (4, 3), (255, 255, 255, 51)).save(tmp_path / "2.png")
-    Image.new("LA", (4, 3), (102, 128)).save(tmp_path / "3.png")
-    Image.new("RGB", (4, 3), (51, 51, 51)).quantize(4).save(tmp_path / "4.png")
-    Image.fromarray(np.full((3, 4), 12345, dtype=np.uint16)).save(tmp_path / "5.png")
-    expected = [0.2, 0.2, 0.4 * 128 / 255, 0.2, 12345 / 65535]
-    assert [float(frame.image.mean()) for frame in read(tmp_path)] == pytest.approx(expected, abs=1e-5)
-
-
-def test_sixteen_bits_per_color_are_kept(tmp_path):
-    frame = av.VideoFrame.from_ndarray(np.full((4, 6, 3), 12345, dtype=np.uint16), format="rgb48le")
-    codec = av.CodecContext.create("png", "w")
-    codec.width, codec.height, codec.pix_fmt, codec.time_base = 6, 4, "rgb48be", Fraction(1, 25)
-    packets = codec.encode(frame.reformat(format="rgb48be")) + codec.encode(None)
-    (tmp_path / "deep.png").write_bytes(b"".join(bytes(packet) for packet in packets))
-    assert float(read(tmp_path / "deep.png")[0].image.mean()) == pytest.approx(12345 / 65535, abs=1e-6)
-
-
-def test_exif_orientation_is_honored(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side
-    Image.fromarray(quadrants()).save(tmp_path / "turned.png", exif=exif)
-    frames = read(tmp_path / "turned.png")
-    assert corners(frames[0].image) == ["blue", "red", "white", "green"]
 
 
 def test_a_gif_keeps_its_timing(tmp_path):
