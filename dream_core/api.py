@@ -88,7 +88,7 @@ def dream_image(
     (pipeline,) = settings_of(options, PipelineSettings)
     tensor = image if isinstance(image, Tensor) else load_image(Path(image))
     batch = tensor if tensor.ndim == 4 else tensor[None]
-    require_image(batch)
+    require_image(batch, batch=1)
     with backends(pipeline.device):
         dreamer = load_image_dreamer(pipeline, progress=on_download)
         dreamed = dreamer(batch, on_step=on_step).cpu()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..checks import validate
 from ..errors import SettingsError
-from ..image import resize, size_of
+from ..image import resize, scaled_size, size_of
 from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices
 from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings, split_list
@@ -300,6 +300,6 @@ def choose_channels(image: Tensor, objective: Objective, model: DreamModel) -> O
     if not objective.looks:
         return objective
     factor = min(1.0, LOOK_SIZE / max(size_of(image)))
-    small = resize(image, (max(1, round(image.shape[-2] * factor)), max(1, round(image.shape[-1] * factor))))
+    small = resize(image, scaled_size(size_of(image), factor))
     with torch.no_grad():
         return objective.resolve(model.activations(small, objective.layers))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..image import scaled_size, size_of
+from ..image import scaled_size
 from .warp import warp
 
 THRESHOLD = 27.0
@@ -50,6 +50,6 @@ def _hsv(colors: np.ndarray) -> np.ndarray:
     """Hue in 0..179, saturation and value in 0..255 of (H,W,3) RGB in 8 bits, shrunk; (h,w,3) int16."""
     scale = LOOK_SIDE / max(colors.shape[:2])
     if scale < 1:
-        height, width = scaled_size(size_of(frame), scale)
+        height, width = scaled_size((colors.shape[0], colors.shape[1]), scale)
         colors = cv2.resize(colors, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(colors, cv2.COLOR_RGB2HSV).astype(np.int16)
