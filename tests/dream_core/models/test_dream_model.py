@@ -149,7 +149,7 @@ def test_wrong_images(tiny: DreamModel, shape: tuple[int, ...]) -> None:
 
 
 def test_smallest_side_by_hand(tiny: DreamModel) -> None:
-    # A 5x5 kernel needs 5 pixels; a 3x3 window behind it needs 3 of those, so 7.
+    # A 5x5 kernel needs 5 pixels; a 3x3 window after it needs 3 of those, so 7.
     assert tiny.smallest_side(["conv"]) == 5
     assert (
         tiny.smallest_side(["pool"])

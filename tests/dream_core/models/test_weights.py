@@ -20,6 +20,7 @@ from dream_core.models.weights import (
     load_strictly,
     locate,
     read_state_dict,
+    resolve_auto,
     search_folders,
 )
 
@@ -188,6 +189,30 @@ def test_folders_are_searched_in_order(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
             assert locate(WeightSource("net.pth"), name="plain", folders=[tmp_path / "a"]) == folder / name
+
+
+def resolve(folder: Path, *, file: Path | None = None) -> str:
+    return resolve_auto(
+        "large",
+        "small",
+        source=WeightSource("large-1.pth"),
+        file=file,
+        folders=[folder],
+        option="net",
+        consequence="using small",
+    )
+
+
+def test_auto_is_the_preferred_network_if_its_weights_are_found(tmp_path: Path) -> None:
+    assert resolve(tmp_path, file=tmp_path / "mine.pth") == "large"
+    (tmp_path / "large-1.pth").touch()
+    assert resolve(tmp_path) == "large"
+
+
+def test_auto_is_else_the_fallback_and_says_so(tmp_path: Path) -> None:
+    message = "^no weights of large found: using small; `net` large downloads them$"
+    with pytest.warns(UserWarning, match=message):
+        assert resolve(tmp_path) == "small"
 
 
 def test_a_model_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_variable_frame_rate_keeps_the_real_times(make_clip):
 def test_the_display_matrix_is_honored(make_clip, matrix, size, expected):
     path = make_clip(images=[quadrants()] * 2)
     data = bytearray(path.read_bytes())
-    # The matrix of a version 0 track header lies 40 bytes behind the start of its fields.
+    # The matrix of a version 0 track header lies 40 bytes after the start of its fields.
     start = data.index(b"tkhd") + 4 + 40
     a, b, c, d = (value << 16 for value in matrix)
     data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
@@ -263,7 +263,7 @@ def test_what_is_no_video_is_an_error(tmp_path, make_clip):
         open_clip(tmp_path / "sound.wav", settings=NATIVE)
 
 
-def test_a_start_behind_the_end_is_an_error(make_clip):
+def test_a_start_after_the_end_is_an_error(make_clip):
     with pytest.raises(VideoError, match=r"start is 5 s, but no frame follows in .*which lasts 1\.0 s"):
         open_clip(make_clip(count=12, fps=12), settings=InputSettings(start=5))
 
