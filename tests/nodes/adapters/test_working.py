@@ -46,7 +46,7 @@ def test_cancel_is_heard_on_the_way_back(working: Any, host: Any, pack: Any) -> 
 
 def test_the_packs_warnings_appear_on_the_node_and_others_do_not(working: Any, host: Any, pack: Any) -> None:
     with warnings.catch_warnings(record=True) as others, working():
-        warn_as(pack("dream_core.settings").__file__, "--octave-scale does nothing")
+        warn_as(pack("dream_core.settings").__file__, "`octave_scale` does nothing")
         warn_as("/elsewhere.py", "from elsewhere")
     assert host.told == ["octave_scale does nothing"]
     assert [str(one.message) for one in others] == ["from elsewhere"]
@@ -54,11 +54,11 @@ def test_the_packs_warnings_appear_on_the_node_and_others_do_not(working: Any, h
 
 def test_errors_of_the_core_name_widgets(working: Any, errors: Any) -> None:
     with pytest.raises(errors.SettingsError, match=r"^expected tile_size of 64$"), working():
-        raise errors.SettingsError("expected --tile-size of 64")
+        raise errors.SettingsError("expected `tile_size` of 64")
 
 
 def test_other_errors_go_through_as_they_are(working: Any) -> None:
-    error = RuntimeError("--octave-scale")
+    error = RuntimeError("`octave_scale`")
     with pytest.raises(RuntimeError) as raised, working():
         raise error
     assert raised.value is error
