@@ -68,7 +68,7 @@ def test_an_image_keeps_its_shape_and_may_be_a_file(image: Tensor, tmp_path: Pat
 
 
 def test_an_image_of_the_wrong_shape_is_refused() -> None:
-    with pytest.raises(ImageError, match="expected an image"):
+    with pytest.raises(ImageError, match=r"expected image \(1,3,H,W\)"):
         dream_image(torch.zeros(1, 48, 64), **QUICK)
 
 
