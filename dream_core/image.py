@@ -41,7 +41,7 @@ def require_image(
     batch: int | None = None,
     channels: int | None = 3,
     like: Tensor | None = None,
-    values: bool = True,
+    values: bool | None = None,
 ) -> None:
     """Raise an ImageError unless a tensor is an image (B,C,H,W): floating-point, finite and not empty.
 
@@ -51,7 +51,8 @@ def require_image(
         batch: the number B of images; None for any.
         channels: the number C of channels; None for any.
         like: images (B,?,H,W) whose number, height and width are expected.
-        values: also check that the values are finite and no levels of 255, for which a GPU has to finish its work.
+        values: also check that the values are finite and no levels of 255; by default only on the CPU, because it
+            would make the program wait for a GPU.
     """
     shape = (batch, channels, None, None) if like is None else (len(like), channels, *size_of(like))
     if not image.is_floating_point() or not _fits(image, shape):
@@ -61,7 +62,7 @@ def require_image(
         raise ImageError(
             f"expected {name} ({expected}) in floating point, got {describe(image)}{_advice(image, like)}"
         )
-    if values:
+    if values or (values is None and image.device.type == "cpu"):
         _require_values(image, name)
 
 

@@ -101,7 +101,7 @@ class ImageDreamer:
         """Dream on an image. The same image and settings give the same dream, whatever was dreamed before.
 
         Args:
-            image: (1,3,H,W) RGB in 0..1; its values are not checked, see `require_image`.
+            image: (1,3,H,W) RGB in 0..1.
             settings: replaces the dreamer's own, but for the tiles; not checked again.
             colors: (1,3,H,W), source of the colors for `settings.image.original_colors`; by default the image.
             step_scale: (1,1,H,W), factor of each gradient step at each pixel; by default 1.
@@ -111,9 +111,11 @@ class ImageDreamer:
             The dreamed image, (1,3,H,W) float32 RGB in 0..1, on the device of the first model.
 
         Raises:
+            ImageError: the image has the wrong shape, type or values.
             OutOfMemoryError: there is too little memory for the smallest tiles.
-            SettingsError: the image is no longer finite, or a setting does not fit it.
+            SettingsError: the dream is no longer finite, or a setting does not fit the image.
         """
+        require_image(image, batch=1)
         size, settings = size_of(image), settings or self.settings
         while True:
             try:
@@ -165,7 +167,6 @@ def dream(
         OutOfMemoryError: there is too little memory for the smallest tiles.
         SettingsError: a setting is out of range or does not fit the network.
     """
-    require_image(image, batch=1)
     return ImageDreamer(models, settings=settings, objective=objective)(image, colors=colors, on_step=on_step)
 
 

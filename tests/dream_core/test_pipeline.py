@@ -276,7 +276,7 @@ def test_real_networks_dream_a_real_clip(test_data: Path, tmp_path: Path) -> Non
         assert max(clip.size) == 128
         dream_clip(clip, dreamer, output, on_frame=lambda _, step: steps.append(step))
     assert len(read(tmp_path / "dream.mp4")) == 3
-    model = dreamer.models[0]
+    model = dreamer.model
     layer = model.default_layer
     energies = [
         [

@@ -208,7 +208,7 @@ def test_a_file_that_is_no_raft_is_told(pack: Pack, load_flow: Run, flow_folder:
     torch.save({"conv.weight": torch.zeros(1)}, flow_folder / "mine.pth")
     with pytest.raises(
         pack("dream_core.errors").WeightsError,
-        match=r"mine\.pth does not hold RAFT.*begins with conv\.weight",
+        match=r"expected weights of RAFT.*mine\.pth, got conv\.weight",
     ):
         load_flow("mine.pth")
 

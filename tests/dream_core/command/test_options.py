@@ -74,6 +74,6 @@ def test_the_help_names_flags_and_no_fields(command: list[str], capsys: pytest.C
         parse([*command, "--help"])
     text = capsys.readouterr().out
     assert "`" not in text
-    assert ("--print-layers lists" if not command else "network of --model sees") in " ".join(
+    assert ("--print-layers lists" if not command else "the network of --model on") in " ".join(
         text.replace("│", " ").split()
     )

@@ -51,7 +51,8 @@ def test_a_loop_copies_a_network_once(pack: Pack) -> None:
 def test_another_network_is_no_flow_model(pack: Pack) -> None:
     patcher = pack("nodes.adapters.host").wrap(torch.nn.Linear(2, 2))
     with pytest.raises(
-        pack("dream_core.errors").WeightsError, match="cannot be used here: Linear does not hold"
+        pack("dream_core.errors").WeightsError,
+        match="cannot be used here: expected weights of RAFT.* in Linear, got weight, bias",
     ):
         pack("nodes.adapters.estimators").estimator_for(patcher, pack("dream_core.settings").FlowSettings())
 
