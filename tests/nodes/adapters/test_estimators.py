@@ -52,7 +52,7 @@ def test_another_network_is_no_flow_model(pack: Pack) -> None:
     patcher = pack("nodes.adapters.host").wrap(torch.nn.Linear(2, 2))
     with pytest.raises(
         pack("dream_core.errors").WeightsError,
-        match="cannot be used here: expected weights of RAFT.* in Linear, got weight, bias",
+        match=r"cannot be used here: expected weights of RAFT.* in Linear, got weight, bias",
     ):
         pack("nodes.adapters.estimators").estimator_for(patcher, pack("dream_core.settings").FlowSettings())
 
