@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,14 @@ def describe(tensor: Tensor) -> str:
 def size_of(image: Tensor) -> Size:
     """Height and width of (..., H, W)."""
     return image.shape[-2], image.shape[-1]
+
+
+def vector_like(tensor: Tensor, values: Sequence[float]) -> Tensor:
+    """Make a tensor (n,) of a few numbers in another tensor's type, on its device.
+
+    They are filled in there: a copy from the host would make the program wait for a GPU.
+    """
+    return torch.stack([tensor.new_full((), value) for value in values])
 
 
 def scaled_size(size: Size, factor: float) -> Size:

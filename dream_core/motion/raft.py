@@ -20,6 +20,7 @@ from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weigh
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
 from ..errors import WeightsError
+from ..image import vector_like
 from ..models.weights import (
     State,
     WeightSource,
@@ -144,6 +145,7 @@ class Correlation:
         offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
         # torchvision keeps princeton-vl's order of neighbors, in which x varies more slowly.
         self.neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+        self.scales = [2 / vector_like(offsets, [v.shape[-1] - 1, v.shape[-2] - 1]) for v in self.pyramid]
 
     def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
         """Look up the correlations around positions (B,2,h,w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
@@ -151,8 +153,7 @@ class Correlation:
         center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
         shape = len(center), len(self.pyramid), self.neighbors[..., 0].numel()
         found = torch.empty(shape, dtype=dtype, device=center.device)
-        for index, level in enumerate(self.pyramid):
-            scale = 2 / center.new_tensor([level.shape[-1] - 1, level.shape[-2] - 1])
+        for index, (level, scale) in enumerate(zip(self.pyramid, self.scales, strict=True)):
             # Grid positions run from -1 to 1. Neighbors and centers are scaled before their one sum.
             grid = self.neighbors * scale + (center * (scale / 2**index) - 1)
             found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
-from ..image import describe, sample
+from ..image import describe, sample, vector_like
 from ..settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
@@ -89,7 +89,7 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
         raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
     height, width = flow.shape[-2:]
     resized = F.interpolate(flow, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized * flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    return resized * vector_like(flow, [size[1] / width, size[0] / height]).view(1, 2, 1, 1)
 
 
 def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:

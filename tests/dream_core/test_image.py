@@ -20,6 +20,7 @@ from dream_core.image import (
     scaled_size,
     size_of,
     stretch_contrast,
+    vector_like,
     zoom,
 )
 from dream_core.settings import ImageSettings
@@ -232,3 +233,8 @@ def test_finish_stretches_before_it_takes_the_colors() -> None:
 def test_a_zoom_of_100_pixels_suits_large_images() -> None:
     validate(ImageSettings(zoom=100, zoom_mode="pixel"))
     assert kept_by_zoom((200, 400), 100, "pixel") == (0.75, 0.5)
+
+
+def test_a_vector_has_the_type_of_another_tensor() -> None:
+    vector = vector_like(torch.zeros(3, dtype=torch.float64), [1, 0.5])
+    assert torch.equal(vector, torch.tensor([1, 0.5], dtype=torch.float64))
