@@ -204,6 +204,7 @@ class Server:
         environment = {
             **kept,
             "HOME": str(self.base / "home"),
+            "MPLCONFIGDIR": str(self.base / "matplotlib"),  # where it remembers the fonts it found
             "OMP_NUM_THREADS": "2",
             "GOMP_SPINCOUNT": "20000",
             "PYTHONDONTWRITEBYTECODE": "1",
