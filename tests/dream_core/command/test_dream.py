@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from docstring_parser import parse
 from safetensors.torch import save_file
 
 from dream_core import pipeline
 from dream_core.__main__ import run as main
 from dream_core.command.console import Teller
 from dream_core.command.dream import default_output
-from dream_core.command.options import Command
+from dream_core.command.options import Command, as_flags
 from dream_core.models import dream_model
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
@@ -335,14 +336,15 @@ def test_help_explains_every_setting_once(
     monkeypatch.setenv("COLUMNS", "80")  # one column of groups
     lines = help_text(capsys).splitlines()
     groups = [group for group in vars(Command()).values() if hasattr(group, "__dataclass_fields__")]
-    names = [name for group in groups for name in vars(group)]
-    assert len(names) == len(set(names)) > 60
-    for name in names:
+    texts = {one.arg_name: one.description for group in groups for one in parse(type(group).__doc__).params}
+    assert texts.keys() == {name for group in groups for name in vars(group)}
+    assert len(texts) == sum(len(vars(group)) for group in groups) > 60
+    for name, text in texts.items():
         flag = "--" + name.replace("_", "-")
         starts = [index for index, line in enumerate(lines) if re.match(rf"[│ ] {flag}( |,|$)", line)]
         assert len(starts) == 1, flag
-        text = " ".join(" ".join(lines[starts[0] : starts[0] + 12]).replace("│", " ").split())
-        assert re.match(r".*? [A-Za-z0-9].{15,}\(default: ", text), flag
+        shown = " ".join(" ".join(lines[starts[0] : starts[0] + 16]).replace("│", " ").split())
+        assert f"{' '.join(as_flags(text).split())} (default: " in shown, flag
 
 
 @pytest.mark.parametrize(
