@@ -65,7 +65,7 @@ Frames: TypeAlias = Annotated[int, Range(0, 10_000_000)]
 FrameRate: TypeAlias = Annotated[float, Range(0.01, 1000)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeviceSettings:
     """Devices and numerical precision of the networks.
 
@@ -88,7 +88,7 @@ class DeviceSettings:
     mkldnn: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """The network that dreams.
 
@@ -115,7 +115,7 @@ class ModelSettings:
     label_file: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FlowSettings:
     """Optical flow: the motion of every pixel from one frame to the next.
 
@@ -138,7 +138,7 @@ class FlowSettings:
     flow_batch: Annotated[int, Range(0, 10_000)] = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FlowImageSettings:
     """Colors and arrows that show optical flow.
 
@@ -152,7 +152,7 @@ class FlowImageSettings:
     arrow_spacing: Annotated[int, Range(0, 10_000)] = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CameraSettings:
     """Movement of a camera from one frame to the next.
 
@@ -169,7 +169,7 @@ class CameraSettings:
     pan_y: Shift = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WarpSettings:
     """Pixels that a warp needs from outside the image.
 
@@ -181,7 +181,7 @@ class WarpSettings:
     edges: WarpEdges = "border"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReliabilitySettings:
     """Choice of the pixels of the carried dream to trust.
 
@@ -206,7 +206,7 @@ class ReliabilitySettings:
     mask_softness: Annotated[float, Range(0, 1, step=0.001)] = 0.003
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TemporalSettings:
     """Feedback: the dream is carried from frame to frame.
 
@@ -243,7 +243,7 @@ class TemporalSettings:
     seamless_frames: Annotated[int, Range(1, 10_000)] = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
     """Objective of the dream: the layers and channels to make stronger.
 
@@ -291,7 +291,7 @@ class ObjectiveSettings:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AscentSettings:
     """Gradient ascent: the steps that change the image at each size.
 
@@ -338,7 +338,7 @@ class AscentSettings:
     seed: Annotated[int, Range(0, 2**64 - 1)] = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OctaveSettings:
     """Octaves: the sizes at which an image is dreamed, from small to large.
 
@@ -384,7 +384,7 @@ class OctaveSettings:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileSettings:
     """Tiles: a large image is dreamed in pieces to save memory.
 
@@ -400,7 +400,7 @@ class TileSettings:
     tile_roll: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageSettings:
     """Changes to the image before and after the dream.
 
@@ -430,7 +430,7 @@ class ImageSettings:
             raise SettingsError(f"expected `zoom` below 100 percent, got {self.zoom:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DreamSettings:
     """Settings for dreaming one image."""
 
@@ -441,7 +441,7 @@ class DreamSettings:
     image: ImageSettings = field(default_factory=ImageSettings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputSettings:
     """Part of the input to read, and its size.
 
@@ -458,7 +458,7 @@ class InputSettings:
     fps: FrameRate = 25.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputSettings:
     """The file to write.
 
@@ -486,7 +486,7 @@ class OutputSettings:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PipelineSettings:
     """Settings of the whole pipeline, from input frames to dreamed frames."""
 

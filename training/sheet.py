@@ -75,7 +75,9 @@ def read(path: Path, size: int) -> Tensor:
 def settings_of(sheet: Sheet) -> DreamSettings:
     """Dream settings of a sheet."""
     return DreamSettings(
-        octave=OctaveSettings(sheet.octaves, sheet.octave_scale, sheet.octave_steps),
+        octave=OctaveSettings(
+            octaves=sheet.octaves, octave_scale=sheet.octave_scale, octave_steps=sheet.octave_steps
+        ),
         ascent=AscentSettings(learning_rate=sheet.learning_rate, jitter=sheet.jitter),
     )
 

@@ -87,7 +87,7 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
             str(path): files.enter_context(open_clip(path, settings=unscaled)) for path in command.dreamed
         }
         size = next(iter(dreams.values())).size
-        matching = InputSettings(max(size), wanted.start, wanted.frames, wanted.fps)
+        matching = InputSettings(size=max(size), start=wanted.start, frames=wanted.frames, fps=wanted.fps)
         source = files.enter_context(open_clip(command.input, settings=matching))
         check_sizes(source, dreams)
         energy = layer_energy(command, teller) if wanted.strength else None

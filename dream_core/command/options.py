@@ -47,7 +47,7 @@ MEASURE = "measure"
 EveryStep = Annotated[int, Range(0, 1_000_000)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConsoleSettings:
     """Console output, and questions that are answered without dreaming.
 
@@ -73,7 +73,7 @@ class ConsoleSettings:
     version: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """Turn a video into a DeepDream that moves with what is filmed.
 
@@ -107,8 +107,21 @@ class Command:
     @property
     def pipeline(self) -> PipelineSettings:
         """The part of the options that the library's pipeline takes."""
-        dream = DreamSettings(self.objective, self.octave, self.ascent, self.tile, self.image)
-        return PipelineSettings(self.model, dream, self.temporal, self.flow, self.reliability, self.device)
+        dream = DreamSettings(
+            objective=self.objective,
+            octave=self.octave,
+            ascent=self.ascent,
+            tile=self.tile,
+            image=self.image,
+        )
+        return PipelineSettings(
+            model=self.model,
+            dream=dream,
+            temporal=self.temporal,
+            flow=self.flow,
+            reliability=self.reliability,
+            device=self.device,
+        )
 
     def check_together(self) -> None:
         """Raise a SettingsError where settings of different groups do not fit together."""
@@ -126,7 +139,7 @@ class Command:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureSettings:
     """Choice of the frames and figures to measure, and of the files to write them to.
 
@@ -154,7 +167,7 @@ class MeasureSettings:
     quiet: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureCommand:
     """Measure how steady, strong and sharp dreams of a clip are.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dream_core.dreaming.memory import smaller_tiles
@@ -21,7 +23,7 @@ from dream_core.settings import TileSettings
 )
 def test_tiles_are_halved_down_to_the_smallest(side: int, size: tuple[int, int], smaller: int) -> None:
     tile = TileSettings(tile_size=side, tile_overlap=0.1, tile_roll=False)
-    assert smaller_tiles(tile, size, "out of memory") == TileSettings(smaller, 0.1, False)
+    assert smaller_tiles(tile, size, "out of memory") == replace(tile, tile_size=smaller)
 
 
 @pytest.mark.parametrize(("side", "size"), [(64, (300, 800)), (0, (60, 64))])
