@@ -101,9 +101,8 @@ def mask() -> Image.Image:
     """Reliability Mask: pixels that cannot be followed."""
     step = video()[SHOWN[1]]
     assert step.carried is not None
-    return _rows(
-        [{"frame": step.frame, "mask: white is trusted": step.carried.reliability.expand(-1, 3, -1, -1)}]
-    )
+    reliability = step.carried.reliability.expand(-1, 3, -1, -1)
+    return _rows([{"frame": step.frame, "reliability: white is trusted": reliability}])
 
 
 def flow_warp() -> Image.Image:
@@ -134,7 +133,7 @@ def temporal_blend() -> Image.Image:
     return _rows(
         [
             {"frame": step.frame, "warped": step.carried.warped},
-            {"mask": step.carried.reliability.expand(-1, 3, -1, -1), "image": start},
+            {"reliability": step.carried.reliability.expand(-1, 3, -1, -1), "image": start},
         ]
     )
 
