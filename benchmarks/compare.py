@@ -4,8 +4,8 @@
         --clip mallard.mp4 --model-file bvlc_googlenet.safetensors --flow-file raft_small.safetensors
 
 Both dream the same frames with the same network and layer, octaves and size. Ours runs with the predecessor's
-steps, optimizer and blend, and with its own defaults where `--steps` is 0. Prints seconds a frame and the figures of
-the dreams side by side, then the time of each stage of our first run, and the least time that the device allows.
+steps, optimizer and blend, and with its own defaults where `--steps` is 0. Prints seconds a frame and the figures
+of the dreams side by side, then the time of each stage of our first run, and the least time that the device allows.
 """
 
 from __future__ import annotations
