@@ -22,7 +22,7 @@ __all__ = ["Dreamer", "dream_image", "dream_video"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the front door when one of its names is first used: `--help` must not wait for PyTorch."""
+    """Import the main functions when one is first used: `--help` must not wait for PyTorch."""
     if name in __all__:
         from . import api
 

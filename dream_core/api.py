@@ -1,4 +1,4 @@
-"""The front door: whole videos and single images, with every option as a flat keyword."""
+"""Main functions: dream a video or an image, with every option as a flat keyword."""
 
 from __future__ import annotations
 
@@ -32,30 +32,32 @@ def dream_video(
     on_download: Progress | None = None,
     **options: Any,
 ) -> Path:
-    """Dream a video into a file, its sound kept.
+    """Dream a video into a file. The sound is kept.
 
         dream_video("in.mp4", "out.mp4", octave_steps=4, size=512)
 
     Args:
         source: video, GIF, image or folder of images.
-        target: of any kind that the source may be; a name without a suffix is a folder of images.
+        target: video, GIF, image or folder of images; a name without a suffix is a folder.
         on_frame: called after each frame is written.
         on_step: called after each gradient step.
-        on_download: called while weights are downloaded, with the bytes done and in all.
-        options: any fields of the classes in `dream_core.settings`, such as `octave_steps` or `model`; what is not
-            named has the command's default.
+        on_download: called while weights are downloaded, with the number of bytes done and in all.
+        options: any fields of the classes in `dream_core.settings`, such as `octave_steps` or `model`; the
+            others have the command's defaults.
 
     Returns:
         The path of the dreamed file.
 
     Raises:
         SettingsError: an option is unknown or out of range.
-        VideoError: the source cannot be read, or the target not be written.
+        VideoError: the source cannot be read, or the target cannot be written.
         WeightsError: weights are missing or wrong.
     """
-    pipeline, reading, writing = settings_of(options, PipelineSettings, InputSettings, OutputSettings)
+    pipeline, reading, writing = fill_settings(options, PipelineSettings, InputSettings, OutputSettings)
     if Path(source).resolve() == Path(target).resolve():
-        raise VideoError(f"{target} is the source: choose another name for the target")
+        raise VideoError(
+            f"expected a target other than the source, got {target} for both; choose another name"
+        )
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         dreamer = load_dreamer(pipeline, progress=on_download)
         with open_output_like(clip, Path(target), settings=writing) as output:
@@ -79,13 +81,13 @@ def dream_image(
         on_step, on_download, options: see `dream_video`. The options of motion, reading and writing have no effect.
 
     Returns:
-        The dream, float32 RGB in 0..1, in the image's shape, on the CPU; of a file, (3,H,W).
+        The dream, float32 RGB in 0..1 on the CPU, in the shape of the tensor; (3,H,W) for a file.
 
     Raises:
         ImageError: the tensor has the wrong shape, type or content.
         SettingsError, VideoError, WeightsError: see `dream_video`.
     """
-    (pipeline,) = settings_of(options, PipelineSettings)
+    (pipeline,) = fill_settings(options, PipelineSettings)
     tensor = image if isinstance(image, Tensor) else load_image(Path(image))
     batch = tensor if tensor.ndim == 4 else tensor[None]
     require_image(batch, batch=1)
@@ -109,12 +111,12 @@ class Dreamer:
     """
 
     def __init__(self, *, on_download: Progress | None = None, **options: Any) -> None:
-        (pipeline,) = settings_of(options, PipelineSettings)
+        (pipeline,) = fill_settings(options, PipelineSettings)
         self._temporal = load_dreamer(pipeline, progress=on_download)
 
     @property
     def settings(self) -> DreamSettings:
-        """The settings of a frame without a dream before it."""
+        """The settings of a first frame."""
         return self._temporal.settings
 
     def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> Tensor:
@@ -125,7 +127,7 @@ class Dreamer:
             on_step: called after each gradient step.
 
         Returns:
-            The dream, float32 RGB in 0..1, in the frame's shape, on the CPU.
+            The dream, float32 RGB in 0..1 on the CPU, in the shape of the frame.
 
         Raises:
             ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
@@ -134,22 +136,22 @@ class Dreamer:
         return self._temporal.step(batch, on_step=on_step).dream.cpu().reshape(frame.shape)
 
     def reset(self) -> None:
-        """Forget the frames so far, to begin another clip."""
+        """Forget all frames, to start another clip."""
         self._temporal.reset()
 
 
-def settings_of(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
-    """Fill classes of settings, and the classes nested in them, from flat options.
+def fill_settings(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
+    """Make settings, with the settings nested in them, from flat options.
 
     Args:
-        options: field name -> value. Paths may be text, and one value may stand for a tuple of one.
-        classes: such as `PipelineSettings`.
+        options: values by field name. Paths may be strings, and a tuple of one value may be the value itself.
+        classes: classes of settings, such as `PipelineSettings`.
 
     Returns:
         An instance of each class; fields that no option names keep their defaults.
 
     Raises:
-        SettingsError: an option is no field of any class, or is out of range or does not fit another.
+        SettingsError: an option is not a field of any class, is out of range, or does not fit another.
     """
     known = {name for cls in classes for name in _field_names(cls)}
     for name in options:
@@ -184,7 +186,7 @@ def _fill(cls: type[Any], options: Mapping[str, Any]) -> Any:
 
 
 def _convert(value: Any, kind: Any) -> Any:
-    """Turn text into paths and lists into tuples where a field wants those."""
+    """Convert strings to paths and lists to tuples where the field has that type."""
     if get_origin(kind) is tuple:
         entries = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_convert(entry, get_args(kind)[0]) for entry in entries)

@@ -1,4 +1,4 @@
-"""What a setting may be: ranges beside the defaults, and one function that checks them all."""
+"""Checks of settings: ranges declared with the fields, and one function that checks them all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Range:
     """Range of a number, as metadata of its type: ``Annotated[float, Range(0, 1, step=0.05)]``.
 
     Args:
-        least, most: both included.
-        step: change of one click on a widget.
-        or_zero: 0 is allowed too, and means "off" or "automatic".
+        least, most: ends of the range, both included.
+        step: change per click on a widget.
+        or_zero: True if 0 is allowed too, for "off" or "automatic".
     """
 
     least: float
@@ -29,16 +29,16 @@ class Range:
         return bool(self.least <= value <= self.most or (self.or_zero and value == 0))
 
     def __str__(self) -> str:
-        return f"from {_written(self.least)} to {_written(self.most)}" + (", or 0" if self.or_zero else "")
+        return f"from {_format(self.least)} to {_format(self.most)}" + (", or 0" if self.or_zero else "")
 
 
 def validate(settings: Any) -> None:
-    """Check a dataclass of settings: each field by its type, nested dataclasses, and what must fit together.
+    """Check a dataclass of settings: each field by its type, nested dataclasses, then fields against each other.
 
-    What must fit together is checked by the class's own method `check_together`, where it has one.
+    The last is done by the method `check_together` of a class, if it has one.
 
     Raises:
-        SettingsError: a value is out of range, no choice of its field, or does not fit another.
+        SettingsError: a value is out of range, not a choice of its field, or does not fit another.
     """
     for name, kind in kinds(type(settings)).items():
         value = getattr(settings, name)
@@ -54,15 +54,15 @@ def require_valid(cls: type[Any], **values: Any) -> None:
     """Check single values by the fields of a class of settings.
 
     Raises:
-        SettingsError: a value is out of range or no choice of its field.
+        SettingsError: a value is out of range, or not a choice of its field.
     """
     for name, value in values.items():
         _check(f"`{name}`", kinds(cls)[name], value)
 
 
 def kinds(cls: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields by name, in order, with their metadata."""
-    if cls not in _kinds:  # every frame is dreamed with checked settings
+    """Types of the fields of a dataclass, with their metadata, by name and in order."""
+    if cls not in _kinds:  # cached: settings are checked for every frame
         hints = get_type_hints(cls, include_extras=True)
         _kinds[cls] = {field.name: hints[field.name] for field in fields(cls)}
     return _kinds[cls]
@@ -72,7 +72,7 @@ _kinds: dict[type[Any], dict[str, Any]] = {}
 
 
 def split_range(kind: Any) -> tuple[Any, Range | None]:
-    """A type without its metadata, and the range among these."""
+    """Split a type into the type without metadata and the range in its metadata."""
     if get_origin(kind) is not Annotated:
         return kind, None
     plain, *metadata = get_args(kind)
@@ -98,7 +98,7 @@ def _check_number(what: str, kind: Any, limits: Range, value: Any) -> None:
     whole = kind is int
     if not isinstance(value, Integral if whole else Real) or value not in limits:
         wanted = f"a whole number {limits}" if whole and isinstance(value, float) else limits
-        raise SettingsError(f"expected {what} {wanted}, got {_written(value)}")
+        raise SettingsError(f"expected {what} {wanted}, got {_format(value)}")
 
 
 def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
@@ -110,6 +110,6 @@ def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
         _check(f"each of {what}", kind, value)
 
 
-def _written(value: Any) -> str:
-    """A number as people write it: 16384, 0.01, 1e-05."""
+def _format(value: Any) -> str:
+    """Format a number for people: 16384, 0.01, 1e-05."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)

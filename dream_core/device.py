@@ -1,4 +1,4 @@
-"""Choice of devices, number formats and PyTorch's back ends."""
+"""Choice of devices and number formats, and switches of PyTorch's back ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .settings import DeviceSettings, Precision
 
 
 def parse_device(name: str) -> torch.device:
-    """Parse a device's name: auto, cpu, mps, cuda or cuda:N; auto is the fastest kind available.
+    """Parse the name of a device: auto, cpu, mps, cuda or cuda:N; auto is the fastest kind available.
 
     Raises:
-        SettingsError: the name is none of these, or this machine lacks the device.
+        SettingsError: the name is not one of these, or this machine does not have the device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -26,29 +26,32 @@ def parse_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", name):
         raise SettingsError(f"expected a device auto, cpu, mps, cuda or cuda:N, got '{name}'")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise SettingsError("device 'mps' needs Apple silicon and a PyTorch built for it; use `device` cpu")
+        raise SettingsError(
+            "expected a device that this machine has, got 'mps', which needs Apple silicon and a PyTorch "
+            "built for it; use `device` cpu"
+        )
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise SettingsError(
-            f"device '{name}' does not exist: PyTorch sees {torch.cuda.device_count()} CUDA devices; "
+            f"expected a CUDA device that exists, got '{name}' (PyTorch finds {torch.cuda.device_count()}); "
             "use `device` auto or cpu"
         )
     return torch.device(name)
 
 
 def choose_devices(settings: DeviceSettings) -> tuple[torch.device, ...]:
-    """Devices to dream on, from the comma-separated list of the settings."""
+    """Choose the devices to dream on from the comma-separated list in the settings."""
     return tuple(parse_device(name.strip()) for name in settings.device.split(","))
 
 
 def choose_flow_device(settings: DeviceSettings) -> torch.device:
-    """Device to estimate optical flow on."""
+    """Choose the device to estimate optical flow on."""
     return parse_device(settings.flow_device) if settings.flow_device else choose_devices(settings)[0]
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Number format of the networks: `precision`, or for auto bfloat16 if the device has instructions for it.
+    """Choose the number format of the networks; auto is bfloat16 if the device has instructions for it.
 
-    Emulated bfloat16, which PyTorch offers on other devices, is slower than float32.
+    PyTorch emulates bfloat16 on other devices, slower than float32.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -67,7 +70,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True if an error reports that memory ran out; CUDA has a class for it, the CPU and MPS only a message."""
+    """Return whether an error reports that memory ran out; CUDA has a class for it, CPU and MPS only a message."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     message = r"can't allocate memory|not enough memory|out of memory"
@@ -76,7 +79,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def backends(settings: DeviceSettings) -> Iterator[None]:
-    """Switch PyTorch's back ends as the settings say, and restore them on exit."""
+    """Set PyTorch's back ends by the settings, and restore them on exit."""
     before = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
     try:

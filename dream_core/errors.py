@@ -1,15 +1,16 @@
-"""The errors that a user can mend."""
+"""Errors that a user can correct."""
 
 
 class DeepDreamError(Exception):
-    """A mistake in what was asked for, said in one line: what was expected, what came, what to do.
+    """Base class of the errors that a user can correct.
 
-    The command prints the message without a traceback; library users catch this one class.
+    The message is one line: what was expected, what was found, what to do. The command prints it without a
+    traceback.
     """
 
 
 class SettingsError(DeepDreamError, ValueError):
-    """A setting has a value outside of what it may have."""
+    """A setting has a value that is not allowed."""
 
 
 class ImageError(DeepDreamError, ValueError):
@@ -17,7 +18,7 @@ class ImageError(DeepDreamError, ValueError):
 
 
 class WeightsError(DeepDreamError):
-    """Weights are missing, incomplete or not what they should be."""
+    """Weights are missing, incomplete or wrong."""
 
 
 class VideoError(DeepDreamError):
@@ -25,4 +26,4 @@ class VideoError(DeepDreamError):
 
 
 class OutOfMemoryError(DeepDreamError, MemoryError):
-    """There is too little memory, even for the smallest pieces."""
+    """There is too little memory, even for the smallest tiles or a single pair of frames."""

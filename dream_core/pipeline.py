@@ -1,4 +1,4 @@
-"""Clip -> dreamed clip: networks are loaded once, frames stream through the feedback into an output."""
+"""Dreaming of whole clips: load the networks once, then stream frames through the feedback into an output."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_estimator(
     folders: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> FlowEstimator:
-    """Load the flow estimator onto its device; folders are searched for its weights first.
+    """Load the flow estimator onto its device. Its weights are searched for in `folders` first.
 
     Raises:
         SettingsError, WeightsError: see `load_flow`.
@@ -53,20 +53,21 @@ def load_estimator(
 
 
 def load_image_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> ImageDreamer:
-    """Load what dreams single images; see `load_dreamer`."""
+    """Load the networks for dreams of single images; see `load_dreamer`."""
     models = load_models(settings.model, settings.device, progress=progress)
     return ImageDreamer(models, settings=settings.dream)
 
 
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
-    """Load all that dreams a clip; weights are found or downloaded.
+    """Load the networks for dreams of a clip; weights are found or downloaded.
 
     Args:
-        settings: all of them.
-        progress: told how downloads go, in bytes done and in all.
+        settings: all settings of the dream, its networks and devices.
+        progress: called during downloads with the number of bytes done and in all.
 
     Raises:
-        SettingsError, WeightsError: a setting or a weight file is not as it should be.
+        SettingsError: a setting is out of range or does not fit another.
+        WeightsError: weights are missing or wrong.
     """
     validate(settings)
     dream = load_image_dreamer(settings, progress=progress)
@@ -80,11 +81,11 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
 def dream_frames(
     clip: Iterable[Frame], dreamer: TemporalDreamer, *, on_step: DreamCallback | None = None
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
-    """Dream the frames of a clip one after the other, or as `dream_seamless` where the settings ask for it.
+    """Dream the frames of a clip in order, by `dream_seamless` if the settings ask for it.
 
     Args:
         clip: frames of one size.
-        dreamer: at the clip's beginning.
+        dreamer: without earlier frames.
         on_step: called after every gradient step.
 
     Yields:
@@ -101,7 +102,7 @@ def dream_frames(
 
 
 def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> Output:
-    """Open an output of a clip's size, times and sound.
+    """Open an output with the size, times and sound of a clip.
 
     Raises:
         SettingsError, VideoError: see `open_output`.
@@ -128,15 +129,15 @@ def dream_clip(
 ) -> None:
     """Dream every frame of a clip into an output. Memory does not grow with the clip.
 
-    Where it runs out, dreaming goes on with smaller tiles, and a warning says so.
+    If memory runs out, dreaming continues in smaller tiles, with a warning.
 
     Args:
         clip: from `open_clip`, or any frames of one size.
         dreamer: from `load_dreamer`.
         output: from `open_output`.
         keep: receives frames, dreams, flow images and masks.
-        on_frame: told about every frame once it is written.
-        on_step: told about every gradient step.
+        on_frame: called after every frame is written.
+        on_step: called after every gradient step.
     """
     for frame, step in dream_frames(clip, dreamer, on_step=on_step):
         output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
@@ -148,7 +149,7 @@ def dream_clip(
 
 def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:
     carried = step.carried
-    # Nothing was carried into a first frame: it is kept as standing still, and trusted.
+    # Nothing is carried into a first frame: keep it without motion, and trusted.
     flow = carried.flow if carried else torch.zeros_like(step.frame[:, :2])
     mask = carried.reliability if carried else torch.ones_like(step.frame[:, :1])
     keep.save(index, frame=step.frame, dream=step.dream, flow=flow_image(flow), mask=mask)

@@ -1,8 +1,8 @@
 """Synthetic clips with exactly known optical flow and occlusion.
 
 Opaque discs and squares with smooth textures move over a textured background and over each other. Every pixel is
-computed by formula at its exact position, and nothing is resampled: the flow is the motion of the visible layer,
-and a pixel is hidden exactly where another layer covers it.
+computed by formula at its exact position, and nothing is resampled. The flow is the motion of the visible layer. A
+pixel is hidden exactly where another layer covers it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from .errors import SettingsError
-from .motion.warp import came_from_inside
+from .motion.warp import points_inside
 
 _WAVES = 24
 _CONTRAST = 0.65
-# Pixels: long enough to resample well, short enough for flow estimators to follow.
+# In pixels: long enough to resample well, short enough for flow estimators.
 _WAVELENGTHS = (10.0, 80.0)
 
 
@@ -29,15 +29,15 @@ class Scene:
     """Content of a synthetic clip."""
 
     shapes: int = 5
-    """Number of discs and squares, which bounce off the edges of the frame."""
+    """Number of discs and squares; they bounce off the edges of the frame."""
     speed: float = 4.0
-    """Pixels that each shape moves per frame, in its own direction."""
+    """Speed of each shape in pixels per frame; each has its own direction."""
     background: tuple[float, float] = (1.25, -0.5)
-    """Pixels, x and y, that the background moves per frame."""
+    """Velocity of the background, x and y, in pixels per frame."""
     rotation: float = 0.0
-    """Degrees that the background turns per frame."""
+    """Rotation of the background in degrees per frame."""
     zoom: float = 1.0
-    """Factor by which the background grows per frame."""
+    """Factor of the size of the background per frame."""
     whole_pixels: bool = False
     """Round all velocities to whole pixels, so that warping by the flow resamples nothing."""
 
@@ -80,7 +80,7 @@ class SyntheticClip:
 def synthetic_clip(
     *, frames: int, height: int, width: int, seed: int = 0, scene: Scene = _DEFAULT_SCENE
 ) -> SyntheticClip:
-    """Render a whole clip with exact flow and occlusion into memory; arguments and errors as `synthetic_frames`."""
+    """Render a whole clip with exact flow and occlusion; arguments and errors are those of `synthetic_frames`."""
     stream = synthetic_frames(frames=frames, height=height, width=width, seed=seed, scene=scene)
     first, *others = stream
     return SyntheticClip(
@@ -97,7 +97,7 @@ def synthetic_frames(
 ) -> Iterator[SyntheticFrame]:
     """Render a clip with exact flow and occlusion frame by frame, in constant memory.
 
-    Everything is computed on the CPU, so that a seed gives the same clip on every device.
+    Everything is computed on the CPU: a seed gives the same clip whatever the device.
 
     Args:
         frames: number of frames, at least 1.
@@ -201,7 +201,7 @@ def _link(layers: list[_Layer], pixels: Tensor, time: int, other: int) -> tuple[
         targets[mine] = layer.to_frame(layer.to_local(pixels[mine], time), other)
     flow = torch.view_as_real(targets - pixels).permute(2, 0, 1).unsqueeze(0).float()  # HWC -> BCHW
     seen = (_owner(layers, targets, other) == owner).float()[None, None]
-    return flow.contiguous(), seen * came_from_inside(flow)
+    return flow.contiguous(), seen * points_inside(flow)
 
 
 def _background(generator: torch.Generator, size: complex, scene: Scene) -> _Layer:

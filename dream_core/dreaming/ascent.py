@@ -41,13 +41,13 @@ class ClassicAscent(torch.optim.Optimizer):
 class BoundedLBFGS(torch.optim.Optimizer):
     """L-BFGS (Nocedal 1980) whose first step changes a value by `lr` on average, and no later step by more.
 
-    Objectives often curve upwards and random views make their gradients noisy, where the method as it stands
-    runs off. All curvature is therefore made positive before it is remembered (Li and Fukushima 2001, "A modified
-    BFGS method and its global convergence in nonconvex minimization").
+    Objectives often curve upwards, and random views make their gradients noisy: plain L-BFGS diverges on them. All
+    curvature is therefore made positive before it is stored (Li and Fukushima 2001, "A modified BFGS method and its
+    global convergence in nonconvex minimization").
     """
 
     DAMPING = 0.1
-    """Least curvature, in gradients per step. At 1 the steps soon die out, at 0 some networks fall."""
+    """Least curvature, in gradients per step. At 1 the steps soon vanish; at 0 some objectives fall."""
 
     def __init__(self, parameter: Tensor, *, lr: float, history_size: int) -> None:
         super().__init__([parameter], {"lr": lr})
@@ -58,7 +58,7 @@ class BoundedLBFGS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step down the gradient, bent by what the steps so far have shown of the curvature."""
+        """Step down the gradient, corrected by the curvature that earlier steps measured."""
         gradient = self._parameter.grad
         assert gradient is not None
         if self._last:
@@ -77,7 +77,7 @@ class BoundedLBFGS(torch.optim.Optimizer):
         self._pairs.append((step, change, (step * change).sum()))
 
     def _newton(self, gradient: Tensor) -> Tensor:
-        """The inverse of the remembered curvature times a gradient: the two-loop recursion."""
+        """Multiply a gradient by the inverse of the stored curvature, by the two-loop recursion."""
         direction, shares = gradient.clone(), []
         for step, change, product in reversed(self._pairs):
             shares.append((step * direction).sum() / product)
@@ -91,7 +91,7 @@ class BoundedLBFGS(torch.optim.Optimizer):
 
 
 def make_optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
-    """Make the optimizer that the settings name, for an image (1,3,H,W) that it changes in place."""
+    """Make the optimizer that the settings name; it changes the image, (1,3,H,W), in place."""
     lr = settings.learning_rate * LEVEL
     if settings.optimizer == "adam":
         # Other devices have no fused kernel.
@@ -114,12 +114,12 @@ def ascend(
     """Change an image step by step so that its objective rises.
 
     Args:
-        image: (1,3,H,W) in 0..1; it is left unchanged.
-        models: the network, once per device; the image is on the first one's.
-        objective: what to raise.
-        settings: number of steps, optimizer, random views, gradient filters, tiles; valid ones.
-        generator: on the CPU; decides the random views.
-        step_scale: (1,1,h,w) of any size, factor of each step at each pixel; by default 1.
+        image: (1,3,H,W) in 0..1; it is not modified.
+        models: the network, once per device; the image is on the first device.
+        objective: the number to raise.
+        settings: number of steps, optimizer, random views, gradient filters and tiles; already validated.
+        generator: on the CPU; draws the random views.
+        step_scale: (1,1,h,w) of any size, factor of each step at each pixel; 1 by default.
         on_step: called after every step.
 
     Returns:
@@ -133,7 +133,7 @@ def ascend(
         objective = choose_channels(image, objective, models[0])
     if scale is not None:
         scale = resize(scale, size_of(image))
-    # The networks compute in channels_last, and gradients come in it: nothing has to be rearranged.
+    # The networks compute in channels_last, and so do their gradients: no layout has to be converted.
     parameter = image.detach().clone(memory_format=torch.channels_last)
     optimizer = make_optimizer(parameter, settings.ascent)
     for _ in range(settings.octave.octave_steps):
@@ -144,7 +144,7 @@ def ascend(
             models, chosen, seen, settings=settings.tile, generator=generator
         )
         gradient = shape_gradient(view.undo(gradient), settings.ascent)
-        # Adam's fused kernel takes for granted that a gradient lies in memory as its parameter does.
+        # Adam's fused kernel assumes that gradient and parameter have the same memory layout.
         parameter.grad = torch.empty_like(parameter).copy_(gradient).neg_()
         before = parameter if scale is None else parameter.clone()
         optimizer.step()

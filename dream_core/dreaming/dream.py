@@ -1,4 +1,4 @@
-"""Image -> dreamed image: the whole algorithm in one short loop."""
+"""The dream of one image: the whole algorithm in one short loop."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ DreamCallback = Callable[[DreamStep], None]
 
 
 class ImageDreamer:
-    """Dreams images, each by itself (Mordvintsev et al. 2015, "Inceptionism").
+    """Dreams single images (Mordvintsev et al. 2015, "Inceptionism").
 
-    Settings are checked and the objective is built once. Where memory runs out, this and all later images are
+    Settings are checked and the objective is built once. If memory runs out, this image and all later ones are
     dreamed in tiles of half the size, with a warning.
 
     Args:
-        models: the network; several, on different devices, share the tiles of each image.
-        settings: how to dream.
-        objective: what to excite; by default what `settings.objective` names.
-        free: called after each attempt that ran out of memory, once nothing of it is alive.
+        models: the network, once per device; the devices share the tiles of each image.
+        settings: all settings of the dream.
+        objective: the number to raise; by default the one that `settings.objective` describes.
+        free: called after each attempt that ran out of memory, once its tensors are gone.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit another or the network.
@@ -98,14 +98,14 @@ class ImageDreamer:
         step_scale: Tensor | None = None,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
-        """Dream on an image. The same image and settings give the same dream, whatever was dreamed before.
+        """Dream on an image. The dream depends on the image and the settings alone, not on earlier calls.
 
         Args:
             image: (1,3,H,W) RGB in 0..1.
-            settings: replaces the dreamer's own, but for the tiles; not checked again.
+            settings: used instead of the dreamer's own, except for the tiles; not checked again.
             colors: (1,3,H,W), source of the colors for `settings.image.original_colors`; by default the image.
-            step_scale: (1,1,H,W), factor of each gradient step at each pixel; by default 1.
-            on_step: called after every gradient step, those of failed attempts too.
+            step_scale: (1,1,H,W), factor of each gradient step at each pixel; 1 by default.
+            on_step: called after every gradient step, including those of failed attempts.
 
         Returns:
             The dreamed image, (1,3,H,W) float32 RGB in 0..1, on the device of the first model.
@@ -113,7 +113,7 @@ class ImageDreamer:
         Raises:
             ImageError: the image has the wrong shape, type or values.
             OutOfMemoryError: there is too little memory for the smallest tiles.
-            SettingsError: the dream is no longer finite, or a setting does not fit the image.
+            SettingsError: the dream is not finite, or a setting does not fit the image.
         """
         require_image(image, batch=1)
         size, settings = size_of(image), settings or self.settings
@@ -132,12 +132,12 @@ class ImageDreamer:
                 if not is_out_of_memory(error):
                     raise
                 problem = str(error).partition("\n")[0]
-            # Only here are the error and its traceback gone, which held the tensors of the attempt.
+            # The traceback held the tensors of the attempt; outside of `except` it is gone.
             self._free()
             tile = smaller_tiles(self.settings.tile, size, problem)
             warnings.warn(
-                f"memory ran out: going on with tiles of {tile.tile_size} pixels; a `tile_size` of that, or less, "
-                "avoids the attempt",
+                f"memory ran out: going on with tiles of {tile.tile_size} pixels; set `tile_size` to that or less "
+                "to avoid the failed attempt",
                 stacklevel=2,
             )
             self.settings = replace(self.settings, tile=tile)
@@ -152,7 +152,7 @@ def dream(
     colors: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
-    """Dream on one image; for several, `ImageDreamer` checks its settings only once.
+    """Dream on one image. For several images, `ImageDreamer` checks the settings only once.
 
     Args:
         image: (1,3,H,W) RGB in 0..1.
@@ -181,11 +181,11 @@ def dream_octaves(
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream at one size after another: the loop of `ImageDreamer`, without its checks."""
-    size, look = size_of(image), settings.image
-    kept_by_zoom(size, look.zoom, look.zoom_mode)
+    size, image_settings = size_of(image), settings.image
+    kept_by_zoom(size, image_settings.zoom, image_settings.zoom_mode)
     generator = torch.Generator().manual_seed(settings.ascent.seed)
     frame = image.detach().to(models[0].device, torch.float32)
-    current = frame if look.init == "image" else noise(size, generator).to(frame.device)
+    current = frame if image_settings.init == "image" else noise(size, generator).to(frame.device)
     if settings.objective.channel_capture == "once":
         objective = choose_channels(current, objective, models[0])
     sizes = visible_sizes(size, settings.octave, models[0].smallest_side(objective.layers))
@@ -199,34 +199,36 @@ def dream_octaves(
         on_step=StepReporter(on_step, settings.octave, len(sizes)) if on_step else None,
     )
     for iteration in range(settings.octave.iterations):
-        start = current = zoom(current, look.zoom, look.zoom_mode) if iteration else current
+        if iteration:
+            current = zoom(current, image_settings.zoom, image_settings.zoom_mode)
+        start = current
         if settings.octave.octave_carry == "image":
             for octave in sizes:
                 current = resize(climb(resize(current, octave)), size)
         else:
-            # Only what was dreamed goes on to the next size: the image itself is never resampled.
+            # Only the residual is resized from one octave to the next: the image itself is never resampled.
             residual = torch.zeros_like(start)
             for octave in sizes:
                 base = resize(start, octave)
                 residual = climb(base + resize(residual, octave)) - base
             current = start + resize(residual, size)
-        if look.keep_brightness:
+        if image_settings.keep_brightness:
             current = shift_brightness(current, start)
-    # Once for the whole dream: on a GPU, every look at values makes the program wait.
+    # Once for the whole dream: on a GPU, reading values makes the program wait.
     if not torch.isfinite(current).all():
         raise SettingsError(
-            "the dream left the range of numbers: its image is no longer finite; lower `learning_rate`, check the "
-            "input for NaN, or use `precision` float32"
+            "expected a finite dream, got NaN or infinite values; lower `learning_rate`, check the input for NaN, "
+            "or use `precision` float32"
         )
-    return finish(current, frame if colors is None else colors.to(frame), look)
+    return finish(current, frame if colors is None else colors.to(frame), image_settings)
 
 
 class StepReporter:
-    """Turns the steps of single octaves into the progress of a whole dream.
+    """Reports the steps of single octaves as the progress of the whole dream.
 
     Args:
         on_step: called with a `DreamStep`.
-        settings: the steps at each size and the passes.
+        settings: gradient steps at each size and number of passes.
         octaves: number of sizes.
     """
 

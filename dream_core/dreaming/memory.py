@@ -1,4 +1,4 @@
-"""Smaller tiles, for going on after memory ran out."""
+"""Smaller tiles after memory ran out."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def smaller_tiles(tile: TileSettings, size: Size, problem: str) -> TileSettings:
     Args:
         tile: current size of the tiles; 0 stands for the whole image.
         size: of the image.
-        problem: first line of the error that said that memory ran out.
+        problem: first line of the out-of-memory error.
 
     Raises:
-        OutOfMemoryError: tiles of half the side would be too small to see anything.
+        OutOfMemoryError: the tiles cannot be made smaller.
     """
     side = min(tile.tile_size or max(size), max(size))
     smaller = max(SMALLEST_TILE, side // 2 // GRID * GRID)
     if smaller >= side:
         raise OutOfMemoryError(
-            f"memory ran out even with tiles of {tile.tile_size or max(size)} pixels ({problem}): take a smaller "
+            f"memory ran out even with tiles of {tile.tile_size or max(size)} pixels ({problem}); take a smaller "
             "image, `flow_scale` 0.5, or close what else uses memory"
         )
     return replace(tile, tile_size=smaller)
 
 
 def free_cached() -> None:
-    """Return the memory that only PyTorch's own cache holds to the devices."""
+    """Release the memory that PyTorch's caches hold."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,8 +1,8 @@
-"""What a dream makes more of: a number computed from the activations of a network and from the image.
+"""Objectives: numbers, computed from activations and from the image, that a dream raises.
 
 Objectives add and scale: `0.5 * layer("inception_4c_output") + layer("inception_3b_output", channels=(7,))`.
 
-Every loss is a function of two sums over positions, so that the same number can be computed from tiles.
+Every loss is a function of a sum over activations and of their number. Both add up over tiles.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices
 from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings, split_list
 
-LOOK_SIZE = 512
-"""Longest side at which an image is looked at to choose channels; the choice needs no more."""
+CHOICE_SIDE = 512
+"""Longest side in pixels of the image from which channels are chosen; a larger one is shrunk first."""
 
 Activations = Mapping[str, Tensor]
 
@@ -38,7 +38,7 @@ class Loss:
 
 
 def _root(total: Tensor, count: int) -> Tensor:
-    return total.clamp_min(1e-24).sqrt()  # the root has no slope at 0
+    return total.clamp_min(1e-24).sqrt()  # at 0 the slope is infinite
 
 
 def _mean(total: Tensor, count: int) -> Tensor:
@@ -57,13 +57,13 @@ LOSSES: dict[LossMode, Loss] = {
 }
 
 
-class Total(NamedTuple):
-    """What a term needs to know of activations.
+class LossSum(NamedTuple):
+    """Loss of a term summed over activations; tiles add up.
 
     Args:
-        sum: sum of the loss over all values, 0-dimensional float32.
-        values: number of values.
-        channels: number of the layer's channels, chosen or not.
+        sum: sum of `Loss.point` over the chosen activations, 0-dimensional float32.
+        values: number of the chosen activations.
+        channels: number of all channels of the layer.
     """
 
     sum: Tensor
@@ -77,10 +77,10 @@ class LayerTerm:
 
     Args:
         layer: the layer's name.
-        weight: factor; negative makes less of it.
-        loss: how activations become a number.
+        weight: factor; a negative one suppresses the layer.
+        loss: name of the function that turns activations into a number.
         channels: for the modes all and ignore, channel indices; empty means every channel.
-            For strong, avg and weak, one number: how many channels to choose.
+            For strong, avg and weak, one entry: the number of channels to choose.
         channel_mode: see `settings.ObjectiveSettings`.
         normalize: divide by the layer's number of channels.
     """
@@ -104,14 +104,14 @@ class LayerTerm:
                 f"expected one number of at least 1 as channels for channel mode '{self.channel_mode}', got "
                 f"{', '.join(map(str, self.channels)) or 'none'}"
             )
-        # A channel that is named twice counts once.
+        # A channel that is listed twice counts once.
         object.__setattr__(self, "channels", tuple(dict.fromkeys(self.channels)))
 
     def resolve(self, activation: Tensor) -> LayerTerm:
-        """Choose the channels by looking at an activation (B,C,H,W): the same term in mode all.
+        """Choose the channels by an activation (B,C,H,W) and return the term with these channels, in mode all.
 
         Raises:
-            SettingsError: the layer has no such channel, or fewer channels than are asked for.
+            SettingsError: a channel does not exist, or the layer has fewer channels than are asked for.
         """
         if self.channel_mode == "all" or not self.channels:
             self._check_channels(activation.shape[1])
@@ -123,33 +123,33 @@ class LayerTerm:
         wrong = [channel for channel in self.channels if not 0 <= channel < available]
         if wrong:
             raise SettingsError(
-                f"layer '{self.layer}' has channels 0 to {available - 1}, got {wrong[0]}; "
+                f"expected channels of layer '{self.layer}' from 0 to {available - 1}, got {wrong[0]}; "
                 "`print_layers` lists layers with their channel counts"
             )
 
-    def total(self, activation: Tensor) -> Total:
-        """The loss summed over an activation (B,C,H,W)."""
+    def loss_sum(self, activation: Tensor) -> LossSum:
+        """Sum the loss over an activation (B,C,H,W)."""
         channels = activation.shape[1]
         self._check_channels(channels)
         if self.channels and len(set(self.channels)) < channels:
             activation = activation.index_select(1, torch.tensor(self.channels, device=activation.device))
-        return Total(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
+        return LossSum(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
 
-    def value(self, total: Total) -> Tensor:
-        """The weighted loss, 0-dimensional float32."""
-        weight = self.weight / total.channels if self.normalize else self.weight
-        return weight * LOSSES[self.loss].value(total.sum, total.values)
+    def value(self, loss_sum: LossSum) -> Tensor:
+        """Compute the weighted loss, 0-dimensional float32."""
+        weight = self.weight / loss_sum.channels if self.normalize else self.weight
+        return weight * LOSSES[self.loss].value(loss_sum.sum, loss_sum.values)
 
 
 def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
-    """Channel indices for the modes ignore, strong, avg and weak, ranked by mean activation."""
+    """Choose channel indices for the modes ignore, strong, avg and weak; the last three rank by mean activation."""
     available = activation.shape[1]
     if term.channel_mode == "ignore":
         term._check_channels(available)
         chosen = tuple(channel for channel in range(available) if channel not in term.channels)
         if not chosen:
             raise SettingsError(
-                f"ignoring all {available} channels of layer '{term.layer}' leaves none to excite"
+                f"expected a channel of layer '{term.layer}' to excite, got all {available} to ignore; ignore fewer"
             )
         return chosen
     count = term.channels[0]
@@ -164,12 +164,12 @@ def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of layer terms and of two properties of the image, to be made as large as possible.
+    """A number that a dream raises: a weighted sum over layers, minus two penalties of the image itself.
 
     Args:
         terms: the layers' shares.
-        tv_weight: weight of the image's total variation, which counts against the objective.
-        l2_weight: weight of the image's mean squared distance from mid-gray, likewise.
+        tv_weight: weight of the first penalty, the image's total variation.
+        l2_weight: weight of the second, the image's mean squared distance from mid-gray.
     """
 
     terms: tuple[LayerTerm, ...]
@@ -178,56 +178,56 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers it looks at, each once."""
+        """Names of its layers, each once."""
         return tuple(dict.fromkeys(term.layer for term in self.terms))
 
     def __add__(self, other: Objective) -> Objective:
-        """Both at once."""
+        """Return the sum of two objectives."""
         return Objective(
             self.terms + other.terms, self.tv_weight + other.tv_weight, self.l2_weight + other.l2_weight
         )
 
     def __mul__(self, factor: float) -> Objective:
-        """All weights times a number."""
+        """Multiply all weights by a number."""
         terms = tuple(replace(term, weight=term.weight * factor) for term in self.terms)
         return Objective(terms, self.tv_weight * factor, self.l2_weight * factor)
 
     __rmul__ = __mul__
 
     @property
-    def looks(self) -> bool:
-        """Whether some channels still have to be chosen by looking at an image."""
+    def chooses_channels(self) -> bool:
+        """True if some channels are still to be chosen by an image."""
         return any(term.channels and term.channel_mode != "all" for term in self.terms)
 
     def resolve(self, activations: Activations) -> Objective:
-        """Choose all channels by looking at an image's activations, (B,C,H,W) by layer."""
+        """Choose all channels by an image's activations, (B,C,H,W) by layer."""
         return replace(self, terms=tuple(term.resolve(activations[term.layer]) for term in self.terms))
 
-    def totals(self, activations: Activations) -> list[Total]:
-        """What each term needs to know of the activations, (B,C,H,W) by layer."""
-        return [term.total(activations[term.layer]) for term in self.terms]
+    def loss_sums(self, activations: Activations) -> list[LossSum]:
+        """Sum each term's loss over the activations, (B,C,H,W) by layer."""
+        return [term.loss_sum(activations[term.layer]) for term in self.terms]
 
-    def value(self, totals: Sequence[Total]) -> Tensor:
-        """The layers' part of the objective, 0-dimensional float32."""
-        return torch.stack([term.value(total) for term, total in zip(self.terms, totals, strict=True)]).sum()
+    def value(self, loss_sums: Sequence[LossSum]) -> Tensor:
+        """Compute the layers' part of the objective, 0-dimensional float32."""
+        return torch.stack([term.value(one) for term, one in zip(self.terms, loss_sums, strict=True)]).sum()
 
     def __call__(self, activations: Activations) -> Tensor:
-        """The layers' part of the objective for a whole image's activations, 0-dimensional float32."""
-        return self.value(self.totals(activations))
+        """Compute the layers' part of the objective from a whole image's activations, 0-dimensional float32."""
+        return self.value(self.loss_sums(activations))
 
     @property
     def has_image_terms(self) -> bool:
-        """Whether a weight asks for properties of the image itself."""
+        """True if the image itself counts: a penalty has a weight."""
         return self.tv_weight != 0 or self.l2_weight != 0
 
     def image_value(self, image: Tensor) -> Tensor:
-        """Compute the image's own part for (B,3,H,W) in 0..1, 0-dimensional."""
+        """Compute the image's part of the objective for (B,3,H,W) in 0..1, 0-dimensional."""
         l2 = (image - 0.5).square().mean()
         return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Sum of the absolute differences between neighbors, over the number of values (Rudin et al. 1992)."""
+    """Sum of the absolute differences between neighbors, divided by the number of values (Rudin et al. 1992)."""
     down = image.diff(dim=-2).abs().sum()
     right = image.diff(dim=-1).abs().sum()
     return (down + right) / image.numel()
@@ -241,15 +241,15 @@ def layer(
     channels: tuple[int, ...] = (),
     channel_mode: ChannelMode = "all",
 ) -> Objective:
-    """The objective to excite one layer, or some of its channels."""
+    """Make the objective that excites one layer, or some of its channels."""
     return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
 
 
 def parse_layers(entries: tuple[str, ...]) -> dict[str, float]:
-    """Layer names with weights from NAME or NAME:WEIGHT.
+    """Parse entries NAME or NAME:WEIGHT into weights by layer name.
 
     Raises:
-        SettingsError: a weight is no number.
+        SettingsError: a weight is not a finite number.
     """
     weights: dict[str, float] = {}
     for entry in split_list(entries):
@@ -267,7 +267,7 @@ def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective
     """Build the objective that the settings describe, for a network.
 
     Raises:
-        SettingsError: the network has no such layer or channel, or no label has such a word.
+        SettingsError: a layer, channel or label does not exist.
     """
     weights = parse_layers(settings.layers) or {model.default_layer: 1.0}
     terms = tuple(
@@ -288,7 +288,7 @@ def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str)
     words = split_list(settings.channels)
     if settings.channel_mode in ("all", "ignore"):
         if not words:
-            return ()  # asking the network how many channels there are takes a while
+            return ()  # counting the network's channels takes a while
         found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
         return tuple(found)
     validate(settings)  # one number
@@ -296,10 +296,10 @@ def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str)
 
 
 def choose_channels(image: Tensor, objective: Objective, model: DreamModel) -> Objective:
-    """Choose an objective's channels by what the network sees in an image (1,3,H,W)."""
-    if not objective.looks:
+    """Choose an objective's channels by the activations of an image (1,3,H,W)."""
+    if not objective.chooses_channels:
         return objective
-    factor = min(1.0, LOOK_SIZE / max(size_of(image)))
+    factor = min(1.0, CHOICE_SIDE / max(size_of(image)))
     small = resize(image, scaled_size(size_of(image), factor))
     with torch.no_grad():
         return objective.resolve(model.activations(small, objective.layers))

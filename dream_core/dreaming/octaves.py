@@ -9,11 +9,11 @@ from ..settings import OctaveSettings
 
 
 def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
-    """All sizes, in the order they are dreamed in.
+    """List all sizes in the order in which they are dreamed.
 
     Args:
         size: of the image.
-        settings: the mode, and what it needs; such as `validate` passes.
+        settings: the mode and its numbers; already validated.
     """
     listed, count, scale = settings.octave_sizes, settings.octaves, settings.octave_scale
     if settings.octave_mode == "normal":
@@ -27,14 +27,14 @@ def octave_sizes(size: Size, settings: OctaveSettings) -> list[Size]:
 
 
 def visible_sizes(size: Size, settings: OctaveSettings, smallest: int) -> list[Size]:
-    """List the octave sizes that a network can see; a warning names those left out.
+    """List the octave sizes that are large enough for the layers; a warning names those left out.
 
-    The last size stays in any case: small images are padded for the network.
+    The last size, the image's, always stays: small images are padded for the network.
 
     Args:
         size: of the image.
         settings: see `octave_sizes`.
-        smallest: shortest side from which the layers can be computed, in pixels.
+        smallest: least length of the shorter side for which the layers can be computed, in pixels.
     """
     sizes = octave_sizes(size, settings)
     small = [size for size in sizes[:-1] if min(size) < smallest]

@@ -1,9 +1,9 @@
 """The gradient of an objective, of a whole image or tile by tile.
 
-With tiles, memory is bounded by the tile and not by the image. Each tile overlaps its neighbors, and the
-gradients are faded into one another. An objective such as the root of a sum over the whole image has no
-meaning on one tile; therefore its sums are gathered over all tiles first, and each tile then contributes the
-slope of the whole. Tiled and untiled gradients so differ only by what lies beyond a tile's edge.
+With tiles, memory depends on the size of a tile, not of the image. Tiles overlap, and their gradients are faded
+into one another. A nonlinear objective, such as the root of a sum over the image, is not the sum of its values on
+tiles. Therefore a first pass adds up the sums over all tiles, and a second one computes each tile's gradient of the
+whole objective. Tiled and untiled gradients differ only because a tile does not see beyond its edge.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..errors import SettingsError
 from ..image import Size, size_of
 from ..models.dream_model import DreamModel
 from ..settings import TileSettings
-from .objectives import Objective, Total
+from .objectives import LossSum, Objective
 from .transforms import View, random_int
 
 GRID = 32
-"""The strides of each network here multiply to at most this many pixels. A tile that begins on a multiple of it
-is sampled as the whole image would be; a tile that begins elsewhere has a quite different gradient."""
+"""Largest total stride of the networks here, in pixels. A tile that begins on a multiple of it is sampled at the
+same positions as the whole image; at other positions the gradient would be quite different."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Span:
 
 
 def spans(side: int, tile: int, overlap: float) -> list[Span]:
-    """Cover a side with tiles of at most `tile` pixels that overlap by at least that fraction of it.
+    """Cover a side with tiles of at most `tile` pixels that overlap by at least the fraction `overlap`.
 
-    One tile covers a side that fits; otherwise the tiles are spread from edge to edge, all equally long but for
-    the last, which may be shorter by less than GRID. They begin on multiples of GRID where they are large enough.
+    A side of at most `tile` pixels takes one tile. Otherwise the tiles are spread from edge to edge, all equally
+    long except the last, which may be shorter by less than GRID. Large enough tiles begin on multiples of GRID.
     """
     if side <= tile:
         return [Span(0, side)]
@@ -55,10 +55,10 @@ def spans(side: int, tile: int, overlap: float) -> list[Span]:
     return [Span(start, min(start + tile, side)) for start in starts]
 
 
-def fades(all_spans: Sequence[Span]) -> list[Tensor]:
-    """The weight (length,) of each tile along a side; over all tiles the weights add up to 1 everywhere.
+def fade_weights(all_spans: Sequence[Span]) -> list[Tensor]:
+    """Weights (length,) of each tile along a side, which add up to 1 at every pixel.
 
-    Each weight falls towards its tile's edges, where the network sees least of what surrounds a pixel.
+    They fall towards the edges of a tile, where the network sees least of a pixel's surroundings.
     """
     side = max(span.stop for span in all_spans)
     tents = torch.zeros(len(all_spans), side)
@@ -70,17 +70,17 @@ def fades(all_spans: Sequence[Span]) -> list[Tensor]:
 
 
 def _gradient(value: Tensor, leaf: Tensor, objective: Objective) -> Tensor:
-    """The gradient of a value that layers gave."""
+    """Gradient of a value computed from layers."""
     if not value.requires_grad:
         raise SettingsError(
-            f"expected a layer that has a gradient, got {', '.join(objective.layers)}, which the network takes as "
-            "given; choose another one"
+            f"expected a layer that has a gradient, got {', '.join(objective.layers)}, which the network treats "
+            "as a constant; choose another one"
         )
     return torch.autograd.grad(value, leaf)[0]
 
 
 def whole_gradient(model: DreamModel, objective: Objective, image: Tensor) -> tuple[Tensor, Tensor]:
-    """The layers' part of the objective and its gradient for (1,3,H,W), in one piece."""
+    """Compute the layers' part of the objective and its gradient for an image (1,3,H,W) in one piece."""
     leaf = image.detach().requires_grad_()
     with torch.enable_grad():
         value = objective(model.activations(leaf, objective.layers))
@@ -93,8 +93,8 @@ class Tile:
     """A part of an image.
 
     Args:
-        rows, columns: where it lies.
-        row_weight, column_weight: (h,1) and (w,), its share in the sum of all tiles.
+        rows, columns: its place in the image.
+        row_weight, column_weight: (h,1) and (w,), its weight in the sum of all tiles.
     """
 
     rows: Span
@@ -103,20 +103,23 @@ class Tile:
     column_weight: Tensor
 
     def crop(self, image: Tensor) -> Tensor:
-        """This part of (B,C,H,W)."""
+        """Cut this tile out of (B,C,H,W)."""
         return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
     def weight(self, like: Tensor) -> Tensor:
-        """Its share (h,w) in the sum of all tiles, on the device of another tensor."""
+        """Weight (h,w) in the sum of all tiles, in the type and on the device of `like`."""
         return (self.row_weight * self.column_weight).to(like)
 
 
 def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
-    """All tiles of an image."""
+    """Yield all tiles of an image."""
     height, width = size
     rows = spans(height, settings.tile_size, settings.tile_overlap)
     columns = spans(width, settings.tile_size, settings.tile_overlap)
-    of_rows, of_columns = zip(rows, fades(rows), strict=True), list(zip(columns, fades(columns), strict=True))
+    of_rows, of_columns = (
+        zip(rows, fade_weights(rows), strict=True),
+        list(zip(columns, fade_weights(columns), strict=True)),
+    )
     for (row, row_weight), (column, column_weight) in product(of_rows, of_columns):
         yield Tile(row, column, row_weight[:, None], column_weight)
 
@@ -124,16 +127,16 @@ def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
 def tiled_gradient(
     models: Sequence[DreamModel], objective: Objective, image: Tensor, settings: TileSettings
 ) -> tuple[Tensor, Tensor]:
-    """The same as `whole_gradient`, tile by tile, the tiles dealt out to the models (one per device)."""
+    """Compute the same as `whole_gradient`, tile by tile; the models, one per device, take turns."""
     parts = list(zip(tiles(size_of(image), settings), cycle(models), strict=False))
     value, slopes = _slopes(objective, _gather(parts, objective, image))
     gradient = torch.zeros_like(image)
     for part, model in parts:
         leaf = part.crop(image).to(model.device).requires_grad_()
         with torch.enable_grad():
-            totals = objective.totals(model.activations(leaf, objective.layers))
+            loss_sums = objective.loss_sums(model.activations(leaf, objective.layers))
             contribution = sum(
-                slope.to(total.sum.device) * total.sum for slope, total in zip(slopes, totals, strict=True)
+                slope.to(one.sum.device) * one.sum for slope, one in zip(slopes, loss_sums, strict=True)
             )
         assert isinstance(contribution, Tensor)
         slope_of_part = _gradient(contribution, leaf, objective)
@@ -141,30 +144,30 @@ def tiled_gradient(
     return value, gradient
 
 
-def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, image: Tensor) -> list[Total]:
-    """The totals of the whole image from those of its tiles."""
+def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, image: Tensor) -> list[LossSum]:
+    """Add up the loss sums of all tiles, as of the whole image."""
     with torch.no_grad():
         of_parts = [
-            objective.totals(model.activations(part.crop(image).to(model.device), objective.layers))
+            objective.loss_sums(model.activations(part.crop(image).to(model.device), objective.layers))
             for part, model in parts
         ]
-    # Overlaps are counted more than once; this brings the sums back to the size of the image's own.
+    # Overlaps are counted more than once; this scales the sums back to one count per pixel.
     share = image[0, 0].numel() / sum(len(part.rows) * len(part.columns) for part, _ in parts)
     return [
-        Total(
-            share * torch.stack([total.sum.to(image.device) for total in of_term]).sum(),
-            max(1, round(share * sum(total.values for total in of_term))),
+        LossSum(
+            share * torch.stack([one.sum.to(image.device) for one in of_term]).sum(),
+            max(1, round(share * sum(one.values for one in of_term))),
             of_term[0].channels,
         )
         for of_term in zip(*of_parts, strict=True)
     ]
 
 
-def _slopes(objective: Objective, totals: Sequence[Total]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The objective, and how it changes with each term's sum."""
-    sums = [total.sum.detach().requires_grad_() for total in totals]
+def _slopes(objective: Objective, loss_sums: Sequence[LossSum]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Compute the objective and its derivative by each term's sum."""
+    sums = [one.sum.detach().requires_grad_() for one in loss_sums]
     with torch.enable_grad():
-        value = objective.value([total._replace(sum=s) for total, s in zip(totals, sums, strict=True)])
+        value = objective.value([one._replace(sum=s) for one, s in zip(loss_sums, sums, strict=True)])
     return value.detach(), torch.autograd.grad(value, sums)
 
 
@@ -179,11 +182,11 @@ def objective_gradient(
     """Compute an objective and its gradient for an image (1,3,H,W) in 0..1, whole or in tiles.
 
     Args:
-        models: the network, once per device; the image is on the first one's.
+        models: the network, once per device; the image is on the first device.
         objective: of the layers and of the image itself.
         image: (1,3,H,W).
-        settings: the size of the tiles; valid ones.
-        generator: decides where the grid of tiles lies.
+        settings: size and overlap of the tiles; already validated.
+        generator: draws the position of the grid of tiles.
 
     Returns:
         The objective, 0-dimensional, and its gradient (1,3,H,W).

@@ -1,7 +1,7 @@
 """Random views of an image: rolled, flipped, turned.
 
-A network is not quite blind to where its grid of strides lies; looking at another view in each step keeps that
-grid out of the dream (Mordvintsev et al. 2015 call it jitter).
+The gradient of a network depends on the position of its grid of strides. Another view in each step keeps that grid
+out of the dream (the jitter of Mordvintsev et al. 2015).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..settings import AscentSettings
 
 @dataclass(frozen=True)
 class View:
-    """A way to look at (B,C,H,W) tensors that can be undone exactly.
+    """A transform of (B,C,H,W) tensors that can be undone exactly.
 
     Args:
         down, right: pixels to roll by, around the edges.
@@ -35,24 +35,24 @@ class View:
         return self._flip(self._turn(x, self.turns))
 
     def undo(self, x: Tensor) -> Tensor:
-        """The inverse of `apply`."""
+        """Invert `apply`."""
         x = self._turn(self._flip(x), -self.turns)
         return torch.roll(x, (-self.down, -self.right), (-2, -1))
 
     def _turn(self, x: Tensor, turns: int) -> Tensor:
-        return torch.rot90(x, turns, (-2, -1)) if turns else x  # no turn would still be a copy
+        return torch.rot90(x, turns, (-2, -1)) if turns else x  # rot90 copies even without a turn
 
     def _flip(self, x: Tensor) -> Tensor:
         return x.flip(-1) if self.flip else x
 
 
 def random_int(low: int, high: int, generator: torch.Generator) -> int:
-    """A uniform integer in low..high, both included, drawn on the CPU so that a seed means the same anywhere."""
+    """Draw a uniform integer in low..high, both included; on the CPU, so that a seed gives the same everywhere."""
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def random_view(settings: AscentSettings, generator: torch.Generator) -> View:
-    """Draw a view: rolled by up to `jitter` pixels, mirrored or turned where `random_transforms` says so."""
+    """Draw a view: rolled by up to `jitter` pixels, and mirrored or turned as `random_transforms` allows."""
     down, right = (random_int(-settings.jitter, settings.jitter, generator) for _ in range(2))
     turns = random_int(0, 3, generator) if settings.random_transforms in ("rotate", "all") else 0
     flip = bool(random_int(0, 1, generator)) if settings.random_transforms in ("flip", "all") else False

@@ -1,7 +1,7 @@
-"""The five figures of a dreamed clip: their formulas, for a frame or a pair of frames, and the records of them.
+"""The five figures of a dreamed clip: formulas for a frame or a pair of frames, and records of the results.
 
-Reliability for these figures comes from the checks of the flow with ``check_brightness`` off: leaving out the
-pixels that change in brightness would hide the flicker to be measured.
+The reliability of these figures comes from the checks of the flow with ``check_brightness`` off: without the pixels
+that change in brightness, the flicker to measure would be hidden.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..motion.warp import warp
 
 @dataclass(frozen=True)
 class Figures:
-    """The five figures of one frame or of a whole clip; None where one is not defined.
+    """Five figures of one frame or of a whole clip; None if a figure is not defined.
 
     V[t] is the dreamed frame, S[t] the input frame at the same size, R[t] = V[t] - S[t] the residual, F[t] the
     flow of the input from frame t to frame t + 1, and M[t] the reliability of that flow. The figures of frame
@@ -51,7 +51,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ClipFigures:
-    """The figures of a clip.
+    """Figures of a clip.
 
     Args:
         name: of the clip.
@@ -66,12 +66,12 @@ class ClipFigures:
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of dreams, and those of their input for comparison.
+    """Figures of dreams, and of their input for comparison.
 
     Args:
-        input: the input measured as if it were a dream: flicker is not defined, strength and sharpness are 1.
-        dreams: one or more.
-        layers: network and layers that strength was measured by; None where it was not.
+        input: figures of the input, measured like a dream: flicker is not defined, strength and sharpness are 1.
+        dreams: figures of each dream, one or more.
+        layers: network and layers of the strength; None if it was not measured.
     """
 
     input: ClipFigures
@@ -80,7 +80,7 @@ class Report:
 
 
 def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> float | None:
-    """`Figures.e_warp` of one pair of frames.
+    """Compute `Figures.e_warp` of one pair of frames.
 
     Args:
         frame, following: (3,H,W) in 0..1.
@@ -88,7 +88,7 @@ def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tens
         reliability: (1,H,W) in 0..1, 1 where the flow is reliable.
 
     Returns:
-        The error; None where nothing is reliable.
+        The error; None if no pixel is reliable.
 
     Raises:
         ImageError: the shapes do not fit.
@@ -103,10 +103,10 @@ def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tens
 def flicker_terms(
     residual: Tensor, following: Tensor, flow: Tensor, reliability: Tensor
 ) -> tuple[float, float]:
-    """Numerator and denominator of `Figures.flicker` for one pair of frames.
+    """Compute numerator and denominator of `Figures.flicker` for one pair of frames.
 
     Args:
-        residual, following: (3,H,W), dream minus input of both frames.
+        residual, following: (3,H,W), dream minus input for each frame of the pair.
         flow, reliability: as for `warp_error`.
 
     Returns:
@@ -122,14 +122,14 @@ def flicker_terms(
 
 
 def mean_square(activation: Tensor) -> float:
-    """Mean of the squares of an activation of any shape, for `Figures.strength`."""
+    """Compute the mean square of an activation of any shape, for `Figures.strength`."""
     return activation.double().square().mean().item()
 
 
 def laplacian_variance(image: Tensor) -> float:
-    """Variance of the Laplacian of the gray image in levels of 255, for `Figures.sharpness`.
+    """Compute the variance of the Laplacian of the gray image in levels of 255, for `Figures.sharpness`.
 
-    As ``cv2.Laplacian(gray, cv2.CV_64F).var()``, without rounding to 8 bits.
+    The same as ``cv2.Laplacian(gray, cv2.CV_64F).var()``, without rounding to 8 bits.
 
     Args:
         image: (3,H,W) in 0..1.
@@ -144,7 +144,7 @@ def laplacian_variance(image: Tensor) -> float:
 
 
 def luminance(image: Tensor) -> float:
-    """Mean gray level of an image (3,H,W) in 0..1, or of a residual, in levels of 255, for `Figures.drift`.
+    """Compute the mean gray, in levels of 255, of an image (3,H,W) in 0..1 or of a residual, for `Figures.drift`.
 
     Raises:
         ImageError: the image has another shape.
@@ -153,7 +153,7 @@ def luminance(image: Tensor) -> float:
 
 
 def _carry(image: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> Tensor:
-    """The following image moved onto the image."""
+    """Move the following image onto the image."""
     expected = (1, *image.shape[-2:])
     if reliability.shape != expected:
         raise ImageError(f"expected reliability of shape {expected}, got {describe(reliability)}")
@@ -165,7 +165,7 @@ def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _gray(image: Tensor) -> Tensor:
-    """(3,H,W) in 0..1 -> (H,W) in levels of 255."""
+    """Convert (3,H,W) in 0..1 to gray (H,W) in levels of 255."""
     if image.ndim != 3 or image.shape[0] != 3:
         raise ImageError(f"expected an image as (3,H,W), got {describe(image)}")
     gray: Tensor = kornia.color.rgb_to_grayscale(image[None])

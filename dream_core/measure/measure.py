@@ -1,4 +1,4 @@
-"""Measuring dreams of a clip: figures of each frame and of the whole clip, streamed."""
+"""Measurement of dreams of a clip: figures of each frame and of the whole clip, computed frame by frame."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from .figures import (
 )
 
 CHECKS = ReliabilitySettings(check_brightness=False, mask_softness=0)
-"""Checks that choose the pixels to measure by. Leaving out changes of brightness would hide flicker."""
+"""Checks that choose the pixels to measure. The check of brightness would hide flicker."""
 
 INPUT = "input"
-"""Name of the input's own figures."""
+"""Name of the figures of the input."""
 
 Link = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(frame, following), both (3,H,W) of the input -> flow (2,H,W) from one to the other, its reliability (1,H,W)."""
+"""(frame, following), both (3,H,W) of the input -> flow (2,H,W) from frame to following, reliability (1,H,W)."""
 
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """Mean squared activations, which strength compares.
+    """Mean squared activations, the energies that strength compares.
 
     Args:
         model: the network.
-        layers: its layers. Of several, strength is the mean of their ratios.
+        layers: its layers; the strength of several is the mean of their ratios.
     """
 
     model: DreamModel
     layers: tuple[str, ...]
 
     def __call__(self, image: Tensor) -> Tensor:
-        """(3,H,W) in 0..1 -> one energy for each layer, float64."""
+        """Compute the energy of each layer for an image (3,H,W) in 0..1: (layers,) float64."""
         with torch.no_grad():
             found = self.model.activations(image[None].to(self.model.device), self.layers)
         return torch.tensor([mean_square(found[layer]) for layer in self.layers], dtype=torch.float64)
@@ -58,7 +58,7 @@ class LayerEnergy:
 
 
 def flow_link(estimator: FlowEstimator) -> Link:
-    """Link pairs of frames by estimated flow, and by the reliability that follows from it."""
+    """Make a link that estimates flow and derives its reliability."""
 
     def link(frame: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         forward, backward = estimator.both_ways(frame[None], following[None])
@@ -78,15 +78,14 @@ def measure(
     energy: LayerEnergy | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Report:
-    """Measure dreams of one clip. No more than two frames of each are alive at a time.
+    """Measure dreams of one clip. At most two frames of each are in memory at a time.
 
     Args:
-        source: the input, (3,H,W) in 0..1 each, at the dreams' size. A tensor (T,3,H,W) serves as well as a
-            generator.
-        dreams: by name, each with the same number of frames.
+        source: frames of the input, (3,H,W) in 0..1 at the dreams' size; a tensor (T,3,H,W) or a generator.
+        dreams: frames of each dream by name, as many as of the input.
         link: called once for each pair of frames; see `flow_link`.
-        energy: to measure strength by.
-        on_frame: called with the index of every frame once it is measured.
+        energy: network and layers of the strength; without it, strength is None.
+        on_frame: called with the index of every frame after it is measured.
 
     Raises:
         ImageError: there is no frame, or a dream differs from the source in size or length.
@@ -110,11 +109,11 @@ def measure(
 
 
 def _side_by_side(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
-    """Yield a frame of the source with the frames of all dreams that belong to it."""
+    """Yield each frame of the source with the same frame of all dreams."""
     names = [INPUT, *dreams]
     streams = [iter(clip) for clip in (source, *dreams.values())]
     for index in count():
-        # zip_longest would keep an older frame of each alive.
+        # zip_longest would keep an older frame of each in memory.
         frames = [next(stream, None) for stream in streams]
         present = [frame for frame in frames if frame is not None]
         if not present:
@@ -123,8 +122,8 @@ def _side_by_side(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor
             ended = next(name for name, frame in zip(names, frames, strict=True) if frame is None)
             longer = next(name for name, frame in zip(names, frames, strict=True) if frame is not None)
             raise ImageError(
-                f"expected clips of equal length, but {ended} ends after {index} frames and {longer} goes on: "
-                f"measure the same frames of all, as with `frames` {index}"
+                f"expected clips of equal length, got {ended} with {index} frames and {longer} with more; "
+                f"measure the same frames of all, for example with `frames` {index}"
             )
         yield present
 
@@ -134,13 +133,13 @@ def _require_equal_sizes(frame: Tensor, dreamed: Mapping[str, Tensor]) -> None:
         if dream.shape != frame.shape:
             raise ImageError(
                 f"expected {name} in the size of the input, {frame.shape[-1]}x{frame.shape[-2]}, got "
-                f"{dream.shape[-1]}x{dream.shape[-2]}: resize one of them"
+                f"{dream.shape[-1]}x{dream.shape[-2]}; resize one of them"
             )
 
 
 @dataclass(frozen=True)
 class _View:
-    """An image with the measurements that need no other image."""
+    """An image with its own measurements."""
 
     image: Tensor
     variance: float
@@ -153,25 +152,27 @@ class _View:
 
 @dataclass
 class _Fraction:
-    """One sum over another."""
+    """A sum divided by another sum."""
 
-    above: Tensor | float = 0.0
-    below: Tensor | float = 0.0
+    numerator: Tensor | float = 0.0
+    denominator: Tensor | float = 0.0
 
-    def add(self, above: Tensor | float, below: Tensor | float) -> float | None:
-        """Add to both sums. Returns the ratio of the terms added."""
-        self.above, self.below = self.above + above, self.below + below
-        return _ratio(above, below)
+    def add(self, numerator: Tensor | float, denominator: Tensor | float) -> float | None:
+        """Add to both sums, and return the ratio of the added terms."""
+        self.numerator, self.denominator = self.numerator + numerator, self.denominator + denominator
+        return _ratio(numerator, denominator)
 
     @property
     def value(self) -> float | None:
-        return _ratio(self.above, self.below)
+        return _ratio(self.numerator, self.denominator)
 
 
-def _ratio(above: Tensor | float, below: Tensor | float) -> float | None:
-    """The mean of the ratios; None where a denominator is zero."""
-    above, below = (torch.as_tensor(value, dtype=torch.float64) for value in (above, below))
-    return (above / below).mean().item() if bool((below > 0).all()) else None
+def _ratio(numerator: Tensor | float, denominator: Tensor | float) -> float | None:
+    """Compute the mean of the ratios; None if a denominator is zero."""
+    numerator, denominator = (
+        torch.as_tensor(value, dtype=torch.float64) for value in (numerator, denominator)
+    )
+    return (numerator / denominator).mean().item() if bool((denominator > 0).all()) else None
 
 
 @dataclass

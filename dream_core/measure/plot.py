@@ -1,4 +1,4 @@
-"""The figures of dreams, frame by frame, drawn as curves."""
+"""Plots of the figures of dreams over the frames."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Colors of the dreams, in order: Okabe and Ito 2008, told apart by color-blind people too."""
+"""Colors of the dreams, in order, distinct to color-blind people too (Okabe and Ito 2008)."""
 
 INPUT_COLOR = "#707070"
 INK, RULE, PAPER = "#202020", "#dddddd", "#ffffff"
 
 DPI = 72
-"""Dots per inch, at which a point is a pixel: the lengths below are in pixels."""
+"""Dots per inch. At this number a point is a pixel: the lengths below are in pixels."""
 
 PANEL, FRAME_NUMBERS = 172, 44
 EDGE, GAP = 12, 5
@@ -36,20 +36,20 @@ LINE, DOT = 2, 6
 
 @dataclass(frozen=True)
 class Curve:
-    """The look of a clip in every panel."""
+    """A clip with its color and line style in every panel."""
 
     clip: ClipFigures
     color: str
     line: Literal["-", "--"]
 
     def values(self, figure: FigureFormat) -> list[float]:
-        """The figure of every frame, NaN where it is not defined."""
+        """List the figure of every frame, NaN where it is not defined."""
         found = [figure.of(figures) for figures in self.clip.frames]
         return [math.nan if value is None else value for value in found]
 
 
 def plot(report: Report, *, width: int = 1200) -> Tensor:
-    """Draw a panel for each figure that was measured, over the frames, below a legend.
+    """Draw a legend, and below it a panel over the frames for each figure that was measured.
 
     Args:
         report: from `measure`.
@@ -58,7 +58,7 @@ def plot(report: Report, *, width: int = 1200) -> Tensor:
     Returns:
         (1,3,H,width) float32 in 0..1, in steps of 1/255.
     """
-    # Imported here because it takes a second, which only a plot is worth.
+    # Imported here because it takes a second, which only plots need.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -88,7 +88,7 @@ def _curves(report: Report) -> list[Curve]:
 
 
 def _draw_legend(drawing: Figure, curves: Sequence[Curve]) -> int:
-    """Draw the names of the clips in as many columns as fit. Returns the legend's height in pixels."""
+    """Draw the names of the clips in as many columns as fit, and return the legend's height in pixels."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=curve.color, linestyle=curve.line, linewidth=LINE) for curve in curves]
@@ -144,7 +144,7 @@ def _scale(panel: Axes, values: np.ndarray) -> None:
 
     low, high = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
     span = high - low or 1.0
-    # A value that passes a round number by a hair makes no room for another one.
+    # A value that passes a round number by very little does not add another one.
     ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low + 0.01 * span, low + 0.99 * span)
     panel.set_yticks(ticks)
     panel.set_ylim(ticks[0], ticks[-1])
@@ -153,7 +153,7 @@ def _scale(panel: Axes, values: np.ndarray) -> None:
 
 
 def _isolated(values: np.ndarray) -> list[int]:
-    """Indices of values without a neighbor, which a line would not show."""
+    """List the indices of values without a neighbor, which a line would not show."""
     present = np.pad(np.isfinite(values), 1)
     indices: list[int] = np.flatnonzero(present[1:-1] & ~present[:-2] & ~present[2:]).tolist()
     return indices

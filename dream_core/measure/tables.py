@@ -26,10 +26,10 @@ class FigureFormat:
     """Name and format of one of the five figures.
 
     Args:
-        field: of `Figures`.
-        title: for people.
-        meaning: of its values, in a few words.
-        write: value -> text.
+        field: name of the field of `Figures`.
+        title: name to show.
+        meaning: explanation of its values in a few words.
+        write: function that formats a value.
     """
 
     field: str
@@ -43,7 +43,7 @@ class FigureFormat:
         return value
 
     def text(self, figures: Figures) -> str:
-        """Pick this figure and write it."""
+        """Pick this figure and format it."""
         value = self.of(figures)
         return MISSING if value is None else self.write(value)
 
@@ -76,14 +76,14 @@ def frame_table(clip: ClipFigures) -> Table:
 
 
 def as_text(report: Report) -> str:
-    """Write `overall_table` as plain text."""
+    """Format `overall_table` as plain text."""
     sink = StringIO()
     Console(file=sink, width=TEXT_WIDTH, color_system=None).print(overall_table(report))
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines() if line.strip())
 
 
 def as_json(report: Report) -> str:
-    """Write the fields of `Report`, null where a figure is not defined."""
+    """Format the fields of `Report` as JSON; null stands for a figure that is not defined."""
     return json.dumps(asdict(report), indent=1, allow_nan=False)
 
 

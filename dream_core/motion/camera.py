@@ -1,4 +1,4 @@
-"""The flow of a camera that zooms, turns and pans over a flat image: exact, nothing is estimated."""
+"""Exact optical flow of a camera that zooms, turns and pans over a flat image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..settings import CameraSettings
 
 
 def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor, Tensor]:
-    """Flow of one step of a camera: the image grows and turns about its center, then shifts.
+    """Compute the flow of one step of a camera: the image grows and turns about its center, then shifts.
 
-    What was at ``x`` in the previous frame is at ``forward(x) = c + zoom * R (x - c) + pan`` in the current one,
-    with the center ``c`` amid the corner pixels' centers; the backward flow is that map's exact inverse.
+    A point ``x`` of the previous frame moves to ``c + zoom * R (x - c) + pan`` in the current one. The center
+    ``c`` lies midway between the centers of the corner pixels. The backward flow is the exact inverse of that map.
 
     Args:
         size: height and width of the frames, in pixels.
-        settings: of the camera. A turn is counter-clockwise as seen, although y points down.
+        settings: of the camera. Positive rotation looks counter-clockwise, although y points down.
 
     Returns:
         The backward flow, from the current frame to the previous one, for `warp`, and the forward flow; both
@@ -34,7 +34,7 @@ def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor
         raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
     validate(settings)
     height, width = size
-    # Float64, so that the two flows undo each other.
+    # Float64, so that the two flows are inverse to each other.
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
     y = (torch.arange(height, dtype=torch.float64) - (height - 1) / 2).unsqueeze(1)
     angle, zoom = math.radians(settings.rotation), settings.zoom_factor
@@ -46,7 +46,7 @@ def camera_flow(size: tuple[int, int], settings: CameraSettings) -> tuple[Tensor
 
 
 def _turned(x: Tensor, y: Tensor, angle: float) -> tuple[Tensor, Tensor]:
-    """Points turned about the origin, counter-clockwise as seen where y points down."""
+    """Turn points about the origin, counter-clockwise as seen with y pointing down."""
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * x + sin * y, cos * y - sin * x
 

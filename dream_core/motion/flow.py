@@ -1,4 +1,4 @@
-"""Optical flow: RAFT and OpenCV's DIS behind one call."""
+"""Estimation of optical flow by RAFT or OpenCV's DIS, with one interface."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from ..settings import FlowName, FlowSettings
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
 from .warp import resize_flow
 
-MEMORY = 2**30
-"""Bytes that one batch of estimates may take for its correlation volumes."""
+BATCH_MEMORY = 2**30
+"""Bytes that the correlation volumes of one batch of pairs may take."""
 
 PAIR_MEMORY = 4 * 2**30
-"""Bytes that the correlation volumes of a single pair may take; beyond, flow is estimated at a smaller scale."""
+"""Bytes that the correlation volumes of a single pair may take; larger pairs are estimated at a smaller scale."""
 
 PREFERRED: FlowName = "raft_small"
-"""Estimator that "auto" means if its weights are found."""
+"""Estimator that "auto" chooses if its weights are found."""
 
 DIS_SMALLEST_SIDE = 16
-"""Below this OpenCV counts DIS's pyramid levels by the longer side alone, and crashes on long narrow frames."""
+"""Least side in pixels for DIS. OpenCV counts pyramid levels by the longer side, and crashes on narrower frames."""
 
 
 @dataclass(frozen=True)
 class FlowEstimator:
-    """Estimates how the image moved between two batches of frames.
+    """Estimates the motion between two batches of frames.
 
     Args:
         estimate: (first, second, both) -> flow (B,2,h,w), or with both (2B,2,h,w), for (B,3,h,w) in 0..1
             whose sides are at least `smallest` and multiples of `multiple`.
-        device: where it computes.
-        smallest, multiple: what `estimate` asks of the sides.
+        device: the device that `estimate` computes on.
+        smallest, multiple: requirements of `estimate` on the sides, in pixels.
         scale: fraction of the frames' size to estimate at.
-        batch: pairs estimated at once; 0 for as many as fit in `MEMORY`.
-        pair_memory: bytes that the correlation volumes of one pair may take; where they would take more,
-            `scale` is lowered and a warning says so. Infinite for what makes no such volumes.
+        batch: pairs estimated at once; 0 for as many as fit in `BATCH_MEMORY`.
+        pair_memory: bytes that the correlation volumes of one pair may take; if they would take more, `scale` is
+            lowered with a warning. Infinite for estimators without such volumes.
     """
 
     estimate: Callable[[Tensor, Tensor, bool], Tensor]
@@ -58,7 +58,7 @@ class FlowEstimator:
     pair_memory: float = math.inf
 
     def flow(self, first: Tensor, second: Tensor) -> Tensor:
-        """Where each pixel of the first frames is in the second ones.
+        """Estimate the flow from the first frames to the second ones.
 
         Args:
             first, second: (B,3,H,W) RGB in 0..1, of any size.
@@ -69,24 +69,24 @@ class FlowEstimator:
             ``flow(current, previous)``. Exactly zero for a pair of identical frames, without an estimate.
 
         Raises:
-            ImageError: the frames differ in shape, or are no finite images.
+            ImageError: the frames differ in shape, or are not finite images.
         """
         return self._estimate(first, second, both=False)[0]
 
     def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """The flow from first to second and from second to first; cheaper than two calls of `flow`."""
+        """Estimate the flows from first to second and from second to first; faster than two calls of `flow`."""
         there, back = self._estimate(first, second, both=True)
         return there, back
 
     def pairs_at_once(self, size: Size, *, both: bool) -> int:
-        """How many pairs of frames to hand over in one call, where there are more than memory should hold.
+        """Return the number of pairs to pass in one call, if all pairs of a clip would take too much memory.
 
         Args:
             size: of the frames, height and width.
-            both: for `both_ways`.
+            both: True for calls of `both_ways`.
 
         Returns:
-            `batch`, or as many as `MEMORY` takes; 1 for what makes no correlation volumes and works pair by pair.
+            `batch`, or as many as fit in `BATCH_MEMORY`; 1 for estimators that work pair by pair.
         """
         if self.batch == 0 and math.isinf(self.pair_memory):
             return 1
@@ -113,7 +113,7 @@ class FlowEstimator:
         return tuple(torch.cat(found) for found in directions if found)
 
     def _inner_size(self, size: Size, both: bool) -> Size:
-        """The size to estimate at. Sides are scaled on their own, so that a sliver does not become huge."""
+        """Size to estimate at. Each side is scaled by itself: enlarging both would make narrow frames huge."""
         height, width = (max(self.smallest, round(side * self.scale)) for side in size)
         # A volume grows with the fourth power of the sides.
         shrink = (self.pair_memory / _volume_bytes((height, width), both)) ** 0.25
@@ -130,11 +130,11 @@ class FlowEstimator:
     def _chunk(self, size: Size, both: bool) -> int:
         if self.batch:
             return self.batch
-        return max(1, int(MEMORY / _volume_bytes(size, both)))
+        return max(1, int(BATCH_MEMORY / _volume_bytes(size, both)))
 
 
 def _volume_bytes(size: Size, both: bool) -> float:
-    """What RAFT's all-pairs correlations of one pair of frames take."""
+    """Bytes that RAFT's all-pairs correlations of one pair of frames take."""
     cells = (size[0] / STRIDE) * (size[1] / STRIDE)
     # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
     return cells**2 * 4 * 4 / 3 * (1 + both)
@@ -146,7 +146,7 @@ def _check(first: Tensor, second: Tensor) -> None:
 
 
 def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
-    """What to add left, right, top and bottom so that both sides become multiples."""
+    """Padding left, right, top and bottom that makes both sides multiples."""
     down, right = (-side % multiple for side in size)
     return right // 2, right - right // 2, down // 2, down - down // 2
 
@@ -158,14 +158,14 @@ def _fit(frames: Tensor, size: Size, multiple: int) -> Tensor:
 
 
 def _crop(flow: Tensor, size: Size) -> Tensor:
-    """Undo the padding of `_fit` on an estimate for it."""
+    """Undo the padding of `_fit`."""
     height, width = size
     top, left = (flow.shape[-2] - height) // 2, (flow.shape[-1] - width) // 2
     return flow[..., top : top + height, left : left + width]
 
 
 def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
-    """Dense inverse search (Kroeger et al. 2016) by OpenCV, on gray 8-bit frames, on the CPU."""
+    """Estimate flow by OpenCV's dense inverse search (Kroeger et al. 2016), on gray 8-bit frames, on the CPU."""
     pairs = [*zip(_gray_bytes(first), _gray_bytes(second), strict=True)]
     pairs += [(b, a) for a, b in pairs] if both else []
     flows = np.stack([_search(a, b) for a, b in pairs])
@@ -173,7 +173,7 @@ def dis_flow(first: Tensor, second: Tensor, both: bool) -> Tensor:
 
 
 def _search(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    # A search of its own for each pair: small frames change its settings for the next one.
+    # One object per pair: small frames change the settings of the object for the next pair.
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
 
@@ -184,14 +184,14 @@ def _gray_bytes(frames: Tensor) -> list[np.ndarray]:
 
 
 class DisNetwork(nn.Module):
-    """DIS with the signature of torchvision's RAFT, for whatever takes such a network."""
+    """DIS with the signature of torchvision's RAFT, for code that calls such networks."""
 
     def forward(self, image1: Tensor, image2: Tensor, num_flow_updates: int = 12) -> list[Tensor]:
         """Estimate flow.
 
         Args:
             image1, image2: (B,3,H,W) in -1..1.
-            num_flow_updates: has no effect; DIS refines as often as it needs.
+            num_flow_updates: has no effect.
 
         Returns:
             One flow (B,2,H,W) in pixels, x first, from the first images to the second, on their device.
@@ -203,12 +203,12 @@ class DisNetwork(nn.Module):
 def estimator_of(
     network: FastRaft | DisNetwork, settings: FlowSettings, *, device: torch.device
 ) -> FlowEstimator:
-    """An estimator around a network.
+    """Make an estimator from a network.
 
     Args:
-        network: on the device; it is used as it is.
-        settings: how to run it; which one it is, `flow` and `flow_file`, has no effect.
-        device: where it computes; DIS always takes the CPU.
+        network: already on the device.
+        settings: settings of the estimate; `flow` and `flow_file`, which choose a network, have no effect.
+        device: the device that the network computes on; DIS always takes the CPU.
 
     Raises:
         SettingsError: a setting is out of range.
@@ -226,10 +226,10 @@ def estimator_of(
 
 
 def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
-    """The estimator that the settings name; for "auto" a warning says so where it is not the preferred one.
+    """Resolve "auto" to the name of an estimator, with a warning unless it is the preferred one.
 
     Args:
-        settings: which estimator, and its file.
+        settings: name and file of the estimator.
         folders: searched for weights first.
 
     Raises:
@@ -257,14 +257,14 @@ def load_flow(
     folders: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> FlowEstimator:
-    """The estimator that the settings name, its weights found or downloaded.
+    """Load the estimator that the settings name; weights are found or downloaded.
 
     Args:
-        settings: which estimator, its file, and how to run it.
-        device: where to compute; DIS always takes the CPU.
+        settings: name, file and settings of the estimator.
+        device: the device to compute on; DIS always takes the CPU.
         dtype: of RAFT's convolutions.
         folders: searched for RAFT's weights first.
-        progress: told how a download goes.
+        progress: called during a download.
 
     Raises:
         SettingsError: a setting is out of range, or a folder does not exist.

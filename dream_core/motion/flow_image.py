@@ -19,16 +19,16 @@ TIP = 0.3
 """Length of an arrow's tip, as a fraction of the arrow."""
 
 FIXED_POINT = 4
-"""Binary digits behind the point in the coordinates of arrows."""
+"""Fractional bits in the coordinates of arrows, for OpenCV."""
 
 
 def flow_image(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
-    """The color wheel of Baker et al. 2007: hue is direction, saturation is length, no motion is white.
+    """Color flow by the wheel of Baker et al. 2007: hue is direction, saturation is length, no motion is white.
 
     Args:
         flow: (B,2,H,W) in pixels, x first.
-        saturation_length: length in pixels of full saturation, so that images can be compared; longer vectors
-            look the same. 0 takes the longest of each image.
+        saturation_length: length in pixels from which colors are fully saturated; one value for several images
+            makes them comparable. 0 takes the longest vector of each image.
 
     Returns:
         (B,3,H,W) float32 in 0..1, in steps of 1/255.
@@ -38,20 +38,20 @@ def flow_image(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
         SettingsError: the length is negative or not finite.
     """
     _check_finite(flow)
-    # torchvision divides by the longest vector of all; a column of length 1 beside the images makes that 1.
+    # torchvision divides by the longest vector of all; an added column of length 1 makes that 1.
     padded = F.pad(_normalized(flow, saturation_length), (0, 1), value=0.5**0.5)
     colors: Tensor = flow_to_image(padded)[..., :-1]
     return colors.float() / 255
 
 
 def draw_arrows(images: Tensor, flow: Tensor, *, spacing: int, saturation_length: float = 0.0) -> Tensor:
-    """Draw an arrow, white with a black rim, every so many pixels, in the direction of the flow there.
+    """Draw arrows, white with a black rim, on a grid; each points in the direction of the flow there.
 
     Args:
-        images: (B,3,H,W) in 0..1; values beyond are cut off.
+        images: (B,3,H,W) in 0..1; other values are clamped.
         flow: (B,2,H,W) in pixels, x first.
-        spacing: pixels from one arrow to the next, down and across, and the length of the longest arrows.
-        saturation_length: length in pixels of the flow that the longest arrows stand for, as in `flow_image`.
+        spacing: distance in pixels between arrows, down and across, and the length of the longest arrows.
+        saturation_length: length in pixels of the flow that the longest arrows show, as in `flow_image`.
 
     Returns:
         (B,3,H,W) float32 in 0..1, in steps of 1/255, on the images' device.
@@ -86,11 +86,11 @@ def _draw(canvas: np.ndarray, field: np.ndarray, spacing: int) -> None:
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.arrowedLine(canvas, start, end, color, thickness, cv2.LINE_AA, FIXED_POINT, TIP)
-    canvas[y, x] = 255  # so that no motion is a white dot, and not only its rim
+    canvas[y, x] = 255  # without motion the rim would hide the white dot
 
 
 def _normalized(flow: Tensor, saturation_length: float) -> Tensor:
-    """The flow in units of the length that saturates, no vector longer than 1."""
+    """Divide the flow by the length of full saturation; no vector is longer than 1."""
     require_valid(FlowImageSettings, saturation_length=saturation_length)
     flow = flow.detach().float()
     length = torch.hypot(flow[:, :1], flow[:, 1:])

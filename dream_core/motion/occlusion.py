@@ -1,4 +1,4 @@
-"""Which pixels of a warped image can be trusted: masks with 1 = trust, 0 = distrust."""
+"""Reliability of flow: masks of the pixels of a warped image to trust, 1 = trust, 0 = distrust."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
 from ..image import require_image
 from ..settings import ReliabilitySettings
-from .warp import came_from_inside, require_flow, warp
+from .warp import points_inside, require_flow, warp
 
 
 def reliability_mask(
@@ -24,10 +24,10 @@ def reliability_mask(
     previous: Tensor,
     settings: ReliabilitySettings,
 ) -> Tensor:
-    """How far each pixel of the current frame can be trusted to have been seen in the previous one.
+    """Compute how reliably each pixel of the current frame was visible in the previous one.
 
-    A pixel is trusted when every check that the settings switch on trusts it; trust then fades towards
-    distrusted pixels, inwards only.
+    A pixel is trusted if it passes every check that the settings switch on. Trust then fades towards distrusted
+    pixels, without spreading to them.
 
     Args:
         backward: (B,2,H,W), flow from the current frame to the previous one, in pixels.
@@ -35,7 +35,7 @@ def reliability_mask(
             ``settings.check_consistency`` is off.
         frame: (B,3,H,W), the current frame in 0..1.
         previous: (B,3,H,W), the previous frame in 0..1.
-        settings: which checks to make, and their constants.
+        settings: choice of the checks, and their constants.
 
     Returns:
         (B,1,H,W) in 0..1, 1 = trust.
@@ -51,18 +51,18 @@ def reliability_mask(
     if settings.check_consistency:
         masks.append(flows_agree(backward, _required(forward)))
     if settings.check_boundaries:
-        masks.append(off_motion_boundaries(backward))
+        masks.append(flow_is_smooth(backward))
     if settings.check_brightness:
         warped = warp(previous, backward, mode="bilinear")
         masks.append(same_brightness(frame, warped, threshold=settings.brightness_threshold))
     if settings.check_leaving:
-        masks.append(came_from_inside(backward))
+        masks.append(points_inside(backward))
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
 
 
 def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
-    """Forward-backward check of Sundaram et al. 2010.
+    """Trust pixels where the two flows undo each other: the forward-backward check of Sundaram et al. 2010.
 
     With w the backward flow at x and w' the forward flow at x + w, a pixel is trusted where
     ``|w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5``.
@@ -84,11 +84,11 @@ def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
     return (_energy(backward + returned) < tolerance).to(backward.dtype)
 
 
-def off_motion_boundaries(flow: Tensor) -> Tensor:
+def flow_is_smooth(flow: Tensor) -> Tensor:
     """Trust pixels where the flow is smooth (Sundaram et al. 2010; constants of Ruder et al. 2016).
 
-    A motion boundary is where ``|grad u|^2 + |grad v|^2 > 0.01 |w|^2 + 0.002``, by central
-    differences in pixels per pixel.
+    Motion boundaries are the pixels with ``|grad u|^2 + |grad v|^2 > 0.01 |w|^2 + 0.002``, by central differences
+    in pixels per pixel.
 
     Args:
         flow: (B,2,H,W) in pixels.
@@ -107,16 +107,16 @@ def off_motion_boundaries(flow: Tensor) -> Tensor:
 
 
 def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
-    """Trust pixels whose gray value is that of the warped previous frame.
+    """Trust pixels that are about as bright as the warped previous frame.
 
-    Trusted specks smaller than a square of 0.003 sqrt(H W), at least 3 pixels, are taken for coincidences and
-    dropped (morphological opening). Nothing compensates for a change of light: a flash or a cut distrusts the
-    whole frame, and the dream starts anew there.
+    Trusted specks smaller than a square of 0.003 sqrt(H W) pixels a side, at least 3, are dropped as coincidences
+    (morphological opening). A change of light is not compensated: after a flash or a cut the whole frame is
+    distrusted, and the dream starts again.
 
     Args:
         frame: (B,3,H,W) in 0..1.
         warped: (B,3,H,W), the previous frame warped into this one.
-        threshold: largest difference that is trusted, in levels of 255.
+        threshold: largest trusted difference of gray, in levels of 255.
 
     Returns:
         (B,1,H,W), 0 or 1.
@@ -134,15 +134,15 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
 
 
 def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
-    """Let trust fade towards distrusted pixels, never the reverse.
+    """Let trust fade towards distrusted pixels.
 
-    The mask is eroded by the radius, then averaged over the same square: a reliable pixel may lose
-    weight near an unreliable one, and no pixel ever gains any.
+    The mask is eroded by the radius, then averaged over a square of the same radius. A pixel may lose trust near a
+    distrusted one; no pixel gains any.
 
     Args:
         mask: (B,1,H,W) in 0..1, 1 = trust.
-        radius: half the width of the slope in pixels: 2 * radius + 1 pixels away from a distrusted one, trust
-            is whole again.
+        radius: half the width of the slope in pixels: at 2 * radius + 1 pixels from a distrusted one, trust is
+            complete again.
 
     Returns:
         (B,1,H,W), nowhere more than the mask.
@@ -156,7 +156,7 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
         return mask
-    # Rows, then columns: square windows are separable, and large ones would be slow in one go.
+    # Rows, then columns: square windows are separable, and large ones would be slow.
     rows, columns = (1, 2 * radius + 1), (2 * radius + 1, 1)
     softened = _mean(_mean(_lowest(_lowest(mask, rows), columns), rows), columns)
     return torch.minimum(softened, mask)
@@ -196,8 +196,8 @@ def _softening_radius(image: Tensor, softness: float) -> int:
 def _required(forward: Tensor | None) -> Tensor:
     if forward is None:
         raise ImageError(
-            "expected a forward flow for the consistency check, got None: "
-            "estimate it too, or turn check_consistency off"
+            "expected a forward flow for the consistency check, got None; "
+            "estimate it too, or switch `check_consistency` off"
         )
     return forward
 

@@ -1,6 +1,6 @@
 """RAFT (Teed and Deng 2020, "Recurrent All-Pairs Field Transforms"), in both directions at once.
 
-Network and weights are torchvision's, and so are the results, computed in less time: both directions share the
+Network and weights are torchvision's. The results are the same but computed faster: both directions share the
 features of the frames, correlation pyramids are built without pooling the volume, and the part of each recurrent
 convolution that depends on the context alone is computed once instead of in every update.
 """
@@ -35,7 +35,7 @@ STRIDE = 8
 """Factor by which RAFT's features are smaller than the frames."""
 
 SMALLEST_SIDE = 128
-"""Below this the smallest level of the correlation pyramid is a single value, and sampling it gives NaN."""
+"""Least side in pixels. Below it the smallest pyramid level is a single value, and sampling it gives NaN."""
 
 BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
 
@@ -46,7 +46,7 @@ SOURCES: dict[FlowName, WeightSource] = {
 }
 
 FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
-"""Number of feature channels of each RAFT, which tells weights of one from the other's."""
+"""Variant of RAFT by its number of feature channels, to recognize weights."""
 
 
 def load_raft(name: FlowName, path: Path) -> RAFT:
@@ -118,7 +118,7 @@ def _torchvision_key(name: str) -> str:
 
 
 def _is_twin(name: str, state: State) -> bool:
-    """True for the norm of a shortcut, of which princeton-vl's files hold a copy named downsample.1."""
+    """True if it is the norm of a shortcut, which princeton-vl's files also hold as downsample.1."""
     match = re.match(r"(.*\.layer\d\.\d)\.norm(\d)\.", name)
     return match is not None and f"{match[1]}.conv{match[2]}.weight" not in state
 
@@ -154,7 +154,7 @@ class Correlation:
         shape = len(center), len(self.pyramid), self.neighbors[..., 0].numel()
         found = torch.empty(shape, dtype=dtype, device=center.device)
         for index, (level, scale) in enumerate(zip(self.pyramid, self.scales, strict=True)):
-            # Grid positions run from -1 to 1. Neighbors and centers are scaled before their one sum.
+            # Grid positions run from -1 to 1. Scaling before the broadcast sum touches fewer values.
             grid = self.neighbors * scale + (center * (scale / 2**index) - 1)
             found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
@@ -209,12 +209,12 @@ class FrameFeatures(NamedTuple):
 class FastRaft(nn.Module):
     """Flow between two batches of frames, in one direction or both.
 
-    In a clip every frame is the first of one pair and the second of the next; its features are computed once.
+    In a clip every frame belongs to two pairs; its features are computed once.
 
     Args:
         network: torchvision's RAFT with its weights.
-        dtype: type of the convolutions and of the features to correlate; positions stay float32, so that flow
-            keeps its sub-pixel part.
+        dtype: type of the convolutions and of the features to correlate; positions stay float32, because flow
+            needs fractions of a pixel.
     """
 
     def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
@@ -245,7 +245,7 @@ class FastRaft(nn.Module):
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
         start = self._encode(first)
-        # Batches do not come twice, and their features would stay in memory long after the clip.
+        # Batches do not repeat, and their features would only take memory.
         self._last = start if len(first) == 1 else None
         of_first, of_second, context = start.features, to.features, start.context
         if both:
@@ -277,7 +277,7 @@ class FastRaft(nn.Module):
         return self._upsample(flow, hidden)
 
     def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        """Enlarge to the frames' size by a learned convex combination of neighbors, or else bilinearly."""
+        """Enlarge to the frames' size by a learned convex combination of neighbors; bilinearly in RAFT small."""
         size = [side * STRIDE for side in flow.shape[-2:]]
         if self.network.mask_predictor is None:
             return STRIDE * F.interpolate(flow, size, mode="bilinear", align_corners=True)

@@ -1,4 +1,4 @@
-"""Scene cuts: where a clip shows something else from one frame to the next."""
+"""Detection of scene cuts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..image import scaled_size
 from .warp import warp
 
 THRESHOLD = 27.0
-"""Mean change of hue, saturation and value, in levels of 255, from which it is a cut: PySceneDetect's default."""
+"""Least mean change of hue, saturation and value of a cut, in levels of 255: PySceneDetect's default."""
 
-LOOK_SIDE = 256
-"""Longest side at which frames are compared, so that neither grain nor the frame's size counts."""
+COMPARISON_SIDE = 256
+"""Longest side in pixels at which frames are compared, so that grain and the size of the frame do not count."""
 
 
 def is_cut(frame: Tensor, previous: Tensor, backward: Tensor) -> bool:
-    """Whether a cut lies between two frames.
+    """Return whether a cut lies between two frames.
 
-    The criterion of PySceneDetect's ContentDetector (Castellano, scenedetect.com), with its default threshold. What
-    motion explains is no cut, however fast: the previous frame must differ as much where the flow moves it.
+    The criterion of PySceneDetect's ContentDetector (Castellano, scenedetect.com), with its default threshold.
+    Fast motion is not taken for a cut: the previous frame must still differ after the flow has moved it.
 
     Args:
         frame, previous: (1,3,H,W) RGB in 0..1, of one size.
@@ -33,22 +33,21 @@ def is_cut(frame: Tensor, previous: Tensor, backward: Tensor) -> bool:
 
 
 def content_change(frame: Tensor, previous: Tensor) -> float:
-    """Mean absolute change of hue, saturation and value, each in 8 bits as OpenCV counts them.
+    """Compute the mean absolute change of hue, saturation and value, each in 8 bits as OpenCV defines them.
 
     Args:
         frame, previous: (1,3,H,W) RGB in 0..1, of one size.
     """
-    # Both at once: on a GPU, every transfer makes the program wait.
-    levels = (
-        torch.cat([frame, previous]).mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-    )  # BCHW -> BHWC
+    # Both frames at once: on a GPU, every transfer makes the program wait.
+    levels = torch.cat([frame, previous]).mul(255).round().clamp(0, 255).byte()
+    levels = levels.permute(0, 2, 3, 1)  # BCHW -> BHWC
     one, other = (_hsv(colors) for colors in levels.cpu().numpy())
     return float(np.abs(one - other).mean())
 
 
 def _hsv(colors: np.ndarray) -> np.ndarray:
-    """Hue in 0..179, saturation and value in 0..255 of (H,W,3) RGB in 8 bits, shrunk; (h,w,3) int16."""
-    scale = LOOK_SIDE / max(colors.shape[:2])
+    """Shrink (H,W,3) 8-bit RGB and convert it to hue in 0..179, saturation and value in 0..255: (h,w,3) int16."""
+    scale = COMPARISON_SIDE / max(colors.shape[:2])
     if scale < 1:
         height, width = scaled_size((colors.shape[0], colors.shape[1]), scale)
         colors = cv2.resize(colors, (width, height), interpolation=cv2.INTER_AREA)

@@ -12,15 +12,15 @@ from ..settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
 PADDING: dict[WarpEdges, str] = {"border": "border", "mirror": "reflection"}
-"""What grid_sample calls them."""
+"""Names of the edges in grid_sample."""
 
 
 def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: WarpEdges = "border") -> Tensor:
     """Sample a tensor where the flow points: ``out(x) = tensor(x + flow(x))``.
 
-    With the *backward* flow, from the current frame to the previous one, this moves anything that belongs to
-    the previous frame to where it is in the current one (Jaderberg et al. 2015). What lies outside of
-    the tensor is never black. Where the flow is exactly zero the tensor comes back bit for bit.
+    With the *backward* flow, from the current frame to the previous one, this moves a tensor of the previous frame
+    onto the current one (Jaderberg et al. 2015). Positions outside of the tensor are never black. Where the flow is
+    exactly zero, the tensor is returned bit for bit.
 
     Args:
         tensor: (B,C,H,W), floating point, any number of channels and any range: images, masks, flows,
@@ -29,8 +29,8 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
         mode: "bicubic" stays sharp when an image is warped frame after frame. It overshoots at edges
             and is not clamped, because the tensor may be a residual with negative values: clamp images
             afterwards. "bilinear" keeps the range and suits masks and flows.
-        edges: what lies outside: "border", the value of the nearest pixel, or "mirror", the tensor mirrored at
-            the centers of its outermost pixels.
+        edges: values outside of the tensor: "border" repeats the nearest pixel, "mirror" reflects the tensor at the
+            centers of its outermost pixels.
 
     Returns:
         (B,C,H,W) in the tensor's own type; the arithmetic is at least float32.
@@ -50,16 +50,16 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
     return torch.where(still, tensor, warped.to(tensor.dtype))
 
 
-def came_from_inside(flow: Tensor) -> Tensor:
-    """Where ``x + flow(x)`` lies inside the frame, whose pixels reach half a pixel beyond their centers.
+def points_inside(flow: Tensor) -> Tensor:
+    """Trust pixels whose flow points inside the frame, at most half a pixel beyond the outermost centers.
 
-    That half pixel keeps the border of a still clip trusted, where estimated flow is a hair off zero.
+    The half pixel keeps the border of a still clip trusted, where estimated flow is not exactly zero.
 
     Args:
         flow: (B,2,H,W) in pixels, x first.
 
     Returns:
-        (B,1,H,W), 1 where the pixel came from inside and 0 elsewhere, as where the flow is no number.
+        (B,1,H,W), 1 where ``x + flow(x)`` lies inside, 0 elsewhere and where the flow is NaN.
 
     Raises:
         ImageError: the flow has another shape or type.
@@ -72,7 +72,7 @@ def came_from_inside(flow: Tensor) -> Tensor:
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resample a flow to another size, its vectors scaled along: x by the widths, y by the heights.
+    """Resize a flow and scale its vectors: x by the ratio of the widths, y by that of the heights.
 
     Args:
         flow: (B,2,H,W) in pixels, x first.
@@ -93,7 +93,7 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:
-    """Raise an ImageError unless flow is a flow (B,2,H,W) that fits ``like`` (B,C,H,W)."""
+    """Raise an ImageError unless the flow is (B,2,H,W) in floating point and fits ``like``, (B,C,H,W)."""
     if flow.ndim != 4 or flow.shape[1] != 2 or not flow.is_floating_point():
         raise ImageError(f"expected {name} (B,2,H,W) in floating point, got {describe(flow)}")
     if like is None:
@@ -108,7 +108,7 @@ def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow"
 
 
 def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel's vector points: x and y, each (B,H,W)."""
+    """Targets of the vectors: x and y, each (B,H,W)."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = torch.arange(height, device=flow.device, dtype=flow.dtype).unsqueeze(1)
@@ -116,8 +116,8 @@ def _targets(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sampling_grid(flow: Tensor) -> Tensor:
-    """Targets as grid_sample wants them: (B,H,W,2), corner pixels' centers at -1 and 1."""
+    """Targets in the format of grid_sample: (B,H,W,2), centers of corner pixels at -1 and 1."""
     height, width = flow.shape[-2:]
     x, y = _targets(flow)
-    # A side of one pixel has no extent to normalize by; there any coordinate is the border.
+    # A side of one pixel cannot be normalized; any coordinate samples its only pixel.
     return torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), dim=-1)

@@ -1,4 +1,4 @@
-"""What the next dream starts from: the new frame and the carried dream."""
+"""The start of the next dream: the new frame mixed with the carried dream."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..settings import TemporalSettings
 def add_residual(
     frame: Tensor, warped: Tensor, mask: Tensor, warped_frame: Tensor, *, blend: float
 ) -> Tensor:
-    """The image that the next dream starts from: the frame itself, and on it what was dreamed before.
+    """Add the carried residual to the frame: the image that the next dream starts from.
 
-    ``frame + (1 - blend) * mask * (warped - warped_frame)``, clamped to 0..1. The frame's own detail is never
+    ``frame + (1 - blend) * mask * (warped - warped_frame)``, clamped to 0..1. The frame itself is never
     resampled.
 
     Args:
         frame: (B,3,H,W), the current frame in 0..1.
         warped: (B,3,H,W), the previous dream, warped into the current frame.
-        mask: (B,1,H,W) in 0..1, 1 where what was dreamed is to be trusted.
-        warped_frame: (B,3,H,W), the previous frame, warped alike.
-        blend: share of what was dreamed that is given up, 0..1: 0 keeps it all, 1 keeps the frame alone.
+        mask: (B,1,H,W) in 0..1, reliability of the residual: 1 = trust.
+        warped_frame: (B,3,H,W), the previous frame, warped in the same way.
+        blend: share of the residual that is given up, 0..1: 0 keeps all of it, 1 keeps the frame alone.
 
     Returns:
-        (B,3,H,W) in 0..1; exactly the frame where nothing was dreamed or its share is 1.
+        (B,3,H,W) in 0..1; exactly the frame where the residual is 0, and everywhere if `blend` is 1.
 
     Raises:
         ImageError: the shapes do not fit, or the mask leaves 0..1.
@@ -41,19 +41,19 @@ def add_residual(
 
 
 def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -> Tensor:
-    """The image that the next dream starts from: a mix of the frame and the previous dream.
+    """Mix the frame with the previous dream: the image that the next dream starts from.
 
     ``guided = mask * warped + (1 - mask) * frame``, then ``blend * frame + (1 - blend) * guided``.
 
     Args:
         frame: (B,3,H,W), the current frame in 0..1.
         warped: (B,3,H,W), the previous dream, warped into the current frame.
-        mask: (B,1,H,W) in 0..1, 1 where the warped dream is to be trusted.
+        mask: (B,1,H,W) in 0..1, reliability of the warped dream: 1 = trust.
         blend: share of the frame, 0..1: 0 keeps the carried dream, 1 keeps the frame.
 
     Returns:
-        (B,3,H,W). Between the frame and the warped dream at every pixel; exactly the frame where the two are
-        equal or its share is 1.
+        (B,3,H,W), between the frame and the warped dream at every pixel; exactly the frame where the two are
+        equal, and everywhere if `blend` is 1.
 
     Raises:
         ImageError: the shapes do not fit, or the mask leaves 0..1.
@@ -61,7 +61,7 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
     """
     require_valid(TemporalSettings, blend=blend)
     _check(frame, warped, mask)
-    # The same formula, arranged so that nothing is rounded where there is nothing to mix.
+    # The same formula, arranged so that equal images are not changed by rounding.
     return torch.lerp(frame, warped.to(frame.dtype), ((1 - blend) * mask).to(frame.dtype))
 
 
@@ -69,6 +69,6 @@ def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
     require_image(frame, name="frame", values=False)
     require_image(warped, name="warped", like=frame, values=False)
     require_image(mask, name="mask", channels=1, like=frame, values=False)
-    # On a GPU, every look at values makes the program wait.
+    # On a GPU, reading values makes the program wait.
     if mask.device.type == "cpu" and not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise ImageError("expected mask values between 0 and 1; some lie outside or are not numbers")
+        raise ImageError("expected mask values between 0 and 1, got values outside or NaN; clamp the mask")

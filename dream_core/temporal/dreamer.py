@@ -1,4 +1,4 @@
-"""Frame -> dreamed frame: the feedback that makes a dream stick to what moves."""
+"""Dreams of a clip: the feedback that carries the dream along with the motion."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Carried:
     warped_frame: Tensor | None
     age: Tensor
 
-    def or_else(self, earlier: Carried) -> Carried:
-        """Fill up with an earlier frame where this one is not to be trusted.
+    def fill_from(self, earlier: Carried) -> Carried:
+        """Fill in the dream of an earlier frame where this one is not reliable.
 
-        Each pixel takes from the nearest reference that is reliable there (Ruder et al. 2016, section 4.3): the
-        earlier one's weight is its reliability beyond this one's.
+        Each pixel takes the nearest reference that is reliable there (Ruder et al. 2016, section 4.3): the
+        weight of the earlier frame is the reliability that it has in excess of this one's.
         """
         added = (earlier.reliability - self.reliability).clamp_min(0)
         share = added / (self.reliability + added).clamp_min(torch.finfo(added.dtype).tiny)
@@ -65,9 +65,9 @@ class DreamedFrame:
     """A frame and its dream.
 
     Args:
-        frame: (1,3,H,W), as it came.
+        frame: (1,3,H,W), not clamped.
         dream: (1,3,H,W) in 0..1.
-        carried: from the frame before; None for the first frame, at a cut and without feedback.
+        carried: from the frame before; None for the first frame, after a cut and without feedback.
         age: (1,1,H,W) in 0..1, growth of the dream: 1 where it took a first frame's steps.
     """
 
@@ -80,16 +80,16 @@ class DreamedFrame:
 class TemporalDreamer:
     """Dreams a clip frame by frame; each frame continues the dream of the one before.
 
-    It keeps one frame and one dream, however long the clip; with more `references`, all frames back to the oldest.
+    It keeps one frame and its dream in memory, or with more `references` all frames back to the oldest of them.
 
     Args:
         dream: dreams a single image; its settings are those of a first frame.
         flow: estimates motion; None is allowed when `temporal.independent` is on.
-        temporal: how the dream is carried.
-        reliability: which pixels of it to trust.
+        temporal: settings of the feedback.
+        reliability: settings that choose the pixels to trust.
 
     Raises:
-        SettingsError: a setting is out of range, or the feedback lacks its flow.
+        SettingsError: a setting is out of range, or there is no flow estimator for the feedback.
     """
 
     def __init__(
@@ -104,15 +104,14 @@ class TemporalDreamer:
         validate(reliability)
         if flow is None and not temporal.independent:
             raise SettingsError(
-                "expected a flow estimator for the feedback, got None; give one, or dream independently"
+                "expected a flow estimator for the feedback, got None; pass one, or set `independent`"
             )
         self.dream = dream
         self.flow = flow
         self.temporal = temporal
         self.reliability = reliability
-        self._past: deque[DreamedFrame] = deque(
-            maxlen=2 ** (temporal.references - 1)
-        )  # the latest comes last
+        # The latest frame comes last.
+        self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
         self._direction = 1
 
     @property
@@ -130,9 +129,9 @@ class TemporalDreamer:
         self._past.clear()
 
     def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
-        """Make a dreamer for frames in reversed time, which continues from a dreamed frame.
+        """Make a dreamer that continues from a dreamed frame in reversed time.
 
-        Its zoom moves the other way. This dreamer's state is unchanged.
+        Its zoom is inverted. The state of this dreamer is unchanged.
         """
         other = TemporalDreamer(self.dream, self.flow, temporal=self.temporal, reliability=self.reliability)
         other._past.append(replace(dreamed, carried=None))
@@ -170,19 +169,19 @@ class TemporalDreamer:
         return result
 
     def _carry(self, frame: Tensor) -> Carried | None:
-        """Move the earlier dreams to a frame; None where there are none, and at a cut."""
+        """Carry the earlier dreams over to a frame; None if there are none, and after a cut."""
         if not self._past:
             return None
         carried = self._carry_from(1, frame)
         distance = 2
         while carried and distance <= len(self._past):
             earlier = self._carry_from(distance, frame)
-            carried = carried.or_else(earlier) if earlier else carried
+            carried = carried.fill_from(earlier) if earlier else carried
             distance *= 2
         return carried
 
     def _carry_from(self, distance: int, frame: Tensor) -> Carried | None:
-        """Move the dream of the frame that is `distance` frames back; None at a cut."""
+        """Carry over the dream of the frame that is `distance` frames back; None after a cut."""
         previous = self._past[-distance]
         if frame.shape != previous.frame.shape:
             raise ImageError(
@@ -232,7 +231,7 @@ class TemporalDreamer:
         )
 
     def _carried_settings(self, budget: StepBudget) -> DreamSettings:
-        """Settings of a frame that carries a dream. One begun from noise continues from itself."""
+        """Settings of a frame that carries a dream. Noise starts only a first frame."""
         octave, ascent, image = self.settings.octave, self.settings.ascent, self.settings.image
         return replace(
             self.settings,
@@ -242,7 +241,7 @@ class TemporalDreamer:
         )
 
     def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
-        assert self.flow is not None  # or nothing would be carried
+        assert self.flow is not None  # __init__ requires it
         if self.reliability.check_consistency:
             return self.flow.both_ways(frame, previous)
         return self.flow.flow(frame, previous), None

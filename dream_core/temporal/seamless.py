@@ -1,4 +1,4 @@
-"""Frames -> dreamed frames, of which the last leads into the first."""
+"""Dreams of clips that play in a circle: the last frame leads into the first."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..dreaming.dream import DreamCallback
 from ..video import Frame
 from .dreamer import DreamedFrame, TemporalDreamer
 
-MOST_GAIN = 2**0.5
-"""Gain that a mix of two unrelated patterns in equal parts needs; opposite ones leave nothing to strengthen."""
+MAX_GAIN = 2**0.5
+"""Largest gain of a crossfade: two unrelated patterns in equal parts need it. Opposite patterns would need more,
+but little of them is left to amplify."""
 
 
 def dream_seamless(
@@ -23,14 +24,15 @@ def dream_seamless(
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
     """Dream a clip that plays in a circle.
 
-    The dream of the last frames, at most `seamless_frames` and all but the first, fades over into one that is
-    carried from the first frame in reversed time. The last frame shows that one alone, and so leads into the first.
-    As many frames are read ahead, and no dream is held back: an interruption leaves all that was dreamed so far.
+    Over the last frames, at most `seamless_frames` and never the first, the dream fades into one that is carried
+    from the first frame in reversed time. The last frame shows that one alone, and so leads into the first. Up to
+    `seamless_frames` frames are read ahead. Each dream is yielded as soon as it is ready, so that an interruption
+    loses none.
 
     Args:
         clip: frames of one size.
-        dreamer: at the clip's beginning.
-        on_step: called after every gradient step, those in reversed time too.
+        dreamer: without earlier frames.
+        on_step: called after every gradient step, including those in reversed time.
 
     Yields:
         Each frame with its dream, in order. `carried` is always from the frame before.
@@ -56,7 +58,7 @@ def dream_seamless(
         frame = ahead.popleft()
         dreamed = dreamer.step(frame.image[None], on_step=on_step)
         if len(ahead) < fading:
-            # After a cut no dream was carried that would have to fade away.
+            # After a cut there is no carried dream to fade out.
             after_cut = after_cut or dreamed.carried is None
             share = 1 if after_cut else 1 - len(ahead) / fading
             end = ends.popleft().to(dreamed.dream.device)
@@ -70,12 +72,12 @@ def _dream_back(
     """Dream the last frames in reversed time, back to a cut.
 
     Args:
-        frames: the last ones of the clip, in order.
+        frames: the last frames of the clip, in order.
         dreamer: continues from the clip's first dream.
         on_step: called after every gradient step.
 
     Returns:
-        (1,3,H,W) in the order of the frames, on the CPU, so that they take no device's memory.
+        (1,3,H,W) each, in the order of the frames; on the CPU, to save the memory of the device.
     """
     dreams: deque[Tensor] = deque()
     for frame in reversed(frames):
@@ -85,27 +87,27 @@ def _dream_back(
         dreams.appendleft(dreamed.dream.cpu())
     if frames and not dreams:
         warnings.warn(
-            "the clip cuts from its last frame to its first, so that `seamless` leaves it open: choose another "
-            "start or end, or switch `cuts` off to dream across",
+            "the clip cuts from its last frame to its first, so `seamless` has no effect; choose another start or "
+            "end, or switch `cuts` off",
             stacklevel=2,
         )
     return dreams
 
 
 def crossfade(frame: Tensor, dream: Tensor, other: Tensor, share: float) -> Tensor:
-    """Mix two dreams of a frame without a loss of strength on the way.
+    """Mix two dreams of a frame without loss of strength.
 
-    ``frame + gain * lerp(dream - frame, other - frame, share)``, clamped to 0..1. Patterns that differ cancel out
-    in part; the gain brings the mix to the root mean square that lies between theirs.
+    ``frame + gain * lerp(dream - frame, other - frame, share)``, clamped to 0..1. Different patterns cancel out in
+    part; the gain restores the root mean square, interpolated between those of the two.
 
     Args:
         frame, dream, other: (1,3,H,W) in 0..1.
-        share: of the other dream, 0..1.
+        share: weight of the other dream, 0..1.
     """
     residual, other_residual = dream - frame, other - frame
     mixed = torch.lerp(residual, other_residual, share)
     wanted = torch.lerp(_rms(residual), _rms(other_residual), share)
-    gain = (wanted / _rms(mixed).clamp_min(torch.finfo(mixed.dtype).tiny)).clamp_max(MOST_GAIN)
+    gain = (wanted / _rms(mixed).clamp_min(torch.finfo(mixed.dtype).tiny)).clamp_max(MAX_GAIN)
     return (frame + gain * mixed).clamp(0, 1)
 
 

@@ -12,10 +12,10 @@ class StepBudget:
     """The gradient steps of one frame.
 
     Args:
-        steps: at each size.
-        rate: factor of the learning rate, 0..1: below 1 where less than all these steps is needed.
+        steps: number at each size.
+        rate: factor of the learning rate, 0..1: below 1 if less than this number of full steps is needed.
         step_scale: (1,1,H,W), factor of each step at each pixel; None for 1 everywhere.
-        age: (1,1,H,W) in 0..1, growth of the dream once the steps are taken: 1 as after a first frame.
+        age: (1,1,H,W) in 0..1, growth of the dream after these steps: 1 = as after a first frame.
     """
 
     steps: int
@@ -30,18 +30,18 @@ def step_budget(
     """Take steps in proportion to the dream that was lost; larger ones where it is newly visible.
 
     Args:
-        reliability: (1,1,H,W) in 0..1, 1 where the carried dream is trusted.
+        reliability: (1,1,H,W) in 0..1 of the carried dream, 1 = trust.
         age: (1,1,H,W) in 0..1, growth of the carried dream.
         blend: share of the carried dream that is given up everywhere, 0..1.
-        all_steps: gradient steps of a frame that carries nothing.
+        all_steps: number of gradient steps of a first frame.
         catch_up: largest factor of a step, at least 1.
 
     Returns:
-        The share of all steps that was given up, on average over the image; at least one step, with a lower rate,
-        unless nothing was given up.
+        A share of all steps, equal to the share of the dream that was lost on average over the image. A fraction of
+        a step is one step with a lower rate. No step is taken if nothing was lost.
     """
     kept = (1 - blend) * reliability
-    # The number of steps is a decision: here, and once, the program waits for the device.
+    # The number of steps must be known on the CPU: the program waits for the device once.
     lost = all_steps * (1 - (1 - blend) * reliability.mean().item())
     if lost <= 0:
         return StepBudget(steps=0, age=kept * age)

@@ -1,4 +1,4 @@
-"""What tests of the loop share."""
+"""Fixtures of the tests of the feedback."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ SPEC = ModelSpec(
 
 @pytest.fixture
 def tiny() -> DreamModel:
-    """A network of one convolution, random but seeded: for what does not depend on the network."""
+    """A network of one seeded random convolution, for tests that do not depend on the network."""
     return DreamModel(Tiny(), SPEC)

@@ -1,4 +1,4 @@
-"""The front door."""
+"""The main functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 import dream_core
 from dream_core import Dreamer, dream_image, dream_video
-from dream_core.api import settings_of
+from dream_core.api import fill_settings
 from dream_core.errors import ImageError, SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
 from dream_core.video import open_clip, open_output
@@ -53,7 +53,9 @@ def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> Non
 
 
 def test_a_video_is_not_dreamed_into_itself(clip: Path) -> None:
-    with pytest.raises(VideoError, match="is the source: choose another name"):
+    with pytest.raises(
+        VideoError, match=r"expected a target other than the source, got .*; choose another name"
+    ):
         dream_video(clip, clip, **QUICK)
 
 
@@ -83,7 +85,7 @@ def test_a_dreamer_continues_the_dream_until_it_is_reset(image: Tensor) -> None:
 
 
 def test_flat_options_find_their_class() -> None:
-    pipeline, reading = settings_of(
+    pipeline, reading = fill_settings(
         {"octave_steps": 4, "layers": "petals", "model_dirs": ["a", "b"], "model_file": "w.pth", "size": 9},
         PipelineSettings,
         InputSettings,
@@ -113,7 +115,7 @@ def test_field_names_are_unique_across_the_settings() -> None:
     assert len(names) == len(set(names))
 
 
-def test_importing_the_package_loads_nothing_and_unknown_names_are_told() -> None:
+def test_importing_the_package_loads_nothing_and_unknown_names_raise() -> None:
     code = "import dream_core, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -50,7 +50,7 @@ class Outer:
         {"inner": Inner(0)},
     ],
 )
-def test_what_lies_in_the_ranges_is_taken(values: dict[str, Any]) -> None:
+def test_valid_settings_pass(values: dict[str, Any]) -> None:
     validate(Outer(**values))
 
 
@@ -75,7 +75,7 @@ def test_what_lies_in_the_ranges_is_taken(values: dict[str, Any]) -> None:
         ({"mode": "slow", "count": 7}, "seven is not for slow ones"),
     ],
 )
-def test_what_is_wrong_names_the_field(values: dict[str, Any], message: str) -> None:
+def test_the_error_names_the_field(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         validate(Outer(**values))
     assert str(caught.value) == message

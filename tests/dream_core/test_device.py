@@ -44,7 +44,7 @@ def test_auto_takes_the_fastest_kind(machine: Pretend, has: dict[str, int], fast
 
 
 @pytest.mark.parametrize("name", ["cpu", "mps", "cuda", "cuda:0", "cuda:1"])
-def test_names_mean_what_they_mean_to_torch(machine: Pretend, name: str) -> None:
+def test_names_mean_the_same_as_in_torch(machine: Pretend, name: str) -> None:
     machine(cuda=2, mps=True)
     assert parse_device(name) == torch.device(name)
 
@@ -74,13 +74,16 @@ def test_absent_cuda_devices_are_refused(machine: Pretend, name: str, count: int
     with pytest.raises(SettingsError) as caught:
         parse_device(name)
     assert str(caught.value) == (
-        f"device '{name}' does not exist: PyTorch sees {count} CUDA devices; use `device` auto or cpu"
+        f"expected a CUDA device that exists, got '{name}' (PyTorch finds {count}); use `device` auto or cpu"
     )
 
 
 def test_an_absent_apple_device_is_refused(machine: Pretend) -> None:
     machine()
-    with pytest.raises(SettingsError, match=r"^device 'mps' needs Apple silicon .*; use `device` cpu$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^expected a device .* got 'mps', which needs Apple silicon .*; use `device` cpu$",
+    ):
         parse_device("mps")
 
 
@@ -96,16 +99,16 @@ def test_a_list_with_gaps_is_refused(names: str, wrong: str) -> None:
         choose_devices(DeviceSettings(device=names))
 
 
-def test_flow_goes_with_the_first_device_unless_told_otherwise(machine: Pretend) -> None:
+def test_flow_uses_the_first_device_by_default(machine: Pretend) -> None:
     machine(cuda=2)
     assert choose_flow_device(DeviceSettings(device="cuda:1,cuda:0")) == torch.device("cuda:1")
     assert choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cpu")) == CPU
-    with pytest.raises(SettingsError, match="'cuda:2' does not exist"):
+    with pytest.raises(SettingsError, match="expected a CUDA device that exists, got 'cuda:2'"):
         choose_flow_device(DeviceSettings(device="cuda:1", flow_device="cuda:2"))
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("cuda"), torch.device("mps")])
-def test_a_named_precision_is_taken_everywhere(device: torch.device) -> None:
+def test_a_named_precision_is_used_on_every_device(device: torch.device) -> None:
     assert choose_dtype("float32", device) == torch.float32
     assert choose_dtype("bfloat16", device) == torch.bfloat16
 
@@ -117,7 +120,7 @@ def test_auto_asks_cuda_for_bfloat16_that_is_not_emulated(
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
     )
-    monkeypatch.setattr(torch.cuda, "device", nullcontext)  # there may be none to make current
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)  # the machine may have no CUDA device
     expected = torch.bfloat16 if native else torch.float32
     assert choose_dtype("auto", torch.device("cuda")) == expected
 
@@ -139,7 +142,7 @@ def test_auto_asks_the_cpu_for_its_instructions(
     assert choose_dtype("auto", CPU) == expected
 
 
-def test_auto_is_float32_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_float32_if_the_capabilities_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # an older PyTorch
     assert choose_dtype("auto", CPU) == torch.float32
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
@@ -169,7 +172,7 @@ def test_back_ends_are_switched_back_after_an_error() -> None:
     assert flags() == before
 
 
-def test_switching_back_ends_warns_of_nothing() -> None:
+def test_switching_back_ends_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for mkldnn in (True, False):
@@ -189,7 +192,7 @@ def test_switching_back_ends_warns_of_nothing() -> None:
         MemoryError(),
     ],
 )
-def test_memory_that_ran_out_is_recognized(error: BaseException) -> None:
+def test_out_of_memory_errors_are_recognized(error: BaseException) -> None:
     assert is_out_of_memory(error)
 
 
@@ -198,7 +201,7 @@ def test_other_errors_are_not_about_memory(error: BaseException) -> None:
     assert not is_out_of_memory(error)
 
 
-def test_the_cpu_itself_says_what_is_recognized() -> None:
+def test_the_error_of_the_cpu_is_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)

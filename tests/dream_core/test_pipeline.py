@@ -96,7 +96,7 @@ def read(path: Path) -> list[Frame]:
         return list(clip)
 
 
-def test_frames_go_through_the_loop_one_after_the_other(
+def test_frames_are_dreamed_in_order_with_feedback(
     source: Path, tmp_path: Path, make_dreamer: Callable[..., TemporalDreamer]
 ) -> None:
     by_hand = make_dreamer()
@@ -127,7 +127,7 @@ def test_a_video_keeps_its_frames_size_and_uneven_times(
         torch.testing.assert_close(frame.image, before, atol=0.04, rtol=0)
 
 
-def test_times_and_durations_are_handed_on(make_dreamer: Callable[..., TemporalDreamer]) -> None:
+def test_times_and_durations_are_passed_to_the_output(make_dreamer: Callable[..., TemporalDreamer]) -> None:
     written: list[tuple[tuple[int, ...], float, float]] = []
 
     def note(image: Tensor, *, time: float, duration: float) -> None:
@@ -138,7 +138,7 @@ def test_times_and_durations_are_handed_on(make_dreamer: Callable[..., TemporalD
     assert written == [((1, 3, 8, 9), time, duration) for time, duration in PACE]
 
 
-def test_what_is_kept_belongs_to_each_frame(
+def test_kept_files_belong_to_each_frame(
     source: Path, tmp_path: Path, make_dreamer: Callable[..., TemporalDreamer]
 ) -> None:
     kept, target = tmp_path / "kept", tmp_path / "target"
@@ -174,7 +174,7 @@ def test_independent_frames_are_kept_too(
     assert len(list(kept.rglob("*.png"))) == 16
 
 
-def test_what_was_kept_before_is_not_overwritten(tmp_path: Path) -> None:
+def test_files_kept_before_are_not_overwritten(tmp_path: Path) -> None:
     old = tmp_path / "kept" / "frames" / "frame_000000.png"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"precious")
@@ -183,7 +183,7 @@ def test_what_was_kept_before_is_not_overwritten(tmp_path: Path) -> None:
     assert old.read_bytes() == b"precious"
 
 
-def test_callbacks_hear_of_every_frame_and_step(
+def test_callbacks_are_called_for_every_frame_and_step(
     source: Path, tmp_path: Path, make_dreamer: Callable[..., TemporalDreamer]
 ) -> None:
     told: list[tuple[int, bool, int]] = []
@@ -200,7 +200,7 @@ def test_callbacks_hear_of_every_frame_and_step(
     assert [step.done for step in steps] == [done for total in totals for done in range(1, total + 1)]
 
 
-def test_an_interruption_leaves_what_is_done(
+def test_an_interruption_keeps_the_frames_so_far(
     source: Path, tmp_path: Path, make_dreamer: Callable[..., TemporalDreamer]
 ) -> None:
     def interrupt(frame: Frame, _: DreamedFrame) -> None:
@@ -293,7 +293,9 @@ def test_real_networks_dream_a_real_clip(test_data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
-def test_networks_compute_as_the_settings_say(test_data: Path, precision: str, dtype: torch.dtype) -> None:
+def test_networks_compute_with_the_precision_of_the_settings(
+    test_data: Path, precision: str, dtype: torch.dtype
+) -> None:
     device = DeviceSettings(device="cpu, cpu", precision=precision)
     settings = real(test_data, device=device, dream=DreamSettings(tile=TileSettings(tile_size=512)))
     dreamer = load_dreamer(settings)
@@ -305,7 +307,7 @@ def test_networks_compute_as_the_settings_say(test_data: Path, precision: str, d
     assert dreamer.reliability is settings.reliability
 
 
-def test_each_network_is_loaded_once_for_its_device_and_told_of_progress(
+def test_each_network_is_loaded_once_per_device_and_reports_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded: list[tuple[object, ...]] = []
@@ -344,7 +346,7 @@ def test_dis_needs_no_weights() -> None:
     assert load_estimator(FlowSettings(flow="dis"), DeviceSettings()).device == CPU
 
 
-def test_wrong_settings_are_told_before_the_clip(test_data: Path) -> None:
+def test_wrong_settings_are_refused_before_the_clip_is_read(test_data: Path) -> None:
     with pytest.raises(SettingsError, match="`blend`"):
         load_dreamer(real(test_data, temporal=TemporalSettings(blend=2)))
     with pytest.raises(SettingsError, match="`flow_scale`"):

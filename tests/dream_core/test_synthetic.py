@@ -9,7 +9,7 @@ import torch
 
 from dream_core.errors import SettingsError
 from dream_core.motion.occlusion import soften_inwards
-from dream_core.motion.warp import came_from_inside, warp
+from dream_core.motion.warp import points_inside, warp
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip, synthetic_frames
 
 
@@ -35,7 +35,7 @@ def test_background_motion_is_the_flow() -> None:
     assert torch.equal(made.forward[:, 0].unique(), torch.tensor([3.0]))
     assert torch.equal(made.forward[:, 1].unique(), torch.tensor([-2.0]))
     assert torch.equal(made.backward, -made.forward)
-    # What came from outside: 3 columns at the left and 2 rows at the bottom.
+    # Pixels that enter the frame: 3 columns at the left and 2 rows at the bottom.
     expected = torch.ones(97, 131)
     expected[:, :3] = 0
     expected[-2:] = 0
@@ -50,8 +50,8 @@ def test_whole_pixel_flow_restores_every_visible_pixel(mode: str) -> None:
     forth = (warp(made.frames[1:], made.forward, mode=mode) - made.frames[:-1]).abs()
     assert (back * made.visible).max() < 1e-4
     assert (forth * made.visible_next).max() < 1e-4
-    # ... and the hidden ones are hidden: nearly all of them come out wrong.
-    hidden = (made.visible == 0) & (came_from_inside(made.backward) == 1)
+    # Hidden pixels really are hidden: warping restores almost none of them.
+    hidden = (made.visible == 0) & (points_inside(made.backward) == 1)
     assert hidden.sum() > 50
     wrong = back.amax(dim=1, keepdim=True)[hidden] > 0.02
     assert wrong.float().mean() > 0.9
@@ -92,7 +92,7 @@ def test_rotation_and_zoom_about_the_middle() -> None:
     assert error.max() < 0.05
 
 
-def test_shapes_move_at_their_speed_and_stay_around() -> None:
+def test_shapes_move_at_their_speed_and_stay_in_the_frame() -> None:
     scene = Scene(shapes=3, speed=5.0, background=(0, 0))
     made = clip(frames=60, height=48, width=64, scene=scene)
     speeds = made.forward.norm(dim=1)
@@ -102,7 +102,7 @@ def test_shapes_move_at_their_speed_and_stay_around() -> None:
     assert ((speeds - 5).abs() < 1e-4).any()
 
 
-def test_same_seed_same_clip_whatever_the_global_generator() -> None:
+def test_a_seed_gives_the_same_clip_whatever_the_global_generator() -> None:
     first = clip(seed=7)
     torch.manual_seed(1234)
     second = clip(seed=7)
@@ -140,7 +140,7 @@ def test_tiny_clips(frames: int, height: int, width: int) -> None:
         ({}, Scene(zoom=0.0), r"zoom above 0 \(1 is none\), got 0.0"),
     ],
 )
-def test_errors(options: dict[str, int], scene: Scene, message: str) -> None:
+def test_settings_out_of_range_are_refused(options: dict[str, int], scene: Scene, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         clip(**options, scene=scene)
     with pytest.raises(SettingsError, match=message):  # at the call, not at the first frame

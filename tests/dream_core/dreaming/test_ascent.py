@@ -30,7 +30,7 @@ class Formula:
     """An objective that is a function of the image."""
 
     layers = ("image",)
-    looks = has_image_terms = False
+    chooses_channels = has_image_terms = False
 
     def __init__(self, value: Callable[[Tensor], Tensor]) -> None:
         self.value = value
@@ -45,7 +45,7 @@ def towards_target(image: Tensor) -> Tensor:
 
 
 def upwards(image: Tensor) -> Tensor:
-    """A convex objective, as those of networks often are: it grows ever steeper."""
+    """A convex objective, which becomes ever steeper, as those of networks often do."""
     return (image - 0.4).square().sum()
 
 
@@ -112,7 +112,7 @@ def test_the_objective_rises(optimizer: str, gradient) -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(values))
 
 
-def test_lbfgs_finds_the_top_of_a_hill_whatever_its_slopes() -> None:
+def test_lbfgs_finds_the_maximum_of_a_badly_scaled_objective() -> None:
     slopes = torch.logspace(0, 1.5, TARGET.numel()).reshape(TARGET.shape)
 
     def hill(image: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def test_a_factor_of_the_objective_changes_nothing(optimizer: str, factor: float
 
 
 def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
-    """Plain L-BFGS left the image here: negative curvature is no measure of a step."""
+    """Plain L-BFGS diverges here, because the curvature is negative."""
     images = [torch.rand(1, 3, 6, 8)]
     settings = AscentSettings(optimizer="lbfgs", clamp=False, jitter=2, learning_rate=1.5)
     noise = generator(5)
@@ -161,13 +161,13 @@ def test_lbfgs_steps_stay_bounded_where_the_objective_curves_upwards() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_no_gradient_is_no_step(optimizer: str) -> None:
+def test_a_zero_gradient_changes_nothing(optimizer: str) -> None:
     image = torch.rand(1, 3, 6, 8)
     still = move(image, lambda p: (0 * p).sum(), steps=3, optimizer=optimizer)
     assert torch.equal(still, image)
 
 
-def test_lbfgs_remembers_as_much_as_it_is_told() -> None:
+def test_lbfgs_stores_as_many_steps_as_it_is_told() -> None:
     parameter = torch.rand(1, 3, 2, 2)
     optimizer = BoundedLBFGS(parameter, lr=0.01, history_size=3)
 
@@ -208,7 +208,7 @@ def test_clamp_keeps_the_range_after_each_step(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_input_is_left_as_it_is_and_no_steps_return_it(optimizer: str) -> None:
+def test_the_input_is_not_modified_and_zero_steps_return_it(optimizer: str) -> None:
     image = torch.rand(1, 3, 6, 8)
     before = image.clone()
     move(image, steps=3, optimizer=optimizer)
@@ -216,7 +216,7 @@ def test_the_input_is_left_as_it_is_and_no_steps_return_it(optimizer: str) -> No
     assert torch.equal(move(image, steps=0, optimizer=optimizer), before)
 
 
-def test_each_step_is_told_with_an_image_of_its_own() -> None:
+def test_each_step_is_reported_with_a_copy_of_the_image() -> None:
     told: list[tuple[float, Tensor]] = []
     image = torch.rand(1, 3, 6, 8)
     result = climb(
@@ -233,8 +233,8 @@ def test_each_step_is_told_with_an_image_of_its_own() -> None:
     assert not torch.equal(told[0][1], told[1][1])
 
 
-def test_the_gradient_is_taken_of_a_view_and_turned_back() -> None:
-    """The brightest pixel's gradient must arrive at the brightest pixel, however it was looked at."""
+def test_the_gradient_of_a_view_is_turned_back() -> None:
+    """The gradient of the brightest pixel must arrive at that pixel, whatever the view."""
     image = torch.rand(1, 3, 6, 6) * 0.5
     image[..., 1, 4] = 0.9
     views: list[Tensor] = []
@@ -265,12 +265,12 @@ def test_the_step_scale_is_a_factor_of_each_step(optimizer: str) -> None:
     torch.testing.assert_close(moved(step_scale=step_scale), step_scale * moved(), atol=1e-6, rtol=1e-4)
 
 
-def test_the_gradient_is_shaped() -> None:
+def test_the_gradient_is_filtered() -> None:
     image = torch.rand(1, 3, 8, 8)
     assert torch.equal(move(image, torch.sum, fft_block=1), image)
     assert not torch.equal(move(image, torch.sum), image)
 
 
-def test_the_largest_seed_is_one_that_generators_take() -> None:
+def test_generators_accept_the_largest_seed() -> None:
     validate(AscentSettings(seed=2**64 - 1))
     torch.Generator().manual_seed(2**64 - 1)

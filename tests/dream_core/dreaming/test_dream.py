@@ -89,7 +89,7 @@ def duck(test_data: Path) -> Tensor:
 
 
 def make(**options) -> DreamSettings:
-    """Settings from flat names; nothing here depends on the defaults that matter to users."""
+    """Settings from flat names, independent of the defaults for users."""
     usual = {"octaves": 1, "octave_scale": 0.6, "octave_steps": 3, "jitter": 4}
     options = usual | {"optimizer": "adam", "learning_rate": 1.5} | options
     parts = {
@@ -120,7 +120,7 @@ def test_the_default_objective_is_the_networks_layer(model: DreamModel) -> None:
     assert build_objective(ObjectiveSettings(), model) == layer("second")
 
 
-def test_the_settings_become_terms(model: DreamModel) -> None:
+def test_the_settings_become_terms_of_the_objective(model: DreamModel) -> None:
     settings = ObjectiveSettings(
         layers=("first:0.5,second",),
         channels=("1", "0,1"),
@@ -161,12 +161,12 @@ def test_channels_are_named_by_labels(model: DreamModel) -> None:
         ({"layers": ("second:x",)}, r"^expected a layer as NAME or NAME:WEIGHT, got 'second:x'$"),
     ],
 )
-def test_wrong_objectives(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
+def test_wrong_objectives_are_refused(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         dream(image, [model], settings=make(**options))
 
 
-def test_looking_uses_a_smaller_image(model: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_chosen_on_a_smaller_image(model: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     activations = model.activations
     monkeypatch.setattr(
@@ -179,9 +179,9 @@ def test_looking_uses_a_smaller_image(model: DreamModel, monkeypatch: pytest.Mon
     assert sizes == [(5, 512), (100, 200)]
 
 
-@pytest.mark.parametrize(("capture", "looks"), [("once", 1), ("octave", 4), ("step", 12)])
+@pytest.mark.parametrize(("capture", "choices"), [("once", 1), ("octave", 4), ("step", 12)])
 def test_channels_are_chosen_as_often_as_asked(
-    model: DreamModel, image: Tensor, capture: str, looks: int, monkeypatch: pytest.MonkeyPatch
+    model: DreamModel, image: Tensor, capture: str, choices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
     resolve = Objective.resolve
@@ -190,10 +190,10 @@ def test_channels_are_chosen_as_often_as_asked(
     )
     settings = make(octaves=2, iterations=2, channel_capture=capture, channel_mode="strong", channels=("1",))
     dream(image, [model], settings=settings)
-    assert len(seen) == looks
+    assert len(seen) == choices
 
 
-# Climbing
+# Ascent
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "classic"])
@@ -238,7 +238,7 @@ def test_real_weights_climb_a_real_image(
     assert 1 < (dreamed - duck).abs().mean() * 255 < 15
 
 
-def test_lbfgs_neither_explodes_nor_sticks_on_a_real_network(googlenet: DreamModel, duck: Tensor) -> None:
+def test_lbfgs_neither_diverges_nor_stops_on_a_real_network(googlenet: DreamModel, duck: Tensor) -> None:
     steps: list[DreamStep] = []
     settings = make(optimizer="lbfgs", octave_steps=20, jitter=32)
     dream(duck, [googlenet], settings=settings, on_step=steps.append)
@@ -250,25 +250,25 @@ def test_lbfgs_neither_explodes_nor_sticks_on_a_real_network(googlenet: DreamMod
 
 
 @pytest.mark.parametrize("loss", ["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"])
-def test_every_loss_is_climbed(model: DreamModel, image: Tensor, loss: str) -> None:
+def test_every_loss_rises(model: DreamModel, image: Tensor, loss: str) -> None:
     dreamed = dream(image, [model], settings=make(loss=loss, octave_steps=8))
     objective = layer("second", loss=loss)
     assert excitement(model, dreamed, objective) > excitement(model, image, objective) + 1e-3
 
 
-def test_a_negative_weight_makes_less_of_a_layer(model: DreamModel, image: Tensor) -> None:
+def test_a_negative_weight_suppresses_a_layer(model: DreamModel, image: Tensor) -> None:
     dreamed = dream(image, [model], settings=make(layers=("second:-1",), octave_steps=16))
     assert excitement(model, dreamed) < 0.9 * excitement(model, image)
 
 
-def test_a_given_objective_wins(model: DreamModel, image: Tensor) -> None:
+def test_a_given_objective_replaces_that_of_the_settings(model: DreamModel, image: Tensor) -> None:
     objective = layer("first", channels=(2,), loss="mean")
     dreamed = dream(image, [model], settings=make(layers=("nonsense",)), objective=objective)
     expected = dream(image, [model], settings=make(layers=("first",), channels=("2",), loss="mean"))
     assert torch.equal(dreamed, expected)
 
 
-def test_the_image_terms_smooth_and_gray(model: DreamModel, image: Tensor) -> None:
+def test_the_image_terms_make_the_dream_smoother_and_grayer(model: DreamModel, image: Tensor) -> None:
     plain = dream(image, [model], settings=make(octave_steps=10))
     smooth = dream(image, [model], settings=make(octave_steps=10, tv_weight=1e4))
     gray = dream(image, [model], settings=make(octave_steps=10, l2_weight=1e6))
@@ -321,13 +321,13 @@ def test_a_seed_decides_the_dream(model: DreamModel, image: Tensor) -> None:
     assert not torch.allclose(dream(image, [model], settings=other), first, atol=0.01)
 
 
-def test_callers_random_numbers_are_left_alone(model: DreamModel, image: Tensor) -> None:
+def test_the_global_random_state_is_unchanged(model: DreamModel, image: Tensor) -> None:
     state = torch.get_rng_state()
     dream(image, [model], settings=make(init="random"))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ignoring_no_channel_is_warned_about(model: DreamModel, image: Tensor) -> None:
+def test_ignoring_no_channel_gives_a_warning(model: DreamModel, image: Tensor) -> None:
     with pytest.warns(UserWarning, match=r"^`channel_mode` ignore does nothing without `channels`"):
         validate(make(channel_mode="ignore"))
 
@@ -369,7 +369,7 @@ def test_a_dream_is_as_bright_as_its_image(model: DreamModel, image: Tensor, lev
 
 
 class Brightening:
-    """A network that cannot see: its only layer is the mean, so that each step brightens the whole image."""
+    """A network whose only layer is the mean, so that each step brightens the whole image."""
 
     device = torch.device("cpu")
     default_layer = "mean"
@@ -401,7 +401,7 @@ def brighten(image: Tensor, carry: str) -> tuple[Tensor, list[Tensor]]:
     return dream(image, [network], settings=settings), network.seen
 
 
-def test_the_residual_goes_on_to_the_next_octave_and_the_image_is_never_resampled() -> None:
+def test_the_residual_is_carried_to_the_next_octave_and_the_image_is_never_resampled() -> None:
     image = 0.5 * torch.rand(1, 3, 12, 16)
     dreamed, seen = brighten(image, "residual")
     torch.testing.assert_close(seen[0], resize(image, (6, 8)).clamp_min(0), atol=0.02, rtol=0)
@@ -409,7 +409,7 @@ def test_the_residual_goes_on_to_the_next_octave_and_the_image_is_never_resample
     torch.testing.assert_close(dreamed, image + 0.2)
 
 
-def test_image_carries_the_whole_through_every_size() -> None:
+def test_octave_carry_image_resizes_the_whole_image() -> None:
     image = 0.1 + 0.5 * torch.rand(1, 3, 12, 16)
     dreamed, _ = brighten(image, "image")
     small = resize(image, (6, 8)) + 0.1
@@ -424,7 +424,7 @@ def test_no_steps_return_the_image_exactly(model: DreamModel, image: Tensor, ite
     assert told == []
 
 
-def test_an_advanced_octave_beyond_the_image_comes_back_to_its_size(model: DreamModel, image: Tensor) -> None:
+def test_an_advanced_octave_larger_than_the_image_is_resized_to_it(model: DreamModel, image: Tensor) -> None:
     sizes = []
     settings = make(octave_mode="advanced", octaves=2, octave_scale=0.6)
     dreamed = dream(
@@ -445,7 +445,7 @@ def test_octaves_too_small_to_see_are_left_out_with_a_warning(model: DreamModel,
     ]
 
 
-def test_sizes_that_are_large_enough_all_stay(model: DreamModel) -> None:
+def test_sizes_that_are_large_enough_stay(model: DreamModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         smallest = model.smallest_side(["second"])
@@ -491,13 +491,13 @@ def test_zoom_happens_between_passes(model: DreamModel, image: Tensor) -> None:
 
 
 def test_random_init_dreams_on_seeded_noise(model: DreamModel, image: Tensor) -> None:
-    begun = dream(image, [model], settings=make(init="random", octave_steps=0, seed=3))
-    torch.testing.assert_close(begun, noise((40, 56), torch.Generator().manual_seed(3)))
+    started = dream(image, [model], settings=make(init="random", octave_steps=0, seed=3))
+    torch.testing.assert_close(started, noise((40, 56), torch.Generator().manual_seed(3)))
     colored = dream(image, [model], settings=make(init="random", original_colors=True))
     assert not torch.allclose(colored, image, atol=0.1)
 
 
-def test_the_input_is_left_as_it_is(model: DreamModel, image: Tensor) -> None:
+def test_the_input_is_not_modified(model: DreamModel, image: Tensor) -> None:
     before = image.clone()
     dream(image, [model], settings=make(octaves=2, octave_steps=0))
     dream(image, [model], settings=make(octaves=2, optimizer="lbfgs"))
@@ -513,7 +513,7 @@ def test_other_floats_become_float32(model: DreamModel, image: Tensor) -> None:
 # Progress
 
 
-def test_every_step_is_told(model: DreamModel, image: Tensor) -> None:
+def test_every_step_is_reported(model: DreamModel, image: Tensor) -> None:
     told: list[DreamStep] = []
     settings = make(octaves=2, iterations=2, keep_brightness=False)
     dreamed = dream(image, [model], settings=settings, on_step=told.append)
@@ -526,7 +526,7 @@ def test_every_step_is_told(model: DreamModel, image: Tensor) -> None:
     assert torch.equal(dreamed, dream(image, [model], settings=settings))
 
 
-def test_the_objective_told_is_that_before_the_step(model: DreamModel, image: Tensor) -> None:
+def test_the_reported_objective_is_from_before_the_step(model: DreamModel, image: Tensor) -> None:
     told: list[DreamStep] = []
     dream(image, [model], settings=make(jitter=0), on_step=told.append)
     images = [image, *(step.image for step in told[:-1])]
@@ -547,7 +547,7 @@ def test_a_dream_under_no_grad(model: DreamModel, image: Tensor) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "classic"])
 @pytest.mark.parametrize("loaded_inside", [False, True])
 def test_a_dream_under_inference_mode(image: Tensor, optimizer: str, loaded_inside: bool) -> None:
-    """The caller leaves inference mode around the dream, and around loading; the image may be cloned or not."""
+    """Inference mode of the caller surrounds the dream, and loading too or not; the image may be cloned or not."""
     settings = make(octaves=2, optimizer=optimizer)
     expected = dream(image, [tiny()], settings=settings)
     outside = None if loaded_inside else tiny()
@@ -575,7 +575,7 @@ def test_a_dream_under_inference_mode(image: Tensor, optimizer: str, loaded_insi
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"got .* uint8; convert it to floating point in 0..1$"),
     ],
 )
-def test_wrong_images(model: DreamModel, given: Tensor, message: str) -> None:
+def test_wrong_images_are_refused(model: DreamModel, given: Tensor, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         dream(given, [model], settings=make())
 
@@ -593,7 +593,7 @@ def test_wrong_images(model: DreamModel, given: Tensor, message: str) -> None:
         ({"dream_weight": math.nan}, r"^expected `dream_weight` from -1000000 to 1000000, got nan$"),
     ],
 )
-def test_wrong_settings(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
+def test_wrong_settings_are_refused(model: DreamModel, image: Tensor, options: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         dream(image, [model], settings=make(**options))
 
@@ -617,10 +617,10 @@ def test_several_devices_need_tiles(model: DreamModel, image: Tensor) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "classic", "lbfgs"])
-def test_a_dream_that_is_no_number(model: DreamModel, image: Tensor, optimizer: str) -> None:
+def test_a_dream_that_is_not_finite_is_refused(model: DreamModel, image: Tensor, optimizer: str) -> None:
     objective = layer("second", weight=math.nan)
     with pytest.raises(
-        SettingsError, match=r"^the dream left the range of numbers: its image is no longer finite"
+        SettingsError, match=r"^expected a finite dream, got NaN or infinite values; lower `learning_rate`"
     ):
         dream(image, [model], settings=make(optimizer=optimizer), objective=objective)
 
@@ -650,7 +650,9 @@ class Scarce(DreamModel):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_it_goes_on_with_half_the_tile_and_says_so(model: DreamModel, error: Exception) -> None:
+def test_after_memory_ran_out_it_continues_with_half_the_tile_and_a_warning(
+    model: DreamModel, error: Exception
+) -> None:
     images, freed, settings = torch.rand(3, 1, 3, 100, 140), [], make(octaves=1)
     scarce = Scarce(model, error)
     dreamer = ImageDreamer(
@@ -669,7 +671,7 @@ def test_it_goes_on_with_half_the_tile_and_says_so(model: DreamModel, error: Exc
 
 
 @pytest.mark.filterwarnings("ignore:memory ran out")
-def test_at_the_smallest_tile_it_gives_up(model: DreamModel) -> None:
+def test_memory_that_runs_out_at_the_smallest_tile_is_an_error(model: DreamModel) -> None:
     scarce, freed = Scarce(model, ERRORS[0]), []
     scarce.limit = 9
     dreamer = ImageDreamer([scarce], settings=make(octaves=1), free=lambda: freed.append(True))
@@ -678,7 +680,7 @@ def test_at_the_smallest_tile_it_gives_up(model: DreamModel) -> None:
     assert len(freed) == 3
 
 
-def test_other_errors_pass(model: DreamModel, image: Tensor) -> None:
+def test_other_errors_are_raised(model: DreamModel, image: Tensor) -> None:
     scarce = Scarce(model, RuntimeError("shapes differ"))
     scarce.limit = 9
     with pytest.raises(RuntimeError, match="shapes differ"):

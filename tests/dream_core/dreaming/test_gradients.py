@@ -41,7 +41,7 @@ def test_a_blur_wider_than_the_image_is_its_mean(sigma: float) -> None:
     torch.testing.assert_close(blur(noise, sigma), expected)
 
 
-def test_levels_end_where_the_image_does() -> None:
+def test_bands_coarser_than_the_image_are_left_out() -> None:
     noise = torch.randn(1, 3, 16, 24)
     # 1, 2, 4, 8, 16, 32: the last leaves the mean.
     expected = equalize_octaves(noise, 6, 1.0)
@@ -59,7 +59,7 @@ def test_blur_is_the_gaussian() -> None:
     torch.testing.assert_close(blurred, weights[:, None] * weights[None, :])
 
 
-def test_one_octave_of_detail_by_hand() -> None:
+def test_one_band_of_detail_by_hand() -> None:
     gradient = torch.rand(1, 3, 20, 24)
     low = blur(gradient, 1.5)
     detail = gradient - low
@@ -67,7 +67,7 @@ def test_one_octave_of_detail_by_hand() -> None:
     torch.testing.assert_close(equalize_octaves(gradient, 1, 1.5), expected)
 
 
-def test_octaves_of_detail_become_equally_strong() -> None:
+def test_bands_of_detail_become_equally_strong() -> None:
     fine, coarse = wave(128, 40), 0.1 * wave(128, 2)
     shaped = equalize_octaves(fine + coarse, 3, 1.0)
     spectrum = torch.fft.rfft(shaped[0, 0, 0]).abs()
@@ -75,7 +75,7 @@ def test_octaves_of_detail_become_equally_strong() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e6])
-def test_octaves_of_detail_do_not_depend_on_the_scale(factor: float) -> None:
+def test_bands_of_detail_do_not_depend_on_the_scale_of_the_gradient(factor: float) -> None:
     gradient = torch.randn(1, 3, 16, 16)
     torch.testing.assert_close(
         equalize_octaves(gradient * factor, 2, 1.0), equalize_octaves(gradient, 2, 1.0)
@@ -83,7 +83,7 @@ def test_octaves_of_detail_do_not_depend_on_the_scale(factor: float) -> None:
 
 
 def test_a_flat_gradient_keeps_its_strength() -> None:
-    """Divided by their deviation from the mean, 0 here, flat parts would outshine all else."""
+    """Flat parts would become far too strong if they were divided by their deviation from the mean, 0 here."""
     shaped = equalize_octaves(torch.full((1, 3, 4, 5), -7.0), 2, 1.0)
     torch.testing.assert_close(shaped, torch.full((1, 3, 4, 5), -1.0), atol=0.1, rtol=0)
     assert equalize_octaves(torch.zeros(1, 3, 4, 5), 2, 1.0).abs().max() == 0
@@ -102,16 +102,16 @@ def test_low_frequencies_go_and_high_ones_stay(size: int, height: int, turned: b
     )
 
 
-def test_a_low_frequency_across_stays_where_it_is_high_down() -> None:
+def test_a_frequency_that_is_low_only_across_stays() -> None:
     both = wave(16, 1, height=16) * wave(16, 5, height=16).transpose(-1, -2)
     torch.testing.assert_close(drop_low_frequencies(both, 2), both, atol=1e-6, rtol=1e-5)
 
 
-def test_nothing_is_left_of_a_dot() -> None:
+def test_a_single_pixel_has_only_low_frequencies() -> None:
     assert drop_low_frequencies(torch.full((1, 3, 1, 1), 3.0), 1).abs().max() == 0
 
 
-# Pixels (R,G,B), and how strong they are by norm, by sum of absolute values and by mean.
+# Pixels (R,G,B), and their strengths by norm, by sum of absolute values and by mean.
 PIXELS = [(3, 0, 0), (-2, 2, 2), (1, 1, 1), (-4, 4, 0), (0, 0, 1)]
 STRENGTHS = {"norm": [3, 12**0.5, 3**0.5, 32**0.5, 1], "abs": [3, 6, 3.5, 8, 1], "mean": [3, 2, 3.5, 0, 1]}
 
@@ -152,7 +152,7 @@ def test_only_the_blur_is_on_by_default() -> None:
     assert shape_gradient(gradient, AscentSettings(gradient_blur=0)) is gradient
 
 
-def test_filters_follow_one_another() -> None:
+def test_filters_are_applied_in_order() -> None:
     gradient = torch.randn(1, 3, 32, 32)
     settings = AscentSettings(
         gradient_blur=0.7,
@@ -170,7 +170,7 @@ def test_filters_follow_one_another() -> None:
     assert 0.4 < (expected == 0).float().mean() < 0.9
 
 
-def test_filters_leave_their_input_as_it_is() -> None:
+def test_filters_do_not_modify_their_input() -> None:
     gradient = torch.randn(1, 3, 16, 16)
     before = gradient.clone()
     shape_gradient(gradient, AscentSettings(gradient_blur=1, laplacian_levels=2, fft_block=2, norm_percent=9))

@@ -27,9 +27,9 @@ def test_tiles_are_halved_down_to_the_smallest(side: int, size: tuple[int, int],
 
 
 @pytest.mark.parametrize(("side", "size"), [(64, (300, 800)), (0, (60, 64))])
-def test_the_smallest_tiles_are_an_error_with_advice(side: int, size: tuple[int, int]) -> None:
+def test_memory_that_runs_out_with_the_smallest_tiles_is_an_error(side: int, size: tuple[int, int]) -> None:
     with pytest.raises(
-        OutOfMemoryError, match=r"tiles of 64 pixels \(CUDA out of memory\): take a smaller"
+        OutOfMemoryError, match=r"tiles of 64 pixels \(CUDA out of memory\); take a smaller"
     ) as told:
         smaller_tiles(TileSettings(tile_size=side), size, "CUDA out of memory")
     assert isinstance(told.value, DeepDreamError)

@@ -75,13 +75,13 @@ def test_bfloat16_is_summed_in_float32() -> None:
 )
 def test_each_channel_mode_by_hand(mode: str, channels: tuple[int, ...], expected: float) -> None:
     objective = layer("a", loss="mean", channels=channels, channel_mode=mode)
-    assert objective.looks == (mode != "all" and bool(channels))
+    assert objective.chooses_channels == (mode != "all" and bool(channels))
     resolved = objective.resolve({"a": X})
-    assert not resolved.looks
+    assert not resolved.chooses_channels
     assert resolved({"a": X}).item() == pytest.approx(expected)
 
 
-def test_the_middle_of_four_channels_and_of_equals() -> None:
+def test_avg_takes_the_middle_of_four_channels_and_of_equal_ones() -> None:
     x = torch.tensor([5.0, 1.0, 3.0, 2.0]).reshape(1, 4, 1, 1)
     middle = layer("a", channels=(2,), channel_mode="avg").resolve({"a": x})
     assert middle.terms[0].channels == (2, 3)
@@ -97,27 +97,35 @@ def test_chosen_channels_stay_when_the_image_changes() -> None:
 @pytest.mark.parametrize(
     ("mode", "channels", "message"),
     [
-        ("all", (3,), r"^layer 'a' has channels 0 to 2, got 3; `print_layers` lists layers with their"),
-        ("all", (0, -1), r"^layer 'a' has channels 0 to 2, got -1;"),
-        ("ignore", (7,), r"^layer 'a' has channels 0 to 2, got 7;"),
-        ("ignore", (0, 1, 2), r"^ignoring all 3 channels of layer 'a' leaves none to excite$"),
+        (
+            "all",
+            (3,),
+            r"^expected channels of layer 'a' from 0 to 2, got 3; `print_layers` lists layers with",
+        ),
+        ("all", (0, -1), r"^expected channels of layer 'a' from 0 to 2, got -1;"),
+        ("ignore", (7,), r"^expected channels of layer 'a' from 0 to 2, got 7;"),
+        (
+            "ignore",
+            (0, 1, 2),
+            r"^expected a channel of layer 'a' to excite, got all 3 to ignore; ignore fewer$",
+        ),
         ("strong", (4,), r"^expected a number from 1 to 3 in `channels` for layer 'a', got 4$"),
         ("avg", (0,), r"^expected one number of at least 1 as channels for channel mode 'avg', got 0$"),
         ("weak", (1, 2), r"^expected one number .* for channel mode 'weak', got 1, 2$"),
     ],
 )
-def test_wrong_channels(mode: str, channels: tuple[int, ...], message: str) -> None:
+def test_wrong_channels_are_refused(mode: str, channels: tuple[int, ...], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         layer("a", channels=channels, channel_mode=mode).resolve({"a": X})
 
 
 @pytest.mark.parametrize("mode", ["strong", "avg", "weak"])
-def test_a_choice_needs_its_number(mode: str) -> None:
+def test_modes_that_choose_channels_need_a_number(mode: str) -> None:
     with pytest.raises(SettingsError, match=rf"^expected one number .* channel mode '{mode}', got none$"):
         layer("a", channel_mode=mode)
 
 
-def test_a_channel_that_is_named_twice_counts_once() -> None:
+def test_a_channel_that_is_listed_twice_counts_once() -> None:
     assert layer("a", channels=(2, 0, 2)) == layer("a", channels=(2, 0))
     assert layer("a", loss="mean", channels=(2, 0, 2))({"a": X}) == layer("a", loss="mean", channels=(2, 0))(
         {"a": X}
@@ -125,11 +133,11 @@ def test_a_channel_that_is_named_twice_counts_once() -> None:
 
 
 def test_a_wrong_channel_is_found_without_resolving() -> None:
-    with pytest.raises(SettingsError, match="layer 'a' has channels 0 to 2, got 9"):
+    with pytest.raises(SettingsError, match="expected channels of layer 'a' from 0 to 2, got 9"):
         layer("a", channels=(9,))({"a": X})
 
 
-def test_unknown_losses_and_modes() -> None:
+def test_unknown_losses_and_modes_are_refused() -> None:
     message = r"^expected a loss of l2, norm, abs_l2, mse, mean, abs_mean, bce, got 'l3'$"
     with pytest.raises(SettingsError, match=message):
         layer("a", loss="l3")
@@ -161,7 +169,7 @@ def test_total_variation_by_hand() -> None:
     assert total_variation(torch.rand(1, 3, 1, 1)).item() == 0
 
 
-def test_the_image_counts_against_the_objective() -> None:
+def test_image_terms_lower_the_objective() -> None:
     image = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
     objective = Objective((), tv_weight=2, l2_weight=4)
     # Squared distances from 0.5: 0.25, 0.25, 0, 0.
@@ -174,7 +182,7 @@ def test_lists_are_split_at_commas() -> None:
     assert split_list(("a, b", "c", ",", "")) == ["a", "b", "c"]
 
 
-def test_layers_with_weights() -> None:
+def test_layers_are_parsed_with_their_weights() -> None:
     assert parse_layers(("a:0.5,b", "c:-2e1")) == {"a": 0.5, "b": 1.0, "c": -20.0}
     assert parse_layers(()) == {}
 
@@ -188,6 +196,6 @@ def test_layers_with_weights() -> None:
         ("a:-inf", r"^expected a finite weight for layer 'a', got '-inf'$"),
     ],
 )
-def test_wrong_weights(entry: str, message: str) -> None:
+def test_wrong_weights_are_refused(entry: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_layers((entry,))

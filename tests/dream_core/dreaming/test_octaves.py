@@ -44,7 +44,7 @@ def test_small_sizes_are_left_out_with_a_warning() -> None:
         assert visible_sizes((3, 3), manual(4, 90, 8, 14, 15, 20), 15) == [(15, 20), (3, 3)]
 
 
-def test_the_last_size_stays_and_nobody_is_warned() -> None:
+def test_the_last_size_stays_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert visible_sizes((1, 1), manual(15, 15), 15) == [(15, 15), (1, 1)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dream_core.dreaming.objectives import Objective, layer
 from dream_core.dreaming.tiling import (
     GRID,
-    fades,
+    fade_weights,
     objective_gradient,
     spans,
     tiled_gradient,
@@ -30,7 +30,7 @@ LOSSES: tuple[LossMode, ...] = ("l2", "mse", "mean", "bce", "abs_mean")
 
 
 class PixelWise(nn.Module):
-    """A network in which no pixel sees another, so that tiles lose nothing."""
+    """A network in which pixels do not depend on each other, so that tiles lose nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class PixelWise(nn.Module):
 
 
 class Near(nn.Module):
-    """Two strides of 2, and every position sees 15 pixels each way at most."""
+    """Two strides of 2; every position sees at most 15 pixels each way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def test_tiles_cover_a_side(side: int, tile: int, overlap: float) -> None:
 def test_weights_add_up_to_one_everywhere(side: int, tile: int, overlap: float) -> None:
     found = spans(side, tile, overlap)
     total = torch.zeros(side)
-    for span, weight in zip(found, fades(found), strict=True):
+    for span, weight in zip(found, fade_weights(found), strict=True):
         assert (weight > 0).all()
         total[span.start : span.stop] += weight
     torch.testing.assert_close(total, torch.ones(side))
@@ -135,7 +135,7 @@ def test_weights_add_up_in_two_dimensions() -> None:
 
 
 def test_weights_fall_towards_the_edge_of_a_tile() -> None:
-    middle = fades(spans(320, 128, 0.25))[1]
+    middle = fade_weights(spans(320, 128, 0.25))[1]
     assert middle[:32].diff().min() > 0
     torch.testing.assert_close(middle[32:96], torch.ones(64))
     torch.testing.assert_close(middle, middle.flip(0))
@@ -148,7 +148,7 @@ def several(loss: LossMode = "l2") -> Objective:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [(50, 70), (97, 131)])
 def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, size: tuple[int, int]) -> None:
-    """Without overlap, each position is counted once but where the last tile is moved onto the grid."""
+    """Without overlap each position is counted once, except where the last tile is moved onto the grid."""
     network, image = model(PixelWise()), torch.rand(1, 3, *size)
     objective = several(loss)
     value, gradient = whole_gradient(network, objective, image)
@@ -160,14 +160,14 @@ def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, s
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("overlap", [0.25, 0.5])
-def test_a_tile_is_exact_where_it_sees_enough(loss: LossMode, overlap: float) -> None:
-    """A repeating image has the same sums in every tile; then only what a tile cannot see is missing."""
+def test_a_tile_is_exact_away_from_its_edges(loss: LossMode, overlap: float) -> None:
+    """A repeating image has the same sums in every tile; only the surroundings of a tile are missing."""
     network = model(Near())
     image = torch.rand(1, 3, 32, 32).repeat(1, 1, 4, 5)
     objective = layer("second", loss=loss)
     _, gradient = whole_gradient(network, objective, image)
     _, tiled = tiled_gradient([network], objective, image, still(64, overlap))
-    # The middle of the first tile is far from its edges and covered by nobody else.
+    # The middle of the first tile is far from its edges and covered by no other tile.
     inside = (..., slice(20, 28), slice(20, 28))
     ratio = (tiled[inside] * gradient[inside]).sum() / gradient[inside].square().sum()
     assert ratio.item() == pytest.approx(1, abs=0.1)
@@ -175,7 +175,7 @@ def test_a_tile_is_exact_where_it_sees_enough(loss: LossMode, overlap: float) ->
     assert (tiled - gradient).norm() / gradient.norm() < 0.25
 
 
-def test_tiles_begin_where_the_network_samples() -> None:
+def test_tiles_begin_on_the_grid_of_strides() -> None:
     """Tiles off the grid of strides had a gradient with half of the whole one's direction."""
     network, image = model(Near()), torch.rand(1, 3, 101, 121)
     objective = layer("second")
@@ -184,7 +184,7 @@ def test_tiles_begin_where_the_network_samples() -> None:
     assert torch.cosine_similarity(tiled.flatten(), gradient.flatten(), dim=0) > 0.97
 
 
-def test_a_real_image_and_network(test_data: Path) -> None:
+def test_tiles_are_close_to_the_whole_on_a_real_image_and_network(test_data: Path) -> None:
     settings = ModelSettings(model_file=test_data / "weights" / "bvlc_googlenet.safetensors")
     network = load_model(settings, device=torch.device("cpu"), dtype=torch.float32)
     image = resize(frame(test_data / "clips" / "mallard.mp4"), (250, 331)).clamp(0, 1)
@@ -195,7 +195,7 @@ def test_a_real_image_and_network(test_data: Path) -> None:
         assert of_tiles.item() == pytest.approx(value.item(), rel=0.2)
 
 
-def test_one_tile_is_the_whole() -> None:
+def test_one_tile_equals_the_whole_image() -> None:
     network, image = model(Near()), torch.rand(1, 3, 40, 30)
     whole = whole_gradient(network, several_near(), image)
     for tiled in (
@@ -216,7 +216,7 @@ def gradient_of(network: DreamModel, image: Tensor, tile: TileSettings, *, seed:
 
 
 @pytest.mark.parametrize("roll", [False, True])
-def test_two_devices_are_one(roll: bool) -> None:
+def test_two_devices_give_the_result_of_one(roll: bool) -> None:
     one, other, image = model(Near()), model(Near()), torch.rand(1, 3, 80, 100)
     settings = TileSettings(tile_size=40, tile_roll=roll)
     calls: list[DreamModel] = []
@@ -239,7 +239,7 @@ def test_two_devices_are_one(roll: bool) -> None:
 
 
 def test_the_roll_is_undone() -> None:
-    """Where pixels do not see each other, rolled tiles give the same gradient at the same place."""
+    """If pixels do not depend on each other, rolled tiles give the same gradient at the same place."""
     network, image = model(PixelWise()), torch.rand(1, 3, 96, 64)
     objective = layer("second", loss="mean")
     _, gradient = whole_gradient(network, objective, image)
@@ -264,13 +264,13 @@ def test_the_roll_moves_the_grid_of_tiles() -> None:
 
 
 def border_excess(gradient: Tensor, at: list[int]) -> float:
-    """How much stronger the gradient changes across these columns than across all, as a ratio."""
+    """Change of the gradient across these columns, divided by that across all columns."""
     change = gradient.diff(dim=-1).abs().mean(dim=(0, 1, 2))
     return (change[at].mean() / change.mean()).item()
 
 
 def test_no_seam_builds_up_over_many_steps() -> None:
-    """Hard tiles that stay where they are leave a mark at each border; rolled ones leave none."""
+    """Tiles without overlap leave marks at their fixed borders; rolled ones leave none."""
     network, objective = model(Near()), layer("second", loss="mean")
     image = torch.rand(1, 3, 64, 128)
     at = [31, 63, 95]  # between tiles of 32 pixels
@@ -289,7 +289,7 @@ def test_no_seam_builds_up_over_many_steps() -> None:
     assert soft == pytest.approx(1, abs=0.1)
 
 
-def test_the_images_own_terms_are_of_the_whole_image() -> None:
+def test_image_terms_are_computed_on_the_whole_image() -> None:
     network, image = model(PixelWise()), torch.rand(1, 3, 96, 64)
     objective = layer("second", loss="mean") + Objective((), tv_weight=0.5, l2_weight=2.0)
     found = [
@@ -319,7 +319,7 @@ def test_any_size_has_a_finite_gradient(size: tuple[int, int], tile: int) -> Non
 
 
 @pytest.mark.parametrize("tile", [0, 32])
-def test_gradients_need_no_gradient_mode_of_the_caller(tile: int) -> None:
+def test_gradients_are_computed_under_no_grad_too(tile: int) -> None:
     network, image = model(Near()), torch.rand(1, 3, 48, 48)
     expected = gradient_of(network, image, TileSettings(tile_size=tile))
     with torch.no_grad():
@@ -329,7 +329,7 @@ def test_gradients_need_no_gradient_mode_of_the_caller(tile: int) -> None:
 
 
 @pytest.mark.parametrize("tile", [0, 64])
-def test_a_layer_without_a_gradient(tile: int) -> None:
+def test_a_layer_without_a_gradient_is_refused(tile: int) -> None:
     model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
     with pytest.raises(SettingsError, match=r"expected a layer that has a gradient, got grain\.coarse"):
         objective_gradient(

@@ -13,7 +13,7 @@ def draw(count: int = 200, *, seed: int = 0, **options) -> list[View]:
     return [random_view(AscentSettings(**options), generator) for _ in range(count)]
 
 
-def test_each_part_by_hand() -> None:
+def test_each_transform_by_hand() -> None:
     assert View(down=1).apply(X).tolist() == [[[[4, 5, 6], [1, 2, 3]]]]
     assert View(right=1).apply(X).tolist() == [[[[3, 1, 2], [6, 4, 5]]]]
     assert View(turns=1).apply(X).tolist() == [[[[3, 6], [2, 5], [1, 4]]]]
@@ -40,7 +40,7 @@ def test_integers_reach_both_ends() -> None:
     assert {random_int(-1, 2, generator) for _ in range(100)} == {-1, 0, 1, 2}
 
 
-def test_views_do_what_the_settings_say() -> None:
+def test_views_follow_the_settings() -> None:
     plain = draw(jitter=3)
     assert {view.down for view in plain} == {view.right for view in plain} == set(range(-3, 4))
     assert {(view.turns, view.flip) for view in plain} == {(0, False)}

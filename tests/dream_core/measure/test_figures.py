@@ -22,7 +22,7 @@ from dream_core.synthetic import SyntheticClip
 
 
 def still(height: int = 6, width: int = 8) -> tuple[Tensor, Tensor]:
-    """Flow and reliability of a pair of frames in which nothing moves."""
+    """Flow and reliability of a pair of frames without motion."""
     return torch.zeros(2, height, width), torch.ones(1, height, width)
 
 
@@ -34,7 +34,7 @@ def test_warp_error_by_hand() -> None:
     assert warp_error(frame, following, *still()) == pytest.approx(0.04 / 3)
 
 
-def test_warp_error_is_that_of_the_reliable_pixels() -> None:
+def test_warp_error_counts_reliable_pixels_only() -> None:
     frame, (flow, reliability) = torch.zeros(3, 6, 8), still()
     following = torch.full_like(frame, 0.1)
     following[..., :3] = 0.9
@@ -68,7 +68,7 @@ def test_flicker_terms_by_hand(now: float, then: float) -> None:
     assert energy == pytest.approx(3 * 6 * 8 * (then**2 + now**2), rel=1e-5)
 
 
-def test_flicker_terms_see_reliable_pixels_only() -> None:
+def test_flicker_terms_count_reliable_pixels_only() -> None:
     residual, (flow, reliability) = torch.full((3, 6, 8), 0.1), still()
     following = residual.clone()
     following[..., :4] -= 0.5
@@ -91,7 +91,7 @@ def test_mean_square_by_hand() -> None:
     assert mean_square(torch.tensor([[300.0]], dtype=torch.float16)) == pytest.approx(90000)  # no overflow
 
 
-def test_laplacian_variance_is_opencv_s() -> None:
+def test_laplacian_variance_equals_opencv() -> None:
     frame = torch.randint(0, 256, (3, 17, 23), generator=torch.Generator().manual_seed(1)).float() / 255
     rgb = np.ascontiguousarray(frame.permute(1, 2, 0).numpy() * 255)  # CHW -> HWC
     gray = cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY).astype(np.float64)
@@ -132,6 +132,6 @@ FLOW, RELIABILITY = still()
         (lambda: luminance(torch.rand(6, 8)), r"image as \(3,H,W\), got \(6, 8\)"),
     ],
 )
-def test_images_that_do_not_fit_are_refused(formula: Callable[[], object], message: str) -> None:
+def test_images_of_wrong_shapes_are_refused(formula: Callable[[], object], message: str) -> None:
     with pytest.raises(ImageError, match=message):
         formula()

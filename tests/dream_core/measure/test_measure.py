@@ -1,4 +1,4 @@
-"""Dreams measured frame by frame."""
+"""Measurement of dreams, frame by frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dream_core.synthetic import SyntheticClip
 
 SIZE = (6, 8)
 STILL = torch.zeros(2, *SIZE), torch.ones(1, *SIZE)
-"""Flow and reliability where nothing moves."""
+"""Flow and reliability without motion."""
 
 
 def linked(flows: Tensor, reliability: Tensor) -> Link:
-    """Link the frames of a clip by its flow, pair after pair."""
+    """Link the frames of a clip by its exact flow, pair by pair."""
     links = zip(flows, reliability, strict=True)
     return lambda frame, following: next(links)
 
@@ -38,7 +38,7 @@ def overall(dreamed: Tensor, source: Tensor, link: Link = lambda frame, followin
 
 
 def gray(*levels: float) -> Tensor:
-    """Frames of one gray each."""
+    """Uniformly gray frames."""
     return torch.tensor(levels, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, *SIZE).clone()
 
 
@@ -160,7 +160,7 @@ def test_streaming_gives_the_figures_of_the_whole_clip(clip: SyntheticClip) -> N
     assert found.flicker == pytest.approx((change / energy).item(), rel=1e-5)
 
 
-def test_the_input_is_measured_beside_its_dreams(clip: SyntheticClip, tiny: DreamModel) -> None:
+def test_the_input_is_measured_too(clip: SyntheticClip, tiny: DreamModel) -> None:
     noisy = independent(clip)
     report = measure(noisy, {"dream": carried(clip)}, exact(clip), energy=LayerEnergy(tiny, ("conv",)))
     as_a_dream = overall(noisy, clip.frames, exact(clip))
@@ -168,7 +168,7 @@ def test_the_input_is_measured_beside_its_dreams(clip: SyntheticClip, tiny: Drea
     assert report.input.overall == Figures(as_a_dream.e_warp, None, strength=1.0, sharpness=1.0, drift=0.0)
 
 
-def test_the_figures_of_a_frame_are_those_of_the_step_into_it(clip: SyntheticClip) -> None:
+def test_the_figures_of_a_frame_come_from_the_pair_that_it_ends(clip: SyntheticClip) -> None:
     dreamed = carried(clip)
     dreamed[3] = independent(clip)[3] + 0.02
     frames = measure(clip.frames, {"dream": dreamed}, exact(clip)).dreams[0].frames
@@ -181,7 +181,7 @@ def test_the_figures_of_a_frame_are_those_of_the_step_into_it(clip: SyntheticCli
     assert frames[2].sharpness == overall(dreamed[2:3], clip.frames[2:3]).sharpness
 
 
-def test_what_is_not_defined_is_none(clip: SyntheticClip) -> None:
+def test_figures_that_are_not_defined_are_none(clip: SyntheticClip) -> None:
     black = torch.zeros(3, *clip.frames.shape[1:])
     nothing = torch.zeros_like(clip.forward[:2]), torch.zeros_like(clip.visible_next[:2])
     report = measure(black, {"dream": clip.frames[:3]}, linked(*nothing))
@@ -198,7 +198,7 @@ def test_a_single_frame_has_no_pair_to_compare(clip: SyntheticClip) -> None:
     assert frame.sharpness is not None
 
 
-def test_two_frames_of_each_clip_are_held_at_most() -> None:
+def test_at_most_two_frames_of_each_clip_stay_in_memory() -> None:
     alive: list[weakref.ref[Tensor]] = []
     most = 0
 
@@ -240,12 +240,12 @@ def test_flow_is_estimated_once_for_each_pair_and_in_its_direction(clip: Synthet
 @pytest.mark.parametrize(
     ("source", "dreams", "message"),
     [
-        (4, (5,), "input ends after 4 frames and dream 0 goes on.*`frames` 4"),
-        (5, (5, 3), "dream 1 ends after 3 frames and input goes on.*`frames` 3"),
+        (4, (5,), "got input with 4 frames and dream 0 with more; .*`frames` 4"),
+        (5, (5, 3), "got dream 1 with 3 frames and input with more; .*`frames` 3"),
         (0, (0,), "at least one frame"),
     ],
 )
-def test_lengths_must_be_equal(
+def test_clips_of_different_length_are_refused(
     clip: SyntheticClip, source: int, dreams: tuple[int, ...], message: str
 ) -> None:
     dreamed = {f"dream {index}": carried(clip)[:length] for index, length in enumerate(dreams)}
@@ -258,6 +258,6 @@ def test_a_dream_may_be_called_input(clip: SyntheticClip) -> None:
     assert dream.overall.flicker == pytest.approx(1, abs=0.03)
 
 
-def test_sizes_must_be_equal(clip: SyntheticClip) -> None:
+def test_clips_of_different_size_are_refused(clip: SyntheticClip) -> None:
     with pytest.raises(ImageError, match="expected small in the size of the input, 80x60, got 79x60"):
         measure(clip.frames, {"small": clip.frames[..., 1:]}, exact(clip))

@@ -1,4 +1,4 @@
-"""The figures of dreams as curves."""
+"""Plots of the figures of dreams."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_image_is_rgb_in_steps_of_8_bits_and_as_wide_as_asked(report: Report)
     assert plot(report).shape[-1] == 1200
 
 
-def test_a_dream_has_a_color_of_its_own_and_the_input_is_gray(report: Report) -> None:
+def test_each_dream_has_its_own_color_and_the_input_is_gray(report: Report) -> None:
     image = plot(report)
     for color in (COLORS[0], INPUT_COLOR):
         assert len(pixels(image, color)) > 100
@@ -91,7 +91,7 @@ def test_values_that_never_change_are_drawn() -> None:
 
 
 def test_names_are_shown_as_they_are(report: Report) -> None:
-    """A name may hold what matplotlib would take for a formula, or for a curve to leave out."""
+    """A name may look like a formula to matplotlib, or like a curve to leave out."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         images = {name: plot(_renamed(report, name)) for name in ("$x^2$", "$x^3$", r"$\frac$", "_d", "")}

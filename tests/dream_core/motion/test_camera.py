@@ -21,13 +21,13 @@ STILL = CameraSettings(zoom_factor=1, rotation=0, pan_x=0, pan_y=0)
 
 
 def targets(flow: Tensor) -> Tensor:
-    """Where each pixel's vector points, (2,H,W)."""
+    """Targets of the vectors, (2,H,W)."""
     height, width = flow.shape[-2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return flow[0] + torch.stack((x, y))
 
 
-def test_a_camera_that_rests_moves_nothing() -> None:
+def test_a_resting_camera_has_zero_flow() -> None:
     backward, forward = camera_flow((7, 10), STILL)
     assert backward.shape == forward.shape == (1, 2, 7, 10)
     assert backward.dtype == forward.dtype == torch.float32
@@ -104,7 +104,7 @@ def test_backward_and_forward_undo_each_other(
     )
 
 
-def test_a_zoom_and_its_inverse_are_no_motion() -> None:
+def test_a_zoom_and_its_inverse_cancel_out() -> None:
     size = (9, 11)
     into, _ = camera_flow(size, replace(STILL, zoom_factor=1.25, rotation=10))
     out, back = camera_flow(size, replace(STILL, zoom_factor=1 / 1.25, rotation=-10))
@@ -124,7 +124,7 @@ def _at(flow: Tensor, points: Tensor) -> Tensor:
     return origin + along_x * points[0] + along_y * points[1]
 
 
-def test_the_background_of_a_synthetic_clip_moves_alike() -> None:
+def test_the_background_of_a_synthetic_clip_moves_in_the_same_way() -> None:
     scene = Scene(shapes=0, background=(0, 0), rotation=-2, zoom=1.05)
     clip = synthetic_clip(frames=2, height=40, width=56, seed=1, scene=scene)
     backward, forward = camera_flow((40, 56), replace(STILL, zoom_factor=1.05, rotation=2))
@@ -134,7 +134,7 @@ def test_the_background_of_a_synthetic_clip_moves_alike() -> None:
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4, -1), (3,)])
-def test_a_size_that_is_none_is_refused(size: tuple[int, int]) -> None:
+def test_an_empty_size_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match="a height and a width of at least 1"):
         camera_flow(size, STILL)
 

@@ -54,13 +54,13 @@ def clip() -> SyntheticClip:
 
 @pytest.fixture(scope="module")
 def drift() -> SyntheticClip:
-    """Nothing but a background that moves by (3, -2) pixels a frame."""
+    """A background alone, which moves by (3, -2) pixels per frame."""
     scene = Scene(shapes=0, background=(3, -2), whole_pixels=True)
     return synthetic_clip(frames=2, height=131, width=160, seed=2, scene=scene)
 
 
 def error(flow: Tensor, exact: Tensor, visible: Tensor) -> float:
-    """Mean end-point error over the pixels that are seen in both frames."""
+    """Mean end-point error over the pixels that are visible in both frames."""
     distance = (flow - exact).norm(dim=1, keepdim=True)
     return float((distance * visible).sum() / visible.sum())
 
@@ -68,7 +68,7 @@ def error(flow: Tensor, exact: Tensor, visible: Tensor) -> float:
 def fake(
     estimate: Callable[[Tensor, Tensor, bool], Tensor] | None = None, *, smallest: int = 1, multiple: int = 1
 ) -> FlowEstimator:
-    """By default it calls the first two channels of the frames their flow."""
+    """Make an estimator that by default returns the first two channels of the frames as flow."""
 
     def channels(first: Tensor, second: Tensor, both: bool) -> Tensor:
         return torch.cat([first, second] if both else [first])[:, :2]
@@ -82,7 +82,7 @@ def fake(
 def test_a_shifted_texture_has_the_shift_as_its_flow(dis: FlowEstimator, drift: SyntheticClip) -> None:
     previous, current = drift.frames.split(1)
     backward, forward = dis.both_ways(current, previous)
-    # What moves by (3, -2) is found at (-3, 2) from where it is now.
+    # A point that moves by (3, -2) was at (-3, 2) from its current position.
     assert error(backward, torch.tensor([-3.0, 2.0]).view(1, 2, 1, 1), drift.visible) < 0.05
     assert error(forward, torch.tensor([3.0, -2.0]).view(1, 2, 1, 1), drift.visible_next) < 0.05
 
@@ -146,7 +146,7 @@ def test_dis_itself_finds_no_motion_in_a_still_image(size: tuple[int, int]) -> N
     assert dis_flow(frame, frame, False).abs().max() < 1e-3
 
 
-def test_what_did_not_move_is_exactly_zero_and_is_not_estimated() -> None:
+def test_identical_frames_have_zero_flow_without_an_estimate() -> None:
     seen = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -174,7 +174,9 @@ def test_what_did_not_move_is_exactly_zero_and_is_not_estimated() -> None:
     smallest=st.integers(1, 12),
 )
 @settings(max_examples=30, deadline=None)
-def test_padding_is_cut_off_where_it_was_put(height: int, width: int, multiple: int, smallest: int) -> None:
+def test_padding_is_cropped_on_the_side_where_it_was_added(
+    height: int, width: int, multiple: int, smallest: int
+) -> None:
     smallest = min(smallest, height, width)  # so that nothing is resampled
     first, second = torch.rand(2, 2, 3, height, width)
     there, back = fake(smallest=smallest, multiple=multiple).both_ways(first, second)
@@ -184,7 +186,7 @@ def test_padding_is_cut_off_where_it_was_put(height: int, width: int, multiple: 
 
 @given(height=st.integers(1, 60), width=st.integers(1, 60), scale=st.floats(0.05, 1))
 @settings(max_examples=30, deadline=None)
-def test_an_estimator_sees_only_the_sides_it_takes(height: int, width: int, scale: float) -> None:
+def test_an_estimator_receives_only_sides_that_it_supports(height: int, width: int, scale: float) -> None:
     seen = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -221,7 +223,7 @@ def test_frames_are_estimated_in_batches_and_stay_in_order(batch: int, sizes: li
 
 def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     # 128x128: 16 x 16 features, (16 * 16)^2 float32 and a third of that for the other levels.
-    monkeypatch.setattr(flow_module, "MEMORY", 4 * 16**4 * 4 / 3 * 2.5)
+    monkeypatch.setattr(flow_module, "BATCH_MEMORY", 4 * 16**4 * 4 / 3 * 2.5)
     seen: list[int] = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -240,7 +242,7 @@ def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.Mo
 
 
 def test_pairs_at_once_are_what_one_estimate_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_module, "MEMORY", 4 * 16**4 * 4 / 3 * 2.5)  # two and a half of 128x128
+    monkeypatch.setattr(flow_module, "BATCH_MEMORY", 4 * 16**4 * 4 / 3 * 2.5)  # two and a half of 128x128
     volumes = replace(fake(), pair_memory=1e9)
     assert volumes.pairs_at_once((128, 128), both=False) == 2
     assert volumes.pairs_at_once((128, 128), both=True) == 1
@@ -250,7 +252,7 @@ def test_pairs_at_once_are_what_one_estimate_takes(monkeypatch: pytest.MonkeyPat
     assert replace(fake(), batch=7).pairs_at_once((128, 128), both=False) == 7
 
 
-def test_a_pair_too_large_for_the_memory_is_estimated_smaller_and_that_is_told_once() -> None:
+def test_a_pair_too_large_for_the_memory_is_estimated_smaller_with_one_warning() -> None:
     seen = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -275,7 +277,7 @@ def test_a_pair_too_large_for_the_memory_is_estimated_smaller_and_that_is_told_o
     torch.testing.assert_close(there[:, 1], torch.full_like(there[:, 1], 192 / 80))
 
 
-def test_only_raft_is_bound_by_the_memory_of_its_volumes(
+def test_only_raft_is_limited_by_the_memory_of_its_volumes(
     dis: FlowEstimator, quick_raft: FlowEstimator
 ) -> None:
     assert dis.pair_memory == float("inf")
@@ -287,7 +289,7 @@ def test_only_raft_is_bound_by_the_memory_of_its_volumes(
 
 # At 40 to 45 pixels DIS changes its own settings with every estimate.
 @pytest.mark.parametrize("size", [(97, 131), (43, 43)])
-def test_a_batch_gives_what_its_pairs_give_alone(either: FlowEstimator, size: tuple[int, int]) -> None:
+def test_a_batch_gives_the_same_flow_as_its_pairs(either: FlowEstimator, size: tuple[int, int]) -> None:
     frames = synthetic_clip(frames=4, height=size[0], width=size[1], seed=5).frames
     first, second = frames[1:], frames[:-1]
     together = either.both_ways(first, second)
@@ -325,7 +327,7 @@ def test_more_updates_come_closer(test_data: Path, clip: SyntheticClip) -> None:
     assert errors[1] < errors[0]
 
 
-# Tensors as they come
+# Properties of the tensors
 
 
 @pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad, torch.enable_grad])
@@ -346,7 +348,7 @@ def test_any_floating_point_type_becomes_float32(dis: FlowEstimator, dtype: torc
     torch.testing.assert_close(flow, dis.flow(*frames.float()))
 
 
-def test_frames_are_left_as_they_are(either: FlowEstimator) -> None:
+def test_frames_are_not_modified(either: FlowEstimator) -> None:
     frames = torch.rand(2, 1, 3, 128, 128)
     before = frames.clone()
     either.both_ways(*frames)
@@ -362,7 +364,7 @@ def test_an_estimator_does_not_keep_the_frames(either: FlowEstimator) -> None:
     assert [reference() for reference in kept] == [None, None]
 
 
-def test_one_chunk_at_a_time_is_alive() -> None:
+def test_only_one_chunk_is_in_memory_at_a_time() -> None:
     chunks: list[weakref.ref[Tensor]] = []
     alive = []
 
@@ -389,7 +391,7 @@ def test_one_chunk_at_a_time_is_alive() -> None:
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"\(1, 3, 8, 8\) uint8"),
     ],
 )
-def test_what_is_no_batch_of_frames_is_refused(frames: Tensor, found: str) -> None:
+def test_tensors_that_are_not_frames_are_refused(frames: Tensor, found: str) -> None:
     message = rf"^expected (first|second) frames \(.,3,.,.\) in floating point, got {found}"
     for pair in ((frames, frames), (torch.rand(1, 3, 8, 8), frames)):
         with pytest.raises(ImageError, match=message):
@@ -416,12 +418,12 @@ def test_frames_that_are_not_finite_are_refused(value: float, which: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["dis", "raft_small"])
-def test_settings_out_of_range(name: str) -> None:
+def test_settings_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=r"^expected `flow_scale` from 0\.01 to 1, got 1\.5$"):
         load(FlowSettings(flow=name, flow_scale=1.5))
 
 
-def test_dis_says_that_it_takes_no_file() -> None:
+def test_a_file_for_dis_gives_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"^`flow` dis has no weights: raft\.pth is not used$"):
         load(FlowSettings(flow="dis", flow_file=Path("raft.pth")))
 
@@ -431,7 +433,7 @@ def test_raft_is_found_in_a_model_folder_by_its_plain_name(test_data: Path) -> N
     assert found.smallest == 128
 
 
-def test_an_unknown_estimator() -> None:
+def test_an_unknown_estimator_is_refused() -> None:
     with pytest.raises(
         SettingsError,
         match=r"^expected `flow` to be one of auto, raft_large, raft_small, dis, got 'farneback'$",
@@ -454,13 +456,13 @@ def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_weights")
-def test_auto_is_dis_where_no_weights_are_at_hand() -> None:
+def test_auto_is_dis_if_no_weights_are_found() -> None:
     with pytest.warns(UserWarning, match="no weights of raft_small found: estimating flow with DIS"):
         assert resolve_flow(FlowSettings()) == "dis"
 
 
 @pytest.mark.usefixtures("_no_weights")
-def test_auto_is_raft_small_where_its_weights_are_at_hand(tmp_path: Path) -> None:
+def test_auto_is_raft_small_if_its_weights_are_found(tmp_path: Path) -> None:
     assert resolve_flow(FlowSettings(flow_file=tmp_path / "mine.pth")) == "raft_small"
     (tmp_path / "raft_small.safetensors").touch()
     assert resolve_flow(FlowSettings()) == "raft_small"

@@ -36,7 +36,7 @@ def test_each_image_has_its_own_scale() -> None:
     torch.testing.assert_close(images[0], images[1], rtol=0, atol=1.5 * BYTE)
 
 
-def test_a_fixed_scale_fades_what_is_shorter_and_saturates_at_its_length() -> None:
+def test_a_fixed_scale_saturates_at_its_length_and_fades_below() -> None:
     flow = torch.cat([constant_flow(0, length) for length in (2, 4, 8, 80)])
     half, full, longer, longest = flow_image(flow, saturation_length=4)[..., 0, 0]
     torch.testing.assert_close(1 - half, (1 - full) / 2, rtol=0, atol=1.5 * BYTE)
@@ -45,7 +45,7 @@ def test_a_fixed_scale_fades_what_is_shorter_and_saturates_at_its_length() -> No
     assert torch.equal(full, longest)
 
 
-def test_an_arrow_goes_where_the_flow_points() -> None:
+def test_an_arrow_points_in_the_direction_of_the_flow() -> None:
     gray = torch.full((2, 3, 32, 32), 0.5)
     flow = torch.cat([constant_flow(10, 0, 32, 32), constant_flow(0, -12, 32, 32)])
     drawn = draw_arrows(gray, flow, spacing=32, saturation_length=32)
@@ -86,7 +86,7 @@ def test_small_images_and_long_vectors_are_drawn_too(size: tuple[int, int]) -> N
     assert drawn.max() > 0.9
 
 
-def test_errors() -> None:
+def test_wrong_arguments_are_refused() -> None:
     flow = constant_flow(1, 2)
     with pytest.raises(ImageError, match="expected a finite flow, got NaN"):
         flow_image(flow * torch.nan)

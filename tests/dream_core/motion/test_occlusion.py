@@ -1,4 +1,4 @@
-"""Which pixels can be trusted."""
+"""Reliability of flow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dream_core.errors import ImageError, SettingsError
 from dream_core.motion.occlusion import (
+    flow_is_smooth,
     flows_agree,
-    off_motion_boundaries,
     reliability_mask,
     same_brightness,
     soften_inwards,
@@ -84,7 +84,7 @@ def test_consistency_boundary_case_is_distrusted() -> None:
     assert flows_agree(still, constant_flow(0, 0.711, 1, 1)).item() == 0
 
 
-def test_forward_flow_is_read_at_the_source() -> None:
+def test_forward_flow_is_read_where_the_pixel_came_from() -> None:
     # Pixels 0 and 1 of the current frame came from 3 px to the right, where the forward flow leads back.
     backward = torch.zeros(1, 2, 1, 6)
     backward[0, 0, 0, :2] = 3
@@ -98,10 +98,10 @@ def test_motion_boundary_by_hand() -> None:
     flow = torch.zeros(1, 2, 3, 6)
     flow[:, 0, :, 3:] = 8
     expected = torch.tensor([1.0, 1, 0, 0, 1, 1]).expand(3, 6)
-    assert torch.equal(off_motion_boundaries(flow)[0, 0], expected)
+    assert torch.equal(flow_is_smooth(flow)[0, 0], expected)
     # The same along y, in the other component.
     turned = flow.flip(1).transpose(2, 3)
-    assert torch.equal(off_motion_boundaries(turned)[0, 0], expected.T)
+    assert torch.equal(flow_is_smooth(turned)[0, 0], expected.T)
 
 
 @pytest.mark.parametrize(("slope", "trusted"), [(0.04, 1.0), (0.05, 0.0)])
@@ -109,7 +109,7 @@ def test_motion_boundary_threshold(slope: float, trusted: float) -> None:
     # A linear flow that is zero in the middle: |grad|^2 = slope^2 against 0.002 = 0.0447^2.
     flow = torch.zeros(1, 2, 3, 3)
     flow[:, 1] = slope * torch.tensor([-1.0, 0.0, 1.0])
-    assert off_motion_boundaries(flow)[0, 0, 1, 1].item() == trusted
+    assert flow_is_smooth(flow)[0, 0, 1, 1].item() == trusted
 
 
 @pytest.mark.parametrize(("difference", "trusted"), [(29, 1.0), (31, 0.0), (-31, 0.0)])
@@ -118,7 +118,7 @@ def test_brightness_threshold(difference: int, trusted: float) -> None:
     assert torch.equal(mask, torch.full((1, 1, 9, 9), trusted))
 
 
-def test_brightness_is_gray() -> None:
+def test_brightness_is_measured_in_gray() -> None:
     # A change of blue by 100 levels is one of 11.4 in gray; of green, 58.7.
     for channel, trusted in ((2, 1.0), (1, 0.0)):
         warped = gray(0.2)
@@ -193,7 +193,7 @@ def test_softening_leaves_full_trust_alone(height: int, width: int, radius: int)
     torch.testing.assert_close(soften_inwards(mask, radius=radius), mask)
 
 
-def test_finds_the_occlusion_of_a_synthetic_clip(clip: SyntheticClip) -> None:
+def test_the_occlusion_of_a_synthetic_clip_is_found(clip: SyntheticClip) -> None:
     mask = mask_of(clip, ReliabilitySettings(mask_softness=0))
     hidden, distrusted = clip.visible == 0, mask == 0
     assert hidden.sum() > 500
@@ -205,20 +205,20 @@ def test_finds_the_occlusion_of_a_synthetic_clip(clip: SyntheticClip) -> None:
     assert mask.mean() > 0.85
 
 
-def test_without_boundaries_it_is_precise_too(clip: SyntheticClip) -> None:
+def test_without_the_boundary_check_occlusion_is_found_too(clip: SyntheticClip) -> None:
     mask = mask_of(clip, ReliabilitySettings(mask_softness=0, check_boundaries=False))
     hidden, distrusted = clip.visible == 0, mask == 0
     assert (hidden & distrusted).sum() / hidden.sum() > 0.9
     assert (hidden & distrusted).sum() / distrusted.sum() > 0.75
 
 
-def test_leaving_and_consistency_of_exact_flow_never_blame_the_still_background() -> None:
+def test_with_exact_flow_the_still_background_stays_trusted() -> None:
     made = synthetic_clip(frames=3, height=40, width=50, scene=Scene(shapes=0, background=(0, 0)))
     assert mask_of(made, ReliabilitySettings()).min() == 1
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_each_switch_makes_its_own_difference(clip: SyntheticClip, check: str) -> None:
+def test_each_check_changes_the_mask(clip: SyntheticClip, check: str) -> None:
     alone = mask_of(clip, replace(NOTHING, **{check: True}))
     assert 0 < (alone == 0).sum() < alone.numel() / 2
     together = mask_of(clip, ReliabilitySettings(mask_softness=0))
@@ -228,11 +228,11 @@ def test_each_switch_makes_its_own_difference(clip: SyntheticClip, check: str) -
     assert torch.equal(torch.minimum(others, alone), together)
 
 
-def test_all_switches_off_trusts_everything(clip: SyntheticClip) -> None:
+def test_without_checks_everything_is_trusted(clip: SyntheticClip) -> None:
     assert mask_of(clip, NOTHING).min() == 1
 
 
-def test_leaving_alone_is_the_strip_that_came_in() -> None:
+def test_the_check_of_leaving_distrusts_the_strip_that_entered() -> None:
     made = synthetic_clip(frames=2, height=20, width=30, scene=Scene(shapes=0, background=(3, -2)))
     assert torch.equal(mask_of(made, replace(NOTHING, check_leaving=True)), made.visible)
 
@@ -267,7 +267,7 @@ def test_forward_flow_is_needed_for_consistency_only() -> None:
     image, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
     options = ReliabilitySettings()
     with pytest.raises(
-        ImageError, match=r"expected a forward flow .* got None: .* turn check_consistency off"
+        ImageError, match=r"expected a forward flow .* got None; .* switch `check_consistency` off"
     ):
         reliability_mask(flow, None, frame=image, previous=image, settings=options)
     without = replace(options, check_consistency=False)
@@ -283,7 +283,7 @@ def test_forward_flow_is_needed_for_consistency_only() -> None:
         ({"forward": torch.rand(1, 2, 5, 4)}, r"forward flow of shape \(1, 2, 4, 4\).* got \(1, 2, 5, 4\)"),
     ],
 )
-def test_wrong_shapes(changed: dict[str, Tensor], message: str) -> None:
+def test_wrong_shapes_are_refused(changed: dict[str, Tensor], message: str) -> None:
     image, flow = torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 4)
     given_ = {"backward": flow, "forward": flow, "frame": image, "previous": image} | changed
     with pytest.raises(ImageError, match=message):
@@ -296,7 +296,7 @@ def test_wrong_shapes(changed: dict[str, Tensor], message: str) -> None:
         )
 
 
-def test_settings_out_of_range() -> None:
+def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"^expected `brightness_threshold` from 0 to 255, got -1$"):
         same_brightness(gray(0.0), gray(0.0), threshold=-1)
     with pytest.raises(SettingsError, match="radius of at least 0 pixels, got -1"):

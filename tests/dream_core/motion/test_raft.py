@@ -72,7 +72,7 @@ def test_large_equals_torchvision_both_ways() -> None:
     first, second = torch.rand(2, 1, 3, 128, 136) * 2 - 1
     there = network(first, second, num_flow_updates=2)[-1]
     back = network(second, first, num_flow_updates=2)[-1]
-    assert there.abs().mean() > 0.1  # else equality would say little
+    assert there.abs().mean() > 0.1  # otherwise equality would prove little
     fast = FastRaft(network, dtype=torch.float32)
     torch.testing.assert_close(fast(first, second, updates=2, both=False), there, atol=1e-3, rtol=1e-4)
     both = fast(first, second, updates=2, both=True)
@@ -98,21 +98,21 @@ def test_bfloat16_is_close_to_float32(small: RAFT, pairs: tuple[Tensor, Tensor])
     assert distance.max() < 0.5
 
 
-def test_what_is_remembered_of_a_frame_changes_nothing() -> None:
+def test_cached_features_of_a_frame_change_nothing() -> None:
     network = random_network("raft_small")
     along, a, b, c = FastRaft(network, dtype=torch.float32), *torch.rand(3, 1, 3, 128, 128).mul(2).sub(1)
     calls: list[int] = []
     network.feature_encoder.register_forward_hook(lambda *_: calls.append(1))
     found = [along(b, a, updates=2, both=True), along(c, b, updates=2, both=True)]
     assert len(calls) == 3  # each frame once
-    afresh = [FastRaft(network, dtype=torch.float32)(x, y, updates=2, both=True) for x, y in ((b, a), (c, b))]
-    assert all(torch.equal(x, y) for x, y in zip(found, afresh, strict=True))
+    uncached = [FastRaft(network, dtype=torch.float32)(x, y, updates=2, both=True) for x, y in ((b, a), (c, b))]
+    assert all(torch.equal(x, y) for x, y in zip(found, uncached, strict=True))
     along(c, a, updates=2, both=True)  # not the frame that came before
     assert len(calls) == 3 + 4 + 2
 
 
 @torch.no_grad()
-def test_no_batch_stays_in_memory_when_its_flow_is_known() -> None:
+def test_batches_are_not_cached() -> None:
     network = FastRaft(random_network("raft_small"), dtype=torch.float32)
     for count in (1, 2):
         first, second = torch.rand(2, count, 3, 128, 128) * 2 - 1
@@ -190,7 +190,7 @@ def test_princeton_names_load_as_the_same_network(name: str, tensors: int, file:
         assert torch.equal(loaded[key], tensor), key
 
 
-def test_princeton_names_lead_to_every_tensor_of_torchvision() -> None:
+def test_princeton_names_cover_every_tensor_of_torchvision() -> None:
     for name in ("raft_small", "raft_large"):
         network = random_network(name)
         assert torchvision_keys(princeton_state(network)).keys() == network.state_dict().keys()
@@ -205,7 +205,7 @@ def test_files_older_than_the_counters_of_batch_norm_load(tmp_path: Path) -> Non
     assert torch.equal(loaded[name], network.state_dict()[name])
 
 
-def test_torchvisions_own_names_are_left_alone() -> None:
+def test_torchvisions_own_names_are_not_changed() -> None:
     state = raft_small(weights=None, progress=False).state_dict()
     assert torchvision_keys(state) is state
 
@@ -246,7 +246,7 @@ def test_incomplete_princeton_weights_are_refused(tmp_path: Path) -> None:
         load_raft("raft_small", tmp_path / "cut.pth")
 
 
-def test_what_is_no_weight_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
     for name in ("flow.pth", "flow.safetensors"):
         (tmp_path / name).write_bytes(b"<!doctype html><title>Sign in</title>")
         with pytest.raises(WeightsError, match=rf"cannot read weights from .*{name}: it is a web page"):

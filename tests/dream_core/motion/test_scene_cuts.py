@@ -33,7 +33,7 @@ def still(frame: Tensor) -> Tensor:
     return torch.zeros_like(frame[:, :2])
 
 
-def test_motion_is_no_cut_however_fast() -> None:
+def test_fast_motion_is_not_a_cut() -> None:
     scene = Scene(speed=12, background=(9, -5))
     clip = synthetic_clip(frames=4, height=90, width=120, seed=1, scene=scene)
     for index in range(3):
@@ -52,7 +52,7 @@ def test_another_scene_is_a_cut_whatever_the_flow() -> None:
         assert is_cut(frame, previous, still(frame))
 
 
-def test_grain_is_no_cut_at_any_size() -> None:
+def test_grain_is_not_a_cut_at_any_size() -> None:
     scene = synthetic_clip(frames=1, height=540, width=960, seed=1).frames
     noise = torch.randn(2, *scene.shape, generator=torch.Generator().manual_seed(0)) * 0.1
     assert content_change((scene + noise[0]).clamp(0, 1), (scene + noise[1]).clamp(0, 1)) < THRESHOLD

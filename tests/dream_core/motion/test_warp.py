@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dream_core.errors import ImageError
-from dream_core.motion.warp import came_from_inside, require_flow, resize_flow, warp
+from dream_core.motion.warp import points_inside, require_flow, resize_flow, warp
 
 MODES = ["bilinear", "bicubic"]
 
@@ -31,7 +31,7 @@ def test_whole_pixel_translation_reads_where_the_flow_points(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_outside_is_the_border_and_never_black(mode: str) -> None:
+def test_outside_the_border_is_repeated_and_never_black(mode: str) -> None:
     image = torch.full((1, 1, 5, 6), 0.5)
     image[..., -1] = 0.9
     moved = warp(image, constant_flow(100, 0, 5, 6), mode=mode)
@@ -39,7 +39,7 @@ def test_outside_is_the_border_and_never_black(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_outside_may_be_a_mirror(mode: str) -> None:
+def test_outside_the_tensor_may_be_mirrored(mode: str) -> None:
     row = torch.tensor([0.1, 0.2, 0.4, 0.8]).view(1, 1, 1, 4)
     moved = warp(row, constant_flow(2, 0, 1, 4), mode=mode, edges="mirror")
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.4, 0.8, 0.4, 0.2]))
@@ -52,7 +52,7 @@ def test_unknown_edges_are_refused() -> None:
         warp(torch.rand(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), edges="wrap")  # type: ignore[arg-type]
 
 
-def test_bilinear_halfway() -> None:
+def test_bilinear_halfway_by_hand() -> None:
     row = torch.tensor([0.0, 1.0, 4.0]).view(1, 1, 1, 3)
     moved = warp(row, constant_flow(0.5, 0, 1, 3), mode="bilinear")
     torch.testing.assert_close(moved.flatten(), torch.tensor([0.5, 2.5, 4.0]))
@@ -72,7 +72,7 @@ def test_bicubic_keeps_negative_values_and_overshoot() -> None:
     assert moved.max() > 1
 
 
-def test_bicubic_is_the_sharper_one() -> None:
+def test_bicubic_is_sharper_than_bilinear() -> None:
     image = torch.rand(1, 3, 64, 64)
     flow = constant_flow(0.5, 0.5, 64, 64)
     assert warp(image, flow, mode="bicubic").var() > 1.2 * warp(image, flow, mode="bilinear").var()
@@ -87,7 +87,7 @@ def test_still_flow_is_the_identity_at_any_size(mode: str, size: tuple[int, int]
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_what_does_not_move_stays_bit_for_bit(mode: str, dtype: torch.dtype) -> None:
+def test_pixels_without_motion_stay_bit_for_bit(mode: str, dtype: torch.dtype) -> None:
     tensor = torch.randn(2, 3, 37, 53).to(dtype)
     flow = constant_flow(0.25, 0, 37, 53, batch=2)
     flow[0, :, 5:] = 0
@@ -105,7 +105,7 @@ def test_one_pixel_stays_whatever_the_flow(mode: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_keeps_the_type_and_computes_in_float32_or_better(dtype: torch.dtype) -> None:
+def test_warping_keeps_the_type_and_computes_in_float32_or_better(dtype: torch.dtype) -> None:
     image = torch.rand(1, 2, 6, 300).to(dtype)
     flow = constant_flow(3, 1, 6, 300)
     moved = warp(image, flow, mode="bilinear")
@@ -137,29 +137,29 @@ def test_bilinear_never_leaves_the_range(x: float, y: float, height: int, width:
 
 
 def test_inside_reaches_half_a_pixel_beyond_the_centers() -> None:
-    inside = came_from_inside(constant_flow(0.4, 0, 3, 4))
+    inside = points_inside(constant_flow(0.4, 0, 3, 4))
     assert torch.equal(inside, torch.ones(1, 1, 3, 4))
-    inside = came_from_inside(constant_flow(0.6, 0, 3, 4))
+    inside = points_inside(constant_flow(0.6, 0, 3, 4))
     assert inside[0, 0, 0].tolist() == [1, 1, 1, 0]
 
 
 def test_inside_of_a_known_translation() -> None:
-    inside = came_from_inside(constant_flow(3, -2, 6, 8))
+    inside = points_inside(constant_flow(3, -2, 6, 8))
     expected = torch.ones(6, 8)
     expected[:, -3:] = 0
     expected[:2] = 0
     assert torch.equal(inside[0, 0], expected)
 
 
-def test_not_a_number_is_outside() -> None:
+def test_nan_is_outside() -> None:
     flow = torch.zeros(1, 2, 2, 2)
     flow[0, 1, 0, 1] = torch.nan
-    assert came_from_inside(flow).flatten().tolist() == [1, 0, 1, 1]
+    assert points_inside(flow).flatten().tolist() == [1, 0, 1, 1]
 
 
-def test_one_pixel_frame_inside() -> None:
-    assert came_from_inside(constant_flow(0, 0, 1, 1)).item() == 1
-    assert came_from_inside(constant_flow(1, 0, 1, 1)).item() == 0
+def test_inside_of_a_frame_of_one_pixel() -> None:
+    assert points_inside(constant_flow(0, 0, 1, 1)).item() == 1
+    assert points_inside(constant_flow(1, 0, 1, 1)).item() == 0
 
 
 def test_resized_flow_scales_its_vectors() -> None:
@@ -207,20 +207,20 @@ def test_resized_flow_stays_the_same_share_of_the_frame(
         (torch.zeros(1, 3, 4, 5, dtype=torch.uint8), torch.zeros(1, 2, 4, 5), r"for flow, got .* uint8"),
     ],
 )
-def test_wrong_shapes_and_types(tensor: Tensor, flow: Tensor, message: str) -> None:
+def test_wrong_shapes_and_types_are_refused(tensor: Tensor, flow: Tensor, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         warp(tensor, flow)
 
 
-def test_unknown_mode() -> None:
+def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ImageError, match="expected warp mode bilinear or bicubic, got 'cubic'"):
         warp(torch.rand(1, 3, 4, 5), torch.zeros(1, 2, 4, 5), mode="cubic")  # type: ignore[arg-type]
 
 
-def test_other_errors() -> None:
+def test_wrong_sizes_and_flows_are_refused() -> None:
     with pytest.raises(ImageError, match=r"height and a width of at least 1, got \(0, 4\)"):
         resize_flow(torch.zeros(1, 2, 4, 5), (0, 4))
     with pytest.raises(ImageError, match=r"expected flow .* got \(1, 3, 4, 5\)"):
-        came_from_inside(torch.zeros(1, 3, 4, 5))
+        points_inside(torch.zeros(1, 3, 4, 5))
     with pytest.raises(ImageError, match="expected forward flow of shape"):
         require_flow(torch.zeros(1, 2, 4, 5), like=torch.zeros(1, 3, 4, 6), name="forward flow")

@@ -26,7 +26,7 @@ ONES = torch.ones(1, 1, 2, 2)
         (0.25, 0.2, 0.32),  # guided = 0.35, then 0.2 * 0.2 + 0.8 * 0.35
     ],
 )
-def test_known_values(trust: float, blend: float, expected: float) -> None:
+def test_known_blends(trust: float, blend: float, expected: float) -> None:
     start = blend_frames(FRAME, WARPED, trust * ONES, blend=blend)
     torch.testing.assert_close(start, torch.full_like(FRAME, expected))
 
@@ -39,7 +39,7 @@ def test_each_pixel_follows_its_own_mask() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(blend=st.floats(0, 1), seed=st.integers(0, 99))
-def test_stays_between_frame_and_dream(blend: float, seed: int) -> None:
+def test_blends_stay_between_frame_and_dream(blend: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     frame, warped = torch.rand(2, 1, 3, 4, 5, generator=generator)
     mask = torch.rand(1, 1, 4, 5, generator=generator)
@@ -50,7 +50,7 @@ def test_stays_between_frame_and_dream(blend: float, seed: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(blend=st.floats(0, 1))
-def test_nothing_is_rounded_where_there_is_nothing_to_mix(blend: float) -> None:
+def test_equal_images_are_blended_exactly(blend: float) -> None:
     frame, warped = torch.rand(2, 2, 3, 7, 9)
     mask = torch.rand(2, 1, 7, 9)
     assert torch.equal(blend_frames(frame, frame, mask, blend=blend), frame)
@@ -60,18 +60,18 @@ def test_nothing_is_rounded_where_there_is_nothing_to_mix(blend: float) -> None:
 
 
 @pytest.mark.parametrize("blend", [-0.1, 1.5, float("nan")])
-def test_blend_out_of_range(blend: float) -> None:
+def test_a_blend_out_of_range_is_refused(blend: float) -> None:
     with pytest.raises(SettingsError, match=rf"^expected `blend` from 0 to 1, got {blend}"):
         blend_frames(FRAME, WARPED, ONES, blend=blend)
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
-def test_mask_out_of_range(value: float) -> None:
+def test_a_mask_out_of_range_is_refused(value: float) -> None:
     with pytest.raises(ImageError, match="mask values between 0 and 1"):
         blend_frames(FRAME, WARPED, value * ONES, blend=0.5)
 
 
-def test_wrong_shapes() -> None:
+def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ImageError, match=r"frame \(B,3,H,W\) .*, got \(3, 2, 2\) float32"):
         blend_frames(FRAME[0], WARPED, ONES, blend=0.5)
     with pytest.raises(ImageError, match=r"warped \(1,3,2,2\) .*, got \(1, 3, 2, 1\)"):
@@ -80,13 +80,13 @@ def test_wrong_shapes() -> None:
         blend_frames(FRAME, WARPED, FRAME, blend=0.5)
 
 
-# The difference
+# The residual
 
 
 @pytest.mark.parametrize(
     ("trust", "blend", "expected"),
     [
-        (1.0, 0.0, 0.5),  # all that was dreamed
+        (1.0, 0.0, 0.5),  # the whole residual
         (1.0, 1.0, 0.2),  # the frame alone
         (0.0, 0.0, 0.2),  # nothing to be trusted: the frame
         (1.0, 0.5, 0.35),
@@ -98,7 +98,7 @@ def test_known_sums(trust: float, blend: float, expected: float) -> None:
     torch.testing.assert_close(start, torch.full_like(FRAME, expected))
 
 
-def test_sums_end_in_range() -> None:
+def test_sums_are_clamped() -> None:
     dark, bright = torch.zeros_like(FRAME), torch.ones_like(FRAME)
     assert torch.equal(add_residual(WARPED, bright, ONES, dark, blend=0), bright)
     assert torch.equal(add_residual(FRAME, dark, ONES, bright, blend=0), dark)
@@ -106,7 +106,7 @@ def test_sums_end_in_range() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(blend=st.floats(0, 1))
-def test_nothing_is_rounded_where_nothing_was_dreamed(blend: float) -> None:
+def test_a_zero_residual_leaves_the_frame_exactly(blend: float) -> None:
     frame, warped, before = torch.rand(3, 2, 3, 7, 9)
     mask = torch.rand(2, 1, 7, 9)
     assert torch.equal(add_residual(frame, warped, mask, warped, blend=blend), frame)
@@ -114,7 +114,7 @@ def test_nothing_is_rounded_where_nothing_was_dreamed(blend: float) -> None:
     assert torch.equal(add_residual(frame, warped, torch.zeros_like(mask), before, blend=blend), frame)
 
 
-def test_the_difference_is_checked_alike() -> None:
+def test_the_residual_is_checked_in_the_same_way() -> None:
     with pytest.raises(SettingsError, match="`blend` from 0 to 1"):
         add_residual(FRAME, WARPED, ONES, WARPED, blend=2)
     with pytest.raises(ImageError, match="mask values between 0 and 1"):

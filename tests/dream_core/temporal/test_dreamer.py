@@ -32,7 +32,7 @@ from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
 
 CPU = torch.device("cpu")
 STILL = DreamSettings(octave=OctaveSettings(octave_steps=0))
-"""The dream of an image is the image."""
+"""Zero steps: the dream of an image is the image."""
 QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettings(jitter=2))
 TRUST_ALL = ReliabilitySettings(
     check_consistency=False, check_boundaries=False, check_brightness=False, check_leaving=False
@@ -48,7 +48,7 @@ def constant_flow(x: float = 0, y: float = 0) -> FlowEstimator:
 
 
 def exact_flow(clip: SyntheticClip) -> FlowEstimator:
-    """The flow of a clip whose frames are stepped through in order."""
+    """Exact flow of a clip; it must be asked for the frames in order."""
     links: Iterator[int] = iter(range(len(clip.backward)))
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -62,16 +62,16 @@ def exact_flow(clip: SyntheticClip) -> FlowEstimator:
 
 
 def uncut(**options: Any) -> TemporalSettings:
-    """For frames of noise, of which each is a scene of its own."""
+    """Settings without cuts, for frames of noise, which differ like scenes."""
     return TemporalSettings(**{"cuts": False, **options})
 
 
 Paint = Callable[..., Tensor]
-"""Stands in for a dream: (image, settings=, colors=, step_scale=, on_step=) -> image."""
+"""A fake dream: (image, settings=, colors=, step_scale=, on_step=) -> image."""
 
 
 class Painter(ImageDreamer):
-    """Dreams by a function of the test's own."""
+    """Dreams by a function of the test."""
 
     def __init__(self, model: DreamModel, paint: Paint, settings: DreamSettings) -> None:
         super().__init__([model], settings=settings)
@@ -82,7 +82,7 @@ class Painter(ImageDreamer):
 
 
 def painting(*paints: Callable[[Tensor], Tensor]) -> Paint:
-    """Paint one frame after the other, and leave those after the last as they are."""
+    """Apply one function per frame, in order; further frames are not changed."""
     left = iter(paints)
     return lambda image, **_: next(left, lambda same: same)(image)
 
@@ -107,7 +107,7 @@ def dreamer(
 
 
 def steps_of(steps: int, *, rate: float = 1.0) -> DreamSettings:
-    """So many steps, whose learning rate is multiplied by `rate`."""
+    """Settings with this number of steps, the learning rate multiplied by `rate`."""
     ascent = replace(QUICK.ascent, learning_rate=rate * QUICK.ascent.learning_rate)
     return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps), ascent=ascent)
 
@@ -120,7 +120,7 @@ def random_clip(frames: int = 4, height: int = 20, width: int = 24) -> Tensor:
     return torch.rand(frames, 3, height, width, generator=torch.Generator().manual_seed(3))
 
 
-# The recursion
+# The feedback
 
 
 def test_the_first_frame_is_dreamed_from_itself(tiny: DreamModel) -> None:
@@ -168,7 +168,7 @@ def test_dreams_of_zero_steps_are_the_recursion_by_hand(tiny: DreamModel, blend:
         torch.testing.assert_close(step.dream, expected)
 
 
-def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
+def test_distrusted_pixels_start_from_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 * random_clip(2, 24, 32)
     frames[1] += 0.5  # every pixel changes by more than the threshold
     machine = dreamer(tiny, temporal=uncut(blend=0, carry="image"))
@@ -178,7 +178,7 @@ def test_what_is_not_trusted_starts_from_the_frame(tiny: DreamModel) -> None:
     assert torch.equal(second.dream, frames[1:])
 
 
-def test_the_dream_sticks_to_what_moves(tiny: DreamModel) -> None:
+def test_the_dream_sticks_to_moving_things(tiny: DreamModel) -> None:
     scene = Scene(shapes=4, speed=3, background=(1, -1), whole_pixels=True)
     clip = synthetic_clip(frames=6, height=72, width=96, seed=7, scene=scene)
     machine = dreamer(
@@ -187,7 +187,7 @@ def test_the_dream_sticks_to_what_moves(tiny: DreamModel) -> None:
         paint=painting(lambda image: 1 - image),
         temporal=uncut(blend=0, carry="image"),
     )
-    # The first frame is dreamed as its negative: what has been carried ever since is a negative still.
+    # The dream of the first frame is its negative: pixels carried from it are still negative.
     negative = torch.ones(1, 1, 72, 96)
     for index, step in enumerate(run(machine, clip.frames)):
         if step.carried:
@@ -196,7 +196,7 @@ def test_the_dream_sticks_to_what_moves(tiny: DreamModel) -> None:
             seen = clip.visible[index - 1 : index]
             assert (step.carried.reliability * (1 - seen)).mean() < 0.005
         expected = negative * (1 - step.frame) + (1 - negative) * step.frame
-        # Pixels that are trusted wrongly, next to the shapes, have images of other things.
+        # Wrongly trusted pixels next to the shapes show other things.
         assert ((step.dream - expected).abs() > 1e-3).float().mean() < 0.02
     on_shapes = (clip.backward[-1:] - torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)).norm(
         dim=1, keepdim=True
@@ -224,7 +224,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=steps_of(2, rate=0.75)))
 
 
-def test_what_was_dreamed_is_added_to_the_frame(tiny: DreamModel) -> None:
+def test_the_residual_is_added_to_the_frame(tiny: DreamModel) -> None:
     frames = 0.3 + 0.4 * random_clip(2)
     machine = dreamer(
         tiny,
@@ -247,7 +247,7 @@ def test_a_frame_without_a_dream_stays_as_sharp_as_it_was(tiny: DreamModel, blen
         assert torch.equal(step.dream, step.frame)
 
 
-def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(tiny: DreamModel) -> None:
+def test_the_residual_moves_with_the_scene(tiny: DreamModel) -> None:
     scene = Scene(shapes=0, background=(2, -1), whole_pixels=True)
     clip = synthetic_clip(frames=6, height=48, width=64, seed=7, scene=scene)
     clip = replace(clip, frames=0.25 + 0.5 * clip.frames)
@@ -267,7 +267,7 @@ def test_what_was_dreamed_moves_with_what_it_was_dreamed_on(tiny: DreamModel) ->
         )
 
 
-def test_the_carried_dream_gives_up_its_share_at_every_frame(tiny: DreamModel) -> None:
+def test_the_carried_dream_loses_the_share_blend_at_every_frame(tiny: DreamModel) -> None:
     frame = torch.full((1, 3, 24, 32), 0.3)
     machine = dreamer(tiny, paint=painting(lambda image: image + 0.4), temporal=TemporalSettings(blend=0.2))
     for index in range(6):
@@ -322,7 +322,7 @@ def test_the_less_is_carried_the_more_steps_are_taken(tiny: DreamModel, seen: in
 
     machine = dreamer(
         tiny,
-        constant_flow(x=32 - seen),  # of 32 columns, as many come from inside the frame
+        constant_flow(x=32 - seen),  # `seen` of 32 columns come from inside the frame
         settings=DreamSettings(octave=OctaveSettings(octave_steps=20)),
         temporal=uncut(blend=0.1),
         reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
@@ -332,7 +332,7 @@ def test_the_less_is_carried_the_more_steps_are_taken(tiny: DreamModel, seen: in
     assert taken == [20, expected]
 
 
-def test_what_is_new_in_view_catches_up(tiny: DreamModel) -> None:
+def test_newly_visible_pixels_catch_up(tiny: DreamModel) -> None:
     scales: list[Tensor | None] = []
 
     def note(image: Tensor, *, step_scale: Tensor | None, **_: Any) -> Tensor:
@@ -355,7 +355,7 @@ def test_what_is_new_in_view_catches_up(tiny: DreamModel) -> None:
     assert scales[0] is None
     assert scales[1] is not None
     torch.testing.assert_close(scales[1], torch.ones(1, 1, 24, 32))
-    # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are due, so that three are taken.
+    # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are needed, so that three are taken.
     grown = [age.age[0, 0, 0] for age in (first, second, third)]
     assert torch.equal(grown[0], torch.ones(32))
     torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
@@ -399,11 +399,11 @@ def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
 
 
 HIDES = (slice(None), slice(None), slice(4, 12), slice(6, 16))
-"""Where something stands in the way."""
+"""Pixels that something hides for a while."""
 
 
 @pytest.mark.parametrize(("references", "hidden", "remembered"), [(1, 1, 0), (2, 1, 1), (2, 2, 0), (3, 3, 1)])
-def test_what_was_hidden_gets_its_dream_back(
+def test_hidden_pixels_get_their_dream_back(
     tiny: DreamModel, references: int, hidden: int, remembered: float
 ) -> None:
     clip = torch.full((hidden + 2, 3, 20, 24), 0.2)
@@ -428,7 +428,7 @@ def test_the_nearest_reliable_reference_wins() -> None:
         return Carried(flow=flow, reliability=mask, warped=image, warped_frame=image / 2, age=image[:, :1])
 
     near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
-    merged = near.or_else(far)
+    merged = near.fill_from(far)
     torch.testing.assert_close(merged.reliability.flatten(), torch.tensor([1, 1, 0.5, 0.75, 0]))
     expected = torch.tensor([0.2, 0.8, 0.2, (0.25 * 0.2 + 0.5 * 0.8) / 0.75, 0.2])
     torch.testing.assert_close(merged.warped[0, 0, 0], expected)
@@ -438,7 +438,7 @@ def test_the_nearest_reliable_reference_wins() -> None:
     assert merged.flow is near.flow
 
 
-def test_references_are_1_2_4_frames_back_and_not_before_a_cut(tiny: DreamModel) -> None:
+def test_references_are_1_2_4_frames_back_but_not_from_before_a_cut(tiny: DreamModel) -> None:
     frames = 0.2 + 0.02 * random_clip(9)
     frames[6:] += 0.7  # another scene
     pairs: list[tuple[int, int]] = []
@@ -473,7 +473,7 @@ def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamMo
 
 
 @pytest.mark.parametrize("references", [0, 7])
-def test_references_out_of_range(tiny: DreamModel, references: int) -> None:
+def test_references_out_of_range_are_refused(tiny: DreamModel, references: int) -> None:
     with pytest.raises(SettingsError, match=f"expected `references` from 1 to 6, got {references}"):
         dreamer(tiny, temporal=TemporalSettings(references=references))
 
@@ -481,7 +481,7 @@ def test_references_out_of_range(tiny: DreamModel, references: int) -> None:
 # Cuts
 
 
-def test_a_cut_starts_afresh(tiny: DreamModel) -> None:
+def test_a_cut_starts_a_new_dream(tiny: DreamModel) -> None:
     scenes = [synthetic_clip(frames=2, height=48, width=64, seed=seed).frames for seed in (1, 4)]
     steps = run(dreamer(tiny, settings=QUICK), torch.cat(scenes))
     assert [step.carried is None for step in steps] == [True, False, False, False]  # `uncut`
@@ -503,14 +503,14 @@ def test_the_forward_flow_is_estimated_only_for_its_check(tiny: DreamModel, chec
     assert asked == [check, check]
 
 
-def test_an_objective_of_ones_own_is_dreamed_on(tiny: DreamModel) -> None:
+def test_a_custom_objective_is_dreamed_on(tiny: DreamModel) -> None:
     frame, objective = random_clip(1), layer("conv", channels=(1,))
     own = dreamer(tiny, settings=QUICK, objective=objective).step(frame).dream
     assert torch.equal(own, dream(frame, [tiny], settings=QUICK, objective=objective))
     assert not torch.equal(own, dreamer(tiny, settings=QUICK).step(frame).dream)
 
 
-def test_every_gradient_step_is_told(tiny: DreamModel) -> None:
+def test_every_gradient_step_is_reported(tiny: DreamModel) -> None:
     told: list[DreamStep] = []
     machine = dreamer(tiny, settings=QUICK, reliability=TRUST_ALL)
     for frame in random_clip(2).split(1):
@@ -553,7 +553,7 @@ def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mo
     assert not torch.allclose(expected, frames[:1], atol=0.01)
 
 
-def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel) -> None:
+def test_zoom_moves_only_the_residual_if_that_is_carried(tiny: DreamModel) -> None:
     frames = 0.3 + 0.4 * random_clip(2)
     settings = replace(QUICK, image=ImageSettings(zoom=10.0))
     first, second = run(
@@ -565,7 +565,7 @@ def test_zoom_moves_only_what_was_dreamed_where_that_is_carried(tiny: DreamModel
     torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
 
 
-def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamModel) -> None:
+def test_in_reversed_time_the_zoom_is_inverted_and_the_state_stays(tiny: DreamModel) -> None:
     frames = random_clip(3)
     settings = replace(STILL, image=ImageSettings(zoom=10.0))
     machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
@@ -578,21 +578,21 @@ def test_backwards_the_zoom_moves_the_other_way_and_the_state_stays(tiny: DreamM
     assert torch.equal(machine.step(frames[2:]).dream, undisturbed.dream)
 
 
-def test_original_colors_are_those_of_the_frame(tiny: DreamModel) -> None:
+def test_original_colors_come_from_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
     settings = replace(STILL, image=ImageSettings(original_colors=True))
     machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     for step in run(machine, frames):
         dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
         torch.testing.assert_close(dreamed[:, 1:], frame[:, 1:], atol=1e-3, rtol=0)
-    # The brightness is the dream's, which is the first frame.
+    # The brightness comes from the dream, which is the first frame.
     torch.testing.assert_close(dreamed[:, :1], rgb_to_ycbcr(frames[:1])[:, :1], atol=2e-3, rtol=0)
 
 
 # State
 
 
-def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) -> None:
+def test_independent_frames_need_no_flow_and_keep_no_state(tiny: DreamModel) -> None:
     frames = random_clip(3)
     machine = TemporalDreamer(
         ImageDreamer([tiny], settings=QUICK),
@@ -607,7 +607,7 @@ def test_independent_frames_need_no_flow_and_leave_no_state(tiny: DreamModel) ->
     del step
     gc.collect()
     assert [reference() for reference in kept] == [None, None]
-    assert machine.step(torch.rand(1, 3, 9, 9)).carried is None  # no size to keep to either
+    assert machine.step(torch.rand(1, 3, 9, 9)).carried is None  # any size is allowed
 
 
 def test_independent_frames_call_no_flow(tiny: DreamModel) -> None:
@@ -657,9 +657,7 @@ def test_a_frame_of_another_size_is_refused_and_changes_nothing(tiny: DreamModel
         (torch.full((1, 3, 20, 24), float("nan")), r"^expected finite frame in 0\.\.1, got NaN"),
     ],
 )
-def test_what_is_no_image_is_refused_and_changes_nothing(
-    tiny: DreamModel, frame: Tensor, message: str
-) -> None:
+def test_a_wrong_frame_is_refused_and_changes_nothing(tiny: DreamModel, frame: Tensor, message: str) -> None:
     frames = random_clip(2)
     undisturbed = run(dreamer(tiny, settings=QUICK), frames)[1]
     machine = dreamer(tiny, settings=QUICK)
@@ -686,7 +684,7 @@ def test_a_step_that_was_interrupted_can_be_repeated(tiny: DreamModel) -> None:
 
 def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
     with pytest.raises(
-        SettingsError, match=r"^expected a flow estimator for the feedback, got None; give one"
+        SettingsError, match=r"^expected a flow estimator for the feedback, got None; pass one"
     ):
         TemporalDreamer(
             ImageDreamer([tiny], settings=STILL),
@@ -705,7 +703,7 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
         (AscentSettings(learning_rate=-1), r"^expected `learning_rate` from 0.001 to 1000, got -1$"),
     ],
 )
-def test_wrong_settings_are_told_before_the_first_frame(
+def test_wrong_settings_are_refused_before_the_first_frame(
     tiny: DreamModel, settings: Any, message: str
 ) -> None:
     field = type(settings).__name__.removesuffix("Settings").lower()
@@ -714,7 +712,7 @@ def test_wrong_settings_are_told_before_the_first_frame(
 
 
 @pytest.mark.parametrize("blend", [-0.1, 1.1, float("nan")])
-def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
+def test_a_wrong_blend_is_refused_before_the_first_frame(tiny: DreamModel, blend: float) -> None:
     with pytest.raises(SettingsError, match=rf"^expected `blend` from 0 to 1, got {blend:g}$"):
         dreamer(tiny, temporal=uncut(blend=blend))
 
@@ -726,7 +724,7 @@ def test_a_wrong_blend_is_told_before_the_first_frame(tiny: DreamModel, blend: f
         ({"carried_steps": -1}, r"^expected `carried_steps` from 0 to 10000, got -1$"),
     ],
 )
-def test_wrong_ways_to_carry_are_told_before_the_first_frame(
+def test_a_wrong_carry_is_refused_before_the_first_frame(
     tiny: DreamModel, temporal: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
@@ -737,7 +735,7 @@ def test_wrong_ways_to_carry_are_told_before_the_first_frame(
 
 
 @pytest.mark.parametrize("references", [1, 2, 4])
-def test_as_many_frames_are_held_as_are_looked_back_however_long_the_clip(
+def test_the_number_of_frames_in_memory_depends_on_references_not_on_the_clip(
     tiny: DreamModel, references: int
 ) -> None:
     machine = dreamer(tiny, constant_flow(0.5, 0), temporal=uncut(references=references))
@@ -764,23 +762,23 @@ def test_as_many_frames_are_held_as_are_looked_back_however_long_the_clip(
     assert not any(one() is not None for found in held.values() for one in found)
 
 
-def test_a_frame_does_not_hold_the_clip_that_it_was_cut_from(tiny: DreamModel) -> None:
+def test_a_frame_does_not_keep_its_clip_in_memory(tiny: DreamModel) -> None:
     step = dreamer(tiny).step(random_clip(50)[7:8])
     assert step.frame.untyped_storage().nbytes() == step.frame.nbytes
 
 
-def test_the_callers_frame_may_change_after_its_step(tiny: DreamModel) -> None:
+def test_the_caller_may_change_a_frame_after_its_step(tiny: DreamModel) -> None:
     frames = random_clip(3)
     expected = run(dreamer(tiny, settings=QUICK), frames)
     machine, buffer = dreamer(tiny, settings=QUICK), torch.empty(1, 3, 20, 24)
     for frame, step in zip(frames.split(1), expected, strict=True):
         buffer.copy_(frame)
         assert torch.equal(machine.step(buffer).dream, step.dream)
-        assert torch.equal(buffer, frame)  # and it is left as it was
+        assert torch.equal(buffer, frame)  # and it is not modified
         buffer.zero_()
 
 
-def test_later_steps_leave_earlier_ones_alone(tiny: DreamModel) -> None:
+def test_later_steps_do_not_change_earlier_results(tiny: DreamModel) -> None:
     machine = dreamer(tiny, constant_flow(0.3, 0), settings=QUICK)
     steps, copies = [], []
     for frame in random_clip(4).split(1):
@@ -791,7 +789,7 @@ def test_later_steps_leave_earlier_ones_alone(tiny: DreamModel) -> None:
         assert torch.equal(step.dream, dreamed)
 
 
-def test_nothing_that_comes_out_holds_a_graph(tiny: DreamModel) -> None:
+def test_results_hold_no_autograd_graph(tiny: DreamModel) -> None:
     machine = dreamer(tiny, settings=QUICK)
     for frame in random_clip(2).split(1):
         step = machine.step(frame.clone().requires_grad_())

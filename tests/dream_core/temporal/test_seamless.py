@@ -46,14 +46,14 @@ def frames_of(images: Sequence[Tensor]) -> list[Frame]:
 
 
 def rolling() -> Tensor:
-    """(16,3,48,64): a texture that comes round after 16 frames; the first frame follows the last."""
+    """A texture that moves in a circle, (16,3,48,64): the first frame follows the last."""
     still = synthetic_clip(frames=1, height=HEIGHT, width=WIDTH // 2, seed=2).frames[0]
     around = torch.cat([still, still.flip(-1)], -1)
     return torch.stack([around.roll(SPEED * index, -1) for index in range(WIDTH // SPEED)])
 
 
 class Painter(ImageDreamer):
-    """Dreams by a function of the test's own."""
+    """Dreams by a function of the test."""
 
     def __init__(self, model: DreamModel, paint: Paint) -> None:
         super().__init__([model], settings=QUICK)
@@ -65,7 +65,7 @@ class Painter(ImageDreamer):
 
 @pytest.fixture
 def make(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
-    """A dreamer of scenes that stand still."""
+    """A dreamer whose flow is zero."""
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         return torch.zeros(1 + both, 2, *first.shape[-2:])
@@ -91,21 +91,21 @@ def dream(dreamer: TemporalDreamer, images: Sequence[Tensor]) -> list[DreamedFra
 
 
 def similar(count: int) -> Tensor:
-    """Frames that differ, but by no cut."""
+    """Frames that differ, but less than by a cut."""
     noise = torch.rand(count, 3, 20, 24, generator=torch.Generator().manual_seed(3))
     return 0.4 + 0.05 * noise
 
 
 def backwards(dreamer: TemporalDreamer, first: DreamedFrame, images: Tensor) -> list[Tensor]:
-    """The dreams carried from the first frame in reversed time, in order."""
+    """Dreams carried from the first frame in reversed time, in the order of the frames."""
     back = dreamer.backwards_from(first)
     return [back.step(image[None]).dream for image in images.flip(0)][::-1]
 
 
-# What it is for
+# The seam
 
 
-def test_the_last_frame_leads_into_the_first_as_any_other() -> None:
+def test_the_last_frame_leads_into_the_first_like_any_other() -> None:
     source = rolling()
 
     def flicker(*, seamless: bool) -> list[float]:
@@ -126,7 +126,7 @@ def test_the_last_frame_leads_into_the_first_as_any_other() -> None:
     *body, seam = flicker(seamless=True)
     assert open_seam > 5 * max(open_body)
     assert seam < 1.5 * max(open_body)
-    assert max(body) < 2 * max(open_body)  # the fade is no flicker either
+    assert max(body) < 2 * max(open_body)  # the fade does not flicker either
 
 
 def test_a_crossfade_of_unrelated_dreams_keeps_its_strength() -> None:
@@ -152,11 +152,11 @@ def test_opposite_dreams_fade_through_the_frame() -> None:
     torch.testing.assert_close(mixed, frame + 0.1 * 2**0.5 * difference)
 
 
-# What it does to which frame
+# The frames that change
 
 
 @pytest.mark.parametrize(("count", "seamless_frames"), [(9, 3), (9, 1), (9, 8), (9, 100), (3, 12), (2, 12)])
-def test_frames_before_the_last_ones_stay_and_those_fade_over(
+def test_the_last_frames_fade_and_earlier_ones_stay(
     make: Callable[..., TemporalDreamer], count: int, seamless_frames: int
 ) -> None:
     images = similar(count)
@@ -190,7 +190,7 @@ def test_a_clip_without_neighbors_stays_as_it_is(
     assert not recwarn.list
 
 
-def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
+def test_a_cut_from_the_last_frame_to_the_first_leaves_the_clip_with_a_warning(
     make: Callable[..., TemporalDreamer],
 ) -> None:
     images = torch.cat([similar(3), similar(3) + 0.5])
@@ -201,7 +201,7 @@ def test_where_the_clip_cuts_back_nothing_is_changed_and_a_warning_says_so(
         assert torch.equal(one.dream, other.dream)
 
 
-def test_across_a_cut_it_loops_where_cuts_are_off(make: Callable[..., TemporalDreamer]) -> None:
+def test_with_cuts_off_it_fades_across_a_cut(make: Callable[..., TemporalDreamer]) -> None:
     images = torch.cat([similar(3), similar(3) + 0.5])
     found = dream(make(2, cuts=False), images)
     (end,) = backwards(make(cuts=False), found[0], images[-1:])
@@ -217,7 +217,7 @@ def test_a_cut_among_the_last_frames_hides_the_change(make: Callable[..., Tempor
         torch.testing.assert_close(one.dream, end)
 
 
-def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalDreamer]) -> None:
+def test_independent_frames_stay_as_they_are_with_a_warning(make: Callable[..., TemporalDreamer]) -> None:
     images = similar(4)
     with pytest.warns(UserWarning, match="^`seamless` does nothing with `independent`") as told:
         found = dream(make(independent=True), images)
@@ -226,7 +226,7 @@ def test_frames_dreamed_by_themselves_lead_nowhere(make: Callable[..., TemporalD
         assert torch.equal(one.dream, other.dream)
 
 
-def test_no_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]) -> None:
+def test_zero_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreamer]) -> None:
     with pytest.raises(SettingsError, match=r"expected `seamless_frames` from 1 to 10000, got 0"):
         make(0)
 
@@ -263,7 +263,7 @@ def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip
     assert most_alive(40) == most_alive(12)
 
 
-def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer]) -> None:
+def test_each_dream_is_yielded_as_soon_as_it_is_ready(make: Callable[..., TemporalDreamer]) -> None:
     dreamed: list[Tensor] = []
 
     def note(image: Tensor) -> Tensor:
@@ -271,11 +271,11 @@ def test_no_dream_is_held_back(make: Callable[..., TemporalDreamer]) -> None:
         return image
 
     counts = [len(dreamed) for _ in dream_frames(frames_of(similar(8)), make(3, paint=note))]
-    assert counts == [1, 2, 3, 4, 5, 9, 10, 11]  # three in reversed time, once the end is known
+    assert counts == [1, 2, 3, 4, 5, 9, 10, 11]  # three in reversed time, after the end is known
 
 
 @pytest.mark.parametrize("at", [2, 6, 9])
-def test_an_interruption_leaves_all_that_was_dreamed_of_the_clip(
+def test_an_interruption_loses_no_dream(
     make: Callable[..., TemporalDreamer], tmp_path: Path, at: int
 ) -> None:
     dreams = 0
