@@ -33,7 +33,7 @@ def test_masks_need_the_forward_flow_only_for_its_check(
     nodes: Any, run: Any, errors: Any, clip: Any, constant_flow: Any
 ) -> None:
     flow, frames = nodes.Flow(constant_flow(0, 0, count=2)), clip(2)
-    with pytest.raises(errors.ImageError, match="switch `?check_consistency`? off"):
+    with pytest.raises(errors.ImageError, match=r"switch `?check_consistency`? off"):
         run(nodes.ReliabilityMask, flow=flow, frames=frames)
     (reliability,) = run(nodes.ReliabilityMask, flow=flow, frames=frames, check_consistency=False)
     assert reliability.shape == (2, *SIZE)

@@ -105,7 +105,9 @@ def test_cached_features_of_a_frame_change_nothing() -> None:
     network.feature_encoder.register_forward_hook(lambda *_: calls.append(1))
     found = [along(b, a, updates=2, both=True), along(c, b, updates=2, both=True)]
     assert len(calls) == 3  # each frame once
-    uncached = [FastRaft(network, dtype=torch.float32)(x, y, updates=2, both=True) for x, y in ((b, a), (c, b))]
+    uncached = [
+        FastRaft(network, dtype=torch.float32)(x, y, updates=2, both=True) for x, y in ((b, a), (c, b))
+    ]
     assert all(torch.equal(x, y) for x, y in zip(found, uncached, strict=True))
     along(c, a, updates=2, both=True)  # not the frame that came before
     assert len(calls) == 3 + 4 + 2
