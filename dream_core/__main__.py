@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def enter() -> NoReturn:
-    """The command as a process of its own."""
+    """Run the command and end the process."""
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Every file is closed by now. Python would spend a second on taking PyTorch apart, piece by piece.
+    # Every file is closed by now, and Python would need a second to unload PyTorch.
     os._exit(code)
 
 
 def main() -> int:
-    """Run the command with what has to be said to libraries before they are loaded. Returns the exit code."""
-    # Threads that wait for one another must soon let go of their cores: beside any other program, a dream is
-    # else more than ten times slower than it need be. So few turns cost nothing on a quiet machine.
+    """Set up libraries before they are loaded, and run the command. Returns the exit code."""
+    # OpenMP's waiting threads must soon free their cores: next to another busy program, a dream is otherwise more
+    # than ten times slower. On an idle machine this costs nothing.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    # The few operations that Apple's back end lacks are left to the CPU.
+    # The few operations that Apple's back end lacks run on the CPU.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # SVT-AV1 writes to the terminal by itself: errors only.
+    # SVT-AV1 writes to the terminal itself: only errors, please.
     os.environ.setdefault("SVT_LOG", "1")
     received = stop_at_first_signal()
     try:
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments say. Returns the exit code.
+    """Read the arguments and run the command. Returns the exit code.
 
     Raises:
         SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
@@ -64,8 +64,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def load(command: Command | MeasureCommand) -> Callable[[], int]:
-    """Import what a command needs."""
-    # There is no litter among the hundreds of thousands of objects that PyTorch makes on its way in.
+    """Import the module of a command, and return the function that runs it."""
+    # Importing PyTorch allocates much and frees little, so garbage collection would only take time.
     gc.disable()
     try:
         from .command.options import MeasureCommand
@@ -82,7 +82,7 @@ def load(command: Command | MeasureCommand) -> Callable[[], int]:
 
 
 def stop_at_first_signal() -> list[int]:
-    """Let SIGTERM and SIGHUP do what ctrl-C does, and ignore all of them after the first.
+    """Treat SIGTERM and SIGHUP as ctrl-C, and ignore further signals after the first.
 
     Returns:
         A list that will receive the signal's number.

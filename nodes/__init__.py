@@ -46,5 +46,5 @@ class DeepDreamExtension(ComfyExtension):
         host.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes of the pack."""
+        """Return all nodes of the pack."""
         return NODES

@@ -38,7 +38,7 @@ ON_THE_OBJECTIVE = all_but(ObjectiveSettings, *ON_THE_DREAM)
 
 
 def dream_widgets() -> list[io.Input]:
-    """The widgets of how to dream an image, without those of its objective."""
+    """Make the widgets of how to dream an image, without those of its objective."""
     return [
         *widgets(OctaveSettings, AscentSettings, TileSettings, ImageSettings),
         *widgets(ObjectiveSettings, leave_out=ON_THE_OBJECTIVE),
@@ -46,7 +46,7 @@ def dream_widgets() -> list[io.Input]:
 
 
 def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
-    """The settings that the values of `dream_widgets` mean.
+    """Convert the values of `dream_widgets` to settings.
 
     Raises:
         SettingsError: a value is missing, out of range, or does not fit another.
@@ -61,7 +61,7 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
 
 
 def check_objectives(objectives: Any) -> Objectives:
-    """The objectives of a socket; none if nothing is connected.
+    """Return the objectives of a socket; none if nothing is connected.
 
     Raises:
         WireError: something else is connected.
@@ -173,7 +173,7 @@ def dream_images(
     colors: Tensor | None,
     settings: DreamSettings,
 ) -> Tensor:
-    """Dream each image of a batch by itself; once memory ran out, in smaller tiles.
+    """Dream each image of a batch by itself; after memory ran out, in smaller tiles.
 
     Args:
         images: (B,3,H,W) in 0..1.
@@ -197,7 +197,7 @@ def dream_images(
 
     def free() -> None:
         host.free_memory()
-        model_on_device(patcher)  # freeing evicted it
+        model_on_device(patcher)  # it was evicted too
 
     model = model_on_device(patcher)
     dream = ImageDreamer([model], settings=settings, objective=build(objectives, model), free=free)
@@ -217,7 +217,7 @@ def _sizes(images: Tensor) -> str:
 
 
 def _reporter(images: int) -> Callable[[int, DreamStep], None]:
-    """Move the bar by steps of the whole batch: (index of the image, its step) -> None."""
+    """Make a callback (index of an image, its step) that moves the progress bar of the whole batch."""
     progress = host.Progress()
 
     def report(index: int, step: DreamStep) -> None:

@@ -66,10 +66,10 @@ class OpticalFlow(io.ComfyNode):
 
 
 def estimate(make_estimator: Callable[[], FlowEstimator], pairs: FramePairs, *, both: bool) -> Flow:
-    """Estimate the flow of all pairs, part by part; pair by pair once memory ran out.
+    """Estimate the flow of all pairs, part by part; pair by pair after memory ran out.
 
     Args:
-        make_estimator: called again after its network was evicted.
+        make_estimator: called again if its network was evicted.
         pairs: frames of a clip, or each with its previous frame.
         both: also estimate forward flow.
 
@@ -99,7 +99,7 @@ def estimate(make_estimator: Callable[[], FlowEstimator], pairs: FramePairs, *, 
 def _try(
     estimator: FlowEstimator, frames: Tensor, previous: Tensor, *, both: bool
 ) -> tuple[Tensor, ...] | None:
-    """Flows, or None if memory ran out; an error's traceback would keep alive what is to be freed."""
+    """Return the flows, or None if memory ran out: an exception's traceback would keep the memory in use."""
     frames, previous = frames.contiguous(), previous.contiguous()
     try:
         return estimator.both_ways(frames, previous) if both else (estimator.flow(frames, previous),)

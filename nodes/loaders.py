@@ -24,16 +24,16 @@ from .adapters.widgets import all_but, settings_from, tooltip, widgets
 from .adapters.working import working
 
 AUTO: Literal["auto"] = "auto"
-"""Takes the network whose weights are found; of weights, those that are found, or else downloaded."""
+"""Choice of the network whose weights are found, and of weights that are found or else downloaded."""
 
 FILES = ("model_file", "model_dirs", "label_file")
-"""ModelSettings without widgets: ComfyUI's model folders stand for them."""
+"""Fields of ModelSettings without widgets: ComfyUI's model folders replace them."""
 
 NOT_PRECISION = all_but(DeviceSettings, "precision")
-"""DeviceSettings without widgets: ComfyUI decides them."""
+"""Fields of DeviceSettings without widgets: ComfyUI chooses them."""
 
 _downloads: dict[Path, float] = {}
-"""Downloads of this server: path -> time of change."""
+"""Files that this server downloaded: path -> time of change."""
 
 
 class LoadDreamModel(io.ComfyNode):
@@ -96,7 +96,7 @@ class LoadDreamModel(io.ComfyNode):
 
 
 def layer_list(model: DreamModel) -> str:
-    """The layers of a network, one a line from shallow to deep, with their numbers of channels."""
+    """List the layers of a network, one a line from shallow to deep, with their numbers of channels."""
     return "\n".join(
         f"{name}: {channels} channels{' (default)' if name == model.default_layer else ''}"
         for name, channels in model.layers().items()
@@ -162,7 +162,7 @@ def _flow_network(model: str) -> nn.Module:
 
 
 def _located(source: WeightSource, name: str, folder: str) -> Path:
-    """Find weights, or download them into ComfyUI's folder of this kind."""
+    """Find weights, or download them into ComfyUI's folder for this kind."""
     folders = host.model_folders(folder)
     found = find(source, name=name, folders=folders)
     if found is not None:
@@ -180,7 +180,7 @@ def _located(source: WeightSource, name: str, folder: str) -> Path:
 
 
 def _fingerprint(source: WeightSource, name: str, folder: str) -> float | None:
-    """The time of change of weights, or None if they are missing or this server downloaded them."""
+    """Return the time of change of weights; None if they are missing or this server downloaded them."""
     path = find(source, name=name, folders=host.model_folders(folder))
     changed = path.stat().st_mtime if path else None
     # The download by a first run must not make a second, identical run load again.

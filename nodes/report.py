@@ -41,7 +41,7 @@ TOOLTIPS = {
 
 
 class ConsistencyReport(io.ComfyNode):
-    """Measure a dreamed clip."""
+    """Measures a dreamed clip."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

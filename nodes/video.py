@@ -26,7 +26,7 @@ from .dream import build, dream_settings, dream_widgets
 
 
 def pipeline_inputs() -> list[io.Input]:
-    """The networks, the objective and all widgets of the pipeline."""
+    """List the inputs of the pipeline: networks, objective and all widgets."""
     return [
         DreamModelSocket.Input("dream_model", tooltip="The network that dreams, from Load Dream Model."),
         FlowModelSocket.Input(
@@ -47,13 +47,13 @@ def pipeline_inputs() -> list[io.Input]:
 
 
 class Pipeline:
-    """A dreamer on ComfyUI's device that shows its progress and goes on where memory runs out.
+    """Make a dreamer on ComfyUI's device that shows its progress and frees memory when it runs out.
 
     Args:
         dream_model, flow_model: from the loaders.
         objective: from Dream Objective, or None.
         values: of the widgets.
-        count: number of frames to come, at least 1, as far as known.
+        count: expected number of frames, at least 1.
 
     Raises:
         SettingsError: a widget's value is out of range, or the flow model is missing.
@@ -184,6 +184,6 @@ class DeepDreamVideo(io.ComfyNode):
 
 
 def _clip(frames: Tensor) -> Iterator[Frame]:
-    """Frames of a batch (B,3,H,W), one per unit of time."""
+    """Iterate over the frames of a batch (B,3,H,W), one per unit of time."""
     for index, image in enumerate(frames):
         yield Frame(image.contiguous(), time=index, duration=1, index=index)

@@ -22,11 +22,11 @@ from .adapters.working import working
 from .video import Pipeline, pipeline_inputs
 
 QUALITY_IN_BETWEEN = 10
-"""Constant rate factor for a video that is not yet a file; better than what the result is encoded with."""
+"""Constant rate factor for an input that is not a file; its quality is better than that of the result."""
 
 NOT_READ = all_but(InputSettings, "size", "frames")
 NOT_WRITTEN = all_but(OutputSettings, "quality", "sound")
-"""Settings of files that have no widget here."""
+"""Fields of the settings of files that have no widget here."""
 
 
 class DeepDreamVideoFile(io.ComfyNode):
@@ -118,7 +118,7 @@ def _keep_what_is_done(output: Output) -> None:
 
 @contextmanager
 def _as_file(video: Any) -> Iterator[Path]:
-    """The file of a VIDEO; one in memory is written to a temporary file first."""
+    """Return the file of a VIDEO; one in memory is first written to a temporary file."""
     source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
     if isinstance(source, str):
         yield Path(source)
@@ -135,7 +135,7 @@ def _as_file(video: Any) -> Iterator[Path]:
 
 
 def _encodable(video: Any) -> Any:
-    """Make a VIDEO fit for H.264: drop alpha, and pad odd sides as the encoder of files does."""
+    """Prepare a VIDEO for H.264: drop alpha, and pad odd sides as `Encoder` does."""
     if not isinstance(video, InputImpl.VideoFromComponents):
         return video
     components = video.get_components()

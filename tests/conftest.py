@@ -1,4 +1,4 @@
-"""What all tests share: where the real weights and clips are, and one seed."""
+"""Fixtures of all tests: the folder of real weights and clips, and one seed."""
 
 from __future__ import annotations
 

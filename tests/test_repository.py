@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole."""
+"""Rules for the whole repository."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ spec.loader.exec_module(module)
 
 
 def python(code: str) -> str:
-    """What a program prints that has first loaded the pack as ComfyUI does."""
+    """Output of a program that first loads the pack as ComfyUI does."""
     load = LOAD.format(path=str(ROOT / "__init__.py"), folder=str(ROOT))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "standin")}
     command = [sys.executable, "-c", load + code]

@@ -21,12 +21,12 @@ HOW_TO_GET_IT = "needs Chromium: install your system's package chromium, or set 
 STARTS_WITHIN = 120.0
 
 SETTINGS = {
-    "Comfy.TutorialCompleted": True,  # else the template browser covers the page
+    "Comfy.TutorialCompleted": True,  # otherwise the template browser covers the page
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
 }
-"""Settings that the server keeps for its user. They change nobody's page: the server is our own."""
+"""Settings that the server keeps for its user; the server is our own."""
 
 READY = """
 () => window.app?.graph && window.app.canvas

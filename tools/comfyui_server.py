@@ -62,7 +62,7 @@ def fetch(request: str | urllib.request.Request) -> bytes:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a program; where it does not end by itself, kill it and all that it started (it leads a session)."""
+    """End a program; if it does not end by itself, kill it and everything it started (it leads a session)."""
     process.terminate()
     try:
         process.wait(15)
@@ -113,13 +113,13 @@ class Run:
     """Record of a prompt's run.
 
     Args:
-        prompt_id: ComfyUI's id; empty where it refused the prompt.
+        prompt_id: ComfyUI's id; empty if it refused the prompt.
         graph: the prompt.
         refused: ComfyUI's answer to a prompt that it did not accept.
         outputs: node id -> what the node shows, as in the history.
         error: ComfyUI's message about an error, with node_id, exception_message and exception_type.
-        interrupted: whether Cancel ended it.
-        cached: ids of the nodes whose outputs ComfyUI still had.
+        interrupted: True if Cancel ended it.
+        cached: ids of the nodes whose outputs ComfyUI took from its cache.
         executed: ids of the nodes that ran, in order.
         progress: (node id, value, max).
         previews: (node id, encoded image).

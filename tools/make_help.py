@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs"
 BEGIN, END = "<!-- Written by tools/make_help.py. -->", "<!-- Written by hand again. -->"
 
 FAR = 10_000
-"""A limit this large means none: ComfyUI wants limits even where there are none."""
+"""A limit this large means none; ComfyUI requires limits for every number."""
 
 
 def page(node: ShownNode, text: str) -> str:

@@ -4,7 +4,7 @@
 
 Translations are written by hand into locales/LANGUAGE.json: English text -> translation, once for all nodes that
 use the text. Run this when a node or a tooltip has changed: it adds new texts with an empty translation and prints
-those that are no longer used. To add a language, begin with a file that holds {}.
+those that are no longer used. To add a language, start with a file that holds {}.
 """
 
 from __future__ import annotations

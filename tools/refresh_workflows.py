@@ -55,7 +55,7 @@ def inputs_of(definition: Definition) -> Iterator[tuple[str, str, Mapping[str, A
 
 
 def default_of(kind: str, options: Mapping[str, Any]) -> Any:
-    """Return a widget's default; None where it declares none, as a list of files does."""
+    """Return a widget's default; None if it declares none, as a list of files does."""
     return options["options"][0]["key"] if kind == DYNAMIC else options.get("default")
 
 
@@ -135,7 +135,8 @@ def refresh(node: Node, definition: Definition, defaults: Mapping[str, Any]) -> 
         defaults: name of a widget -> its default when the workflow was saved.
 
     Raises:
-        ValueError: a wire or a chosen value has no input any more, or a page too old to name values saved the node.
+        ValueError: the input of a wire or of a chosen value no longer exists, or the page that saved the node was
+            too old to name values.
     """
     saved = node.get("widgets_values_named", {})
     if node.get("widgets_values") and not saved:
@@ -161,7 +162,7 @@ def refresh(node: Node, definition: Definition, defaults: Mapping[str, Any]) -> 
         one["name"] = name
     node.pop("showAdvanced", None)
     for one in (*node["inputs"], *node["outputs"]):
-        one.pop("localized_name", None)  # in the language of whoever saved it
+        one.pop("localized_name", None)  # in the language of the page that saved it
 
 
 def prompt_of(graph: Mapping[str, Any], definitions: Mapping[str, Definition]) -> dict[str, Any]:

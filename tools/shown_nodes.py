@@ -28,8 +28,8 @@ class Input:
         tooltip: its explanation.
         kind: ComfyUI's type; several are separated by commas.
         optional, advanced: as in the schema.
-        numbered: whether the page adds more of these sockets as they are connected.
-        choices: choices of a combo that show it; empty where it is always shown.
+        numbered: True if the page adds more of these sockets as they are connected.
+        choices: choices of a combo that show it; empty if it is always shown.
         default: of a widget; None for a socket.
         limits: minimum and maximum of a number.
         options: of a combo.
@@ -56,7 +56,7 @@ class Output:
         name: what the page shows, in English.
         tooltip: its explanation.
         kind: ComfyUI's type; several are separated by commas.
-        numbered: whether more of its kind follow.
+        numbered: True if more of its kind follow.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the command tells on the terminal: progress, warnings, one line an error."""
+"""Output on the terminal: progress, warnings, and errors of one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SpeedColumn(ProgressColumn):
     """Frames a second, or seconds a frame where that reads better."""
 
     def render(self, task: Task) -> Text:
-        """The speed of the last frames."""
+        """Write the speed of the last frames."""
         speed = task.finished_speed or task.speed
         if not speed or task.fields.get("unit") != "frames":
             return Text("")
@@ -30,10 +30,10 @@ class SpeedColumn(ProgressColumn):
 
 
 class CountColumn(ProgressColumn):
-    """How many of how many, in the task's unit."""
+    """Steps done and steps in all, in the task's unit."""
 
     def render(self, task: Task) -> Text:
-        """Frames or megabytes; the total only where it is known."""
+        """Write frames or megabytes, and the total if it is known."""
         scale = 1e-6 if task.fields.get("unit") == "MB" else 1
         done = f"{task.completed * scale:.0f}"
         total = f"/{task.total * scale:.0f}" if task.total else ""
@@ -41,10 +41,10 @@ class CountColumn(ProgressColumn):
 
 
 class Teller:
-    """Tells how a run goes. A context manager: the progress bar is there inside it.
+    """Shows how a run goes; `bar` shows the progress bar.
 
     Args:
-        quiet: no progress bar and no messages but warnings and errors.
+        quiet: show warnings and errors only.
         verbose: one line per frame instead of the bar alone.
     """
 
@@ -69,7 +69,7 @@ class Teller:
 
     @contextmanager
     def bar(self) -> Iterator[None]:
-        """The progress bar, and warnings as lines above it."""
+        """Show the progress bar, and warnings as lines above it."""
         with self._progress, warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
@@ -86,7 +86,7 @@ class Teller:
             self.console.print(escape(message))
 
     def warn(self, message: str) -> None:
-        """Print a warning, each once, with flags for the names of fields."""
+        """Print a warning unless it was printed before, with flags for the names of fields."""
         message = as_flags(message)
         if message in self._warned:
             return
@@ -111,8 +111,8 @@ class Teller:
             self._download = None
 
     def begin(self, frames: int | None, doing: str = "dreaming") -> None:
-        """Show the bar of the frames to come; None where their number is not known."""
-        self._end_download()  # one of unknown length is not over before
+        """Show the bar of the frames to come; None if their number is not known."""
+        self._end_download()  # a download of unknown length ends here
         self._started = time.monotonic()
         self._frames = self._progress.add_task(doing, total=frames, unit="frames")
 
@@ -129,7 +129,7 @@ class Teller:
 
 
 def objective_teller(teller: Teller, every: int) -> Callable[[DreamStep], None]:
-    """A callback that prints the objective every so many gradient steps."""
+    """Callback that prints the objective every `every` gradient steps."""
 
     def tell(step: DreamStep) -> None:
         if step.done % every == 0:

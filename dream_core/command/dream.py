@@ -23,14 +23,14 @@ from .options import Command
 from .sample import open_sample
 
 SUFFIX = "_dream"
-"""What an output's name adds to the input's, where none is given."""
+"""Added to the input's name if no output is given."""
 
 SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
-"""Where a dream of the synthetic clip goes."""
+"""Output of the synthetic clip if none is given."""
 
 
 def main(command: Command) -> int:
-    """Run the command, and tell how it goes. Returns the exit code."""
+    """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.console.quiet, verbose=command.console.verbose)
     try:
         with teller.bar(), backends(command.device):
@@ -54,8 +54,8 @@ def run(command: Command, teller: Teller) -> int:
     """Do what the command says. Returns the exit code.
 
     Raises:
-        DeepDreamError: what was asked for cannot be done.
-        KeyboardInterrupt: nothing was done yet when it came.
+        DeepDreamError: a file cannot be read or written, or a setting is wrong.
+        KeyboardInterrupt: it was stopped before the first frame was done.
     """
     validate(command)
     if command.console.print_layers:
@@ -69,7 +69,7 @@ def run(command: Command, teller: Teller) -> int:
 
 
 def open_input(command: Command, teller: Teller) -> Clip:
-    """The input, or where none is given a synthetic clip.
+    """Open the input, or a synthetic clip if none is given.
 
     Raises:
         SettingsError: an option that takes a list has taken the input too.
@@ -87,7 +87,7 @@ def open_input(command: Command, teller: Teller) -> Clip:
 
 
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
-    """Dream a clip into a file. Returns the exit code; after ctrl-C, what is done is a whole file."""
+    """Dream a clip into a file. Returns the exit code; after ctrl-C, the file holds the frames done."""
     target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
     if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")
@@ -107,7 +107,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
 
 
 def frames(count: int) -> str:
-    """A number of frames, in words."""
+    """Write a number of frames in words."""
     return f"{count} frame{'' if count == 1 else 's'}"
 
 
@@ -133,10 +133,10 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
 
 
 def step_callback(command: Command, teller: Teller, output: Output) -> DreamCallback | None:
-    """What the options want done after gradient steps, if anything.
+    """Callback for gradient steps that the options ask for, or None.
 
     Raises:
-        SettingsError: there is no folder to save into.
+        SettingsError: images are to be saved, but no folder is given.
     """
     callbacks: list[DreamCallback] = []
     if command.console.print_every > 0:
@@ -154,7 +154,7 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
 
 
 def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
-    """A callback that saves the growing image every so many gradient steps."""
+    """Callback that saves the growing image every `every` gradient steps."""
 
     def save(step: DreamStep) -> None:
         if step.done % every == 0:
@@ -166,7 +166,7 @@ def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
 
 
 def default_output(source: Path) -> Path:
-    """The input's name with _dream; a folder or an image stays one, other clips become MP4."""
+    """Return the input's name with _dream; a folder, an image and most videos keep their kind, others become MP4."""
     if source.is_dir():
         return source.with_name(source.name + SUFFIX)
     keeps_its_kind = is_image(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")

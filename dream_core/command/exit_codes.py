@@ -1,12 +1,12 @@
-"""How the commands end, as shells expect it."""
+"""Exit codes of the commands."""
 
 from __future__ import annotations
 
 DONE = 0
-"""All that was asked for is there."""
+"""Everything asked for was done."""
 
 MISTAKE = 1
-"""One line has said what is wrong."""
+"""An error was printed, in one line."""
 
 INTERRUPTED = 130
-"""After ctrl-C."""
+"""Stopped by ctrl-C, as shells expect it."""

@@ -54,7 +54,7 @@ def check_files(command: MeasureCommand) -> None:
     """Check the names of the files before any work.
 
     Raises:
-        SettingsError: there is no dream, or the name of a file to write has the wrong suffix.
+        SettingsError: no dream is given, or the name of a file to write has the wrong suffix.
         VideoError: the folder to write into does not exist.
     """
     validate(command)
@@ -113,7 +113,7 @@ def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:
     """Check that all dreams have one size and the input's proportions.
 
     Raises:
-        VideoError: they do not.
+        VideoError: sizes or proportions differ.
     """
     for name, dream in dreams.items():
         if dream.size != source.size:
@@ -128,7 +128,7 @@ def _size(clip: Clip) -> str:
 
 
 def layer_energy(command: MeasureCommand, teller: Teller) -> LayerEnergy:
-    """Load the network that strength is measured by.
+    """Load the network to measure strength with.
 
     Raises:
         SettingsError, WeightsError: see `load_model`; or the network has no such layer.

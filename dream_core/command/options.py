@@ -1,6 +1,6 @@
-"""What the commands can be told: dataclasses from which tyro makes flags.
+"""Options of the commands: dataclasses from which tyro makes flags.
 
-Nothing here loads a network's library, so that --help and a mistyped flag are answered at once.
+Nothing here imports PyTorch, so --help and a mistyped flag are answered at once.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Command:
 
     @property
     def pipeline(self) -> PipelineSettings:
-        """The part of the options that the library's pipeline takes."""
+        """Options of the library's pipeline."""
         dream = DreamSettings(
             objective=self.objective,
             octave=self.octave,
@@ -129,7 +129,7 @@ class Command:
 
     @property
     def given_lists(self) -> list[str]:
-        """The options given that take any number of values, and so the INPUT after them too."""
+        """Given options that take any number of values, and therefore also an INPUT that follows."""
         return [
             as_flag(name)
             for group in vars(self).values()
@@ -171,7 +171,7 @@ class MeasureSettings:
 class MeasureCommand:
     """Measure how steady, strong and sharp dreams of a clip are.
 
-    E_warp: squared change along the motion (Lai et al. 2018). flicker: what of the dream alone changes along the
+    E_warp: squared change along the motion (Lai et al. 2018). flicker: change of the dream itself along the
     motion, 0 = carried perfectly, 1 = unrelated from frame to frame. strength: mean squared activation of the
     dreamed layer, times the input's. sharpness: variance of the Laplacian, times the input's. drift: how much
     brighter the dream grows, in levels of 255. Motion is that of INPUT, where its flow is reliable.
@@ -193,10 +193,10 @@ class MeasureCommand:
 
 
 def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
-    """What the command line says.
+    """Read the command line.
 
     Args:
-        arguments: without the program's name.
+        arguments: the words after the program's name.
 
     Raises:
         SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
@@ -215,17 +215,17 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
 
 
 def as_flag(name: str) -> str:
-    """A field's name as the command spells it: octave_scale -> --octave-scale."""
+    """Spell a field's name as a flag: octave_scale -> --octave-scale."""
     return "--" + name.replace("_", "-")
 
 
 def as_flags(text: str) -> str:
-    """A text of the library, in which fields' names stand in backticks, with flags instead."""
+    """Replace the names of fields, which the library's texts write in backticks, by flags."""
     return re.sub(r"`([a-z]\w*)`", lambda name: as_flag(name[1]), text)
 
 
 def with_flags(cls: Any) -> type[Any]:
-    """A subclass of a dataclass whose help, and that of the dataclasses in it, names flags instead of fields."""
+    """Subclass a dataclass, and the dataclasses in it, with a help text that names flags instead of fields."""
     text = as_flags(cls.__doc__ or "")
     help_of = {one.arg_name: " ".join((one.description or "").split()) for one in google.parse(text).params}
     members: list[Any] = []
@@ -245,7 +245,7 @@ def _with_flags(default: Any, cls: Any) -> Any:
 
 
 def _original(parsed: Any) -> Any:
-    """An instance of a class from `with_flags` as one of the class it was made from."""
+    """Convert an instance of a class from `with_flags` to the class it was made from."""
     values = {
         name: _original(value) if is_dataclass(value) else value for name, value in vars(parsed).items()
     }
@@ -254,7 +254,7 @@ def _original(parsed: Any) -> Any:
 
 
 def installed_version() -> str:
-    """The version of the package; a checkout that is not installed has none."""
+    """Return the version of the package, or "not installed" for a mere checkout."""
     try:
         return version("comfyui-deepdream-video")
     except PackageNotFoundError:

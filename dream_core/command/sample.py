@@ -1,4 +1,4 @@
-"""A clip for whoever has none at hand."""
+"""A synthetic clip, for a first try without an input."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ FRAMES = 60
 
 
 def open_sample(settings: InputSettings) -> Clip:
-    """A synthetic clip of moving shapes, 4:3, its longest side at `settings.size`, read as if from a file.
+    """Open a synthetic clip of moving shapes, 4:3, with its longest side at `settings.size`.
 
     Args:
-        settings: its size (0 means the default), number of frames (by default 60) and frame rate; its start
-            has no effect, since the clip has none before.
+        settings: size (0 means the default), number of frames (0 means 60) and frame rate; `start` has no effect.
 
     Raises:
-        SettingsError: size, frames or fps is out of its range.
+        SettingsError: a setting is out of range.
     """
     validate(settings)
     width = settings.size or InputSettings.size

@@ -333,7 +333,7 @@ def load_model(
 
 
 def outline(name: ModelName) -> DreamModel:
-    """A model without weights, which can list its layers and their channels but not compute.
+    """Build a model without weights, which can list its layers and their channels but not compute.
 
     Raises:
         SettingsError: the network does not exist.

@@ -21,7 +21,7 @@ from ..errors import SettingsError, WeightsError
 
 State: TypeAlias = dict[str, Tensor]
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all (0 if the server does not say)."""
+"""Called with the number of bytes done and the total (0 if the server does not say)."""
 Name = TypeVar("Name", bound=str)
 
 CHUNK = 1 << 20

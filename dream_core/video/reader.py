@@ -119,7 +119,7 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
 
     Timestamps, rotation and pixel proportions of the file are respected; 10-bit video keeps its bits; transparency
     is blended with black. The longer side of each image is `settings.size`. The images of a folder come in natural
-    order, all at the size of the first one. A damaged file gives the frames that can be decoded, and a warning.
+    order, all at the size of the first one. A damaged file is read as far as possible, with a warning.
 
     Raises:
         SettingsError: size, start, frames or fps is out of range.
@@ -283,7 +283,7 @@ def _sought(
     path: Path,
 ) -> Iterator[_Timed]:
     """Seek to a keyframe that is not after `begin`, and decode from there."""
-    # In files without an index, such as MPEG transport streams, ffmpeg seeks by guess, sometimes too far.
+    # In files without an index, such as MPEG transport streams, ffmpeg guesses where to seek, sometimes too far.
     for earlier in (Fraction(0), Fraction(10), start + 1):
         # If seeking is impossible, reading starts at the beginning.
         with suppress(av.FFmpegError):

@@ -31,7 +31,7 @@ def match(**batches: Tensor) -> tuple[int, tuple[Tensor, ...]]:
 
 
 def check_same_size(**batches: Tensor) -> None:
-    """Raise an ImageError that names both unless all batches (B,C,H,W) have the first one's height and width."""
+    """Raise an ImageError unless all batches (B,C,H,W) have the first one's height and width."""
     (first, expected), *others = batches.items()
     for name, batch in others:
         if batch.shape[-2:] != expected.shape[-2:]:
@@ -43,13 +43,13 @@ def check_same_size(**batches: Tensor) -> None:
 def compute(entries: Tensor) -> Tensor:
     """Move entries (B,C,H,W) to the device that ComfyUI computes on, as contiguous float32.
 
-    One memory layout, whatever node they came from: kernels for others round differently.
+    The memory layout is always the same, because other layouts use kernels that round differently.
     """
     return entries.detach().to(host.compute_device(), torch.float32).contiguous()
 
 
 def entry_at(batch: Tensor, index: int) -> Tensor:
-    """One entry (1,C,H,W) of a batch, on the device that ComfyUI computes on."""
+    """Return one entry (1,C,H,W) of a batch, on the device that ComfyUI computes on."""
     return compute(batch[index : index + 1])
 
 

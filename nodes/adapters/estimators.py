@@ -22,19 +22,19 @@ from .require import require
 from .widgets import settings_from, widgets
 
 NO_WIDGET = ("flow", "flow_file")
-"""Load Flow Model chooses these."""
+"""Fields without widgets: Load Flow Model sets them."""
 
 _fast: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 """Network of a socket -> ComfyUI's ModelPatcher around the `FastRaft` made from it."""
 
 
 def flow_widgets() -> list[io.Input]:
-    """The widgets of all nodes that estimate flow."""
+    """Make the widgets of all nodes that estimate flow."""
     return widgets(FlowSettings, leave_out=NO_WIDGET)
 
 
 def flow_settings(values: Mapping[str, Any]) -> FlowSettings:
-    """The settings that the values of `flow_widgets` mean.
+    """Convert the values of `flow_widgets` to settings.
 
     Raises:
         SettingsError: a value is missing or cannot be read.
@@ -43,7 +43,7 @@ def flow_settings(values: Mapping[str, Any]) -> FlowSettings:
 
 
 def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
-    """Make the flow estimator of a network, on ComfyUI's device; cheap for a network seen before.
+    """Make the flow estimator of a network, on ComfyUI's device; cheap if the same network was used before.
 
     Args:
         patcher: ComfyUI's, around DIS or torchvision's RAFT, from Load Flow Model or ComfyUI's own loader. The
@@ -77,7 +77,7 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
 
 
 def _fast_copy(network: nn.Module) -> FastRaft:
-    # A deep copy would take along ComfyUI's notes about where the network's weights are.
+    # A deep copy would also copy the attributes in which ComfyUI keeps where the weights are.
     name = Path(type(network).__name__)
     try:
         copy = raft_of(network.state_dict(), path=name)

@@ -49,27 +49,27 @@ def register_folders() -> None:
 
 
 def weight_files(folder: str) -> list[str]:
-    """The names of the weight files in a model folder."""
+    """List the names of the weight files in the model folders of a kind."""
     return [name for name in folder_paths.get_filename_list(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
 
 
 def weight_path(folder: str, name: str) -> Path:
-    """The path of a weight file."""
+    """Return the path of a weight file."""
     return Path(folder_paths.get_full_path_or_raise(folder, name))
 
 
 def model_folders(folder: str) -> list[Path]:
-    """The existing folders of a kind; downloads go into the first of all, see `download_folder`."""
+    """List the existing folders of a kind."""
     return [path for path in map(Path, folder_paths.get_folder_paths(folder)) if path.is_dir()]
 
 
 def download_folder(folder: str) -> Path:
-    """The folder that downloads of a kind of weights go into."""
+    """Return the folder for downloads of a kind."""
     return Path(folder_paths.get_folder_paths(folder)[0])
 
 
 def temporary_file(suffix: str) -> Path:
-    """A new name in ComfyUI's folder of temporary files, which is emptied when the server starts."""
+    """Return a new name in ComfyUI's folder of temporary files, which is emptied when the server starts."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
@@ -79,13 +79,13 @@ def temporary_file(suffix: str) -> Path:
 
 
 def compute_device() -> torch.device:
-    """The device that ComfyUI computes on."""
+    """Return the device that ComfyUI computes on."""
     device: torch.device = management.get_torch_device()
     return device
 
 
 class Wrapped(nn.Module):
-    """A network for ComfyUI's model manager, which sets attributes such as `device` on what it manages."""
+    """Wrapper of a network on which ComfyUI's model manager can set attributes such as `device`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -93,18 +93,18 @@ class Wrapped(nn.Module):
 
 
 def wrap(network: nn.Module) -> Any:
-    """Hand a network to ComfyUI's model manager, which then moves and evicts it: a ModelPatcher."""
+    """Wrap a network in a ModelPatcher, so that ComfyUI's model manager moves and evicts it."""
     return comfy.model_patcher.ModelPatcher(
         network, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
 
 
 def load(patcher: Any, *, memory: float = 0) -> nn.Module:
-    """Load the network of a ModelPatcher onto the compute device, fit for gradients.
+    """Load the network of a ModelPatcher onto the compute device, ready for gradients.
 
     Args:
         patcher: from `wrap`, or from one of ComfyUI's own loaders.
-        memory: bytes needed beside its weights; other models are evicted for them.
+        memory: bytes needed in addition to its weights; other models are evicted for them.
     """
     with torch.inference_mode(False):
         management.load_models_gpu([patcher], memory_required=memory, force_full_load=True)
@@ -114,7 +114,7 @@ def load(patcher: Any, *, memory: float = 0) -> nn.Module:
 
 
 def _undo_inference(network: nn.Module) -> None:
-    """Replace inference tensors: ComfyUI evicts in inference mode, and gradients cannot pass such weights."""
+    """Replace inference tensors, which ComfyUI leaves when it evicts: gradients cannot pass through them."""
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_inference():
@@ -125,7 +125,7 @@ def _undo_inference(network: nn.Module) -> None:
 
 
 def free_memory() -> None:
-    """Evict every model and give cached memory back."""
+    """Evict every model and free cached memory."""
     gc.collect()
     management.unload_all_models()
     management.soft_empty_cache(True)
@@ -154,7 +154,7 @@ def tell(message: str) -> None:
 
 
 class Progress:
-    """The progress bar of the running node, with a preview of the image.
+    """Progress bar of the running node, with a preview of the image.
 
     Args:
         total: number of steps, if known.
@@ -199,27 +199,27 @@ def check_interrupted() -> None:
 
 
 def blocker() -> Any:
-    """A value that silently blocks whatever it is connected to."""
+    """Make a value that silently blocks the nodes it is connected to."""
     return ExecutionBlocker(None)
 
 
 def is_blocker(value: Any) -> bool:
-    """Tell blockers from other values."""
+    """Return True if a value is a blocker."""
     return isinstance(value, ExecutionBlocker)
 
 
 def is_output_node(class_type: str) -> bool:
-    """Tell classes whose nodes run for their effect, such as Save Image, from those that run for their outputs."""
+    """Return True for classes of nodes that run for their effect, such as Save Image."""
     return bool(getattr(core_nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
 
 
 def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
-    """The whole graph: node id -> {"class_type", "inputs", "_meta"}."""
+    """Return the whole graph: node id -> {"class_type", "inputs", "_meta"}."""
     return {node_id: dynprompt.get_node(node_id) for node_id in dynprompt.all_node_ids()}
 
 
 def running_graph() -> dict[str, dict[str, Any]]:
-    """The whole graph of the running prompt, also while ComfyUI decides which nodes to run."""
+    """Return the whole graph of the running prompt, also while ComfyUI decides which nodes to run."""
     return graph_of(get_progress_state().dynprompt)
 
 
@@ -261,7 +261,7 @@ class HostedNode:
         return override is not None
 
     async def missing(self, values: Mapping[str, list[Any]]) -> list[str]:
-        """The names of the lazy inputs that the node wants, given the values it has."""
+        """Return the names of the lazy inputs that the node needs, given the values it has."""
         if not (self.lazy and self._asks):
             return []
         v3 = {**self._v3, "create_dynamic_tuple": True}
@@ -317,25 +317,25 @@ def _is_v3(node_class: Any) -> bool:
 
 
 def _unblock_message(block: Any) -> Any:
-    """Show a blocker's message once; later nodes are blocked silently, as in ComfyUI."""
+    """Show a blocker's message once; the following nodes are blocked silently, as in ComfyUI."""
     if block.message is not None:
         tell(f"blocked: {block.message}")
     return blocker()
 
 
 def is_graph_link(value: Any) -> bool:
-    """Tell links [node id, output] from other values of inputs."""
+    """Return True if an input is a link [node id, output]."""
     return bool(is_link(value))
 
 
 def out_of_memory(message: str) -> BaseException:
-    """An error with a message of ours that ComfyUI handles as its own out-of-memory error."""
+    """Make an error with this message that ComfyUI handles as its own out-of-memory error."""
     error: BaseException = torch.OutOfMemoryError(message)
     return error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell errors that ComfyUI takes for out of memory from others."""
+    """Return True for errors that ComfyUI treats as out of memory."""
     return bool(management.is_oom(error))
 
 
@@ -350,7 +350,7 @@ def finish(node_id: str) -> None:
 
 
 def show(node_id: str, shown: Mapping[str, Any]) -> None:
-    """Show on a node what it made, such as the images of Preview Image."""
+    """Show a node's results on it, such as the images of Preview Image."""
     server = PromptServer.instance
     if server.client_id is not None:
         message = {"node": node_id, "display_node": node_id, "output": dict(shown), "prompt_id": _prompt_id()}

@@ -47,7 +47,7 @@ def to_image(images: Tensor, *, alpha: Tensor | None = None) -> Tensor:
 
 
 def alpha_of(image: Tensor) -> Tensor | None:
-    """The alpha (B,H,W,1) float32 of an IMAGE on the CPU, or None if it has none."""
+    """Return the alpha (B,H,W,1) float32 of an IMAGE on the CPU, or None if it has none."""
     return image[..., 3:].to("cpu", torch.float32) if image.shape[-1] == 4 else None
 
 
@@ -72,5 +72,5 @@ def to_mask(masks: Tensor) -> Tensor:
 
 
 def _kind(value: Any) -> str:
-    """Shape or type of a value, for a message; sockets of any type let everything through."""
+    """Write the shape or type of a value, for an error message; sockets of any type accept everything."""
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,4 +1,4 @@
-"""ComfyUI's LATENT: {"samples": (B,C,h,w) or (B,C,T,h,w), and perhaps "noise_mask", "batch_index" and more}."""
+"""ComfyUI's LATENT: {"samples": (B,C,h,w) or (B,C,T,h,w), optionally "noise_mask", "batch_index" and more}."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Latent: TypeAlias = dict[str, Any]
 
 SAMPLES = "samples"
 NOISE_MASK = "noise_mask"
-"""Has one row for each sample, or one for all."""
+"""Key of the noise mask, which has one row for each sample, or one for all."""
 BATCH_INDEX = "batch_index"
-"""Numbers the samples in the batch that they were taken from."""
+"""Key of the samples' indices in the batch that they were taken from."""
 
 
 def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
-    """The entries of a LATENT, and its noise mask.
+    """Return the entries of a LATENT, and its noise mask.
 
     Args:
-        latent: "samples" (B,C,h,w), or (1,C,T,h,w) whose T latent frames become the entries, and perhaps a
-            "noise_mask": (B,H,W), (B,1,H,W) or, of a video, (1,1,T,H,W), at any resolution.
+        latent: "samples" (B,C,h,w), or (1,C,T,h,w) whose T latent frames become the entries, and optionally
+            a "noise_mask": (B,H,W), (B,1,H,W) or, of a video, (1,1,T,H,W), at any resolution.
 
     Returns:
         Samples (B,C,h,w) and None or a mask (B,1,H,W) or (1,1,H,W), in their own types.
@@ -56,7 +56,7 @@ def to_latent(latent: Latent, samples: Tensor, noise_mask: Tensor | None) -> Lat
 
 
 def sample_at(latent: Latent, index: int) -> Latent:
-    """One sample of a batch as a batch of one, copied; a view would keep the whole batch alive."""
+    """Copy one sample of a batch as a batch of one; a view would keep the whole batch in memory."""
     samples, mask = latent[SAMPLES], latent.get(NOISE_MASK)
     picked = {name: value for name, value in latent.items() if name != BATCH_INDEX}
     picked[SAMPLES] = samples[index : index + 1].clone()
@@ -66,7 +66,7 @@ def sample_at(latent: Latent, index: int) -> Latent:
 
 
 def noise_mask_of(latent: Latent) -> Tensor | None:
-    """The noise mask on the CPU, copied, with one row for each sample; None where there is none."""
+    """Copy the noise mask to the CPU, with one row for each sample; None if the LATENT has none."""
     mask: Tensor | None = latent.get(NOISE_MASK)
     if mask is None:
         return None
@@ -74,7 +74,7 @@ def noise_mask_of(latent: Latent) -> Tensor | None:
 
 
 def rest_of(latent: Latent) -> Latent:
-    """The entries of a LATENT that do not depend on the number of its samples."""
+    """Return the items of a LATENT that do not depend on the number of its samples."""
     return {name: value for name, value in latent.items() if name not in (SAMPLES, NOISE_MASK, BATCH_INDEX)}
 
 
@@ -93,7 +93,7 @@ def _entries(tensor: Any, name: str) -> Tensor:
 
 
 def _like(before: Tensor, entries: Tensor) -> Tensor:
-    """Entries in the layout of the tensor that they came from."""
+    """Return entries to the layout of the tensor that they came from."""
     if before.ndim == 5:
         return entries.movedim(0, 1)[None].contiguous()  # TCHW -> 1CTHW
     return (entries[:, 0] if before.ndim == 3 else entries).contiguous()

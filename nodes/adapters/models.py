@@ -10,7 +10,7 @@ from .require import require
 
 
 def model_on_device(patcher: Any) -> DreamModel:
-    """Load the network of a DREAM_MODEL socket onto the compute device, fit for gradients.
+    """Load the network of a DREAM_MODEL socket onto the compute device, ready for gradients.
 
     Raises:
         WireError: the socket carries something else.

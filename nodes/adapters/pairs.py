@@ -38,7 +38,7 @@ class FramePairs:
         return len(self.frames)
 
     def part(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Some frames and those before them, both (B,3,H,W). Of a long clip, never all: it would be copied."""
+        """Return some frames and those before them, both (B,3,H,W); all at once would copy a long clip."""
         if self._previous is not None:
             return self.frames[start:stop], self._previous[start:stop]
         before = [max(0, index - 1) for index in range(start, min(stop, len(self)))]

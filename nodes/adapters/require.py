@@ -10,11 +10,11 @@ Kind = TypeVar("Kind")
 
 
 class WireError(DeepDreamError):
-    """A socket got a value of another kind than its type stands for."""
+    """A socket got a value of a class that does not belong to its type."""
 
 
 def require(value: Any, kind: type[Kind], *, name: str, source: str) -> Kind:
-    """Return the value, checked to be of a kind.
+    """Return a value after checking its class.
 
     Args:
         value: of a socket.

@@ -22,17 +22,17 @@ ELSEWHERE = {
     "model_file": "weights of Load Dream Model",
     "flow_file": "model of Load Flow Model",
 }
-"""Fields that no widget of the same name stands for."""
+"""Fields without a widget of the same name."""
 
 ROUND = 0.0001
 """Finest step that a widget of a fraction keeps."""
 
 
 COUNT = "channel_count"
-"""The widget of `channels` where these are a number of channels instead of a list."""
+"""Name of the widget of `channels` if it is a number of channels instead of a list."""
 
 COUNTS = Range(1, 10_000)
-"""What that widget takes; the layer's own number of channels is the limit."""
+"""Range of that widget; the layer's number of channels is the real limit."""
 
 CHOICES: dict[str, dict[str, dict[str, str]]] = {
     "optimizer": {"lbfgs": {"lbfgs_history": "lbfgs_history"}},
@@ -51,7 +51,7 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
         "weak": {COUNT: "channels"},
     },
 }
-"""Choice -> its value -> the widgets that are there only then -> the fields they set."""
+"""Choice -> its value -> the widgets shown only for that value -> the fields they set."""
 
 DEPENDENT = {field for options in CHOICES.values() for shown in options.values() for field in shown.values()}
 
@@ -80,27 +80,26 @@ BASIC = {
     "saturation_length",
     "arrow_spacing",
 }
-"""What is seen at once; all else is marked advanced. Choices with widgets of their own are always seen.
+"""Widgets that are not marked advanced. Choices with widgets of their own are always shown.
 
-What is advanced is optional too: a graph that does not name it, such as one saved before it existed, means the
-default.
+Advanced widgets are optional too: a graph that does not name one, such as an older graph, gets the default.
 """
 
 
 def as_widgets(text: str) -> str:
-    """A text of the library, in which fields' names stand in backticks, in the words of the nodes."""
+    """Replace the names of fields, which the library's texts write in backticks, by those of widgets."""
     return re.sub(r"`([a-z]\w*)`", lambda name: ELSEWHERE.get(name[1], name[1]), text)
 
 
 def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Input]:
-    """One widget for each field, under the field's name.
+    """Make a widget for each field, under the field's name.
 
     Args:
         classes: of settings; their order is that of the widgets.
         leave_out: fields that have no widget here.
 
     Raises:
-        TypeError: a field is of a kind that no widget is known for.
+        TypeError: a field has a type without a widget.
     """
     return [
         _widget(one, name)
@@ -113,16 +112,16 @@ def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Inp
 def settings_from(
     cls: type[Settings], values: Mapping[str, Any], *, leave_out: Collection[str] = ()
 ) -> Settings:
-    """The settings that widgets' values mean.
+    """Convert the values of widgets to settings.
 
     Args:
         cls: the class of settings.
-        values: the arguments of a node's `execute`; other classes' are passed over. A choice comes as a
+        values: the arguments of a node's `execute`; those of other classes are ignored. A choice is a
             dictionary of itself and of the widgets it shows.
         leave_out: as for `widgets`; these fields keep their defaults.
 
     Raises:
-        SettingsError: a value that is always seen is missing, or one is of another choice, cannot be read, is
+        SettingsError: a required value is missing, or a value belongs to another choice, cannot be read, is
             out of range or does not fit another.
     """
     given: dict[str, Any] = {}
@@ -141,12 +140,12 @@ def settings_from(
 
 
 def all_but(cls: type[Any], *names: str) -> tuple[str, ...]:
-    """The fields of a class of settings without these few, to leave out where only these have widgets."""
+    """Return the fields of a class of settings except these, for `leave_out` where only these have widgets."""
     return tuple(name for name in kinds(cls) if name not in names)
 
 
 def tooltip(cls: type[Any], name: str) -> str:
-    """What a field's docstring says of it, in the nodes' words."""
+    """Return the text about a field in its class's docstring, with the names of widgets."""
     return _texts(cls.__doc__ or "")[name]
 
 
@@ -200,7 +199,7 @@ def _number(name: str, kind: Any, limits: Range, default: Any, text: str, rarely
         min=int(least),
         max=int(limits.most),
         step=int(limits.step),
-        # ComfyUI would else draw a new seed for every run, and nothing would be the same again.
+        # Otherwise ComfyUI would draw a new seed for every run.
         control_after_generate=io.ControlAfterGenerate.fixed if name == "seed" else None,
         tooltip=text,
         optional=rarely,
@@ -209,7 +208,7 @@ def _number(name: str, kind: Any, limits: Range, default: Any, text: str, rarely
 
 
 def _options(cls: type[Any], choice: str) -> list[io.DynamicCombo.Option]:
-    """The default first, since ComfyUI begins with the first."""
+    """Put the default first, because ComfyUI starts with the first choice."""
     default, shown = getattr(cls, choice), CHOICES[choice]
     keys = sorted(get_args(kinds(cls)[choice]), key=lambda key: key != default)
     return [
@@ -221,7 +220,7 @@ def _options(cls: type[Any], choice: str) -> list[io.DynamicCombo.Option]:
 
 
 def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
-    """The fields that a choice and the widgets it shows set."""
+    """Return the fields that a choice and the widgets it shows set."""
     keys = get_args(kinds(cls)[choice])
     if not isinstance(value, Mapping) or value.get(choice) not in keys:
         came = value.get(choice) if isinstance(value, Mapping) else value
@@ -261,7 +260,7 @@ def _read(name: str, kind: Any, value: Any) -> Any:
 
 
 def _is_text(kind: Any) -> bool:
-    """Whether a line of text stands for values of a kind: a list, a few numbers or nothing, a name or nothing."""
+    """Return True if the widget is a line of text: for a list, an optional tuple of numbers or an optional name."""
     if get_origin(kind) in (Union, UnionType):
         inner, *rest = get_args(kind)
         return rest == [type(None)] and (inner is str or (get_origin(inner) is tuple and _is_text(inner)))
@@ -273,7 +272,7 @@ def _written(value: Any) -> str:
 
 
 def _split(name: str, text: str) -> list[str]:
-    """Entries between blanks or commas; quotes keep the blanks of one together, as in the command."""
+    """Split a text at blanks and commas; quotes keep an entry with blanks together, as in the command."""
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace += ","
     lexer.whitespace_split = True

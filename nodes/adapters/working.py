@@ -1,4 +1,4 @@
-"""Surroundings of a node's work: gradients, Cancel, warnings and errors."""
+"""The context that a node works in: gradients, Cancel, warnings and errors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PACK = Path(__file__).parents[2]
 def working() -> Iterator[None]:
     """Run the work of a node.
 
-    Gradients work, although ComfyUI runs nodes in inference mode. Cancel is heard after every layer, forwards and
-    backwards. The core's warnings appear on the node, and its errors name widgets instead of flags.
+    Gradients work, although ComfyUI runs nodes in inference mode. Cancel stops after the current layer, forwards or
+    backwards. The library's warnings appear on the node, and its errors name widgets.
     """
     hook = register_module_forward_hook(_listen)
     try:

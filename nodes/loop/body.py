@@ -19,7 +19,7 @@ Link: TypeAlias = tuple[str, int]
 
 
 class LoopError(DeepDreamError):
-    """A loop is wired in a way that cannot run, or a node in it failed."""
+    """A loop is connected in a way that cannot run, or a node in it failed."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ class LoopBody:
     outside: tuple[Link, ...] = ()
 
     def own(self) -> dict[str, Mapping[str, Any]]:
-        """The nodes that this loop calls itself: no inner loop and none of its nodes."""
+        """Return the nodes that this loop calls itself, without inner loops and their nodes."""
         hidden = {node_id for loop in self.inner.values() for node_id in (*loop.nodes, loop.open_id)}
         return {i: node for i, node in self.nodes.items() if i not in hidden and i not in self.inner}
 
 
 def is_link(value: Any) -> bool:
-    """Tell links [node id, output] from constants."""
+    """Return True if an input is a link [node id, output]."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
 
 
 def links_of(node: Mapping[str, Any]) -> dict[str, Link]:
-    """The links among the inputs of a node: name -> link."""
+    """Return the links among the inputs of a node: name -> link."""
     return {name: (value[0], value[1]) for name, value in node["inputs"].items() if is_link(value)}
 
 
 def title(node: Mapping[str, Any], node_id: str) -> str:
-    """A node's name for messages: its title on the page, else its class, and its id."""
+    """Name a node in messages: its title on the page or else its class, and its id."""
     name = node.get("_meta", {}).get("title") or node["class_type"]
     return f"'{name}' (node {node_id})"
 
@@ -76,7 +76,7 @@ def collect(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> Lo
         is_output: tells classes of output nodes.
 
     Raises:
-        LoopError: the Close is not tied to an Open, or a node outside of the loop uses values from inside.
+        LoopError: the Close is not connected to an Open, or a node outside of the loop uses values from inside.
     """
     return _collect(graph, _consumers(graph), close_id, is_output)
 
@@ -101,7 +101,7 @@ def watched(graph: Graph, close_id: str, is_output: Callable[[str], bool]) -> di
 
 
 def closes_of(graph: Graph, open_id: str) -> list[str]:
-    """The ids of the Closes that are tied to an Open; a working loop has one."""
+    """Return the ids of the Closes that are connected to an Open; a working loop has one."""
     return sorted(
         node_id
         for node_id, node in graph.items()
@@ -194,7 +194,7 @@ def _sources(graph: Graph, node_id: str) -> set[str]:
 
 
 def _reach(start: str, following: Callable[[str], Iterable[str]], stop: str | None = None) -> set[str]:
-    """All nodes that can be reached from one, itself included, without going on from `stop`."""
+    """Return all nodes that can be reached from one, including itself, without going on from `stop`."""
     return _reach_all([start], following, stop)
 
 
@@ -214,7 +214,7 @@ def _reach_all(
 
 
 def _in_order(graph: Graph, needed: set[str]) -> list[str]:
-    """The nodes, each after its sources; the same graph gives the same order."""
+    """Sort nodes, each after its sources; the same graph gives the same order."""
     order: dict[str, None] = {}
     waiting = [(node_id, False) for node_id in sorted(needed, reverse=True)]
     while waiting:

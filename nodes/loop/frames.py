@@ -15,11 +15,11 @@ Frames: TypeAlias = Tensor | Latent
 
 
 def check_frames(frames: Any, *, name: str) -> Frames:
-    """Raise an ImageError unless this is a batch that can be taken apart.
+    """Return a batch after checking that it can be split into frames; else raise an ImageError.
 
     Args:
-        frames: what came.
-        name: for the message.
+        frames: value of a socket.
+        name: of the input, for the message.
     """
     is_latent = isinstance(frames, dict)
     tensor = frames.get(SAMPLES) if is_latent else frames
@@ -31,19 +31,19 @@ def check_frames(frames: Any, *, name: str) -> Frames:
 
 
 def length(frames: Frames) -> int:
-    """The number of frames."""
+    """Count the frames of a batch."""
     return len(_tensor(frames))
 
 
 def frame_at(frames: Frames, index: int) -> Frames:
-    """One frame as a batch of one, copied; a view would keep the whole batch alive."""
+    """Copy one frame as a batch of one; a view would keep the whole batch in memory."""
     if isinstance(frames, Tensor):
         return frames[index : index + 1].clone()
     return sample_at(frames, index)
 
 
 class Gatherer:
-    """Puts the results of a loop into one batch, which is allocated once.
+    """Gathers the results of a loop in one batch, which is allocated once.
 
     Args:
         count: the number of frames to come, at most.
@@ -57,7 +57,7 @@ class Gatherer:
         self._latent: Latent | None = None
 
     def add(self, result: Any) -> None:
-        """Take the result of the next frame: one or more images, equally many for every frame.
+        """Add the result of the next frame: one or more images, the same number for every frame.
 
         Raises:
             ImageError: the result cannot be gathered, or differs in kind or size from the first one.
@@ -87,7 +87,7 @@ class Gatherer:
             )
 
     def gathered(self) -> Frames | None:
-        """All results so far, or None where there are none."""
+        """Return all results so far, or None if there are none."""
         if self._batch is None:
             return None
         rows = len(self._batch) // self._count

@@ -18,12 +18,12 @@ KINDS = [io.Image, io.Mask, io.Latent]
 
 
 def _carried_inputs(name: str, *, tooltip: str, follow: bool) -> io.Autogrow.Input:
-    """Sockets that appear as they are connected.
+    """Make sockets that appear as they are connected.
 
     Args:
         name: of the group.
         tooltip: of each.
-        follow: compute their values; else take only their links.
+        follow: True to get their values, False to get their links.
     """
     one = io.AnyType.Input(name, tooltip=tooltip, optional=True, raw_link=None if follow else True)
     template = io.Autogrow.TemplatePrefix(one, prefix=f"{CARRIED}_", min=0, max=CARRIED_AT_MOST)
@@ -93,7 +93,7 @@ class TemporalLoopOpen(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> bool:
-        """Run again if a Close came or went."""
+        """Run again if a Close was added or removed."""
         return bool(closes_of(host.running_graph(), cls.hidden.unique_id))
 
     @classmethod
@@ -101,7 +101,7 @@ class TemporalLoopOpen(io.ComfyNode):
         """Block the nodes that follow: the runner calls them.
 
         Raises:
-            LoopError: no Close is tied to it, so that the nodes that follow would never run.
+            LoopError: no Close is connected, so the nodes that follow would never run.
         """
         if not closes_of(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id):
             raise LoopError(
@@ -112,7 +112,7 @@ class TemporalLoopOpen(io.ComfyNode):
 
 
 def open_outputs() -> list[str]:
-    """Names of Temporal Loop Open's outputs, in order."""
+    """Return the names of Temporal Loop Open's outputs, in order."""
     return [str(output.id) for output in TemporalLoopOpen.define_schema().outputs]
 
 

@@ -12,10 +12,10 @@ from .body import Link, LoopBody, LoopError, is_link, links_of, title
 from .frames import Gatherer, check_frames, frame_at, length
 
 Values: TypeAlias = list[Any]
-"""The values of one output of a node: a list, mostly of one, as ComfyUI's nodes hand them on."""
+"""The values of one output of a node: a list, usually of one, as ComfyUI passes them on."""
 
 Resolve: TypeAlias = Callable[[Link], Awaitable[Values]]
-"""Gives the values of a link from outside of a loop."""
+"""Returns the values of a link from outside of a loop."""
 
 CARRIED = "carried"
 """Prefix of the names of carried values, and the name of their group on Close."""
@@ -24,14 +24,14 @@ INITIAL = "initial"
 CARRIED_AT_MOST = 100
 
 SHOW_SECONDS = 0.5
-"""Least time between two updates of what output nodes show while the loop runs."""
+"""Shortest time between two updates of the results that output nodes show."""
 
 
 class LoopRun:
     """A loop whose nodes are prepared once and called for every frame; only one frame's values are kept.
 
     Args:
-        body: what to repeat.
+        body: the nodes to repeat.
         prepare: makes a node callable, given its id and {"class_type", "inputs"}.
         open_outputs: names of Open's outputs, in order.
         progress_on: the node that shows the count of frames, if not the running one.
@@ -47,7 +47,7 @@ class LoopRun:
     ) -> None:
         self.body = body
         self.shown: dict[str, dict[str, list[Any]]] = {}
-        """What the output nodes showed, over all frames."""
+        """Results that the output nodes showed, over all frames."""
         self._nodes = {node_id: prepare(node_id, node) for node_id, node in body.own().items()}
         self._inner = {
             node_id: LoopRun(loop, prepare, open_outputs=open_outputs, progress_on=node_id)
@@ -200,7 +200,7 @@ class LoopRun:
             self._next_show = now + SHOW_SECONDS
 
     def all_shown(self) -> dict[str, list[Any]]:
-        """What all output nodes showed, also in inner loops, for ComfyUI's history."""
+        """Return the results that all output nodes showed, also in inner loops, for ComfyUI's history."""
         merged: dict[str, list[Any]] = {}
         for shown in (*self.shown.values(), *(loop.all_shown() for loop in self._inner.values())):
             for name, items in shown.items():

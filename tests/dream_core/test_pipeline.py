@@ -161,7 +161,7 @@ def test_kept_files_belong_to_each_frame(
     assert 0 < carried.reliability.mean() < 1
     assert torch.equal(masks[1][:1], (carried.reliability[0] * 255).round() / 255)
     flows = [read(kept / "flow" / f"flow_{index:06d}.png")[0].image for index in range(4)]
-    assert flows[0].min() == 1  # white is no motion
+    assert flows[0].min() == 1  # white stands still
     assert torch.equal(flows[1], flow_image(carried.flow)[0])
 
 

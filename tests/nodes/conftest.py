@@ -35,7 +35,7 @@ def pack() -> Callable[[str], ModuleType]:
 
 @pytest.fixture(autouse=True)
 def host(pack: Callable[[str], ModuleType], tmp_path: Path) -> Any:
-    """What the nodes said to ComfyUI's stand-in, and what a test tells it: its `Record`, new for each test."""
+    """Record of what the nodes said to ComfyUI's stand-in and of what a test tells it, new for each test."""
     module = pack("nodes.adapters.host")
     module.record = module.Record(folder=tmp_path)
     module.register_folders()

@@ -103,7 +103,7 @@ def test_a_file_of_another_network_is_told_without_flags(pack: Pack, load: Run, 
 
 @pytest.fixture
 def downloads(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Where downloads went; each writes random weights."""
+    """Paths of the downloads; each writes random weights."""
     targets: list[Path] = []
 
     def download(source: Any, target: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -148,7 +148,7 @@ def test_only_a_replaced_file_is_loaded_again(
     fingerprint = pack("nodes.loaders").LoadDreamModel.fingerprint_inputs
     before = fingerprint(**WIDGETS)
     load()
-    assert fingerprint(**WIDGETS) == before  # the download is no change
+    assert fingerprint(**WIDGETS) == before  # the download does not count as a change
     (path,) = downloads
     os.utime(path, (1, 1))
     assert fingerprint(**WIDGETS) != before

@@ -1,4 +1,4 @@
-"""The nodes' texts in other languages: all of them, none that is no longer said, in the same words everywhere."""
+"""The nodes' texts in other languages: complete, without unused ones, in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_tooltip_calls_widgets_nodes_and_options_by_their_names(nodes: list[Sh
 
 
 def says(text: str, name: str, names: Iterable[str]) -> bool:
-    """Whether a name is in a text, and not as a part of a longer one or of a path."""
+    """Return True if a text contains a name, not as a part of a longer one or of a path."""
     for longer in names:
         if name in longer and name != longer:
             text = text.replace(longer, "")

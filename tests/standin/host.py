@@ -20,16 +20,16 @@ PREVIEW_SECONDS = 0.2
 
 
 class Interrupted(BaseException):
-    """As ComfyUI's InterruptProcessingException, which is no Exception either."""
+    """Stands for ComfyUI's InterruptProcessingException, which is not an Exception either."""
 
 
 class Block:
-    """As ComfyUI's ExecutionBlocker."""
+    """Stands for ComfyUI's ExecutionBlocker."""
 
 
 @dataclass
 class Record:
-    """What a test sets and sees.
+    """Values that a test sets and sees.
 
     Args:
         folder: holds models/ and temp/.
@@ -108,7 +108,7 @@ class Wrapped(nn.Module):
 
 
 class Patcher:
-    """As ComfyUI's ModelPatcher, which writes on the network too."""
+    """Stands for ComfyUI's ModelPatcher, which sets attributes on the network too."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

@@ -1,4 +1,4 @@
-"""The clip for whoever has none."""
+"""The synthetic clip."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_cuts_follow_the_network_to_its_device(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_cuts_follow_weights_that_are_moved_module_by_module(dtype: torch.dtype) -> None:
-    """As ComfyUI moves them; a fused convolution and a cut in bfloat16 hold weights of their own."""
+    """Move weights as ComfyUI does; fused convolutions and truncated networks in bfloat16 hold their own."""
     model = DreamModel(Fused(), SPEC, dtype=dtype)
     assert model.extractor(["norm"]) is model.extractor(["norm"])
     for module in model.network.children():
@@ -227,7 +227,7 @@ def test_cuts_follow_weights_that_are_moved_module_by_module(dtype: torch.dtype)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_cuts_follow_weights_that_are_replaced(dtype: torch.dtype) -> None:
-    """As they are where ComfyUI evicted them in inference mode."""
+    """Weights as ComfyUI leaves them when it evicts them in inference mode."""
     model, other = (DreamModel(Fused(), SPEC, dtype=dtype) for _ in range(2))
     image = torch.rand(1, 3, 8, 8)
     assert not torch.equal(*(one.activations(image, ["norm"])["norm"] for one in (model, other)))

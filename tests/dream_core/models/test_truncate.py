@@ -30,7 +30,7 @@ def random_network(name: str) -> nn.Module:
 
 
 def hooked(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What every module that is called once gives, cloned before anything overwrites it."""
+    """Output of every module that is called once, cloned before anything overwrites it."""
     seen: dict[str, list[Tensor]] = {}
     handles = [
         module.register_forward_hook(
@@ -132,7 +132,7 @@ def test_average_pooling_in_both_forms_keeps_the_geometry() -> None:
     x = torch.ones(1, 3, 5, 6)
     nodes = ["pool", "max_pool2d"]
     largest, average = truncate(network, nodes)(x), truncate(network, nodes, pooling="avg")(x)
-    # A constant image stays constant up to its border: the padding is no part of the average.
+    # A constant image stays constant up to its border: the average excludes the padding.
     for node in nodes:
         torch.testing.assert_close(average[node], largest[node])
     x = torch.randn(1, 3, 5, 6)

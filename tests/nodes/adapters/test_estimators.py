@@ -21,7 +21,7 @@ def frames() -> tuple[Tensor, Tensor]:
 
 
 def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ComfyUI's own loader gives it, with the notes of its model manager; whatever the precision here."""
+    """A patcher as ComfyUI's own loader makes it, with the attributes that its model manager sets."""
     estimators, host = pack("nodes.adapters.estimators"), pack("nodes.adapters.host")
     monkeypatch.setattr(estimators, "choose_dtype", lambda *_: torch.bfloat16)
     patcher = host.wrap(raft_small(weights=None).eval())

@@ -49,7 +49,7 @@ def all_widgets(widgets: ModuleType, core: ModuleType) -> list[Any]:
 
 
 def values_of(inputs: list[Any], choices: dict[str, str]) -> dict[str, Any]:
-    """What ComfyUI hands to `execute` where nobody touched the widgets but the choices."""
+    """Values that ComfyUI passes to `execute` if all widgets but the choices have their defaults."""
     values: dict[str, Any] = {}
     for one in inputs:
         if one.io_type == "COMFY_DYNAMICCOMBO_V3":
@@ -103,7 +103,7 @@ NUMBERS = st.integers(1, 4000)
 
 
 def entered(name: str, kind: Any, value: Any) -> Any:
-    """What a person enters into the widget of a field."""
+    """Value that a person enters into the widget of a field."""
     if isinstance(value, tuple):
         return ", ".join(f'"{part}"' if " " in str(part) else str(part) for part in value)
     return value
@@ -187,7 +187,7 @@ def shown_widgets(pack: Pack) -> Iterator[Any]:
 
 
 def reachable(one: Any) -> list[Any]:
-    """What a person sets a widget to: its ends and a click from them and from the default, or each choice."""
+    """Values that a person can set: a widget's ends, a click from them and from the default, or each choice."""
     if one.io_type in ("INT", "FLOAT"):
         clicks = (one.min + one.step, one.default + one.step)
         return [one.min, one.max, *(value for value in clicks if value <= one.max)]

@@ -1,4 +1,4 @@
-"""Which nodes a loop repeats."""
+"""The nodes that a loop repeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the body of a loop runs."""
+"""Running the body of a loop."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ def test_carried_values_of_any_type(loop: Loop) -> None:
         {
             "zero": ({}, lambda: 0),
             "empty": ({}, lambda: ""),
-            "thing": ({}, lambda: "as it was"),
+            "text": ({}, lambda: "as it was"),
             "work": ({"x": of("frame")}, lambda x: x),
             "add": ({"a": ["open", 6], "i": of("index")}, lambda a, i: a + i),
             "note": ({"s": ["open", 7], "i": of("index")}, lambda s, i: f"{s}{i}"),
         },
-        opened={f"initial.carried_{k}": [name, 0] for k, name in enumerate(("zero", "empty", "thing"))},
+        opened={f"initial.carried_{k}": [name, 0] for k, name in enumerate(("zero", "empty", "text"))},
         **{"carried.carried_0": ["add", 0], "carried.carried_1": ["note", 0]},
     )
     assert (number, text, untouched) == (6, "0123", "as it was")
