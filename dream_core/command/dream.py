@@ -166,7 +166,7 @@ def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
 
 
 def default_output(source: Path) -> Path:
-    """Return the input's name with _dream; a folder, an image and most videos keep their kind, others become MP4."""
+    """Return the input's name with _dream; folders, images and most videos keep their kind, others become MP4."""
     if source.is_dir():
         return source.with_name(source.name + SUFFIX)
     keeps_its_kind = is_image(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")

@@ -1,9 +1,9 @@
 """The small network inside the package, designed for clean dreams.
 
-It is a GoogLeNet without the parts that leave artifacts. Instead of maximum pooling, averages and kernels that weigh
-all pixels equally halve the size, so that gradients have no checkerboard (Odena et al. 2016). The first layer responds
-to edges, not to even surfaces. The network was trained on images made by formulas, see `training`; normalization is
-folded into its convolutions.
+It is a GoogLeNet without the parts that leave artifacts. Instead of maximum pooling, averages and kernels that
+weigh all pixels equally halve the size, so that gradients have no checkerboard (Odena et al. 2016). The first layer
+responds to edges, not to even surfaces. The network was trained on images made by formulas, see `training`;
+normalization is folded into its convolutions.
 """
 
 from __future__ import annotations
