@@ -119,6 +119,24 @@ def test_adapters_know_no_node_and_nothing_imports_the_nodes(module: Path) -> No
         assert relative_imports(module, nodes) <= {"adapters", "loop"}
 
 
+UNTESTED = {
+    ROOT / "dream_core" / "errors.py",  # classes without code
+    ROOT / "dream_core" / "command" / "exit_codes.py",  # three numbers
+}
+"""Modules without a test file of their own."""
+
+
+def mirrored(module: Path) -> Path:
+    """Path of a module's test file: tests/dream_core/motion/test_warp.py for dream_core/motion/warp.py."""
+    place = module.relative_to(ROOT)
+    return ROOT / "tests" / place.parent / f"test_{place.stem.strip('_')}.py"
+
+
+def test_every_module_has_a_test_file_at_its_place() -> None:
+    modules = {module for module in (*MODULES, *NODE_MODULES) if module.name != "__init__.py"}
+    assert {module for module in modules if not mirrored(module).is_file()} == UNTESTED
+
+
 LOAD = """
 import asyncio, importlib.util, sys
 spec = importlib.util.spec_from_file_location("any-name 2", {path!r}, submodule_search_locations=[{folder!r}])

@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..device import is_out_of_memory
 from ..dreaming.dream import DreamStep
 from ..errors import DeepDreamError
+from .exit_codes import INTERRUPTED, MISTAKE
 from .options import as_flags
 
 
@@ -126,6 +128,29 @@ class Teller:
     def elapsed(self) -> float:
         """Seconds since the frames began."""
         return time.monotonic() - self._started
+
+
+def exit_code(work: Callable[[], int], teller: Teller, *, out_of_memory: str, stopped: str) -> int:
+    """Run a command's work and return its exit code; print an expected error as one line.
+
+    Args:
+        work: returns the exit code.
+        teller: prints the line.
+        out_of_memory: advice to print if memory runs out.
+        stopped: line to print after ctrl-C, unless quiet.
+    """
+    try:
+        return work()
+    except DeepDreamError as error:
+        teller.fail(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        teller.fail(f"out of memory: {out_of_memory}")
+    except KeyboardInterrupt:
+        teller.say(f"stopped: {stopped}")
+        return INTERRUPTED
+    return MISTAKE
 
 
 def objective_teller(teller: Teller, every: int) -> Callable[[DreamStep], None]:

@@ -7,18 +7,18 @@ from pathlib import Path
 from torch import Tensor
 
 from ..checks import validate
-from ..device import backends, is_out_of_memory
+from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
-from ..errors import DeepDreamError, SettingsError, VideoError
+from ..errors import SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
 from ..pipeline import dream_clip, load_dreamer, load_models, open_output_like
 from ..video import Clip, KeepFolder, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
-from .console import Teller, objective_teller
-from .exit_codes import DONE, INTERRUPTED, MISTAKE
+from .console import Teller, exit_code, objective_teller
+from .exit_codes import DONE, INTERRUPTED
 from .options import Command
 from .sample import open_sample
 
@@ -32,22 +32,18 @@ SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
 def main(command: Command) -> int:
     """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.console.quiet, verbose=command.console.verbose)
-    try:
+
+    def work() -> int:
         with teller.bar(), backends(command.device):
             return run(command, teller)
-    except DeepDreamError as error:
-        teller.fail(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        teller.fail(
-            "out of memory: dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
-            "--flow-scale 0.5"
-        )
-    except KeyboardInterrupt:
-        teller.say("stopped before the first frame was done")
-        return INTERRUPTED
-    return MISTAKE
+
+    return exit_code(
+        work,
+        teller,
+        out_of_memory="dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
+        "--flow-scale 0.5",
+        stopped="no frame was done",
+    )
 
 
 def run(command: Command, teller: Teller) -> int:
@@ -87,7 +83,11 @@ def open_input(command: Command, teller: Teller) -> Clip:
 
 
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
-    """Dream a clip into a file. Returns the exit code; after ctrl-C, the file holds the frames done."""
+    """Dream a clip into a file. Returns the exit code; after ctrl-C, the file holds the frames done.
+
+    Raises:
+        KeyboardInterrupt: ctrl-C came before the first frame was done.
+    """
     target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
     if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")

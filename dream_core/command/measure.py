@@ -10,9 +10,9 @@ from rich.console import Console
 from torch import Tensor
 
 from ..checks import validate
-from ..device import backends, is_out_of_memory
+from ..device import backends
 from ..dreaming.objectives import parse_layers
-from ..errors import DeepDreamError, SettingsError, VideoError
+from ..errors import SettingsError, VideoError
 from ..measure.figures import Report
 from ..measure.measure import LayerEnergy, flow_link, measure
 from ..measure.plot import plot
@@ -21,33 +21,28 @@ from ..pipeline import load_estimator, load_models
 from ..settings import InputSettings
 from ..video import Clip, open_clip
 from ..video.images import IMAGE_SUFFIXES, is_image, save_image
-from .console import Teller
-from .exit_codes import DONE, INTERRUPTED, MISTAKE
+from .console import Teller, exit_code
+from .exit_codes import DONE
 from .options import MeasureCommand, MeasureSettings
 
 
 def main(command: MeasureCommand) -> int:
     """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.measure.quiet)
-    try:
+
+    def work() -> int:
         check_files(command)
         with teller.bar(), backends(command.device):
             report = measure_files(command, teller)
         write(report, command.measure)
-    except DeepDreamError as error:
-        teller.fail(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        teller.fail(
-            "out of memory: estimate flow at --flow-scale 0.5, or leave strength out by --no-strength"
-        )
-    except KeyboardInterrupt:
-        teller.say("stopped: nothing was measured")
-        return INTERRUPTED
-    else:
         return DONE
-    return MISTAKE
+
+    return exit_code(
+        work,
+        teller,
+        out_of_memory="estimate flow at --flow-scale 0.5, or leave strength out by --no-strength",
+        stopped="nothing was measured",
+    )
 
 
 def check_files(command: MeasureCommand) -> None:

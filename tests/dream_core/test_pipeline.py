@@ -217,7 +217,9 @@ def test_an_interruption_keeps_the_frames_so_far(
     assert len(read(target)) == 2
 
 
-def test_memory_does_not_grow_with_the_clip(make_dreamer: Callable[..., TemporalDreamer]) -> None:
+def test_memory_does_not_grow_with_the_clip(
+    make_dreamer: Callable[..., TemporalDreamer], quick_collection: None
+) -> None:
     images: list[weakref.ref[Tensor]] = []
     dreams: list[weakref.ref[Tensor]] = []
     alive = []

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -150,3 +151,104 @@ def moved(nodes: SimpleNamespace, run: Callable[..., Any]) -> Callable[..., Any]
         return output
 
     return moved
+
+
+@pytest.fixture
+def networks(pack: Callable[[str], ModuleType], dis: Any) -> dict[str, Any]:
+    """SqueezeNet with random weights and DIS, on sockets."""
+    spec = pack("dream_core.models.registry").MODELS["squeezenet1_1"]
+    torch.manual_seed(3)
+    host = pack("nodes.adapters.host")
+    network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
+    return {"dream_model": host.wrap(host.Wrapped(network)), "flow_model": dis}
+
+
+@pytest.fixture
+def swinging(pack: Callable[[str], ModuleType]) -> Tensor:
+    """(6,3,64,80): shapes that move to and fro."""
+    synthetic = pack("dream_core.synthetic")
+    scene = synthetic.Scene(speed=2)
+    there = synthetic.synthetic_clip(frames=4, height=64, width=80, seed=3, scene=scene).frames
+    return torch.cat([there, there[1:3].flip(0)])
+
+
+@pytest.fixture
+def video(pack: Callable[[str], ModuleType], swinging: Tensor, tmp_path: Path) -> Path:
+    """The frames of `swinging` as a file, ten a second."""
+    settings = pack("dream_core.settings").OutputSettings(quality=0, pixel_format="yuv444p")
+    path, size = tmp_path / "clip.mp4", (64, 80)
+    with pack("dream_core.video").open_output(path, size=size, fps=Fraction(10), settings=settings) as output:
+        for frame in swinging:
+            output.write(frame)
+    return path
+
+
+@pytest.fixture(scope="session")
+def read(pack: Callable[[str], ModuleType]) -> Callable[[Path], Tensor]:
+    """`read(path)`: the frames of a video, (B,3,H,W)."""
+
+    def read(path: Path) -> Tensor:
+        settings = pack("dream_core.settings").InputSettings(size=0)
+        with pack("dream_core.video").open_clip(path, settings=settings) as clip:
+            return torch.stack([frame.image for frame in clip])
+
+    return read
+
+
+@pytest.fixture
+def dream_video(
+    pack: Callable[[str], ModuleType],
+    run: Callable[..., Any],
+    defaults: Callable[..., Any],
+    read: Callable[[Path], Tensor],
+    networks: dict[str, Any],
+    swinging: Tensor,
+    video: Path,
+) -> Callable[..., Tensor]:
+    """`dream_video("DeepDreamVideo", seamless=True)`: dreams of `swinging` or `video`, (B,3,H,W)."""
+    batch, streamed = pack("nodes.video").DeepDreamVideo, pack("nodes.video_file").DeepDreamVideoFile
+    quick = {
+        "octave_mode": {"octave_mode": "normal", "octaves": 1, "octave_scale": 0.7},
+        "octave_steps": 4,
+        "carried_steps": 2,
+        "jitter": 4,
+    }
+
+    def dream(name: str, **changed: Any) -> Tensor:
+        node = batch if name == "DeepDreamVideo" else streamed
+        values = {**defaults(node), **networks, **quick}
+        if node is batch:
+            images, *_ = run(node, **{**values, "images": swinging.movedim(1, -1), **changed})
+            return images.movedim(-1, 1)
+        source = pack("nodes.video_file").InputImpl.VideoFromFile(str(video))
+        (dreamed,) = run(node, **{**values, "video": source, "size": 0, **changed})
+        return read(Path(dreamed.get_stream_source()))
+
+    return dream
+
+
+@pytest.fixture
+def dream_by_the_library(
+    pack: Callable[[str], ModuleType], networks: dict[str, Any]
+) -> Callable[..., Tensor]:
+    """`dream_by_the_library(frames, seamless=True)`: dreams without a node, in the settings of `dream_video`."""
+    core = pack("dream_core.settings")
+    settings = core.DreamSettings(
+        octave=core.OctaveSettings(octaves=1, octave_steps=4), ascent=core.AscentSettings(jitter=4)
+    )
+
+    def dream(frames: Tensor, **temporal: Any) -> Tensor:
+        model = networks["dream_model"].model.network
+        dreamer = pack("dream_core.temporal.dreamer").TemporalDreamer(
+            pack("dream_core.dreaming.dream").ImageDreamer([model], settings=settings),
+            pack("nodes.adapters.estimators").estimator_for(networks["flow_model"], core.FlowSettings()),
+            temporal=core.TemporalSettings(carried_steps=2, **temporal),
+            reliability=core.ReliabilitySettings(),
+        )
+        make = pack("dream_core.video").Frame
+        source = [make(image, index, 1, index) for index, image in enumerate(frames.clone())]
+        return torch.cat(
+            [step.dream for _, step in pack("dream_core.pipeline").dream_frames(source, dreamer)]
+        )
+
+    return dream

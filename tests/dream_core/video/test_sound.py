@@ -85,7 +85,7 @@ def copy(
         ("clip.mp4", "aac", "out.webm", "opus"),
     ],
 )
-def test_sound_is_copied_or_where_it_must_be_encoded_anew(
+def test_sound_is_copied_or_where_it_must_be_encoded_again(
     make_clip, tmp_path, source, codec, target, expected
 ):
     copy(make_clip(source, count=36, fps=12, sound=codec), tmp_path / target)

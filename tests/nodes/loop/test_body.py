@@ -51,7 +51,7 @@ def test_the_body_lies_between_the_ends_and_the_rest_outside(collect: Any) -> No
     assert (body.open_id, body.close_id) == ("open", "close")
 
 
-def test_nodes_come_behind_those_they_take_values_from(collect: Any) -> None:
+def test_nodes_come_after_those_they_take_values_from(collect: Any) -> None:
     graph = loop(
         {
             "a": node("Work", image=["z", 0]),
