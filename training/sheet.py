@@ -99,7 +99,11 @@ def best_channels(model: DreamModel, layer: str, count: int) -> list[int]:
     growth = []
     for channel in range(model.channels(layer)):
         objective = ObjectiveSettings(layers=(layer,), channels=(str(channel),))
-        settings = DreamSettings(objective, OctaveSettings(2, 0.7, 8), AscentSettings(jitter=8))
+        settings = DreamSettings(
+            objective=objective,
+            octave=OctaveSettings(octaves=2, octave_scale=0.7, octave_steps=8),
+            ascent=AscentSettings(jitter=8),
+        )
         with torch.no_grad():
             before = model.activations(noise, [layer])[layer][:, channel].float().square().mean()
         dreamed = dream(noise, [model], settings=settings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from torch import Tensor, nn
 
@@ -34,3 +37,12 @@ SPEC = ModelSpec(
 def tiny() -> DreamModel:
     """A network of one seeded random convolution, for tests that do not depend on the network."""
     return DreamModel(Tiny(), SPEC)
+
+
+@pytest.fixture
+def quick_collection() -> Iterator[None]:
+    """Leave the objects of all other tests out of garbage collections, which would take a second each."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

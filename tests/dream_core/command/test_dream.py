@@ -82,7 +82,7 @@ def test_other_kinds_of_output(name: str, clip: Path, quick: list[str], tmp_path
     assert len(read(tmp_path / name)) == 2
 
 
-def test_a_image_becomes_a_image(clip: Path, quick: list[str], tmp_path: Path) -> None:
+def test_an_image_becomes_an_image(clip: Path, quick: list[str], tmp_path: Path) -> None:
     assert main([str(clip), str(tmp_path / "first.png"), *quick, "--frames", "1"]) == 0
     assert main([str(tmp_path / "first.png"), *quick]) == 0
     assert read(tmp_path / "first_dream.png")[0].shape == (3, 48, 64)

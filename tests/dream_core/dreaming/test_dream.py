@@ -47,7 +47,7 @@ class Tiny(nn.Module):
         return self.second(self.pool(self.act(self.first(x))))
 
 
-def tiny() -> DreamModel:
+def tiny(kind: type[DreamModel] = DreamModel) -> DreamModel:
     generator = torch.Generator().manual_seed(7)
     network = Tiny()
     with torch.no_grad():
@@ -61,7 +61,7 @@ def tiny() -> DreamModel:
         source=WeightSource("tiny.pth"),
         size=64,
     )
-    return DreamModel(network, spec, labels=("cat", "hot dog", "dog", "drake"))
+    return kind(network, spec, labels=("cat", "hot dog", "dog", "drake"))
 
 
 @pytest.fixture
@@ -166,12 +166,15 @@ def test_wrong_objectives_are_refused(model: DreamModel, image: Tensor, options:
         dream(image, [model], settings=make(**options))
 
 
-def test_channels_are_chosen_on_a_smaller_image(model: DreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_chosen_on_a_smaller_image() -> None:
     sizes = []
-    activations = model.activations
-    monkeypatch.setattr(
-        model, "activations", lambda x, names: (sizes.append(tuple(x.shape[-2:])), activations(x, names))[1]
-    )
+
+    class Watched(DreamModel):
+        def activations(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+            sizes.append(tuple(image.shape[-2:]))
+            return super().activations(image, layers)
+
+    model = tiny(Watched)
     objective = layer("second", channels=(2,), channel_mode="strong")
     choose_channels(torch.rand(1, 3, 10, 1024), objective, model)
     choose_channels(torch.rand(1, 3, 100, 200), objective, model)
@@ -181,15 +184,18 @@ def test_channels_are_chosen_on_a_smaller_image(model: DreamModel, monkeypatch: 
 
 @pytest.mark.parametrize(("capture", "choices"), [("once", 1), ("octave", 4), ("step", 12)])
 def test_channels_are_chosen_as_often_as_asked(
-    model: DreamModel, image: Tensor, capture: str, choices: int, monkeypatch: pytest.MonkeyPatch
+    model: DreamModel, image: Tensor, capture: str, choices: int
 ) -> None:
     seen = []
-    resolve = Objective.resolve
-    monkeypatch.setattr(
-        Objective, "resolve", lambda self, activations: (seen.append(1), resolve(self, activations))[1]
-    )
-    settings = make(octaves=2, iterations=2, channel_capture=capture, channel_mode="strong", channels=("1",))
-    dream(image, [model], settings=settings)
+
+    class Watched(Objective):
+        def resolve(self, activations: dict[str, Tensor]) -> Objective:
+            seen.append(activations)
+            return super().resolve(activations)
+
+    objective = Watched(layer("second", channels=(1,), channel_mode="strong").terms)
+    settings = make(octaves=2, iterations=2, channel_capture=capture)
+    dream(image, [model], settings=settings, objective=objective)
     assert len(seen) == choices
 
 

@@ -40,7 +40,7 @@ def image() -> Tensor:
 @pytest.fixture
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPDREAM_MODELS", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
 
 def test_its_weights_come_with_the_package_and_tell_their_origin() -> None:
@@ -82,12 +82,12 @@ def test_dreams_have_no_checkerboard(fractal: DreamModel, image: Tensor) -> None
     assert checkerboard < 1e-3 * change.square().mean()
 
 
-def test_auto_is_fractal_where_no_weights_are_at_hand(no_weights: None) -> None:
+def test_auto_is_fractal_where_no_weights_are_found(no_weights: None) -> None:
     with pytest.warns(UserWarning, match="no weights of bvlc_googlenet found: dreaming with fractal"):
         assert resolve_model(ModelSettings()) == "fractal"
 
 
-def test_auto_is_googlenet_where_its_weights_are_at_hand(no_weights: None, tmp_path: Path) -> None:
+def test_auto_is_googlenet_where_its_weights_are_found(no_weights: None, tmp_path: Path) -> None:
     (tmp_path / "bvlc_googlenet.pth").touch()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

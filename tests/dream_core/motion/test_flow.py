@@ -221,9 +221,11 @@ def test_frames_are_estimated_in_batches_and_stay_in_order(batch: int, sizes: li
     torch.testing.assert_close(back, second[:, :2])
 
 
-def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 128x128: 16 x 16 features, (16 * 16)^2 float32 and a third of that for the other levels.
-    monkeypatch.setattr(flow_module, "BATCH_MEMORY", 4 * 16**4 * 4 / 3 * 2.5)
+TWO_AND_A_HALF = (672, 848)
+"""A pair of this size takes 1 GiB / 2.5: (84 * 106)^2 float32 and a third of that for the other levels."""
+
+
+def test_batches_shrink_with_the_size() -> None:
     seen: list[int] = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -231,25 +233,24 @@ def test_batches_shrink_with_the_memory_and_with_the_size(monkeypatch: pytest.Mo
         return torch.cat([first, second] if both else [first])[:, :2]
 
     estimator = fake(estimate)
-    estimator.flow(*torch.rand(2, 3, 3, 128, 128))
+    estimator.flow(*torch.rand(2, 3, 3, *TWO_AND_A_HALF))
     assert seen == [2, 1]
     seen.clear()
-    estimator.both_ways(*torch.rand(2, 3, 3, 128, 128))
+    estimator.both_ways(*torch.rand(2, 3, 3, *TWO_AND_A_HALF))
     assert seen == [1, 1, 1]
     seen.clear()
-    estimator.flow(*torch.rand(2, 2, 3, 256, 256))  # too large for two, and done one by one all the same
+    estimator.flow(*torch.rand(2, 2, 3, 1072, 1080))  # too large for one, and done one by one all the same
     assert seen == [1, 1]
 
 
-def test_pairs_at_once_are_what_one_estimate_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_module, "BATCH_MEMORY", 4 * 16**4 * 4 / 3 * 2.5)  # two and a half of 128x128
+def test_pairs_at_once_are_what_one_estimate_takes() -> None:
     volumes = replace(fake(), pair_memory=1e9)
-    assert volumes.pairs_at_once((128, 128), both=False) == 2
-    assert volumes.pairs_at_once((128, 128), both=True) == 1
-    assert replace(volumes, scale=0.5).pairs_at_once((128, 128), both=False) == 40
-    assert replace(volumes, batch=7).pairs_at_once((128, 128), both=True) == 7
-    assert fake().pairs_at_once((128, 128), both=False) == 1  # nothing to gain
-    assert replace(fake(), batch=7).pairs_at_once((128, 128), both=False) == 7
+    assert volumes.pairs_at_once(TWO_AND_A_HALF, both=False) == 2
+    assert volumes.pairs_at_once(TWO_AND_A_HALF, both=True) == 1
+    assert replace(volumes, scale=0.5).pairs_at_once(TWO_AND_A_HALF, both=False) == 40
+    assert replace(volumes, batch=7).pairs_at_once(TWO_AND_A_HALF, both=True) == 7
+    assert fake().pairs_at_once(TWO_AND_A_HALF, both=False) == 1  # nothing to gain
+    assert replace(fake(), batch=7).pairs_at_once(TWO_AND_A_HALF, both=False) == 7
 
 
 def test_a_pair_too_large_for_the_memory_is_estimated_smaller_with_one_warning() -> None:
@@ -452,7 +453,7 @@ def test_a_missing_file_names_itself_and_the_original(tmp_path: Path) -> None:
 @pytest.fixture
 def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPDREAM_MODELS", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
 
 @pytest.mark.usefixtures("_no_weights")

@@ -235,7 +235,7 @@ def test_zero_frames_to_fade_over_are_refused(make: Callable[..., TemporalDreame
 
 
 def test_memory_holds_twice_the_frames_that_fade_and_does_not_grow_with_the_clip(
-    make: Callable[..., TemporalDreamer],
+    make: Callable[..., TemporalDreamer], quick_collection: None
 ) -> None:
     made: list[weakref.ref[Tensor]] = []
 

@@ -162,8 +162,7 @@ def test_frames_are_not_held(make_clip):
     assert len(alive) == 12
 
 
-def test_decoded_frames_are_not_held_either(make_clip):
-    gc.collect()
+def test_decoded_frames_are_not_held_either(make_clip, quick_collection):
     gc.disable()
     try:
         with open_clip(make_clip(count=60), settings=NATIVE) as clip:

@@ -62,7 +62,7 @@ def test_images_come_back_as_they_went(tmp_path, suffix):
     assert [frame.time for frame in frames] == pytest.approx([index / 12 for index in range(12)], abs=1e-3)
 
 
-def test_a_batch_of_one_is_a_image_and_nothing_else_is(tmp_path):
+def test_a_batch_of_one_is_an_image_and_nothing_else_is(tmp_path):
     with open_output(tmp_path / "out.mp4", size=(48, 64), fps=Fraction(12), settings=FAST) as output:
         output.write(gray(10)[None])
         with pytest.raises(VideoError, match=r"expected an image \(3,48,64\), got \(2, 3, 48, 64\)"):

@@ -23,7 +23,7 @@ def frames() -> tuple[Tensor, Tensor]:
 def test_a_network_on_the_wire_stays_as_it_is(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A patcher as ComfyUI's own loader makes it, with the attributes that its model manager sets."""
     estimators, host = pack("nodes.adapters.estimators"), pack("nodes.adapters.host")
-    monkeypatch.setattr(estimators, "choose_dtype", lambda *_: torch.bfloat16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True}, raising=False)
     patcher = host.wrap(raft_small(weights=None).eval())
     before = {name: weight.clone() for name, weight in patcher.model.state_dict().items()}
     first, second = frames()
