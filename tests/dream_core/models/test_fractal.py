@@ -64,7 +64,9 @@ def test_layers_from_fine_to_coarse(fractal: DreamModel) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_each_layer_can_be_dreamed_on(fractal: DreamModel, image: Tensor, layer: str) -> None:
-    settings = DreamSettings(ObjectiveSettings(layers=(layer,)), OctaveSettings(octaves=2, octave_steps=4))
+    settings = DreamSettings(
+        objective=ObjectiveSettings(layers=(layer,)), octave=OctaveSettings(octaves=2, octave_steps=4)
+    )
     dreamed = dream(image, [fractal], settings=settings)
     before, after = (fractal.activations(one, [layer])[layer].square().mean() for one in (image, dreamed))
     # The first layers see contrast as equal everywhere, and have little to gain.
