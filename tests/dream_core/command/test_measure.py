@@ -104,7 +104,7 @@ def test_part_of_the_clip_can_be_measured_without_a_network(
         (["clip"], "at least one DREAMED clip"),
         (["clip", "missing"], "missing does not exist"),
         (["clip", "steady", "clip"], "64x48, the size of the first dream"),
-        (["clip", "steady", "--start", "0.08"], "goes on"),
+        (["clip", "steady", "--start", "0.08"], "got input with 2 frames and steady with more"),
         (["clip", "steady", "--json", "figures.mp4"], "--json FILE ending in .json"),
         (["clip", "steady", "--plot", "plot.txt"], "--plot FILE ending in .png"),
         (["clip", "steady", "--plot", "none/plot.png"], "folder none does not exist"),
