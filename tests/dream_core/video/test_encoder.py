@@ -6,42 +6,12 @@ from pathlib import Path
 import av
 import pytest
 import torch
-from torch import Tensor
+from clips import FAST, gray, levels, ramp, read, write
 
 from dream_core.errors import VideoError
-from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Frame, open_clip, open_output
+from dream_core.settings import OutputSettings
+from dream_core.video import open_output
 from dream_core.video.encoder import Encoder
-
-FAST = OutputSettings(quality=4)
-NATIVE = InputSettings(size=0)
-
-
-def read(path: Path) -> list[Frame]:
-    with open_clip(path, settings=NATIVE) as clip:
-        return list(clip)
-
-
-def gray(level: float, size: tuple[int, int] = (48, 64)) -> Tensor:
-    return torch.full((3, *size), level / 255)
-
-
-def write(
-    path: Path | str, images: list[Tensor], *, settings: OutputSettings = FAST, fps: int = 12, **options
-):
-    size = tuple(images[0].shape[-2:])
-    with open_output(path, size=size, fps=Fraction(fps), settings=settings, **options) as output:
-        for image in images:
-            output.write(image)
-    return output
-
-
-def ramp(count: int, size: tuple[int, int] = (48, 64)) -> list[Tensor]:
-    return [gray(20 + 200 * index // max(1, count - 1), size) for index in range(count)]
-
-
-def levels(frames: list[Frame]) -> list[float]:
-    return [float(frame.image.mean()) * 255 for frame in frames]
 
 
 def test_by_default_it_is_h264_tagged_as_bt709(tmp_path):

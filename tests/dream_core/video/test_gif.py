@@ -1,23 +1,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from clips import read
 
-from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Frame, open_clip, open_output
+from dream_core.settings import OutputSettings
+from dream_core.video import open_output
 from dream_core.video.gif import Palette
-
-NATIVE = InputSettings(size=0)
-
-
-def read(path: Path, settings: InputSettings = NATIVE) -> list[Frame]:
-    with open_clip(path, settings=settings) as clip:
-        return list(clip)
 
 
 def test_a_gif_keeps_the_times_and_close_colors(tmp_path):

@@ -7,37 +7,12 @@ import av
 import numpy as np
 import pytest
 import torch
+from clips import NATIVE, corners, quadrants, read
 from PIL import Image
-from torch import Tensor
 
 from dream_core.errors import VideoError
-from dream_core.settings import InputSettings
-from dream_core.video import Frame, open_clip
+from dream_core.video import open_clip
 from dream_core.video.images import is_image, list_images, load_image, save_image
-
-NATIVE = InputSettings(size=0)
-
-
-def read(path: Path, settings: InputSettings = NATIVE) -> list[Frame]:
-    with open_clip(path, settings=settings) as clip:
-        return list(clip)
-
-
-def quadrants(*, size: tuple[int, int] = (32, 48)) -> np.ndarray:
-    """Red, green / blue, white: every way of turning shows."""
-    height, width = size
-    image = np.zeros((*size, 3), dtype=np.uint8)
-    image[: height // 2, : width // 2] = (200, 0, 0)
-    image[: height // 2, width // 2 :] = (0, 200, 0)
-    image[height // 2 :, : width // 2] = (0, 0, 200)
-    image[height // 2 :, width // 2 :] = (200, 200, 200)
-    return image
-
-
-def corners(image: Tensor) -> list[str]:
-    names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
-    found = [image[:, y, x] > 0.4 for y in (6, -6) for x in (6, -6)]
-    return [names[tuple(corner.int().tolist())] for corner in found]
 
 
 def test_gray_alpha_palette_and_deep_images(tmp_path):

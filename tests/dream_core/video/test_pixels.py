@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-from fractions import Fraction
-from pathlib import Path
-
 import av
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from clips import gray, levels, read, write
 
-from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Frame, open_clip, open_output
+from dream_core.settings import OutputSettings
 from dream_core.video.pixels import (
     color_tags,
     fit,
@@ -19,32 +15,6 @@ from dream_core.video.pixels import (
     resize,
     turn_upright,
 )
-
-FAST = OutputSettings(quality=4)
-NATIVE = InputSettings(size=0)
-
-
-def read(path: Path) -> list[Frame]:
-    with open_clip(path, settings=NATIVE) as clip:
-        return list(clip)
-
-
-def gray(level: float, size: tuple[int, int] = (48, 64)) -> Tensor:
-    return torch.full((3, *size), level / 255)
-
-
-def write(
-    path: Path | str, images: list[Tensor], *, settings: OutputSettings = FAST, fps: int = 12, **options
-):
-    size = tuple(images[0].shape[-2:])
-    with open_output(path, size=size, fps=Fraction(fps), settings=settings, **options) as output:
-        for image in images:
-            output.write(image)
-    return output
-
-
-def levels(frames: list[Frame]) -> list[float]:
-    return [float(frame.image.mean()) * 255 for frame in frames]
 
 
 def test_ten_bit_video_keeps_levels_between_those_of_eight_bits(tmp_path):

@@ -7,38 +7,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from clips import FAST, NATIVE, ramp, read, write
 
 from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Frame, Sound, open_clip, open_output
+from dream_core.video import Sound, open_clip, open_output
 from dream_core.video.sound import _sheltered
-
-FAST = OutputSettings(quality=4)
-NATIVE = InputSettings(size=0)
-
-
-def read(path: Path) -> list[Frame]:
-    with open_clip(path, settings=NATIVE) as clip:
-        return list(clip)
-
-
-def gray(level: float, size: tuple[int, int] = (48, 64)) -> Tensor:
-    return torch.full((3, *size), level / 255)
-
-
-def write(
-    path: Path | str, images: list[Tensor], *, settings: OutputSettings = FAST, fps: int = 12, **options
-):
-    size = tuple(images[0].shape[-2:])
-    with open_output(path, size=size, fps=Fraction(fps), settings=settings, **options) as output:
-        for image in images:
-            output.write(image)
-    return output
-
-
-def ramp(count: int, size: tuple[int, int] = (48, 64)) -> list[Tensor]:
-    return [gray(20 + 200 * index // max(1, count - 1), size) for index in range(count)]
 
 
 def _sound(path: Path) -> tuple[str, float, float, float]:
