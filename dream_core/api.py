@@ -19,7 +19,7 @@ from .models.weights import Progress
 from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_output_like
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
-from .video import Frame, open_clip
+from .video import Frame, KeepFolder, open_clip
 from .video.images import load_image
 
 
@@ -61,7 +61,8 @@ def dream_video(
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         dreamer = load_dreamer(pipeline, progress=on_download)
         with open_output_like(clip, Path(target), settings=writing) as output:
-            dream_clip(clip, dreamer, output, on_frame=on_frame, on_step=on_step)
+            keep = KeepFolder(writing.keep, overwrite=writing.overwrite) if writing.keep else None
+            dream_clip(clip, dreamer, output, keep=keep, on_frame=on_frame, on_step=on_step)
     return output.path
 
 
@@ -78,7 +79,8 @@ def dream_image(
 
     Args:
         image: (3,H,W) or (1,3,H,W) RGB in 0..1, or an image file.
-        on_step, on_download, options: see `dream_video`. The options of motion, reading and writing have no effect.
+        on_step, on_download, options: see `dream_video`; without the options of reading and writing. The options of
+            motion have no effect.
 
     Returns:
         The dream, float32 RGB in 0..1 on the CPU, in the shape of the tensor; (3,H,W) for a file.
@@ -90,7 +92,7 @@ def dream_image(
     (pipeline,) = fill_settings(options, PipelineSettings)
     tensor = image if isinstance(image, Tensor) else load_image(Path(image))
     batch = tensor if tensor.ndim == 4 else tensor[None]
-    require_image(batch, batch=1)
+    require_image(batch, batch=1, values=True)
     with backends(pipeline.device):
         dreamer = load_image_dreamer(pipeline, progress=on_download)
         dreamed = dreamer(batch, on_step=on_step).cpu()
@@ -104,7 +106,7 @@ class Dreamer:
         dreams = [dreamer.step(frame) for frame in frames]
 
     Args:
-        on_download, options: see `dream_video`. The options of reading and writing have no effect.
+        on_download, options: see `dream_video`; without the options of reading and writing.
 
     Raises:
         SettingsError, WeightsError: see `dream_video`.
@@ -112,7 +114,9 @@ class Dreamer:
 
     def __init__(self, *, on_download: Progress | None = None, **options: Any) -> None:
         (pipeline,) = fill_settings(options, PipelineSettings)
-        self._temporal = load_dreamer(pipeline, progress=on_download)
+        self._device = pipeline.device
+        with backends(self._device):
+            self._temporal = load_dreamer(pipeline, progress=on_download)
 
     @property
     def settings(self) -> DreamSettings:
@@ -133,7 +137,9 @@ class Dreamer:
             ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
         """
         batch = frame if frame.ndim == 4 else frame[None]
-        return self._temporal.step(batch, on_step=on_step).dream.cpu().reshape(frame.shape)
+        require_image(batch, name="frame", batch=1, values=True)
+        with backends(self._device):
+            return self._temporal.step(batch, on_step=on_step).dream.cpu().reshape(frame.shape)
 
     def reset(self) -> None:
         """Forget all frames, to start another clip."""
@@ -187,9 +193,10 @@ def _fill(cls: type[Any], options: Mapping[str, Any]) -> Any:
 
 def _convert(value: Any, kind: Any) -> Any:
     """Convert strings to paths and lists to tuples where the field has that type."""
-    if get_origin(kind) is tuple:
+    wanted = next((one for one in (kind, *get_args(kind)) if get_origin(one) is tuple), None)
+    if wanted is not None and value is not None:
         entries = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_convert(entry, get_args(kind)[0]) for entry in entries)
+        return tuple(_convert(entry, get_args(wanted)[0]) for entry in entries)
     if isinstance(value, str) and (kind is Path or Path in get_args(kind)):
         return Path(value)
     return value

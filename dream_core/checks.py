@@ -102,6 +102,8 @@ def _check_number(what: str, kind: Any, limits: Range, value: Any) -> None:
 
 
 def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
+    if not isinstance(values, (tuple, list)):
+        raise SettingsError(f"expected {what} as a tuple, got {values!r}")
     if Ellipsis in entries:
         entries = entries[:1] * len(values)
     if len(values) != len(entries):

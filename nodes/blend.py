@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.settings import TemporalSettings
-from ..dream_core.temporal.blend import add_residual, blend_frames
+from ..dream_core.temporal.blend import add_residual, blend_frames, require_reliability
 from .adapters.batches import check_same_size, entry_at, map_entries, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image
 from .adapters.widgets import all_but, settings_from, widgets
@@ -72,6 +72,7 @@ class TemporalBlend(io.ComfyNode):
                 "warped": from_image(warped, name="warped"),
                 "reliability": from_mask(reliability, name="reliability"),
             }
+            require_reliability(batches["reliability"])  # here, on the CPU, it makes no GPU wait
             join: Callable[..., Tensor] = blend_frames
             if warped_frame is not None:
                 batches["warped_frame"] = from_image(warped_frame, name="warped_frame")

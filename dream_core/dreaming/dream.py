@@ -82,7 +82,7 @@ class ImageDreamer:
         self.models = models
         self.settings = settings
         self.objective = objective or build_objective(settings.objective, models[0])
-        self._free = free
+        self.free = free
 
     @property
     def device(self) -> torch.device:
@@ -133,7 +133,7 @@ class ImageDreamer:
                     raise
                 problem = str(error).partition("\n")[0]
             # The traceback held the tensors of the attempt; outside of `except` it is gone.
-            self._free()
+            self.free()
             tile = smaller_tiles(self.settings.tile, size, problem)
             warnings.warn(
                 f"memory ran out: going on with tiles of {tile.tile_size} pixels; set `tile_size` to that or less "

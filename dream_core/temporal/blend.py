@@ -69,6 +69,11 @@ def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
     require_image(frame, name="frame", values=False)
     require_image(warped, name="warped", like=frame, values=False)
     require_image(mask, name="mask", channels=1, like=frame, values=False)
-    # On a GPU, reading values makes the program wait.
-    if mask.device.type == "cpu" and not bool(((mask >= 0) & (mask <= 1)).all()):
+    if mask.device.type == "cpu":
+        require_reliability(mask)
+
+
+def require_reliability(mask: Tensor) -> None:
+    """Raise an ImageError unless all values lie in 0..1. Reading them makes the program wait for a GPU."""
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ImageError("expected mask values between 0 and 1, got values outside or NaN; clamp the mask")

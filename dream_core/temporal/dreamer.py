@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..checks import validate
+from ..device import is_out_of_memory
 from ..dreaming.dream import DreamCallback, ImageDreamer
-from ..errors import ImageError, SettingsError
+from ..errors import ImageError, OutOfMemoryError, SettingsError
 from ..image import require_image, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
@@ -147,12 +148,13 @@ class TemporalDreamer:
 
         Raises:
             ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
-            OutOfMemoryError: there is too little memory for the smallest tiles; the state is unchanged.
+            OutOfMemoryError: there is too little memory for flow or for the smallest tiles; the state is
+                unchanged.
         """
         require_image(frame, name="frame", batch=1)
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.dream.device, torch.float32, copy=True)
-        carried = self._carry(frame)
+        carried = self._carry_with_memory(frame)
         budget = self._budget(carried, frame)
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
@@ -167,6 +169,23 @@ class TemporalDreamer:
         if not self.temporal.independent:
             self._past.append(replace(result, carried=None))
         return result
+
+    def _carry_with_memory(self, frame: Tensor) -> Carried | None:
+        """Carry the earlier dreams over; where memory runs out, free what nothing uses and try once more."""
+        problem = ""
+        for _ in range(2):
+            try:
+                return self._carry(frame)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = str(error).partition("\n")[0]
+            # Only here are the error and its traceback gone, which held the tensors of the attempt.
+            self.dream.free()
+        raise OutOfMemoryError(
+            f"memory ran out while the dream was carried over ({problem}): lower `flow_scale`, take a smaller "
+            "image, or close what else uses memory"
+        )
 
     def _carry(self, frame: Tensor) -> Carried | None:
         """Carry the earlier dreams over to a frame; None if there are none, and after a cut."""

@@ -108,6 +108,31 @@ def test_an_unknown_option_names_the_nearest(name: str, hint: str, image: Tensor
     assert str(told.value) == f"expected options of dream_core, got `{name}`; {hint}"
 
 
+def test_one_value_stands_for_a_tuple_of_one_and_the_wrong_number_is_told(image: Tensor) -> None:
+    with pytest.raises(SettingsError, match=r"expected 3 values in `model_mean`, got 1"):
+        dream_image(image, model_mean=0.5)
+    assert fill_settings({"model_mean": None}, PipelineSettings)[0].model.model_mean is None
+
+
+@pytest.mark.parametrize("value", [255.0, float("nan")])
+def test_a_dreamer_checks_the_values_of_its_frames(image: Tensor, value: float) -> None:
+    dreamer = Dreamer(**QUICK)
+    with pytest.raises(ImageError, match=r"in 0\.\.1, got"):
+        dreamer.step(image.clone().fill_(value))
+
+
+def test_a_dreamer_computes_with_the_libraries_that_its_options_allow(image: Tensor) -> None:
+    seen: list[bool] = []
+    Dreamer(**QUICK, mkldnn=False).step(image, on_step=lambda _: seen.append(torch.backends.mkldnn.enabled))
+    assert set(seen) == {False}
+    assert torch.backends.mkldnn.enabled
+
+
+def test_frames_and_dreams_are_kept_where_asked(clip: Path, tmp_path: Path) -> None:
+    dream_video(clip, tmp_path / "out.mp4", keep=str(tmp_path / "kept"), frames=1, **QUICK)
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"frames", "dreams", "flow", "mask"}
+
+
 def test_field_names_are_unique_across_the_settings() -> None:
     from dream_core.api import _field_names
 

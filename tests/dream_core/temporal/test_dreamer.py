@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
 from dream_core.dreaming.objectives import Objective, layer
-from dream_core.errors import ImageError, SettingsError
+from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
@@ -25,6 +25,7 @@ from dream_core.settings import (
     OctaveSettings,
     ReliabilitySettings,
     TemporalSettings,
+    TileSettings,
 )
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 from dream_core.temporal.blend import add_residual, blend_frames
@@ -797,3 +798,79 @@ def test_results_hold_no_autograd_graph(tiny: DreamModel) -> None:
         assert not step.dream.requires_grad
     assert step.carried is not None
     assert not step.carried.warped.requires_grad
+
+
+# Memory that runs out
+
+
+class Scarce:
+    """A flow estimate that runs out of memory in the attempts of these numbers, counted from 1."""
+
+    def __init__(self, *attempts: int) -> None:
+        self.attempts, self.count = attempts, 0
+
+    def __call__(self, first: Tensor, second: Tensor, both: bool) -> Tensor:
+        self.count += 1
+        if self.count in self.attempts:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20.00 GiB")
+        return torch.zeros(len(first) * (1 + both), 2, *first.shape[-2:])
+
+
+def scarce(model: DreamModel, estimate: Scarce, freed: list[int]) -> TemporalDreamer:
+    return TemporalDreamer(
+        ImageDreamer([model], settings=QUICK, free=lambda: freed.append(estimate.count)),
+        FlowEstimator(estimate, CPU, 1, 1),
+        temporal=uncut(),
+        reliability=ReliabilitySettings(),
+    )
+
+
+def test_flow_that_runs_out_of_memory_is_tried_again_once_memory_is_freed(tiny: DreamModel) -> None:
+    frames, freed = random_clip(3), []
+    expected = run(scarce(tiny, Scarce(), []), frames)
+    for one, other in zip(run(scarce(tiny, Scarce(1), freed), frames), expected, strict=True):
+        assert torch.equal(one.dream, other.dream)
+    assert freed == [1]
+
+
+def test_flow_that_runs_out_of_memory_again_is_an_error_and_changes_nothing(tiny: DreamModel) -> None:
+    frames, freed = random_clip(3), []
+    expected = run(scarce(tiny, Scarce(), []), frames)
+    machine = scarce(tiny, Scarce(1, 2), freed)
+    machine.step(frames[:1])
+    with pytest.raises(OutOfMemoryError, match=r"\(CUDA out of memory\.\): lower `flow_scale`") as told:
+        machine.step(frames[1:2])
+    assert "\n" not in str(told.value)
+    assert freed == [1, 2]
+    for one, other in zip(run(machine, frames[1:]), expected[1:], strict=True):
+        assert torch.equal(one.dream, other.dream)
+
+
+@pytest.mark.filterwarnings("ignore:.*memory ran out")
+def test_a_clip_goes_on_in_the_smaller_tiles(tiny: DreamModel) -> None:
+    """The second frame runs out of memory: it and the third are dreamed in tiles, as if these were chosen."""
+    frames, attempts = torch.rand(3, 1, 3, 100, 140), []
+
+    class Failing(DreamModel):
+        def activations(self, image: Tensor, layers: Any) -> dict[str, Tensor]:
+            attempts.append(image.shape[-1])
+            if len(attempts) > 2 and image.shape[-1] > 70:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().activations(image, layers)
+
+    def dream_all(model: DreamModel, tile: int) -> list[Tensor]:
+        settings = DreamSettings(
+            octave=OctaveSettings(octaves=1, octave_steps=2), tile=TileSettings(tile_size=tile)
+        )
+        images = ImageDreamer([model], settings=settings, free=lambda: None)
+        machine = TemporalDreamer(
+            images, None, temporal=TemporalSettings(independent=True), reliability=ReliabilitySettings()
+        )
+        return [machine.step(frame).dream for frame in frames]
+
+    whole, tiled = dream_all(tiny, 0), dream_all(tiny, 64)
+    found = dream_all(Failing(tiny.network, tiny.spec), 0)
+    assert attempts[:3] == [140, 140, 140]
+    assert max(attempts[3:]) == 64
+    for one, other in zip(found, [whole[0], *tiled[1:]], strict=True):
+        assert torch.equal(one, other)
