@@ -72,7 +72,7 @@ _kinds: dict[type[Any], dict[str, Any]] = {}
 
 
 def split_range(kind: Any) -> tuple[Any, Range | None]:
-    """Split a type into the type without metadata and the range in its metadata."""
+    """Split `Annotated[T, Range(...)]` into T and its range, None if there is none; other metadata is dropped."""
     if get_origin(kind) is not Annotated:
         return kind, None
     plain, *metadata = get_args(kind)

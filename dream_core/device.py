@@ -79,7 +79,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def backends(settings: DeviceSettings) -> Iterator[None]:
-    """Set PyTorch's back ends by the settings, and restore them on exit."""
+    """Switch cuDNN and its autotuning as in the settings, and oneDNN off if they say so; restore all on exit.
+
+    The switches hold for the whole process.
+    """
     before = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
     try:

@@ -111,14 +111,18 @@ def resize(image: Tensor, size: Size) -> Tensor:
 
 
 def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
-    """Sample a tensor at the points of a grid: `F.grid_sample`, computed on the CPU for Apple's GPUs.
+    """Sample a tensor at the points of a grid: `F.grid_sample`, always on the CPU for Apple's GPUs.
 
     Before torch 2.13 these had neither border padding nor bicubic.
 
     Args:
         tensor: (B,C,H,W).
-        grid: (B,h,w,2), x first, -1..1 from edge to edge.
+        grid: (B,h,w,2), x first. -1 and 1 are the image's edges, or with `align_corners` the centers of its
+            outermost pixels.
         mode, padding_mode, align_corners: as in torch.
+
+    Returns:
+        (B,C,h,w), on the tensor's device.
     """
     device = tensor.device
     if device.type == "mps":

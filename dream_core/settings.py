@@ -214,8 +214,8 @@ class TemporalSettings:
         blend: Share of the carried dream that is dropped for the new frame, at every frame. Lower flickers
             less: 0 keeps the whole dream, 1 only the frame.
         carried_steps: Gradient steps at each size for a frame that carries a dream. More makes the dream
-            stronger and takes longer. 0 = the share of `octave_steps` that makes up for the part of the dream
-            that was dropped or not trusted.
+            stronger and takes longer. 0 = as needed: if a fifth of the carried dream was dropped or not
+            trusted, a fifth of `octave_steps`.
         catch_up: Largest factor by which steps grow where something new came into view, until the dream there
             has caught up. 1 = off; a `carried_steps` other than 0 also switches it off.
         carry: Part of the dream that is carried. residual adds only what was dreamed to the new frame, which

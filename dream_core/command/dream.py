@@ -185,7 +185,7 @@ def look_into(clip: Clip, command: Command, teller: Teller) -> None:
 
 
 def print_layers(model: DreamModel) -> None:
-    """List the layers, from shallow to deep, with their numbers of channels."""
+    """Print the layers, from shallow to deep, with their numbers of channels; the default one is marked."""
     layers = model.layers()
     width = max(map(len, layers))
     for name, channels in layers.items():
@@ -194,7 +194,7 @@ def print_layers(model: DreamModel) -> None:
 
 
 def print_channels(objective: Objective, image: Tensor, model: DreamModel) -> None:
-    """List the channels that an objective chooses in an image."""
+    """Print the channels that an objective chooses in an image."""
     for term in choose_channels(image, objective, model).terms:
         chosen = ", ".join(map(str, term.channels)) or f"all {model.channels(term.layer)}"
         print(f"{term.layer}: {chosen}")

@@ -225,7 +225,11 @@ def as_flags(text: str) -> str:
 
 
 def with_flags(cls: Any) -> type[Any]:
-    """Subclass a dataclass, and the dataclasses in it, with a help text that names flags instead of fields."""
+    """Return a subclass of a dataclass of settings for the command line.
+
+    Its help texts say --octave-scale where the original says `octave_scale` in backticks. Dataclasses among its
+    fields are replaced likewise.
+    """
     text = as_flags(cls.__doc__ or "")
     help_of = {one.arg_name: " ".join((one.description or "").split()) for one in google.parse(text).params}
     members: list[Any] = []

@@ -47,7 +47,7 @@ class View:
 
 
 def random_int(low: int, high: int, generator: torch.Generator) -> int:
-    """Draw a uniform integer in low..high, both included; on the CPU, so that a seed gives the same everywhere."""
+    """Draw a uniform integer in low..high, both included; on the CPU: a seed means the same on every device."""
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 

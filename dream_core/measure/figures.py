@@ -1,7 +1,7 @@
 """The five figures of a dreamed clip: formulas for a frame or a pair of frames, and records of the results.
 
-The reliability of these figures comes from the checks of the flow with ``check_brightness`` off: without the pixels
-that change in brightness, the flicker to measure would be hidden.
+Only pixels with reliable flow count for e_warp and flicker. They are chosen with ``check_brightness`` off: it would
+leave out pixels that change in brightness, and so hide flicker.
 """
 
 from __future__ import annotations

@@ -68,11 +68,11 @@ def plot(report: Report, *, width: int = 1200) -> Tensor:
         figure for figure in FIGURES if any(np.isfinite(curve.values(figure)).any() for curve in curves[1:])
     ]
     layout = ConstrainedLayoutEngine(w_pad=EDGE / DPI, h_pad=GAP / DPI)
-    drawing = Figure(figsize=(width / DPI, 1), dpi=DPI, facecolor=PAPER, layout=layout)
-    canvas = FigureCanvasAgg(drawing)
-    height = _draw_legend(drawing, curves) + len(shown) * PANEL + FRAME_NUMBERS
-    drawing.set_figheight(height / DPI)
-    panels = drawing.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+    plot_figure = Figure(figsize=(width / DPI, 1), dpi=DPI, facecolor=PAPER, layout=layout)
+    canvas = FigureCanvasAgg(plot_figure)
+    height = _draw_legend(plot_figure, curves) + len(shown) * PANEL + FRAME_NUMBERS
+    plot_figure.set_figheight(height / DPI)
+    panels = plot_figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     for panel, figure in zip(panels, shown, strict=True):
         _draw_panel(panel, figure, curves)
     panels[-1].set_xlabel("frame", fontsize=TEXT, color=INK)
@@ -87,13 +87,13 @@ def _curves(report: Report) -> list[Curve]:
     return [Curve(report.input, INPUT_COLOR, "--"), *dreams]
 
 
-def _draw_legend(drawing: Figure, curves: Sequence[Curve]) -> int:
+def _draw_legend(plot_figure: Figure, curves: Sequence[Curve]) -> int:
     """Draw the names of the clips in as many columns as fit, and return the legend's height in pixels."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=curve.color, linestyle=curve.line, linewidth=LINE) for curve in curves]
     for columns in range(len(curves), 0, -1):
-        legend = drawing.legend(
+        legend = plot_figure.legend(
             handles,
             ["name"] * len(curves),
             loc="outside upper left",
@@ -106,7 +106,7 @@ def _draw_legend(drawing: Figure, curves: Sequence[Curve]) -> int:
             text.set_parse_math(False)  # a name may hold dollar signs
             text.set_text(curve.clip.name)
         box = legend.get_window_extent()
-        if box.width <= drawing.bbox.width or columns == 1:
+        if box.width <= plot_figure.bbox.width or columns == 1:
             break
         legend.remove()
     return math.ceil(box.height)

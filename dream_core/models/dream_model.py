@@ -114,7 +114,7 @@ class DreamModel(nn.Module):
         nodes = dict.fromkeys(self._nodes.values())
         size = self.spec.size
         activations = truncate(self._skeleton, nodes)(torch.empty(1, 3, size, size, device="meta"))
-        return {node: activations[node].shape[1] for node in nodes if _is_map(activations[node])}
+        return {node: activations[node].shape[1] for node in nodes if _is_activation(activations[node])}
 
     @cached_property
     def _skeleton(self) -> nn.Module:
@@ -148,13 +148,14 @@ class DreamModel(nn.Module):
         return f"{self.spec.name} has no layer {layer!r}{hint}; `print_layers` lists them"
 
     def extractor(self, layers: Sequence[str]) -> fx.GraphModule:
-        """The network truncated after the deepest of some layers, made once for each choice of layers.
+        """Return the part of the network up to the deepest of some layers, kept until the weights change.
 
         Returns:
-            A module from the network's input, in `dtype`, to a dict of activations under the nodes' names.
+            A module from the preprocessed image, in `dtype`, to a dict of activations. Its keys are the names of
+            nodes, which are the values of `layer_nodes`, not the names of the layers.
 
         Raises:
-            SettingsError: a layer does not exist.
+            SettingsError: a layer does not exist, or none is given.
         """
         nodes = self._sorted_nodes(layers)
         self._drop_stale_extractors()
@@ -259,8 +260,8 @@ def _spelling(name: str) -> str:
     return name.replace("/", "_").replace(".", "_").lower()
 
 
-def _is_map(value: Any) -> bool:
-    """True for activations, in contrast to sizes and other results of operations."""
+def _is_activation(value: Any) -> bool:
+    """Return True for activations, tensors (B,C,h,w) or (B,C); False for sizes and other results."""
     return isinstance(value, Tensor) and value.ndim in (2, 4)
 
 

@@ -227,7 +227,11 @@ def _verify(path: Path, source: WeightSource) -> None:
 
 
 def file_digest(path: Path, kind: str) -> str:
-    """Hexadecimal digest of a file: kind "sha256", or "git" for its git blob id."""
+    """Hexadecimal digest of a file: kind "sha256", or "git" for its git blob id.
+
+    Raises:
+        ValueError: another kind.
+    """
     if kind == "sha256":
         digest = hashlib.sha256()
     elif kind == "git":

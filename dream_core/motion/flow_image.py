@@ -35,7 +35,7 @@ def flow_image(flow: Tensor, *, saturation_length: float = 0.0) -> Tensor:
 
     Raises:
         ImageError: the flow has another shape or type, or is not finite.
-        SettingsError: the length is negative or not finite.
+        SettingsError: the length is not in 0..10000.
     """
     _check_finite(flow)
     # torchvision divides by the longest vector of all; an added column of length 1 makes that 1.
@@ -51,14 +51,15 @@ def draw_arrows(images: Tensor, flow: Tensor, *, spacing: int, saturation_length
         images: (B,3,H,W) in 0..1; other values are clamped.
         flow: (B,2,H,W) in pixels, x first.
         spacing: distance in pixels between arrows, down and across, and the length of the longest arrows.
-        saturation_length: length in pixels of the flow that the longest arrows show, as in `flow_image`.
+        saturation_length: flow of this length in pixels, and longer flow, gets the longest arrows. 0 takes the
+            longest vector of each image.
 
     Returns:
         (B,3,H,W) float32 in 0..1, in steps of 1/255, on the images' device.
 
     Raises:
         ImageError: the images are not RGB, or the flow does not fit them or is not finite.
-        SettingsError: the spacing is less than 1, or the length is negative or not finite.
+        SettingsError: the spacing is not in 1..10000, or the length not in 0..10000.
     """
     require_image(images, name="images", values=False)
     require_flow(flow, like=images)

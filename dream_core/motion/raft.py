@@ -238,8 +238,8 @@ class FastRaft(nn.Module):
             both: estimate the opposite direction too.
 
         Returns:
-            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W), the
-            opposite direction last.
+            (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): B flows
+            from first to second, then B from second to first.
         """
         last, self._last = self._last, None
         seen_before = last is not None and _same(last.frames, second)

@@ -84,7 +84,7 @@ class TemporalDreamer:
     It keeps one frame and its dream in memory, or with more `references` all frames back to the oldest of them.
 
     Args:
-        dream: dreams a single image; its settings are those of a first frame.
+        dream: dreams a single image; its settings hold for frames that continue no dream, see `settings`.
         flow: estimates motion; None is allowed when `temporal.independent` is on.
         temporal: settings of the feedback.
         reliability: settings that choose the pixels to trust.
@@ -117,7 +117,10 @@ class TemporalDreamer:
 
     @property
     def settings(self) -> DreamSettings:
-        """The settings of a first frame."""
+        """Settings of frames that continue no dream: the first, each after a cut, and all with `independent`.
+
+        Those of the other frames are derived from them.
+        """
         return self.dream.settings
 
     @property

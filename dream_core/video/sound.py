@@ -18,12 +18,12 @@ from .reader import Sound
 class SoundCopy:
     """Copies sound into an output piece by piece, so that its packets interleave with those of the images.
 
-    The packets are copied unchanged if the output's container takes their codec, else encoded with the container's
-    default codec.
+    The sound is encoded again, with the default codec of the output's container, only if the container does not
+    take its codec, or for raw samples outside AVI, MOV and Matroska.
     """
 
     def __init__(self, sound: Sound, output: OutputContainer) -> None:
-        """Add a sound stream to the output, whose encoding must not have started yet."""
+        """Add a sound stream to the output, to which nothing may have been written yet."""
         self._output = output
         self._source = av.open(str(sound.path), "r")
         stream = self._source.streams.best("audio")
@@ -36,7 +36,7 @@ class SoundCopy:
         self._started = False
 
     def copy_until(self, seconds: float) -> None:
-        """Copy the packets that begin before this time, in seconds from the output's first frame."""
+        """Write the remaining packets that begin before this time, in seconds from the output's first frame."""
         if not self._started:
             self._started, self._next = True, next(self._packets, None)
         while self._next is not None and _time(self._next) < seconds:

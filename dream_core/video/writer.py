@@ -103,7 +103,7 @@ class Output:
             self.finished = True
 
     def discard(self) -> None:
-        """Remove the written output; files that existed before are not touched."""
+        """Close and remove the incomplete output at `growing_path`; after `finish` there is none."""
         self.close()
         _remove(self.growing_path)
 
@@ -185,7 +185,10 @@ def open_output(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore ctrl-C and SIGTERM, which only the main thread receives and can ignore."""
+    """Ignore ctrl-C and SIGTERM inside the block; those that arrive meanwhile are lost.
+
+    Outside the main thread, where Python does not allow it, this has no effect.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
