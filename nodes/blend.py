@@ -12,10 +12,8 @@ from ..dream_core.settings import TemporalSettings
 from ..dream_core.temporal.blend import add_residual, blend_frames, require_reliability
 from .adapters.batches import check_same_size, entry_at, map_entries, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image
-from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
-
-NO_WIDGET = all_but(TemporalSettings, "blend")
 
 
 class TemporalBlend(io.ComfyNode):
@@ -41,7 +39,7 @@ class TemporalBlend(io.ComfyNode):
                 io.Mask.Input(
                     "reliability", tooltip="From Reliability Mask: 1 where the warped dream can be trusted."
                 ),
-                *widgets(TemporalSettings, leave_out=NO_WIDGET),
+                *widgets(TemporalSettings, only=("blend",)),
                 io.Image.Input(
                     "warped_frame",
                     optional=True,
@@ -66,7 +64,7 @@ class TemporalBlend(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         with working():
-            blend = settings_from(TemporalSettings, values, leave_out=NO_WIDGET).blend
+            blend = settings_from(TemporalSettings, values, only=("blend",)).blend
             batches = {
                 "frame": from_image(frame, name="frame"),
                 "warped": from_image(warped, name="warped"),

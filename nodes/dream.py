@@ -28,20 +28,18 @@ from .adapters.images import alpha_of, from_image, to_image
 from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
-from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
 
 ON_THE_DREAM = ("channel_capture",)
 """Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
-
-ON_THE_OBJECTIVE = all_but(ObjectiveSettings, *ON_THE_DREAM)
 
 
 def dream_widgets() -> list[io.Input]:
     """Make the widgets of how to dream an image, without those of its objective."""
     return [
         *widgets(OctaveSettings, AscentSettings, TileSettings, ImageSettings),
-        *widgets(ObjectiveSettings, leave_out=ON_THE_OBJECTIVE),
+        *widgets(ObjectiveSettings, only=ON_THE_DREAM),
     ]
 
 
@@ -52,7 +50,7 @@ def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
         SettingsError: a value is missing, out of range, or does not fit another.
     """
     return DreamSettings(
-        objective=settings_from(ObjectiveSettings, values, leave_out=ON_THE_OBJECTIVE),
+        objective=settings_from(ObjectiveSettings, values, only=ON_THE_DREAM),
         octave=settings_from(OctaveSettings, values),
         ascent=settings_from(AscentSettings, values),
         tile=settings_from(TileSettings, values),

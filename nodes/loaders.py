@@ -12,15 +12,14 @@ from torch import nn
 
 from ..dream_core.device import choose_dtype
 from ..dream_core.models.dream_model import DreamModel, load_model
-from ..dream_core.models.registry import MODELS, PREFERRED, resolve_model
+from ..dream_core.models.registry import MODELS, PREFERRED_MODEL, resolve_model
 from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
-from ..dream_core.motion.flow import PREFERRED as RAFT
-from ..dream_core.motion.flow import DisNetwork, resolve_flow
+from ..dream_core.motion.flow import PREFERRED_FLOW, DisNetwork, resolve_flow
 from ..dream_core.motion.raft import SOURCES, load_raft, raft_of
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from .adapters import host
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
-from .adapters.widgets import all_but, settings_from, tooltip, widgets
+from .adapters.widgets import settings_from, tooltip, widgets
 from .adapters.working import working
 
 AUTO: Literal["auto"] = "auto"
@@ -28,9 +27,6 @@ AUTO: Literal["auto"] = "auto"
 
 FILES = ("model_file", "model_dirs", "label_file")
 """Fields of ModelSettings without widgets: ComfyUI's model folders replace them."""
-
-NOT_PRECISION = all_but(DeviceSettings, "precision")
-"""Fields of DeviceSettings without widgets: ComfyUI chooses them."""
 
 _downloads: dict[Path, float] = {}
 """Files that this server downloaded: path -> time of change."""
@@ -59,7 +55,7 @@ class LoadDreamModel(io.ComfyNode):
                     advanced=True,
                 ),
                 *widgets(ModelSettings, leave_out=(*FILES, "model")),
-                *widgets(DeviceSettings, leave_out=NOT_PRECISION),
+                *widgets(DeviceSettings, only=("precision",)),  # ComfyUI chooses the rest
             ],
             outputs=[
                 DreamModelSocket.Output(display_name="dream_model", tooltip="The network that dreams."),
@@ -72,17 +68,20 @@ class LoadDreamModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: ModelChoice, weights: str, **_: Any) -> Any:
-        """Load again if the weight file was replaced."""
+        """Return the time of change of the weight file; ComfyUI loads again when it differs.
+
+        It is None without a file, and if this server downloaded the file.
+        """
         if weights != AUTO:
             return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
-        name = PREFERRED if model == "auto" else model
+        name = PREFERRED_MODEL if model == "auto" else model
         return _fingerprint(MODELS[name].source, name, host.DREAM_FOLDER) if name in MODELS else None
 
     @classmethod
     def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
         with working():
             settings = settings_from(ModelSettings, values, leave_out=FILES)
-            precision = settings_from(DeviceSettings, values, leave_out=NOT_PRECISION).precision
+            precision = settings_from(DeviceSettings, values, only=("precision",)).precision
             file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
             folders = tuple(host.model_folders(host.DREAM_FOLDER))
             name = resolve_model(replace(settings, model_file=file, model_dirs=folders))
@@ -133,8 +132,11 @@ class LoadFlowModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
-        """Load again if the weight file was replaced."""
-        name = RAFT if model == AUTO else model
+        """Return the time of change of the weight file; ComfyUI loads again when it differs.
+
+        It is None without a file, and if this server downloaded the file.
+        """
+        name = PREFERRED_FLOW if model == AUTO else model
         if name in SOURCES:
             return _fingerprint(SOURCES[name], name, host.FLOW_FOLDER)
         if name in get_args(FlowChoice):

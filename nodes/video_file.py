@@ -17,16 +17,16 @@ from ..dream_core.settings import InputSettings, OutputSettings
 from ..dream_core.video import Output, open_clip, open_output
 from .adapters import host
 from .adapters.sockets import Objectives
-from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
 from .video import Pipeline, pipeline_inputs
 
 QUALITY_IN_BETWEEN = 10
 """Constant rate factor for an input that is not a file; its quality is better than that of the result."""
 
-NOT_READ = all_but(InputSettings, "size", "frames")
-NOT_WRITTEN = all_but(OutputSettings, "quality", "sound")
-"""Fields of the settings of files that have no widget here."""
+READING = ("size", "frames")
+WRITING = ("quality", "sound")
+"""Fields of InputSettings and of OutputSettings that have a widget here."""
 
 
 class DeepDreamVideoFile(io.ComfyNode):
@@ -53,9 +53,9 @@ class DeepDreamVideoFile(io.ComfyNode):
             ],
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Load Video."),
-                *widgets(InputSettings, leave_out=NOT_READ),
+                *widgets(InputSettings, only=READING),
                 *pipeline_inputs(),
-                *widgets(OutputSettings, leave_out=NOT_WRITTEN),
+                *widgets(OutputSettings, only=WRITING),
             ],
             outputs=[
                 io.Video.Output(
@@ -79,8 +79,8 @@ class DeepDreamVideoFile(io.ComfyNode):
         target = host.temporary_file(".mp4")
         start, seconds = video.get_active_trim_window()
         with working():
-            reading = replace(settings_from(InputSettings, values, leave_out=NOT_READ), start=start)
-            writing = settings_from(OutputSettings, values, leave_out=NOT_WRITTEN)
+            reading = replace(settings_from(InputSettings, values, only=READING), start=start)
+            writing = settings_from(OutputSettings, values, only=WRITING)
             with _as_file(video) as source, open_clip(source, settings=reading) as clip:
                 count = clip.frame_count or 1
                 if seconds:

@@ -15,10 +15,8 @@ from .adapters.batches import entry_at, map_entries, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
 from .adapters.latents import Latent, from_latent, to_latent
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
-from .adapters.widgets import all_but, settings_from, widgets
+from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
-
-NO_WIDGET = all_but(TemporalSettings, "warp")
 
 
 class FlowWarp(io.ComfyNode):
@@ -53,7 +51,7 @@ class FlowWarp(io.ComfyNode):
                 FlowSocket.Input(
                     "flow", tooltip="From Optical Flow or Camera Flow: one for each entry, or one for all."
                 ),
-                *widgets(TemporalSettings, leave_out=NO_WIDGET),
+                *widgets(TemporalSettings, only=("warp",)),
                 io.Boolean.Input(
                     "from_previous",
                     default=False,
@@ -82,7 +80,7 @@ class FlowWarp(io.ComfyNode):
     ) -> io.NodeOutput:
         with working():
             options = _Options(
-                settings_from(TemporalSettings, values, leave_out=NO_WIDGET).warp,
+                settings_from(TemporalSettings, values, only=("warp",)).warp,
                 settings_from(WarpSettings, values).edges,
                 from_previous,
             )

@@ -291,14 +291,14 @@ _SPECS = (
 
 MODELS: Mapping[ModelName, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
-PREFERRED: ModelName = "bvlc_googlenet"
+PREFERRED_MODEL: ModelName = "bvlc_googlenet"
 """Network that "auto" means if its weights are found."""
-FALLBACK: ModelName = "fractal"
+FALLBACK_MODEL: ModelName = "fractal"
 """Network that "auto" means otherwise; its weights are part of the package."""
 
 
 def resolve_model(settings: ModelSettings) -> ModelName:
-    """Name of the settings' network; "auto" becomes `PREFERRED` or, with one warning, `FALLBACK`.
+    """Name of the settings' network; "auto" becomes `PREFERRED_MODEL` or, with one warning, `FALLBACK_MODEL`.
 
     Raises:
         SettingsError: the network or a model folder does not exist.
@@ -307,11 +307,11 @@ def resolve_model(settings: ModelSettings) -> ModelName:
     if settings.model != "auto":
         return settings.model
     return resolve_auto(
-        PREFERRED,
-        FALLBACK,
-        source=MODELS[PREFERRED].source,
+        PREFERRED_MODEL,
+        FALLBACK_MODEL,
+        source=MODELS[PREFERRED_MODEL].source,
         file=settings.model_file,
         folders=settings.model_dirs,
         option="model",
-        consequence=f"dreaming with {FALLBACK}, the network inside the package",
+        consequence=f"dreaming with {FALLBACK_MODEL}, the network inside the package",
     )

@@ -27,7 +27,7 @@ BATCH_MEMORY = 2**30
 PAIR_MEMORY = 4 * 2**30
 """Bytes that the correlation volumes of a single pair may take; larger pairs are estimated at a smaller scale."""
 
-PREFERRED: FlowName = "raft_small"
+PREFERRED_FLOW: FlowName = "raft_small"
 """Estimator that "auto" chooses if its weights are found."""
 
 DIS_SMALLEST_SIDE = 16
@@ -239,9 +239,9 @@ def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> Flo
     if settings.flow != "auto":
         return settings.flow
     return resolve_auto(
-        PREFERRED,
+        PREFERRED_FLOW,
         "dis",
-        source=SOURCES[PREFERRED],
+        source=SOURCES[PREFERRED_FLOW],
         file=settings.flow_file,
         folders=folders,
         option="flow",

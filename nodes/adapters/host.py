@@ -69,7 +69,13 @@ def download_folder(folder: str) -> Path:
 
 
 def temporary_file(suffix: str) -> Path:
-    """Return a new name in ComfyUI's folder of temporary files, which is emptied when the server starts."""
+    """Return an unused path in ComfyUI's folder of temporary files, which is emptied when the server starts.
+
+    The folder is made if it is missing; the file is not created.
+
+    Args:
+        suffix: of the file's name, with its dot.
+    """
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"

@@ -91,26 +91,28 @@ def as_widgets(text: str) -> str:
     return re.sub(r"`([a-z]\w*)`", lambda name: ELSEWHERE.get(name[1], name[1]), text)
 
 
-def widgets(*classes: type[Any], leave_out: Collection[str] = ()) -> list[io.Input]:
+def widgets(
+    *classes: type[Any], only: Collection[str] | None = None, leave_out: Collection[str] = ()
+) -> list[io.Input]:
     """Make a widget for each field, under the field's name.
 
     Args:
-        classes: of settings; their order is that of the widgets.
-        leave_out: fields that have no widget here.
+        classes: of settings; their order, and that of their fields, is that of the widgets.
+        only: fields that have a widget here; by default all.
+        leave_out: fields that have none.
 
     Raises:
         TypeError: a field has a type without a widget.
     """
-    return [
-        _widget(one, name)
-        for one in classes
-        for name in kinds(one)
-        if name not in leave_out and name not in DEPENDENT
-    ]
+    return [_widget(one, name) for one in classes for name in _shown(one, only, leave_out)]
 
 
 def settings_from(
-    cls: type[Settings], values: Mapping[str, Any], *, leave_out: Collection[str] = ()
+    cls: type[Settings],
+    values: Mapping[str, Any],
+    *,
+    only: Collection[str] | None = None,
+    leave_out: Collection[str] = (),
 ) -> Settings:
     """Convert the values of widgets to settings.
 
@@ -118,20 +120,18 @@ def settings_from(
         cls: the class of settings.
         values: the arguments of a node's `execute`; those of other classes are ignored. A choice is a
             dictionary of itself and of the widgets it shows.
-        leave_out: as for `widgets`; these fields keep their defaults.
+        only, leave_out: as for `widgets`; fields without a widget keep their defaults.
 
     Raises:
         SettingsError: a required value is missing, or a value belongs to another choice, cannot be read, is
             out of range or does not fit another.
     """
     given: dict[str, Any] = {}
-    for name, kind in kinds(cls).items():
-        if name in leave_out or name in DEPENDENT:
-            continue
+    for name in _shown(cls, only, leave_out):
         if name in CHOICES:
             given |= _chosen(cls, name, values.get(name))  # ComfyUI leaves out a choice that it does not know
         elif name in values:
-            given[name] = _read(name, kind, values[name])
+            given[name] = _read(name, kinds(cls)[name], values[name])
         elif name in BASIC:
             raise SettingsError(f"expected a value for {name}, got none: set the widget again")
     settings = cls(**given)
@@ -139,9 +139,13 @@ def settings_from(
     return settings
 
 
-def all_but(cls: type[Any], *names: str) -> tuple[str, ...]:
-    """Return the fields of a class of settings except these, for `leave_out` where only these have widgets."""
-    return tuple(name for name in kinds(cls) if name not in names)
+def _shown(cls: type[Any], only: Collection[str] | None, leave_out: Collection[str]) -> list[str]:
+    """List the fields that have a widget of their own, without those that a choice shows."""
+    return [
+        name
+        for name in kinds(cls)
+        if (only is None or name in only) and name not in leave_out and name not in DEPENDENT
+    ]
 
 
 def tooltip(cls: type[Any], name: str) -> str:
@@ -241,6 +245,8 @@ def _read(name: str, kind: Any, value: Any) -> Any:
         return value
     if not isinstance(value, str):
         raise SettingsError(f"expected text for {name}, got {value!r}")
+    if kind is str:
+        return value.strip()
     if kind == str | None:
         return value.strip() or None
     parts = _split(name, value)
@@ -260,7 +266,9 @@ def _read(name: str, kind: Any, value: Any) -> Any:
 
 
 def _is_text(kind: Any) -> bool:
-    """Return True if the widget is a line of text: for a list, an optional tuple of numbers or an optional name."""
+    """Return True if the widget is a line of text: for a text, a list, or one of these or None."""
+    if kind is str:
+        return True
     if get_origin(kind) in (Union, UnionType):
         inner, *rest = get_args(kind)
         return rest == [type(None)] and (inner is str or (get_origin(inner) is tuple and _is_text(inner)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import Any, get_args
 
@@ -81,6 +81,43 @@ def test_every_field_has_one_widget(widgets: ModuleType, core: ModuleType) -> No
     wanted = {field.name for name in CLASSES for field in fields(getattr(core, name))}
     wanted |= {field.name for field in fields(core.FlowSettings)} - set(FLOW_LEFT_OUT)
     assert ids == wanted | {"channel_count"}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Kinds of text that an option may have.
+
+    Args:
+        label: A text.
+        title: A text or none.
+        words: A list.
+    """
+
+    label: str = "auto"
+    title: str | None = None
+    words: tuple[str, ...] = ()
+
+
+def test_every_kind_of_text_has_a_widget(widgets: ModuleType) -> None:
+    shown = widgets.widgets(Texts)
+    assert [(one.id, one.io_type, one.default) for one in shown] == [
+        ("label", "STRING", "auto"),
+        ("title", "STRING", ""),
+        ("words", "STRING", ""),
+    ]
+    assert widgets.settings_from(Texts, values_of(shown, {})) == Texts()
+    entered = {"label": " none ", "title": "none", "words": "a b"}
+    assert widgets.settings_from(Texts, entered) == Texts("none", "none", ("a", "b"))
+
+
+def test_a_node_shows_only_some_fields_or_leaves_some_out(widgets: ModuleType, core: ModuleType) -> None:
+    cls = core.ReliabilitySettings
+    first, *others = (field.name for field in fields(cls))
+    assert [one.id for one in widgets.widgets(cls, only=(first,))] == [first]
+    assert [one.id for one in widgets.widgets(cls, leave_out=(first,))] == others
+    values = {"check_consistency": False, "mask_softness": 0.5}
+    assert widgets.settings_from(cls, values, only=("mask_softness",)) == cls(mask_softness=0.5)
+    assert widgets.settings_from(cls, values, leave_out=("mask_softness",)) == cls(check_consistency=False)
 
 
 def test_every_table_speaks_of_widgets_that_exist(widgets: ModuleType, core: ModuleType) -> None:
