@@ -26,6 +26,7 @@ from dream_core.settings import (
     FlowSettings,
     InputSettings,
     ModelSettings,
+    ObjectiveSettings,
     OctaveSettings,
     OutputSettings,
     PipelineSettings,
@@ -326,8 +327,11 @@ def test_each_network_is_loaded_once_per_device_and_reports_progress(
 
     device = DeviceSettings(device="cuda:1,cpu", flow_device="cuda:0", precision="bfloat16")
     model = ModelSettings(model_dirs=(Path("models"),))
-    load_models(model, device, progress=progress)
-    load_estimator(FlowSettings(), device, folders=model.model_dirs, progress=progress)
+    dream = DreamSettings(
+        objective=ObjectiveSettings(layers=("any",)),  # whose names the networks are not asked for
+        tile=TileSettings(tile_size=512),
+    )
+    load_dreamer(PipelineSettings(model=model, dream=dream, device=device), progress=progress)
     told = {"progress": progress}
     assert loaded == [
         (model, torch.device("cuda:1"), torch.bfloat16, told),

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torchvision.models.optical_flow import raft_small
 
 SIZE = (48, 64)
 
@@ -130,7 +132,7 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(estimate: Any, host: Any,
     assert host.told == ["memory ran out: going on with one pair of frames at a time"]
 
 
-def test_a_smaller_scale_is_told_once_in_each_prompt(
+def test_a_smaller_scale_is_told_in_each_prompt(
     estimate: Any, pack: Any, clip: Any, tmp_path: Path
 ) -> None:
     def still(first: Tensor, second: Tensor, both: bool) -> Tensor:
@@ -165,12 +167,78 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(estimate: Any, host: An
     assert host.freed == 0
 
 
-def test_the_widgets_arrive(nodes: Any, run: Any, dis: Any, clip: Any) -> None:
+# Through the node
+
+
+class Socket:
+    """What a socket of flow models carries, around RAFT with seeded random weights; it counts its uses."""
+
+    def __init__(self) -> None:
+        self.network = raft_small(weights=None).eval()
+        self.uses = 0
+
+    @property
+    def model(self) -> nn.Module:
+        self.uses += 1
+        return self.network
+
+
+def test_flow_scale_and_both_ways_arrive(nodes: Any, run: Any, dis: Any, clip: Any) -> None:
     frames = clip(2)
     (whole,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, both_ways=False)
     (half,) = run(nodes.OpticalFlow, flow_model=dis, frames=frames, both_ways=False, flow_scale=0.5)
     assert whole.forward is None
     assert not torch.equal(whole.backward, half.backward)
+
+
+def test_flow_batch_is_the_number_of_pairs_in_a_part(
+    nodes: Any, run: Any, dis: Any, clip: Any, host: Any
+) -> None:
+    run(nodes.OpticalFlow, flow_model=dis, frames=clip(5), both_ways=False, flow_batch=2)
+    assert [(done, total) for done, total, _ in host.progress] == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_flow_updates_are_the_refinements_of_the_estimate(
+    nodes: Any, run: Any, pack: Any, clip: Any, planes: Any
+) -> None:
+    socket, frames = Socket(), clip(2)
+    one, three = (
+        run(nodes.OpticalFlow, flow_model=socket, frames=frames, both_ways=False, flow_updates=updates)[0]
+        for updates in (1, 3)
+    )
+    settings = pack("dream_core.settings").FlowSettings(flow_updates=3)
+    estimator = pack("nodes.adapters.estimators").estimator_for(socket, settings)
+    assert torch.equal(three.backward[1:], estimator.flow(planes(frames)[1:], planes(frames)[:-1]))
+    assert not torch.allclose(three.backward, one.backward)
+
+
+def test_after_memory_ran_out_the_same_flow_model_goes_on(nodes: Any, run: Any, clip: Any, host: Any) -> None:
+    def scarce(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if type(module).__name__ == "FastRaft" and len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    socket = Socket()
+    values = {"flow_model": socket, "frames": clip(3), "both_ways": True, "flow_updates": 1}
+    (expected,) = run(nodes.OpticalFlow, **values, flow_batch=1)
+    assert (socket.uses, host.freed) == (1, 0)
+    hook = register_module_forward_pre_hook(scarce)
+    try:
+        (flow,) = run(nodes.OpticalFlow, **values, flow_batch=3)
+    finally:
+        hook.remove()
+    assert (socket.uses, host.freed) == (3, 1)
+    assert torch.equal(flow.backward, expected.backward)
+    assert torch.equal(flow.forward, expected.forward)
+
+
+def test_it_works_outside_of_inference_mode_and_names_widgets(
+    nodes: Any, run: Any, dis: Any, clip: Any, errors: Any
+) -> None:
+    values = {"flow_model": dis, "frames": clip(2), "both_ways": True}
+    (flow,) = run(nodes.OpticalFlow, **values)
+    assert not flow.backward.is_inference()
+    with pytest.raises(errors.SettingsError, match=r"^expected flow_scale from 0\.01 to 1, got 2$"):
+        run(nodes.OpticalFlow, **values, flow_scale=2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import warnings
 import weakref
 from collections.abc import Callable
@@ -385,35 +386,37 @@ def test_only_one_chunk_is_in_memory_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("frames", "found"),
     [
-        (torch.rand(3, 8, 8), r"\(3, 8, 8\) float32"),
-        (torch.rand(1, 1, 8, 8), r"\(1, 1, 8, 8\) float32"),
-        (torch.rand(0, 3, 8, 8), r"\(0, 3, 8, 8\) float32"),
-        (torch.rand(1, 3, 0, 8), r"\(1, 3, 0, 8\) float32"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"\(1, 3, 8, 8\) uint8"),
+        (torch.rand(3, 8, 8), "(3, 8, 8) float32"),
+        (torch.rand(1, 1, 8, 8), "(1, 1, 8, 8) float32"),
+        (torch.rand(0, 3, 8, 8), "(0, 3, 8, 8) float32"),
+        (torch.rand(1, 3, 0, 8), "(1, 3, 0, 8) float32"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "(1, 3, 8, 8) uint8"),
     ],
 )
 def test_tensors_that_are_not_frames_are_refused(frames: Tensor, found: str) -> None:
-    message = rf"^expected (first|second) frames \(.,3,.,.\) in floating point, got {found}"
-    for pair in ((frames, frames), (torch.rand(1, 3, 8, 8), frames)):
-        with pytest.raises(ImageError, match=message):
+    for pair, expected in (
+        ((frames, frames), "first frames (B,3,H,W)"),
+        ((torch.rand(2, 3, 8, 9), frames), "second frames (2,3,8,9)"),
+    ):
+        message = re.escape(f"expected {expected} in floating point, got {found}")
+        with pytest.raises(ImageError, match=f"^{message}(;|$)"):
             fake().flow(*pair)
 
 
 @pytest.mark.parametrize("other", [(1, 3, 8, 9), (2, 3, 8, 8)])
 def test_frames_of_different_shapes_are_refused(other: tuple[int, ...]) -> None:
-    shape = r", ".join(map(str, other))
-    message = rf"^expected second frames \(1,3,8,8\) in floating point, got \({shape}\) float32"
-    with pytest.raises(ImageError, match=message):
+    message = f"expected second frames (1,3,8,8) in floating point, got {other} float32"
+    with pytest.raises(ImageError, match=f"^{re.escape(message)}(; resize it)?$"):
         fake().both_ways(torch.rand(1, 3, 8, 8), torch.rand(other))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("which", [0, 1])
-def test_frames_that_are_not_finite_are_refused(value: float, which: int) -> None:
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_frames_that_are_not_finite_are_refused(value: float, which: str) -> None:
     frames = torch.rand(2, 1, 3, 8, 8)
-    frames[which, 0, 1, 2, 3] = value
+    frames[("first", "second").index(which), 0, 1, 2, 3] = value
     with pytest.raises(
-        ImageError, match=r"^expected finite (first|second) frames in 0\.\.1, got NaN or infinite values; "
+        ImageError, match=rf"^expected finite {which} frames in 0\.\.1, got NaN or infinite values; "
     ):
         fake().flow(*frames)
 
