@@ -31,6 +31,66 @@ CLASSES = {
 }
 LEAVES = sorted((cls for cls in CLASSES if cls.__name__.endswith("Settings")), key=lambda cls: cls.__name__)
 
+LIMITS = {
+    "AscentSettings.learning_rate": (float, 0.001, 1000),
+    "AscentSettings.lbfgs_history": (int, 1, 10_000),
+    "AscentSettings.jitter": (int, 0, 10_000),
+    "AscentSettings.gradient_blur": (float, 0, 1000),
+    "AscentSettings.laplacian_levels": (int, 0, 100),
+    "AscentSettings.laplacian_sigma": (float, 0.01, 1000),
+    "AscentSettings.fft_block": (int, 0, 10_000),
+    "AscentSettings.norm_percent": (float, 0, 100),
+    "AscentSettings.abs_percent": (float, 0, 100),
+    "AscentSettings.mean_percent": (float, 0, 100),
+    "AscentSettings.seed": (int, 0, 2**64 - 1),
+    "CameraSettings.zoom_factor": (float, 0.01, 100),
+    "CameraSettings.rotation": (float, -360, 360),
+    "CameraSettings.pan_x": (float, -10_000, 10_000),
+    "CameraSettings.pan_y": (float, -10_000, 10_000),
+    "ConsoleSettings.classify": (int, 0, 1000),
+    "ConsoleSettings.print_every": (int, 0, 1_000_000),
+    "ConsoleSettings.save_every": (int, 0, 1_000_000),
+    "FlowImageSettings.saturation_length": (float, 0, 10_000),
+    "FlowImageSettings.arrow_spacing": (int, 0, 10_000),
+    "FlowSettings.flow_scale": (float, 0.01, 1),
+    "FlowSettings.flow_updates": (int, 1, 1000),
+    "FlowSettings.flow_batch": (int, 0, 10_000),
+    "ImageSettings.contrast": (float, 0, 100),
+    "ImageSettings.zoom": (float, -10_000, 10_000),
+    "InputSettings.size": (int, 0, 16_384),
+    "InputSettings.start": (float, 0, 1_000_000),
+    "InputSettings.frames": (int, 0, 10_000_000),
+    "InputSettings.fps": (float, 0.01, 1000),
+    "MeasureSettings.start": (float, 0, 1_000_000),
+    "MeasureSettings.frames": (int, 0, 10_000_000),
+    "MeasureSettings.fps": (float, 0.01, 1000),
+    "ModelSettings.model_mean": (float, -1000, 1000),
+    "ObjectiveSettings.dream_weight": (float, -1_000_000, 1_000_000),
+    "ObjectiveSettings.tv_weight": (float, -1_000_000, 1_000_000),
+    "ObjectiveSettings.l2_weight": (float, -1_000_000, 1_000_000),
+    "OctaveSettings.octaves": (int, 1, 100),
+    "OctaveSettings.octave_scale": (float, 0.01, 10),
+    "OctaveSettings.octave_steps": (int, 0, 10_000),
+    "OctaveSettings.octave_sizes": (int, 1, 16_384),
+    "OctaveSettings.iterations": (int, 1, 10_000),
+    "OutputSettings.quality": (int, 0, 51),
+    "OutputSettings.update_interval": (int, 0, 10_000),
+    "OutputSettings.frame_duration": (float, 1, 655_350),  # a GIF counts 1/100 s in 16 bits
+    "ReliabilitySettings.brightness_threshold": (float, 0, 255),
+    "ReliabilitySettings.mask_softness": (float, 0, 1),
+    "TemporalSettings.blend": (float, 0, 1),
+    "TemporalSettings.carried_steps": (int, 0, 10_000),
+    "TemporalSettings.catch_up": (float, 1, 100),
+    "TemporalSettings.references": (int, 1, 6),
+    "TemporalSettings.seamless_frames": (int, 1, 10_000),
+    "TileSettings.tile_overlap": (float, 0, 0.5),
+    "TileSettings.tile_size": (int, 64, 16_384),
+}
+"""Type, least and most of every number of the options."""
+
+OR_ZERO = {"OutputSettings.frame_duration", "TileSettings.tile_size"}
+"""Numbers that may be 0 although their range begins above it."""
+
 
 def leaf_kinds(kind: Any) -> Iterator[Any]:
     """The types that a type is made of, each with its metadata."""
@@ -64,6 +124,18 @@ def test_every_number_has_a_range_and_every_default_is_valid(cls: type[Any]) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         validate(cls())
+
+
+def test_the_limits_of_all_numbers_are_known() -> None:
+    found = {
+        f"{cls.__name__}.{name}": split_range(leaf)
+        for cls in LEAVES
+        for name, kind in kinds(cls).items()
+        for leaf in leaf_kinds(kind)
+        if split_range(leaf)[1]
+    }
+    assert {name: (kind, limits.least, limits.most) for name, (kind, limits) in found.items()} == LIMITS
+    assert {name for name, (_, limits) in found.items() if limits.or_zero} == OR_ZERO
 
 
 @pytest.mark.parametrize(("cls", "name", "limits"), ranges())

@@ -132,9 +132,7 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(estimate: Any, host: Any,
     assert host.told == ["memory ran out: going on with one pair of frames at a time"]
 
 
-def test_a_smaller_scale_is_told_in_each_prompt(
-    estimate: Any, pack: Any, clip: Any, tmp_path: Path
-) -> None:
+def test_a_smaller_scale_is_told_in_each_prompt(estimate: Any, pack: Any, clip: Any, tmp_path: Path) -> None:
     def still(first: Tensor, second: Tensor, both: bool) -> Tensor:
         return torch.zeros(len(first) * (1 + both), 2, *first.shape[-2:])
 

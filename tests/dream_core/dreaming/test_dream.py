@@ -687,7 +687,8 @@ def test_memory_that_runs_out_at_the_smallest_tile_is_an_error(model: DreamModel
     scarce.limit = 9
     dreamer = ImageDreamer([scarce], settings=make(octaves=1), free=lambda: freed.append(True))
     with pytest.raises(
-        OutOfMemoryError, match=r"tiles of 64 pixels \(CUDA out of memory\. Tried .* 20\.00 GiB\); take a smaller"
+        OutOfMemoryError,
+        match=r"tiles of 64 pixels \(CUDA out of memory\. Tried .* 20\.00 GiB\); take a smaller",
     ) as raised:
         dreamer(torch.rand(1, 3, 100, 300))
     assert "\n" not in str(raised.value)
