@@ -64,10 +64,14 @@ def make_dreamer(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
     return make
 
 
+def exact(path: Path) -> OutputSettings:
+    """As little loss as a video allows; a folder of images, without a suffix, has none."""
+    return OutputSettings(quality=0, pixel_format="yuv444p") if path.suffix else OutputSettings()
+
+
 def write(path: Path, frames: Tensor, times: list[float] | None = None) -> Path:
-    settings = OutputSettings(quality=0, pixel_format="yuv444p")
     with open_output(
-        path, size=SIZE, fps=Fraction(10), settings=settings, time_base=Fraction(1, 1000)
+        path, size=SIZE, fps=Fraction(10), settings=exact(path), time_base=Fraction(1, 1000)
     ) as output:
         for index, frame in enumerate(frames):
             ends = None if times is None else [*times[1:], times[-1] + 0.1][index] - times[index]
@@ -87,7 +91,7 @@ def output_for(clip: Clip, path: Path) -> Output:
         path,
         size=clip.size,
         fps=clip.fps,
-        settings=OutputSettings(quality=0, pixel_format="yuv444p"),
+        settings=exact(path),
         time_base=clip.time_base,
     )
 
