@@ -130,26 +130,31 @@ class Teller:
         return time.monotonic() - self._started
 
 
-def exit_code(work: Callable[[], int], teller: Teller, *, out_of_memory: str, stopped: str) -> int:
-    """Run a command's work and return its exit code; print an expected error as one line.
+EXPECTED = (DeepDreamError, RuntimeError, MemoryError, KeyboardInterrupt)
+"""Errors that `exit_code` may print as one line."""
+
+
+def exit_code(error: BaseException, teller: Teller, *, out_of_memory: str, stopped: str) -> int:
+    """Print an expected error as one line and return the exit code.
 
     Args:
-        work: returns the exit code.
+        error: one of `EXPECTED`.
         teller: prints the line.
-        out_of_memory: advice to print if memory runs out.
+        out_of_memory: advice to print if memory ran out.
         stopped: line to print after ctrl-C, unless quiet.
+
+    Raises:
+        BaseException: the error itself, if it is neither a mistake, ctrl-C nor a lack of memory.
     """
-    try:
-        return work()
-    except DeepDreamError as error:
-        teller.fail(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        teller.fail(f"out of memory: {out_of_memory}")
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         teller.say(f"stopped: {stopped}")
         return INTERRUPTED
+    if isinstance(error, DeepDreamError):
+        teller.fail(str(error))
+    elif is_out_of_memory(error):
+        teller.fail(f"out of memory: {out_of_memory}")
+    else:
+        raise error
     return MISTAKE
 
 

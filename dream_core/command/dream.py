@@ -17,7 +17,7 @@ from ..pipeline import dream_clip, load_dreamer, load_models, open_output_like
 from ..video import Clip, KeepFolder, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
-from .console import Teller, exit_code, objective_teller
+from .console import EXPECTED, Teller, exit_code, objective_teller
 from .exit_codes import DONE, INTERRUPTED
 from .options import Command
 from .sample import open_sample
@@ -32,18 +32,17 @@ SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
 def main(command: Command) -> int:
     """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.console.quiet, verbose=command.console.verbose)
-
-    def work() -> int:
+    try:
         with teller.bar(), backends(command.device):
             return run(command, teller)
-
-    return exit_code(
-        work,
-        teller,
-        out_of_memory="dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
-        "--flow-scale 0.5",
-        stopped="no frame was done",
-    )
+    except EXPECTED as error:
+        return exit_code(
+            error,
+            teller,
+            out_of_memory="dream in pieces with --tile-size 512 or smaller, lower --size, or estimate flow at "
+            "--flow-scale 0.5",
+            stopped="no frame was done",
+        )
 
 
 def run(command: Command, teller: Teller) -> int:

@@ -21,7 +21,7 @@ from ..pipeline import load_estimator, load_models
 from ..settings import InputSettings
 from ..video import Clip, open_clip
 from ..video.images import IMAGE_SUFFIXES, is_image, save_image
-from .console import Teller, exit_code
+from .console import EXPECTED, Teller, exit_code
 from .exit_codes import DONE
 from .options import MeasureCommand, MeasureSettings
 
@@ -29,20 +29,19 @@ from .options import MeasureCommand, MeasureSettings
 def main(command: MeasureCommand) -> int:
     """Run the command and show its progress. Returns the exit code."""
     teller = Teller(quiet=command.measure.quiet)
-
-    def work() -> int:
+    try:
         check_files(command)
         with teller.bar(), backends(command.device):
             report = measure_files(command, teller)
         write(report, command.measure)
-        return DONE
-
-    return exit_code(
-        work,
-        teller,
-        out_of_memory="estimate flow at --flow-scale 0.5, or leave strength out by --no-strength",
-        stopped="nothing was measured",
-    )
+    except EXPECTED as error:
+        return exit_code(
+            error,
+            teller,
+            out_of_memory="estimate flow at --flow-scale 0.5, or leave strength out by --no-strength",
+            stopped="nothing was measured",
+        )
+    return DONE
 
 
 def check_files(command: MeasureCommand) -> None:
