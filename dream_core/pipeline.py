@@ -102,7 +102,7 @@ def dream_frames(
 
 
 def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> Output:
-    """Open an output with the size, times and sound of a clip.
+    """Open an output with the size and times of a clip, and with its sound if the settings ask for it.
 
     Raises:
         SettingsError, VideoError: see `open_output`.

@@ -158,7 +158,7 @@ class _Layer:
         return local.abs() <= self.radius
 
     def color(self, local: Tensor) -> Tensor:
-        """Texture at positions (N,) of the plane, (N,3): the sigmoid of a sum of plane waves."""
+        """Texture at positions x + iy, (N,) complex: RGB (N,3) in 0..1, the sigmoid of a sum of plane waves."""
         phases = 2 * math.pi * torch.view_as_real(local) @ self.frequencies + self.phases
         return (torch.cos(phases) @ self.colors + self.tint).sigmoid()
 

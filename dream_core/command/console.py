@@ -119,7 +119,7 @@ class Teller:
         self._frames = self._progress.add_task(doing, total=frames, unit="frames")
 
     def frame_done(self, index: int) -> None:
-        """Move the bar to the frame after `index`."""
+        """Count frame `index`, from 0, as done on the bar; if verbose, print the time since the start."""
         if self._frames is not None:
             self._progress.update(self._frames, completed=index + 1)
         self.detail(f"frame {index} done after {self.elapsed:.1f} s")

@@ -106,7 +106,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
 
 
 def frames(count: int) -> str:
-    """Write a number of frames in words."""
+    """Write a number of frames: 1 frame, 2 frames."""
     return f"{count} frame{'' if count == 1 else 's'}"
 
 

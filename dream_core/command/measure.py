@@ -45,10 +45,11 @@ def main(command: MeasureCommand) -> int:
 
 
 def check_files(command: MeasureCommand) -> None:
-    """Check the names of the files before any work.
+    """Check all settings and the names of the files before any work.
 
     Raises:
-        SettingsError: no dream is given, or the name of a file to write has the wrong suffix.
+        SettingsError: a setting is out of range or does not fit another, no dream is given, or the name of a file
+            to write has the wrong suffix.
         VideoError: the folder to write into does not exist.
     """
     validate(command)

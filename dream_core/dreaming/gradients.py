@@ -32,8 +32,8 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
     """Give every band of detail the same strength: Laplacian-pyramid normalization (Mordvintsev et al. 2015).
 
     The gradient is split into `levels` bands, each twice as coarse as the one before, and a remainder. Each is
-    divided by its root mean square, and all are added up. The bands keep the full size (a stack rather than a
-    pyramid), so nothing is resampled.
+    divided by its root mean square over the whole tensor, and all are added up. The bands keep the full size (a
+    stack rather than a pyramid), so nothing is resampled.
 
     Args:
         gradient: (B,C,H,W).

@@ -127,7 +127,11 @@ def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
 def tiled_gradient(
     models: Sequence[DreamModel], objective: Objective, image: Tensor, settings: TileSettings
 ) -> tuple[Tensor, Tensor]:
-    """Compute the same as `whole_gradient`, tile by tile; the models, one per device, take turns."""
+    """Compute `whole_gradient` tile by tile; the models, one per device, take turns.
+
+    Each tile is computed twice: for the sums of the whole image, and for its share of the gradient. The result
+    differs from the whole's only because a tile does not see beyond its edge.
+    """
     parts = list(zip(tiles(size_of(image), settings), cycle(models), strict=False))
     value, slopes = _slopes(objective, _gather(parts, objective, image))
     gradient = torch.zeros_like(image)

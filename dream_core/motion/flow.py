@@ -74,7 +74,10 @@ class FlowEstimator:
         return self._estimate(first, second, both=False)[0]
 
     def both_ways(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimate the flows from first to second and from second to first; faster than two calls of `flow`."""
+        """Estimate the flows from first to second and back; with RAFT, faster than by two calls of `flow`.
+
+        Arguments, results and errors are those of `flow`.
+        """
         there, back = self._estimate(first, second, both=True)
         return there, back
 

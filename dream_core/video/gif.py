@@ -13,7 +13,7 @@ class Palette:
     """Reduces each frame to its best 256 colors, dithered (ffmpeg's palettegen and paletteuse)."""
 
     def __init__(self, *, width: int, height: int, time_base: Fraction) -> None:
-        """Prepare for rgb24 frames of this size."""
+        """Build the filter graph for rgb24 frames of this size."""
         self._graph = graph = Graph()
         source = graph.add_buffer(
             width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base
