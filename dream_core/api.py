@@ -16,10 +16,10 @@ from .dreaming.dream import DreamCallback
 from .errors import SettingsError, VideoError
 from .image import require_image
 from .models.weights import Progress
-from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_output_like
+from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_keep_folder, open_output_like
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
-from .video import Frame, KeepFolder, open_clip
+from .video import Frame, open_clip
 from .video.images import load_image
 
 
@@ -61,7 +61,7 @@ def dream_video(
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         dreamer = load_dreamer(pipeline, progress=on_download)
         with open_output_like(clip, Path(target), settings=writing) as output:
-            keep = KeepFolder(writing.keep, overwrite=writing.overwrite) if writing.keep else None
+            keep = open_keep_folder(writing)
             dream_clip(clip, dreamer, output, keep=keep, on_frame=on_frame, on_step=on_step)
     return output.path
 

@@ -118,6 +118,11 @@ def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> O
     )
 
 
+def open_keep_folder(settings: OutputSettings) -> KeepFolder | None:
+    """Open the folder that `keep` names; None if it names none."""
+    return KeepFolder(settings.keep, overwrite=settings.overwrite) if settings.keep else None
+
+
 def dream_clip(
     clip: Iterable[Frame],
     dreamer: TemporalDreamer,

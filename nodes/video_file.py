@@ -13,8 +13,9 @@ from typing import Any
 from comfy_api.latest import InputImpl, io
 from torch.nn.functional import pad
 
+from ..dream_core.pipeline import open_output_like
 from ..dream_core.settings import InputSettings, OutputSettings
-from ..dream_core.video import Output, open_clip, open_output
+from ..dream_core.video import Output, open_clip
 from .adapters import host
 from .adapters.sockets import Objectives
 from .adapters.widgets import settings_from, widgets
@@ -86,15 +87,7 @@ class DeepDreamVideoFile(io.ComfyNode):
                 if seconds:
                     count = min(count, max(1, round(seconds * float(clip.fps))))
                 pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
-                output = open_output(
-                    target,
-                    size=clip.size,
-                    fps=clip.fps,
-                    time_base=clip.time_base,
-                    settings=writing,
-                    frame_count=clip.frame_count,
-                    sound=clip.sound if writing.sound else None,
-                )
+                output = open_output_like(clip, target, settings=writing)
                 try:
                     wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)
                     for frame, dreamed in pipeline.dream(wanted):

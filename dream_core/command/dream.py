@@ -13,8 +13,8 @@ from ..dreaming.objectives import Objective, build_objective, choose_channels
 from ..errors import SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
-from ..pipeline import dream_clip, load_dreamer, load_models, open_output_like
-from ..video import Clip, KeepFolder, Output, open_clip
+from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, open_output_like
+from ..video import Clip, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
 from .console import EXPECTED, Teller, exit_code, objective_teller
@@ -112,7 +112,6 @@ def frames(count: int) -> str:
 
 def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> None:
     """Load the networks and dream the clip."""
-    kept = command.write.keep
     callback = step_callback(command, teller, output)
     dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
     model = dreamer.model
@@ -125,7 +124,7 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
         clip,
         dreamer,
         output,
-        keep=KeepFolder(kept, overwrite=command.write.overwrite) if kept else None,
+        keep=open_keep_folder(command.write),
         on_frame=lambda frame, _: teller.frame_done(frame.index),
         on_step=callback,
     )

@@ -59,3 +59,22 @@ def corners(image: Tensor) -> list[str]:
     names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
     found = [image[:, y, x] > 0.4 for y in (6, -6) for x in (6, -6)]
     return [names[tuple(corner.int().tolist())] for corner in found]
+
+
+def copy(
+    source: Path, target: Path, settings: InputSettings = NATIVE, output_settings: OutputSettings = FAST
+) -> None:
+    """Decode a clip and encode it again, its sound copied."""
+    with (
+        open_clip(source, settings=settings) as clip,
+        open_output(
+            target,
+            size=clip.size,
+            fps=clip.fps,
+            time_base=clip.time_base,
+            sound=clip.sound,
+            settings=output_settings,
+        ) as output,
+    ):
+        for frame in clip:
+            output.write(frame.image, time=frame.time, duration=frame.duration)

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import FAST, NATIVE, ramp, read, write
+from clips import FAST, copy, ramp, read, write
 
 from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Sound, open_clip, open_output
+from dream_core.video import Sound, open_output
 from dream_core.video.sound import _sheltered
 
 
@@ -26,24 +26,6 @@ def _sound(path: Path) -> tuple[str, float, float, float]:
         flat = np.concatenate(samples)
         peak = 32767 if stream.format.name.startswith("s16") else 1
         return stream.codec_context.name, times[0], last, float(np.sqrt((flat / peak).__pow__(2).mean()))
-
-
-def copy(
-    source: Path, target: Path, settings: InputSettings = NATIVE, output_settings: OutputSettings = FAST
-) -> None:
-    with (
-        open_clip(source, settings=settings) as clip,
-        open_output(
-            target,
-            size=clip.size,
-            fps=clip.fps,
-            time_base=clip.time_base,
-            sound=clip.sound,
-            settings=output_settings,
-        ) as output,
-    ):
-        for frame in clip:
-            output.write(frame.image, time=frame.time, duration=frame.duration)
 
 
 @pytest.mark.parametrize(

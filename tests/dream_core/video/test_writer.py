@@ -9,12 +9,12 @@ from pathlib import Path
 import av
 import pytest
 import torch
-from clips import FAST, NATIVE, gray, levels, ramp, read, write
+from clips import FAST, copy, gray, levels, ramp, read, write
 from PIL import Image
 
 from dream_core.errors import SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import Output, Sound, open_clip, open_output
+from dream_core.video import Output, Sound, open_output
 from dream_core.video.encoder import Encoder
 
 # --- video ---
@@ -196,24 +196,6 @@ def test_settings_out_of_range_are_errors(tmp_path, settings, message):
 
 
 # --- sound ---
-
-
-def copy(
-    source: Path, target: Path, settings: InputSettings = NATIVE, output_settings: OutputSettings = FAST
-) -> None:
-    with (
-        open_clip(source, settings=settings) as clip,
-        open_output(
-            target,
-            size=clip.size,
-            fps=clip.fps,
-            time_base=clip.time_base,
-            sound=clip.sound,
-            settings=output_settings,
-        ) as output,
-    ):
-        for frame in clip:
-            output.write(frame.image, time=frame.time, duration=frame.duration)
 
 
 # --- GIF and images ---
