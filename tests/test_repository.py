@@ -45,7 +45,7 @@ def test_the_wheel_ships_dream_core_alone(tmp_path: Path, monkeypatch: pytest.Mo
         names = wheel.namelist()
     folders = {name.split("/", 1)[0] for name in names}
     assert {top for top in folders if not top.endswith(".dist-info")} == {"dream_core"}
-    assert "dream_core/py.typed" in names
+    assert {"dream_core/py.typed", "dream_core/video/rabbit.mp4", "dream_core/video/rabbit.txt"} <= set(names)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

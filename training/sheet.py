@@ -14,7 +14,6 @@ import tyro
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from dream_core.command.sample import open_sample
 from dream_core.dreaming.dream import dream
 from dream_core.image import resize
 from dream_core.models.dream_model import DreamModel, load_model
@@ -27,7 +26,7 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
 )
-from dream_core.video import open_clip
+from dream_core.video import SAMPLE_CLIP, open_clip
 
 LAYERS = ("grain", "weave", "lace", "scales", "petals", "eyes", "blooms", "worlds")
 TEXT = 16
@@ -121,9 +120,7 @@ def make(sheet: Sheet) -> None:
         device=torch.device("cpu"),
         dtype=torch.bfloat16,
     )
-    images = [read(path, sheet.size) for path in sheet.images]
-    if not images:
-        images = [next(open_sample(InputSettings(size=sheet.size))).image[None]]
+    images = [read(path, sheet.size) for path in sheet.images or [SAMPLE_CLIP]]
     rows = []
     for image in images:
         row = [show(image[0], "input")]

@@ -14,19 +14,16 @@ from ..errors import SettingsError, VideoError
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
 from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, open_output_like
-from ..video import Clip, Output, open_clip
+from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
+from ..video.sample import SAMPLE_CREDIT
 from .console import EXPECTED, Teller, exit_code, objective_teller
 from .exit_codes import DONE, INTERRUPTED
 from .options import Command
-from .sample import open_sample
 
 SUFFIX = "_dream"
 """Added to the input's name if no output is given."""
-
-SAMPLE_OUTPUT = Path(f"synthetic{SUFFIX}.mp4")
-"""Output of the synthetic clip if none is given."""
 
 
 def main(command: Command) -> int:
@@ -64,7 +61,7 @@ def run(command: Command, teller: Teller) -> int:
 
 
 def open_input(command: Command, teller: Teller) -> Clip:
-    """Open the input, or a synthetic clip if none is given.
+    """Open the input, or the sample clip if none is given.
 
     Raises:
         SettingsError: an option that takes a list has taken the input too.
@@ -77,8 +74,8 @@ def open_input(command: Command, teller: Teller) -> Clip:
             "expected an INPUT, a video, an image or a folder of images: "
             f"put INPUT before options that take lists ({', '.join(lists)})"
         )
-    teller.say("no INPUT is given: dreaming a synthetic clip")
-    return open_sample(command.read)
+    teller.say(f"no INPUT is given: dreaming the sample clip ({SAMPLE_CREDIT})")
+    return open_clip(SAMPLE_CLIP, settings=command.read)
 
 
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
@@ -87,7 +84,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     Raises:
         KeyboardInterrupt: ctrl-C came before the first frame was done.
     """
-    target = command.output or (default_output(command.input) if command.input else SAMPLE_OUTPUT)
+    target = command.output or default_output(command.input or Path(SAMPLE_CLIP.name))
     if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")
     output = open_output_like(clip, target, settings=command.write)

@@ -83,7 +83,8 @@ class Command:
     called measure is written ./measure.
 
     Args:
-        input: Video, GIF, image or folder of images. Without one, a synthetic clip is dreamed.
+        input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
+            rabbit that stretches.
         output: File to write, of any kind that INPUT may be; a name without a suffix is a folder of images. By
             default INPUT's name with _dream.
     """

@@ -2,6 +2,7 @@
 
 from .keep import KeepFolder
 from .reader import Clip, Frame, Sound, open_clip
+from .sample import SAMPLE_CLIP
 from .writer import Output, open_output
 
-__all__ = ["Clip", "Frame", "KeepFolder", "Output", "Sound", "open_clip", "open_output"]
+__all__ = ["SAMPLE_CLIP", "Clip", "Frame", "KeepFolder", "Output", "Sound", "open_clip", "open_output"]

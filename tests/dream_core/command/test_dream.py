@@ -176,15 +176,18 @@ def test_mistakes_get_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_an_input_a_synthetic_clip_is_dreamed(
+def test_without_an_input_the_sample_clip_is_dreamed(
     quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = [option for option in quick if option not in ("--layers", "fire2")]
-    assert main([*options, "--frames", "3"]) == 0
-    assert "no INPUT is given: dreaming a synthetic clip" in capsys.readouterr().err
-    with open_clip(tmp_path / "synthetic_dream.mp4", settings=InputSettings(size=0)) as clip:
-        assert clip.size == (48, 64)
+    assert main([*options, "--frames", "3", "--start", "1"]) == 0
+    told = capsys.readouterr().err
+    assert "no INPUT is given: dreaming the sample clip" in told
+    assert "Blender Foundation" in told
+    with open_clip(tmp_path / "rabbit_dream.mp4", settings=InputSettings(size=0)) as clip:
+        assert clip.size == (36, 64)
+        assert clip.has_sound
         assert len(list(clip)) == 3
 
 
