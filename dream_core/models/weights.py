@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias, TypeVar
 from urllib.request import Request, urlopen
@@ -40,14 +41,26 @@ class WeightSource:
         digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
             a SHA-1 of the file's size and content. None leaves a download unchecked.
         mebibytes: size of the file to three decimals, or None if unknown.
-        packaged: path of the file inside the package, or None if it is not part of it.
+        package: the package on the Python package index that holds the file in its folder `models`, or None.
+        packaged: path of the file inside this package, or None if it is not part of it.
     """
 
     filename: str
     url: str | None = None
     digest: str | None = None
     mebibytes: float | None = None
+    package: str | None = None
     packaged: Path | None = None
+
+    @property
+    def installed(self) -> Path | None:
+        """Path of the file where a package brought it, or None."""
+        if self.package is None:
+            return self.packaged
+        spec = find_spec(self.package.replace("-", "_"))
+        folders = spec.submodule_search_locations if spec else None
+        paths = (Path(folder, "models", self.filename) for folder in folders or ())
+        return next((path for path in paths if path.is_file()), None)
 
 
 def torchvision_source(weights: WeightsEnum) -> WeightSource:
@@ -114,7 +127,7 @@ def locate(
 
 
 def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Path | None:
-    """Find a weight file in the model folders or in the package; None if there is none.
+    """Find a weight file in the model folders or in a package; None if there is none.
 
     Args:
         source: the file's name.
@@ -127,7 +140,7 @@ def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Pa
     stem = Path(source.filename).stem
     accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
     paths = (folder / filename for folder in search_folders(folders) for filename in accepted)
-    return next((path for path in paths if path.is_file()), source.packaged)
+    return next((path for path in paths if path.is_file()), source.installed)
 
 
 def resolve_auto(
@@ -175,6 +188,8 @@ def download(source: WeightSource, target: Path, *, progress: Progress | None = 
         WeightsError: the source has no URL, the download failed, or size or digest are wrong.
     """
     by_hand = "get the file by hand and name it (`model_file`, or `flow_file` for optical flow)"
+    if source.package is not None:
+        raise WeightsError(f"`pip install {source.package}` brings it; or {by_hand}")
     if source.url is None:
         raise WeightsError(f"no download is known for it: {by_hand}")
     # In the target's folder, because a rename is atomic only within one file system.

@@ -87,7 +87,7 @@ def test_files_of_the_folder_can_be_chosen(pack: Pack, folder: Path, flow_folder
     loaders = pack("nodes.loaders")
     combos = {one.id: one for one in loaders.LoadDreamModel.define_schema().inputs}
     assert combos["weights"].options == ["auto", "mine.pth"]
-    assert combos["model"].options[:3] == ["auto", "fractal", "bvlc_googlenet"]
+    assert combos["model"].options[:2] == ["auto", "efficientnet_lite0"]
     assert combos["model"].default == "auto"
     (flow,) = loaders.LoadFlowModel.define_schema().inputs
     assert flow.options == ["auto", "raft_large", "raft_small", "dis", "my_raft.pth"]

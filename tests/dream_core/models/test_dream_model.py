@@ -265,7 +265,7 @@ def frame(clip: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # HWC -> BCHW
 
 
-@pytest.mark.parametrize("name", ["bvlc_googlenet", "squeezenet1_1_caffe"])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "bvlc_googlenet", "squeezenet1_1_caffe"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_real_weights_see_the_duck(test_data: Path, name: str, dtype: torch.dtype) -> None:
     settings = ModelSettings(model=name, model_dirs=(test_data / "weights",))
@@ -370,7 +370,7 @@ def test_a_file_of_another_number_of_classes(tmp_path: Path, state: dict[str, Te
 
 
 def test_an_unknown_model() -> None:
-    message = r"^expected `model` to be one of auto, fractal, bvlc_googlenet, .*, got 'vgg11'$"
+    message = r"^expected `model` to be one of auto, efficientnet_lite0, .*, bvlc_googlenet, .*, got 'vgg11'$"
     with pytest.raises(SettingsError, match=message):
         load_model(ModelSettings(model="vgg11"), device=CPU, dtype=torch.float32)
 
