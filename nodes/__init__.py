@@ -14,11 +14,13 @@ from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .reliability import ReliabilityMask
 from .report import ConsistencyReport
+from .sample import SampleClip
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile
 from .warp import FlowWarp
 
 NODES: list[type[io.ComfyNode]] = [
+    SampleClip,
     LoadDreamModel,
     LoadFlowModel,
     DreamObjective,

@@ -41,7 +41,7 @@ def tables(node: ShownNode) -> str:
     """
     usual = [one for one in node.inputs if not one.advanced]
     rare = [one for one in node.inputs if one.advanced]
-    parts = [_table("Inputs", map(_input_row, usual))]
+    parts = [_table("Inputs", map(_input_row, usual))] if usual else []
     if rare:
         table = _table('"Show Advanced" in the node\'s menu unfolds these.', map(_input_row, rare))
         parts += ["<details>", "<summary>Advanced inputs</summary>", table, "</details>"]

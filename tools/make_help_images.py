@@ -2,7 +2,7 @@
 
     DEEPDREAM_TEST_DATA=FOLDER uv run tools/make_help_images.py [NAME ...]
 
-The library makes all of them from FOLDER/clips/mallard.mp4, with the weights in FOLDER/weights.
+The library makes them from FOLDER/clips/mallard.mp4 and the sample clip, with the weights in FOLDER/weights.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from dream_core.settings import (
 )
 from dream_core.temporal.blend import add_residual
 from dream_core.temporal.dreamer import DreamedFrame
-from dream_core.video import open_clip
+from dream_core.video import SAMPLE_CLIP, open_clip
 
 FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
 WIDTH = 512
@@ -54,10 +54,18 @@ SIDE = 384
 LAYER = "petals"
 SHOWN = (1, 30, 75)
 """Frames of the clip."""
+SAMPLED = (0, 20, 32)
+"""Frames of the sample clip."""
 FLIGHT = (0, 20, 40)
 """Frames of a flight into a still image."""
 PAIR = (60, 65)
 """Two frames so far apart that the motion from one to the other shows at this size."""
+
+
+def sample_clip() -> Image.Image:
+    """Sample Clip: three of its frames."""
+    with open_clip(SAMPLE_CLIP, settings=InputSettings(size=SIDE)) as clip:
+        return _rows([{f"frame {one.index}": one.image for one in clip if one.index in SAMPLED}])
 
 
 def dreamed_image() -> Image.Image:
@@ -176,6 +184,7 @@ def report() -> Image.Image:
 
 
 IMAGES: tuple[Callable[[], Image.Image], ...] = (
+    sample_clip,
     dreamed_image,
     objectives,
     dream_models,

@@ -38,6 +38,7 @@ def make_video(path: Path, *, frames: int = 4) -> None:
 def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     make_video(comfyui.base / "input" / "clip.mp4")
     draft = Studio()
+    sample = draft.add("DeepDreamSampleClip")
     objective = draft.add("DeepDreamObjective", layers="fire4/expand1x1")
     objective = draft.add("DeepDreamObjective", layers="fire5/expand3x3", objective=objective)
     flow = draft.flow(draft.frames)
@@ -79,6 +80,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     masks = [draft.see(value) for value in (mask, warped_mask, video[2])]
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
+    film = [draft.see(draft.add("GetVideoComponents", video=sample)), draft.see(sample[1])]
     layers = draft.see(draft.dream_model[1])
     plot, table, strength = (draft.see(report[slot]) for slot in (0, 1, 4))
     run = comfyui.run(draft.graph)
@@ -94,6 +96,9 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         assert found.shape == (3, 64, 96)
     assert seen(run, latents)[0].shape == (3, 4, 8, 12)
     assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
+    (core,), (ours,) = (seen(run, node) for node in film)
+    assert core.shape == ours.shape == (75, 360, 640, 3)
+    assert np.abs(core - ours).mean() < 0.01
     assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
     assert seen(run, plot)[0].shape[2:] == (1200, 3)
     assert "fire4/expand1x1, fire5/expand3x3" in run.outputs[table.id]["texts"][0]

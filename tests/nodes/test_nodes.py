@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 NAMES = {
+    "DeepDreamSampleClip": "Sample Clip",
     "DeepDreamLoadDreamModel": "Load Dream Model",
     "DeepDreamLoadFlowModel": "Load Flow Model",
     "DeepDreamObjective": "Dream Objective",
