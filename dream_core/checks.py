@@ -79,6 +79,10 @@ def split_range(kind: Any) -> tuple[Any, Range | None]:
     return plain, next((one for one in metadata if isinstance(one, Range)), None)
 
 
+WORDED = {bool: "true or false", str: "a text"}
+"""Types without a range, as errors say them."""
+
+
 def _check(what: str, kind: Any, value: Any) -> None:
     kind, limits = split_range(kind)
     if limits:
@@ -92,11 +96,14 @@ def _check(what: str, kind: Any, value: Any) -> None:
             _check(what, get_args(kind)[0], value)
     elif get_origin(kind) is tuple:
         _check_tuple(what, get_args(kind), value)
+    elif kind in WORDED and not isinstance(value, kind):
+        raise SettingsError(f"expected {what} to be {WORDED[kind]}, got {value!r}")
 
 
 def _check_number(what: str, kind: Any, limits: Range, value: Any) -> None:
     whole = kind is int
-    if not isinstance(value, Integral if whole else Real) or value not in limits:
+    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not number or value not in limits:
         wanted = f"a whole number {limits}" if whole and isinstance(value, float) else limits
         raise SettingsError(f"expected {what} {wanted}, got {_format(value)}")
 

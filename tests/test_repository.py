@@ -76,6 +76,8 @@ FLOORS = (
     ("video",),
     ("device",),
     ("image",),
+    ("looks",),
+    ("flat_options",),
     ("settings",),
     ("checks",),
     ("errors",),

@@ -17,7 +17,7 @@ from ..device import is_out_of_memory
 from ..dreaming.dream import DreamStep
 from ..errors import DeepDreamError
 from .exit_codes import INTERRUPTED, MISTAKE
-from .options import as_flags
+from .options import as_flags, error_line
 
 
 class SpeedColumn(ProgressColumn):
@@ -97,7 +97,7 @@ class Teller:
 
     def fail(self, error: DeepDreamError | str) -> None:
         """Print an error, with flags for the names of fields."""
-        self.console.print(f"[red]error:[/red] {escape(as_flags(str(error)))}")
+        self.console.print(error_line(error))
 
     def downloaded(self, done: int, total: int) -> None:
         """Move the bar of a download, in bytes; a `weights.Progress`."""

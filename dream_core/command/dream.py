@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -11,9 +12,11 @@ from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
 from ..errors import SettingsError, VideoError
+from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
 from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, open_output_like
+from ..settings import split_list
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
@@ -50,6 +53,8 @@ def run(command: Command, teller: Teller) -> int:
         KeyboardInterrupt: it was stopped before the first frame was done.
     """
     validate(command)
+    if command.look:
+        load_look(command.look).warn_left_out(command.model.model)
     if command.console.print_layers:
         print_layers(outline(resolve_model(command.model)))
         return DONE
@@ -102,6 +107,27 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     return DONE
 
 
+def save_look_of(command: Command, model: DreamModel) -> None:
+    """Write the options of a command as a look.
+
+    Args:
+        command: its `save_look` names the file.
+        model: the network that dreams.
+
+    Raises:
+        SettingsError: see `save_look`.
+    """
+    layers = ", ".join(split_list(command.objective.layers)) or model.default_layer
+    groups = [value for value in vars(command).values() if is_dataclass(value)]
+    save_look(
+        Path(command.console.save_look or ""),
+        f"{model.spec.name}, {layers}",
+        *groups,
+        model=model.spec.name,
+        overwrite=command.write.overwrite,
+    )
+
+
 def frames(count: int) -> str:
     """Write a number of frames: 1 frame, 2 frames."""
     return f"{count} frame{'' if count == 1 else 's'}"
@@ -116,6 +142,9 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
         f"{model.spec.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}, frames of "
         f"{clip.size[1]}x{clip.size[0]}; the output grows in {output.growing_path}"
     )
+    if command.console.save_look:
+        save_look_of(command, model)
+        teller.say(f"this look is in {command.console.save_look}: use it by --look")
     teller.begin(clip.frame_count)
     dream_clip(
         clip,

@@ -6,18 +6,23 @@ Nothing here imports PyTorch, so --help and a mistyped flag are answered at once
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from docstring_parser import google
+from rich.console import Console
+from rich.markup import escape
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, arg
 
 from ..checks import Range, kinds
+from ..errors import SettingsError
+from ..looks import load_look, look_names
 from ..settings import (
     AscentSettings,
     DeviceSettings,
@@ -37,6 +42,7 @@ from ..settings import (
     TemporalSettings,
     TileSettings,
 )
+from .exit_codes import MISTAKE
 
 PROGRAM = "deepdream-video"
 """The command's name."""
@@ -54,10 +60,12 @@ class ConsoleSettings:
     Args:
         print_layers: List the network's layers with their channel counts, and exit.
         print_channels: List the channels that the objective chooses in the input's first frame, and exit.
+        print_looks: List the looks, each with what it shows and the network that it needs, and exit.
         classify: List this many classes that the network sees in the input's first frame, and exit. 0 = off.
         print_every: Gradient steps from one printed value of the objective to the next. 0 = none.
         save_every: Gradient steps from one saved image of the growing dream to the next, in the subfolder
             steps of `keep`. 0 = none.
+        save_look: Write the options of this dream that differ from the defaults to this .json file, for `look`.
         verbose: Print what is loaded and where, and a line per frame.
         quiet: Hide the progress bar and messages. Warnings and errors are still shown.
         version: Print the version, and exit.
@@ -65,9 +73,11 @@ class ConsoleSettings:
 
     print_layers: bool = False
     print_channels: bool = False
+    print_looks: bool = False
     classify: Annotated[int, Range(0, 1000)] = 0
     print_every: EveryStep = 0
     save_every: EveryStep = 0
+    save_look: Path | None = None
     verbose: bool = False
     quiet: bool = False
     version: bool = False
@@ -87,10 +97,13 @@ class Command:
             rabbit that stretches.
         output: File to write, of any kind that INPUT may be; a name without a suffix is a folder of images. By
             default INPUT's name with _dream.
+        look: Options that suit each other, by the name of their look or by a .json file; `print_looks` lists the
+            names. Options beside it win. With `help` after it, the defaults are the look's.
     """
 
     input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
     output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
+    look: str | None = None
     read: InputSettings = field(default_factory=InputSettings)
     write: OutputSettings = field(default_factory=OutputSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -131,12 +144,13 @@ class Command:
     @property
     def given_lists(self) -> list[str]:
         """Given options that take any number of values, and therefore also an INPUT that follows."""
+        looks = load_look(self.look).options_for(self.model.model) if self.look else {}
         return [
             as_flag(name)
             for group in vars(self).values()
             if is_dataclass(group)
             for name, value in vars(group).items()
-            if isinstance(value, tuple) and value != getattr(type(group), name, ())
+            if isinstance(value, tuple) and value != looks.get(name, getattr(type(group), name, ()))
         ]
 
 
@@ -200,7 +214,8 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
         arguments: the words after the program's name.
 
     Raises:
-        SystemExit: with code 2 for options that do not exist, with 0 after --help and --version.
+        SystemExit: with code 2 for options that do not exist, with 1 for a look that does not exist or is wrong,
+            with 0 after --help, --version and --print-looks.
     """
     config = (OmitArgPrefixes, HelptextFromCommentsOff)
     if arguments[:1] == [MEASURE]:
@@ -208,11 +223,46 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
         parsed = tyro.cli(with_flags(MeasureCommand), args=arguments[1:], prog=prog, config=config)
         measure: MeasureCommand = _original(parsed)
         return measure
-    command: Command = _original(tyro.cli(with_flags(Command), args=arguments, prog=PROGRAM, config=config))
+
+    def read(defaults: Mapping[str, Any]) -> Command:
+        parsed = tyro.cli(with_flags(Command, defaults), args=arguments, prog=PROGRAM, config=config)
+        command: Command = _original(parsed)
+        return command
+
+    try:
+        look = load_look(name) if (name := look_in(arguments)) else None
+        command = read(look.options if look else {})
+        if look and look.options != (fitting := look.options_for(command.model.model)):
+            command = read(fitting)
+        if command.console.print_looks:
+            print(table_of_looks())
+            raise SystemExit(0)
+    except SettingsError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(error_line(error))
+        raise SystemExit(MISTAKE) from None
     if command.console.version:
         print(installed_version())
         raise SystemExit(0)
     return command
+
+
+def look_in(arguments: Sequence[str]) -> str | None:
+    """Return the last value of --look among the arguments; its options are the defaults of the others."""
+    flag, look = as_flag("look"), None
+    for word, following in zip_longest(arguments, arguments[1:]):
+        if word == flag:
+            look = following
+        elif word.startswith(f"{flag}="):
+            look = word.partition("=")[2]
+    return look
+
+
+def table_of_looks() -> str:
+    """List the looks of the package, one a line: name, description and network."""
+    looks = [load_look(name) for name in look_names()]
+    wide = max(len(one.name) for one in looks)
+    long = max(len(one.description) for one in looks)
+    return "\n".join(f"{one.name:{wide}}  {one.description:{long}}  {one.model}" for one in looks)
 
 
 def as_flag(name: str) -> str:
@@ -220,16 +270,25 @@ def as_flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def error_line(error: Exception | str) -> str:
+    """Write an error as a line for a rich console, with flags for the names of fields."""
+    return f"[red]error:[/red] {escape(as_flags(str(error)))}"
+
+
 def as_flags(text: str) -> str:
     """Replace the names of fields, which the library's texts write in backticks, by flags."""
     return re.sub(r"`([a-z]\w*)`", lambda name: as_flag(name[1]), text)
 
 
-def with_flags(cls: Any) -> type[Any]:
+def with_flags(cls: Any, defaults: Mapping[str, Any] | None = None) -> type[Any]:
     """Return a subclass of a dataclass of settings for the command line.
 
     Its help texts say --octave-scale where the original says `octave_scale` in backticks. Dataclasses among its
     fields are replaced likewise.
+
+    Args:
+        cls: the dataclass.
+        defaults: of fields of the nested dataclasses, by name, in place of their own.
     """
     text = as_flags(cls.__doc__ or "")
     help_of = {one.arg_name: " ".join((one.description or "").split()) for one in google.parse(text).params}
@@ -238,15 +297,16 @@ def with_flags(cls: Any) -> type[Any]:
         kind: Any = kinds(cls)[one.name]
         if is_dataclass(kind):
             kind = with_flags(kind)
-            default = partial(_with_flags, one.default_factory, kind)
+            default = partial(_with_flags, one.default_factory, kind, defaults or {})
             members.append((one.name, kind, field(default_factory=default)))
         else:
             members.append((one.name, kind, field(default=one.default, metadata={"help": help_of[one.name]})))
     return make_dataclass(cls.__name__, members, bases=(cls,), namespace={"__doc__": text}, frozen=True)
 
 
-def _with_flags(default: Any, cls: Any) -> Any:
-    return cls(**vars(default()))
+def _with_flags(default: Any, cls: Any, defaults: Mapping[str, Any]) -> Any:
+    values = vars(default())
+    return cls(**{name: defaults.get(name, value) for name, value in values.items()})
 
 
 def _original(parsed: Any) -> Any:

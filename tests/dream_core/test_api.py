@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,9 +14,8 @@ from torch import Tensor
 
 import dream_core
 from dream_core import Dreamer, dream_image, dream_video
-from dream_core.api import fill_settings
 from dream_core.errors import ImageError, SettingsError, VideoError
-from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
+from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
 from dream_core.video.images import save_image
 
@@ -84,20 +84,6 @@ def test_a_dreamer_continues_the_dream_until_it_is_reset(image: Tensor) -> None:
     assert dreamer.settings.octave.octave_steps == 2
 
 
-def test_flat_options_find_their_class() -> None:
-    pipeline, reading = fill_settings(
-        {"octave_steps": 4, "layers": "petals", "model_dirs": ["a", "b"], "model_file": "w.pth", "size": 9},
-        PipelineSettings,
-        InputSettings,
-    )
-    assert pipeline.dream.octave.octave_steps == 4
-    assert pipeline.dream.objective.layers == ("petals",)
-    assert pipeline.model.model_dirs == (Path("a"), Path("b"))
-    assert pipeline.model.model_file == Path("w.pth")
-    assert reading == InputSettings(size=9)
-    assert pipeline.temporal == PipelineSettings().temporal
-
-
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("octave_step", "did you mean `octave_steps`?"), ("zzzz", "dream_core.settings lists the options")],
@@ -106,12 +92,6 @@ def test_an_unknown_option_names_the_nearest(name: str, hint: str, image: Tensor
     with pytest.raises(SettingsError) as told:
         dream_image(image, **{name: 1})
     assert str(told.value) == f"expected options of dream_core, got `{name}`; {hint}"
-
-
-def test_one_value_stands_for_a_tuple_of_one_and_the_wrong_number_is_told(image: Tensor) -> None:
-    with pytest.raises(SettingsError, match=r"expected 3 values in `model_mean`, got 1"):
-        dream_image(image, model_mean=0.5)
-    assert fill_settings({"model_mean": None}, PipelineSettings)[0].model.model_mean is None
 
 
 @pytest.mark.parametrize("value", [255.0, float("nan")])
@@ -133,11 +113,23 @@ def test_frames_and_dreams_are_kept_where_asked(clip: Path, tmp_path: Path) -> N
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"frames", "dreams", "flow", "mask"}
 
 
-def test_field_names_are_unique_across_the_settings() -> None:
-    from dream_core.api import _field_names
+def test_a_look_gives_options_and_keywords_win(image: Tensor, tmp_path: Path) -> None:
+    look = tmp_path / "mine.json"
+    options = {"model": "fractal", "layers": ["lace"], "octaves": 2, "octave_steps": 2}
+    look.write_text(json.dumps({"description": "Mine.", "options": options}), "utf-8")
+    dreamed = dream_image(image, look=look)
+    assert torch.equal(dreamed, dream_image(image, **options))
+    assert torch.equal(dream_image(image, look=str(look), layers="petals"), dream_image(image, **QUICK))
+    assert torch.equal(Dreamer(look=look, flow="dis").step(image), dreamed)
 
-    names = [name for cls in (PipelineSettings, InputSettings, OutputSettings) for name in _field_names(cls)]
-    assert len(names) == len(set(names))
+
+def test_a_video_is_dreamed_with_a_look(clip: Path, tmp_path: Path) -> None:
+    look = tmp_path / "mine.json"
+    look.write_text('{"description": "Mine.", "options": {"model": "fractal", "octave_steps": 1}}', "utf-8")
+    steps: list[int] = []
+    options = {"flow": "dis", "frames": 1, "octaves": 1, "size": 64}
+    dream_video(clip, tmp_path / "a.mp4", look=look, on_step=lambda step: steps.append(step.done), **options)
+    assert steps == [1]
 
 
 def test_importing_the_package_loads_nothing_and_unknown_names_raise() -> None:

@@ -26,6 +26,7 @@ class Outer:
     mean: tuple[Annotated[float, Range(0, 1)], Annotated[float, Range(0, 1)]] | None = None
     sides: tuple[Annotated[int, Range(1, 100)], ...] = ()
     inner: Inner = field(default_factory=Inner)
+    keep: bool = True
 
     def check_together(self) -> None:
         if self.mode == "slow" and self.count == 7:
@@ -57,6 +58,10 @@ def test_valid_settings_pass(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"count": True}, "expected `count` from 0 to 18446744073709551615, got True"),
+        ({"scale": True}, "expected `scale` from 0.01 to 10, got True"),
+        ({"keep": 1}, "expected `keep` to be true or false, got 1"),
+        ({"name": 1}, "expected `name` to be a text, got 1"),
         ({"count": -1}, "expected `count` from 0 to 18446744073709551615, got -1"),
         ({"count": 2**64}, "expected `count` from 0 to 18446744073709551615, got 18446744073709551616"),
         ({"count": 2.5}, "expected `count` a whole number from 0 to 18446744073709551615, got 2.5"),

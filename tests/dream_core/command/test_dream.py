@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,6 +17,7 @@ from dream_core.__main__ import run as main
 from dream_core.command.console import Teller
 from dream_core.command.dream import default_output, dream_file
 from dream_core.command.options import Command, as_flags, parse
+from dream_core.looks import load_look
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import synthetic_clip
@@ -343,3 +345,36 @@ def test_documents_name_only_options_that_exist(document: str, capsys: pytest.Ca
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", both))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
     assert named - {"--help"} <= flags
+
+
+def test_a_look_is_saved_and_dreams_the_same(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    saved = tmp_path / "mine.json"
+    given = [*quick, "--frames", "1", "--seed", "5"]
+    assert main([str(clip), str(tmp_path / "a.mp4"), *given, "--save-look", str(saved)]) == 0
+    look = load_look(saved)
+    assert look.description == "squeezenet1_1, fire2"
+    assert look.options == {
+        "model": "squeezenet1_1",
+        "layers": ("fire2",),
+        "octaves": 1,
+        "octave_steps": 2,
+        "seed": 5,
+        "carried_steps": 2,
+    }
+    files = [option for option in quick[: quick.index("--octaves")] if option not in ("--layers", "fire2")]
+    assert main([str(clip), str(tmp_path / "b.mp4"), *files, "--frames", "1", "--look", str(saved)]) == 0
+    for one, other in zip(read(tmp_path / "a.mp4"), read(tmp_path / "b.mp4"), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_look_of_another_network_is_told_in_one_line(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look = tmp_path / "mine.json"
+    content = {"description": "Mine.", "options": {"model": "vgg16", "layers": ["conv3_1"]}}
+    look.write_text(json.dumps(content), "utf-8")
+    assert main([str(clip), str(tmp_path / "a.mp4"), *quick, "--frames", "1", "--look", str(look)]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "--look" in line]
+    assert told == [
+        "warning: --model squeezenet1_1 is not vgg16, the network of --look mine: leaving out the look's --layers"
+    ]
