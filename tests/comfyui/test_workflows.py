@@ -59,8 +59,10 @@ def only(graph: dict[str, Any], class_type: str) -> str:
 
 @pytest.fixture(scope="module")
 def strength() -> Callable[[np.ndarray, np.ndarray, str], float]:
-    """`strength(dreams, sources, layer)`: how much more a layer of fractal is excited, as a ratio."""
-    model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
+    """`strength(dreams, sources, layer)`: how much more a layer of EfficientNet-Lite0 is excited, as a ratio."""
+    model = load_model(
+        ModelSettings(model="efficientnet_lite0"), device=torch.device("cpu"), dtype=torch.float32
+    )
 
     def strength(dreams: np.ndarray, sources: np.ndarray, layer: str) -> float:
         energy = LayerEnergy(model, (layer,))
