@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,6 @@ async def comfy_entrypoint() -> Any:
         requirements = Path(__file__).with_name("requirements.txt")
         raise ImportError(
             f"DeepDream Video needs the package '{error.name}', which is not installed: run "
-            f'python -m pip install -r "{requirements}" with the Python that runs ComfyUI'
+            f'"{sys.executable}" -m pip install -r "{requirements}"'
         ) from error
     return DeepDreamExtension()

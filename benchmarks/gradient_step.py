@@ -1,6 +1,6 @@
 """Time one gradient step of several networks side by side: milliseconds at 512x384.
 
-    uv run benchmarks/gradient_step.py fractal:blooms bvlc_googlenet:inception_4d_3x3_reduce
+    uv run benchmarks/gradient_step.py efficientnet_lite0:block9@bfloat16 efficientnet_lite0:block9@float32
 
 The networks take turns, so that other work on the machine slows all of them alike. The weights are random: they do
 not change the time.
@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument(
         "networks",
         nargs="*",
-        default=["fractal", "bvlc_googlenet:inception_4d_3x3_reduce"],
-        metavar="MODEL[:LAYER]",
+        default=["efficientnet_lite0:block9", "bvlc_googlenet:inception_4c_output"],
+        metavar="MODEL[:LAYER][@PRECISION]",
     )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="auto")
@@ -44,11 +44,12 @@ def main() -> None:
     image = torch.rand(1, 3, HEIGHT, WIDTH, device=device)
     runs = {}
     for name in chosen.networks:
-        model_name, _, layer = name.partition(":")
+        where, _, precision = name.partition("@")
+        model_name, _, layer = where.partition(":")
         spec = MODELS[model_name]  # type: ignore[index]
-        model = DreamModel(spec.build(), spec, dtype=choose_dtype("auto", device)).to(device)
+        model = DreamModel(spec.build(), spec, dtype=choose_dtype(precision or "auto", device)).to(device)
         layer = layer or model.default_layer
-        runs[f"{model_name} {layer}"] = partial(
+        runs[f"{model_name} {layer} {str(model.dtype).removeprefix('torch.')}"] = partial(
             ascend,
             image,
             [model],

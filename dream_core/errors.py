@@ -1,4 +1,4 @@
-"""Errors that a user can correct."""
+"""Errors that a user can correct, and what else is to be told."""
 
 
 class DeepDreamError(Exception):
@@ -27,3 +27,7 @@ class VideoError(DeepDreamError):
 
 class OutOfMemoryError(DeepDreamError, MemoryError):
     """There is too little memory, even for the smallest tiles or a single pair of frames."""
+
+
+class Notice(UserWarning):
+    """Something worth knowing that is no fault, such as a choice that was made."""

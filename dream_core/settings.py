@@ -22,7 +22,6 @@ ModelName: TypeAlias = Literal[
     "efficientnet_lite0",
     "efficientnet_lite1",
     "efficientnet_lite2",
-    "fractal",
     "bvlc_googlenet",
     "googlenet_places205",
     "googlenet_places365",
@@ -97,7 +96,7 @@ class ModelSettings:
 
     Args:
         model: Network that dreams; each one sees other things. auto is bvlc_googlenet if its weights are
-            found, else fractal, the small network that is included.
+            found, else efficientnet_lite0, which is installed with this package.
         model_file: Weights file of the network, .safetensors or .pth. By default the model folders are
             searched for it, then it is downloaded.
         model_dirs: Folders to search for the weights of the network and of RAFT before downloading them; the

@@ -171,7 +171,7 @@ except ImportError as error:
 """
     message = python(code)
     assert "'av'" in message
-    assert f'python -m pip install -r "{ROOT / "requirements.txt"}"' in message
+    assert f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"' in message
 
 
 def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() -> None:

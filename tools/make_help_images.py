@@ -51,7 +51,8 @@ GAP, TEXT = 4, 20
 
 SIDE = 384
 """Longest side of the dreams."""
-LAYER = "petals"
+MODEL: ModelName = "efficientnet_lite0"
+LAYER = "block9"
 SHOWN = (1, 30, 75)
 """Frames of the clip."""
 SAMPLED = (0, 20, 32)
@@ -75,13 +76,13 @@ def dreamed_image() -> Image.Image:
 
 def objectives() -> Image.Image:
     """Dream Objective: the layers of one network."""
-    rows = ("lace", "scales", "petals"), ("eyes", "blooms", "worlds")
+    rows = ("block2", "block4", "block6"), ("block8", "block10", "block12")
     return _rows([{layer: dreamed(0, layer=layer) for layer in row} for row in rows])
 
 
 def dream_models() -> Image.Image:
     """Load Dream Model: one image, two networks."""
-    names: tuple[ModelName, ...] = ("fractal", "bvlc_googlenet")
+    names: tuple[ModelName, ...] = (MODEL, "bvlc_googlenet")
     return _rows([{name: dreamed(0, model=name) for name in names}])
 
 
@@ -127,7 +128,7 @@ def camera_flow() -> Image.Image:
     flight = {FLIGHT[0]: image}
     for index in range(1, FLIGHT[-1] + 1):
         moved = warp(image, backward, edges="mirror").clamp(0, 1)
-        image = flight[index] = _dream(moved, network("fractal"), LAYER, steps=2)
+        image = flight[index] = _dream(moved, network(MODEL), LAYER, steps=2)
     return _rows([{f"frame {index}": flight[index] for index in FLIGHT}])
 
 
@@ -178,7 +179,7 @@ def report() -> Image.Image:
         (step.frame[0] for step in steps),
         {"dreams": (step.dream[0] for step in steps)},
         flow_link(estimator("dis")),
-        energy=LayerEnergy(network("fractal"), (LAYER,)),
+        energy=LayerEnergy(network(MODEL), (LAYER,)),
     )
     return _image(plot(figures, width=WIDTH))
 
@@ -237,7 +238,7 @@ def estimator(name: FlowName) -> FlowEstimator:
 
 
 @cache
-def dreamed(index: int, *, model: ModelName = "fractal", layer: str = "") -> Tensor:
+def dreamed(index: int, *, model: ModelName = MODEL, layer: str = "") -> Tensor:
     """Dream a frame by itself, on a layer or on the network's default."""
     return _dream(frame(index), network(model), layer)
 
@@ -258,7 +259,7 @@ def flow(name: FlowName = "raft_small") -> Tensor:
 def video() -> list[DreamedFrame]:
     """Dream the clip frame by frame."""
     settings = PipelineSettings(
-        model=ModelSettings(model="fractal"),
+        model=ModelSettings(model=MODEL),
         dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,))),
         flow=FlowSettings(flow="dis"),
         device=DeviceSettings(device="cpu"),

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..device import is_out_of_memory
 from ..dreaming.dream import DreamStep
-from ..errors import DeepDreamError
+from ..errors import DeepDreamError, Notice
 from .exit_codes import INTERRUPTED, MISTAKE
 from .options import as_flags, error_line
 
@@ -74,7 +74,7 @@ class Teller:
         """Show the progress bar, and warnings as lines above it."""
         with self._progress, warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
+            warnings.showwarning = lambda message, kind, *_, **__: self.warn(str(message), kind)
             yield
 
     def say(self, message: str) -> None:
@@ -87,13 +87,19 @@ class Teller:
         if self.verbose:
             self.console.print(escape(message))
 
-    def warn(self, message: str) -> None:
-        """Print a warning unless it was printed before, with flags for the names of fields."""
+    def warn(self, message: str, kind: type[Warning] = UserWarning) -> None:
+        """Print a warning unless it was printed before, with flags for the names of fields.
+
+        A `Notice` is a plain line, and nothing if quiet.
+        """
         message = as_flags(message)
         if message in self._warned:
             return
         self._warned.add(message)
-        self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
+        if issubclass(kind, Notice):
+            self.say(message)
+        else:
+            self.console.print(f"[yellow]warning:[/yellow] {escape(message)}")
 
     def fail(self, error: DeepDreamError | str) -> None:
         """Print an error, with flags for the names of fields."""

@@ -16,7 +16,6 @@ from itertools import cycle, product
 import torch
 from torch import Tensor
 
-from ..errors import SettingsError
 from ..image import Size, size_of
 from ..models.dream_model import DreamModel
 from ..settings import TileSettings
@@ -69,22 +68,12 @@ def fade_weights(all_spans: Sequence[Span]) -> list[Tensor]:
     return [row[span.start : span.stop] for row, span in zip(weights, all_spans, strict=True)]
 
 
-def _gradient(value: Tensor, leaf: Tensor, objective: Objective) -> Tensor:
-    """Gradient of a value computed from layers."""
-    if not value.requires_grad:
-        raise SettingsError(
-            f"expected a layer that has a gradient, got {', '.join(objective.layers)}, which the network treats "
-            "as a constant; choose another one"
-        )
-    return torch.autograd.grad(value, leaf)[0]
-
-
 def whole_gradient(model: DreamModel, objective: Objective, image: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the layers' part of the objective and its gradient for an image (1,3,H,W) in one piece."""
     leaf = image.detach().requires_grad_()
     with torch.enable_grad():
         value = objective(model.activations(leaf, objective.layers))
-    gradient = _gradient(value, leaf, objective)
+    (gradient,) = torch.autograd.grad(value, leaf)
     return value.detach(), gradient
 
 
@@ -143,7 +132,7 @@ def tiled_gradient(
                 slope.to(one.sum.device) * one.sum for slope, one in zip(slopes, loss_sums, strict=True)
             )
         assert isinstance(contribution, Tensor)
-        slope_of_part = _gradient(contribution, leaf, objective)
+        (slope_of_part,) = torch.autograd.grad(contribution, leaf)
         part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight(image))
     return value, gradient
 

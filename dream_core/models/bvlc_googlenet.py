@@ -30,7 +30,6 @@ INCEPTIONS: dict[str, tuple[int, int, int, int, int, int]] = {
 }
 
 
-@torch.fx.wrap
 def strided_stem(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolve (B,3,H,W) with a 7x7 kernel, stride 2 and padding 3.
 
@@ -64,7 +63,6 @@ class _LocalResponseNorm(torch.autograd.Function):
         return torch.addcmul(direct, x, through_sum, value=-1.5), None, None
 
 
-@torch.fx.wrap
 def local_response_norm(x: Tensor, band: Tensor, k: float) -> Tensor:
     """Normalize each channel by its neighbors (Krizhevsky et al. 2012, section 3.3), with beta = 3/4.
 

@@ -13,7 +13,6 @@ import math
 import re
 from itertools import chain, repeat
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,16 +42,6 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-@torch.fx.wrap
-def same_convolution(x: Tensor, weight: Tensor, bias: Tensor, stride: int, groups: int) -> Tensor:
-    """Convolve (B,C,H,W) with TensorFlow's padding SAME to (B,C',ceil(H/stride),ceil(W/stride))."""
-    above, below = same_padding(x.shape[2], weight.shape[2], stride)
-    left, right = same_padding(x.shape[3], weight.shape[3], stride)
-    if (above, left) == (below, right):
-        return F.conv2d(x, weight, bias, stride, (above, left), groups=groups)
-    return F.conv2d(F.pad(x, (left, right, above, below)), weight, bias, stride, groups=groups)
-
-
 class Convolution(nn.Conv2d):
     """A convolution with padding SAME, and ReLU6 unless it is linear.
 
@@ -79,8 +68,12 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,inputs,H,W) -> (B,outputs,ceil(H/stride),ceil(W/stride))."""
-        assert self.bias is not None
-        result: Tensor = same_convolution(x, self.weight, self.bias, self.stride[0], self.groups)
+        above, below = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        padding = above, left
+        if padding != (below, right):
+            x, padding = F.pad(x, (left, right, above, below)), (0, 0)
+        result = F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return result if self.linear else F.relu6(result)
 
 

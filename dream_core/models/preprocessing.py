@@ -49,4 +49,3 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # converts images from IMAGENET's normalization to this one.
 INCEPTION = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 EFFICIENTNET_LITE = Preprocessing(mean=(127 / 128,) * 3, scale=255 / 128)
-FRACTAL = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

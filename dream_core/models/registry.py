@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from torch import nn
 from torchvision import models
@@ -14,7 +14,6 @@ from ..settings import ModelName, ModelSettings
 from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
 from .efficientnet_lite import EfficientNetLite, efficientnet_lite_keys
-from .fractal import CLASSES, Fractal
 from .preprocessing import Preprocessing
 from .weights import State, WeightSource, resolve_auto, torchvision_source
 
@@ -233,15 +232,6 @@ _SPECS = (
     _efficientnet_lite("efficientnet_lite0", 1.0, 1.0, 224, "efficientnet-lite0-57934424.pth"),
     _efficientnet_lite("efficientnet_lite1", 1.0, 1.1, 240, "efficientnet-lite1-77cc7160.pth"),
     _efficientnet_lite("efficientnet_lite2", 1.1, 1.2, 260, "efficientnet-lite2-9656183e.pth"),
-    ModelSpec(
-        name="fractal",
-        build=Fractal,
-        preprocessing=preprocessing.FRACTAL,
-        layer="petals",
-        source=WeightSource("fractal.safetensors", packaged=Path(__file__).with_name("fractal.safetensors")),
-        classes=CLASSES,
-        size=72,
-    ),
     _caffe_googlenet(
         "bvlc_googlenet",
         1000,
@@ -310,12 +300,12 @@ MODELS: Mapping[ModelName, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 PREFERRED_MODEL: ModelName = "bvlc_googlenet"
 """Network that "auto" means if its weights are found."""
-FALLBACK_MODEL: ModelName = "fractal"
-"""Network that "auto" means otherwise; its weights are part of the package."""
+FALLBACK_MODEL: ModelName = "efficientnet_lite0"
+"""Network that "auto" means otherwise; its weights are installed with this package."""
 
 
 def resolve_model(settings: ModelSettings) -> ModelName:
-    """Name of the settings' network; "auto" becomes `PREFERRED_MODEL` or, with one warning, `FALLBACK_MODEL`.
+    """Name of the settings' network; "auto" becomes `PREFERRED_MODEL` or, with a `Notice`, `FALLBACK_MODEL`.
 
     Raises:
         SettingsError: the network or a model folder does not exist.
@@ -329,6 +319,5 @@ def resolve_model(settings: ModelSettings) -> ModelName:
         source=MODELS[PREFERRED_MODEL].source,
         file=settings.model_file,
         folders=settings.model_dirs,
-        option="model",
-        consequence=f"dreaming with {FALLBACK_MODEL}, the network inside the package",
+        notice=f"dreaming with {FALLBACK_MODEL}; `model` {PREFERRED_MODEL} downloads the classic network",
     )

@@ -22,9 +22,10 @@ def layer_nodes(network: nn.Module) -> dict[str, str]:
 
     The names are those of torchvision's feature extraction. The name of a module that contains others, such as
     "layer3", stands for its last operation; torchvision's extractor would return each operation under one name
-    only. Layers that do nothing (`nn.Identity`) are left out.
+    only. Layers that do nothing (`nn.Identity`) are left out. A module without parts is one layer, whatever it
+    computes.
     """
-    tracer = NodePathTracer()
+    tracer = NodePathTracer(**_tracing(network))
     tracer.trace(network)
     modules = dict(network.named_modules())
     nodes: dict[str, str] = {}
@@ -37,6 +38,11 @@ def layer_nodes(network: nn.Module) -> dict[str, str]:
             nodes.pop(prefix, None)  # so that a module takes the place of its last operation
             nodes[prefix] = name
     return nodes
+
+
+def _tracing(network: nn.Module) -> dict[str, list[type[nn.Module]]]:
+    whole = {type(module) for module in network.modules() if not any(module.children())}
+    return {"leaf_modules": [one for one in whole if not one.__module__.startswith("torch.nn")]}
 
 
 def truncate(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "max") -> fx.GraphModule:
@@ -53,7 +59,9 @@ def truncate(network: nn.Module, nodes: Iterable[str], *, pooling: Pooling = "ma
     Returns:
         A module from the network's input to a dict from node to activation.
     """
-    extractor = create_feature_extractor(network, list(nodes), suppress_diff_warning=True).eval()
+    extractor = create_feature_extractor(
+        network, list(nodes), tracer_kwargs=_tracing(network), suppress_diff_warning=True
+    ).eval()
     folded = cast(fx.GraphModule, fuse(extractor, inplace=True, no_trace=True))
     _compute_out_of_place(folded)
     if pooling == "avg":

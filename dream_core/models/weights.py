@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from ..errors import SettingsError, WeightsError
+from ..errors import Notice, SettingsError, WeightsError
 
 State: TypeAlias = dict[str, Tensor]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -32,7 +33,7 @@ MISMATCHES_SHOWN = 3
 
 @dataclass(frozen=True)
 class WeightSource:
-    """File name and download of a network's weights.
+    """File name of a network's weights, and where they come from.
 
     Args:
         filename: name of the file to search for and to save. The same name with the suffix .safetensors is
@@ -41,8 +42,8 @@ class WeightSource:
         digest: "sha256:" and the first digits of the file's SHA-256, or "git:" and its git blob id, which is
             a SHA-1 of the file's size and content. None leaves a download unchecked.
         mebibytes: size of the file to three decimals, or None if unknown.
-        package: the package on the Python package index that holds the file in its folder `models`, or None.
-        packaged: path of the file inside this package, or None if it is not part of it.
+        package: the package on the Python package index that has the file in its folder `models`, or None. Nothing
+            is downloaded then.
     """
 
     filename: str
@@ -50,13 +51,12 @@ class WeightSource:
     digest: str | None = None
     mebibytes: float | None = None
     package: str | None = None
-    packaged: Path | None = None
 
     @property
     def installed(self) -> Path | None:
-        """Path of the file where a package brought it, or None."""
+        """Path of the file in the installed package; None if it is not installed or there is none."""
         if self.package is None:
-            return self.packaged
+            return None
         spec = find_spec(self.package.replace("-", "_"))
         folders = spec.submodule_search_locations if spec else None
         paths = (Path(folder, "models", self.filename) for folder in folders or ())
@@ -150,27 +150,23 @@ def resolve_auto(
     source: WeightSource,
     file: Path | None,
     folders: Sequence[Path],
-    option: str,
-    consequence: str,
+    notice: str,
 ) -> Name:
-    """Return the preferred network if its weights are found, else the fallback, with one warning.
+    """Return the preferred network if its weights are found, else the fallback, with a `Notice`.
 
     Args:
         preferred, fallback: names of networks.
         source: the preferred network's weights.
         file: weights that the user named; they count as the preferred network's.
         folders: searched first; see `search_folders`.
-        option: the setting that was "auto", such as "model".
-        consequence: the warning's words for the use of the fallback.
+        notice: what to tell the user where the fallback is taken.
 
     Raises:
         SettingsError: a given folder does not exist.
     """
     if file or find(source, name=preferred, folders=folders):
         return preferred
-    warnings.warn(
-        f"no weights of {preferred} found: {consequence}; `{option}` {preferred} downloads them", stacklevel=3
-    )
+    warnings.warn(notice, Notice, stacklevel=3)
     return fallback
 
 
@@ -185,11 +181,11 @@ def download(source: WeightSource, target: Path, *, progress: Progress | None = 
     """Download to `target`, which is created or replaced only after size and digest are verified.
 
     Raises:
-        WeightsError: the source has no URL, the download failed, or size or digest are wrong.
+        WeightsError: the source is a package or has no URL, the download failed, or size or digest are wrong.
     """
     by_hand = "get the file by hand and name it (`model_file`, or `flow_file` for optical flow)"
     if source.package is not None:
-        raise WeightsError(f"`pip install {source.package}` brings it; or {by_hand}")
+        raise WeightsError(f"install it: {install_command(source.package)}")
     if source.url is None:
         raise WeightsError(f"no download is known for it: {by_hand}")
     # In the target's folder, because a rename is atomic only within one file system.
@@ -207,6 +203,14 @@ def download(source: WeightSource, target: Path, *, progress: Progress | None = 
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def install_command(package: str) -> str:
+    """Write the command that installs a package for the Python that runs."""
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    # Environments made by uv have no pip.
+    pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
+    return f"{pip} {package}"
 
 
 def _fetch(source: WeightSource, sink: BinaryIO, progress: Progress | None) -> None:

@@ -229,7 +229,7 @@ def estimator_of(
 
 
 def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:
-    """Resolve "auto" to the name of an estimator, with a warning unless it is the preferred one.
+    """Resolve "auto" to the name of an estimator, with a `Notice` unless it is the preferred one.
 
     Args:
         settings: name and file of the estimator.
@@ -247,8 +247,7 @@ def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> Flo
         source=SOURCES[PREFERRED_FLOW],
         file=settings.flow_file,
         folders=folders,
-        option="flow",
-        consequence="estimating flow with DIS",
+        notice=f"estimating flow with DIS; `flow` {PREFERRED_FLOW} downloads a finer estimator",
     )
 
 

@@ -19,7 +19,7 @@ from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
 from dream_core.video.images import save_image
 
-QUICK = {"model": "fractal", "flow": "dis", "octaves": 2, "octave_steps": 2}
+QUICK = {"model": "efficientnet_lite0", "flow": "dis", "octaves": 2, "octave_steps": 2}
 
 
 @pytest.fixture
@@ -115,17 +115,18 @@ def test_frames_and_dreams_are_kept_where_asked(clip: Path, tmp_path: Path) -> N
 
 def test_a_look_gives_options_and_keywords_win(image: Tensor, tmp_path: Path) -> None:
     look = tmp_path / "mine.json"
-    options = {"model": "fractal", "layers": ["lace"], "octaves": 2, "octave_steps": 2}
+    options = {"model": "efficientnet_lite0", "layers": ["block3"], "octaves": 2, "octave_steps": 2}
     look.write_text(json.dumps({"description": "Mine.", "options": options}), "utf-8")
     dreamed = dream_image(image, look=look)
     assert torch.equal(dreamed, dream_image(image, **options))
-    assert torch.equal(dream_image(image, look=str(look), layers="petals"), dream_image(image, **QUICK))
+    assert torch.equal(dream_image(image, look=str(look), layers="block9"), dream_image(image, **QUICK))
     assert torch.equal(Dreamer(look=look, flow="dis").step(image), dreamed)
 
 
 def test_a_video_is_dreamed_with_a_look(clip: Path, tmp_path: Path) -> None:
     look = tmp_path / "mine.json"
-    look.write_text('{"description": "Mine.", "options": {"model": "fractal", "octave_steps": 1}}', "utf-8")
+    content = {"description": "Mine.", "options": {"model": QUICK["model"], "octave_steps": 1}}
+    look.write_text(json.dumps(content), "utf-8")
     steps: list[int] = []
     options = {"flow": "dis", "frames": 1, "octaves": 1, "size": 64}
     dream_video(clip, tmp_path / "a.mp4", look=look, on_step=lambda step: steps.append(step.done), **options)

@@ -13,12 +13,12 @@ from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
 
 def test_flat_options_find_their_class() -> None:
     pipeline, reading = fill_settings(
-        {"octave_steps": 4, "layers": "petals", "model_dirs": ["a", "b"], "model_file": "w.pth", "size": 9},
+        {"octave_steps": 4, "layers": "block4", "model_dirs": ["a", "b"], "model_file": "w.pth", "size": 9},
         PipelineSettings,
         InputSettings,
     )
     assert pipeline.dream.octave.octave_steps == 4
-    assert pipeline.dream.objective.layers == ("petals",)
+    assert pipeline.dream.objective.layers == ("block4",)
     assert pipeline.model.model_dirs == (Path("a"), Path("b"))
     assert pipeline.model.model_file == Path("w.pth")
     assert reading == InputSettings(size=9)

@@ -58,7 +58,7 @@ def test_the_first_look_begins_the_list_and_the_others_follow_by_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert look_names()[0] == FIRST
-    for name, model in {FIRST: "vgg19", "d": "vgg16", "b": "vgg19", "c": "fractal", "a": "vgg19"}.items():
+    for name, model in {FIRST: "vgg19", "d": "vgg16", "b": "vgg19", "c": "googlenet", "a": "vgg19"}.items():
         content = {"description": "One.", "options": {"model": model}}
         (tmp_path / f"{name}.json").write_text(json.dumps(content), "utf-8")
     monkeypatch.setattr(looks, "FOLDER", tmp_path)
@@ -74,14 +74,19 @@ def test_looks_have_options_of_the_dream_and_none_of_files_and_devices() -> None
 
 
 def test_a_file_is_read_and_the_other_options_have_their_defaults(write: Callable[..., Path]) -> None:
-    look = load_look(write(model="fractal", layers="eyes", channels=[3, 5], learning_rate=2))
+    look = load_look(write(model="efficientnet_lite0", layers="block4", channels=[3, 5], learning_rate=2))
     assert look == Look(
         name="mine",
         description="Mine.",
-        options={"model": "fractal", "layers": ("eyes",), "channels": ("3", "5"), "learning_rate": 2},
+        options={
+            "model": "efficientnet_lite0",
+            "layers": ("block4",),
+            "channels": ("3", "5"),
+            "learning_rate": 2,
+        },
     )
-    assert look.settings(ModelSettings) == ModelSettings(model="fractal")
-    assert look.settings(ObjectiveSettings) == ObjectiveSettings(layers=("eyes",), channels=("3", "5"))
+    assert look.settings(ModelSettings) == ModelSettings(model="efficientnet_lite0")
+    assert look.settings(ObjectiveSettings) == ObjectiveSettings(layers=("block4",), channels=("3", "5"))
     assert look.settings(AscentSettings) == AscentSettings(learning_rate=2)
     assert look.settings(TemporalSettings) == TemporalSettings()
 
@@ -97,11 +102,11 @@ def test_a_file_is_read_and_the_other_options_have_their_defaults(write: Callabl
         ({"clamp": "no"}, "expected clamp to be true or false, got 'no'"),
         ({"model": "vgg"}, "expected model to be one of auto, "),
         (
-            {"model": "fractal", "layers": {"eyes": 1}},
-            "expected each of layers to be a text, got {'eyes': 1}",
+            {"model": "efficientnet_lite0", "layers": {"block4": 1}},
+            "expected each of layers to be a text, got {'block4': 1}",
         ),
         ({"octave_mode": "manual"}, "expected octave_sizes for octave_mode manual, got none"),
-        ({"layers": "eyes"}, "expected the model that layers belongs to, got none; add model"),
+        ({"layers": "block4"}, "expected the model that layers belongs to, got none; add model"),
     ],
 )
 def test_a_wrong_option_is_told_with_the_file(
@@ -174,17 +179,17 @@ def test_options_beside_a_look_win_also_when_they_are_the_defaults(write: Callab
 
 
 def test_layers_and_channels_are_left_out_for_another_network(write: Callable[..., Path]) -> None:
-    path = write(model="fractal", layers="eyes", channel_mode="strong", channels=2, octaves=2)
+    path = write(model="efficientnet_lite0", layers="block4", channel_mode="strong", channels=2, octaves=2)
     message = (
-        "^`model` vgg16 is not fractal, the network of `look` mine: leaving out the look's `layers`, "
+        "^`model` vgg16 is not efficientnet_lite0, the network of `look` mine: leaving out the look's `layers`, "
         "`channels`, `channel_mode`$"
     )
     with pytest.warns(UserWarning, match=message):
         assert with_look(path, {"model": "vgg16"}) == {"model": "vgg16", "octaves": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert with_look(path, {"model": "fractal"})["layers"] == ("eyes",)
-        assert with_look(path, {})["layers"] == ("eyes",)
+        assert with_look(path, {"model": "efficientnet_lite0"})["layers"] == ("block4",)
+        assert with_look(path, {})["layers"] == ("block4",)
     assert load_look(path).settings(ObjectiveSettings, model="vgg16") == ObjectiveSettings()
 
 

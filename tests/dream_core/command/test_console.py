@@ -9,7 +9,7 @@ import torch
 
 from dream_core.command.console import Teller, exit_code, objective_teller
 from dream_core.dreaming.dream import DreamStep
-from dream_core.errors import SettingsError
+from dream_core.errors import Notice, SettingsError
 
 
 def ended(error: BaseException, *, quiet: bool = False) -> int:
@@ -56,6 +56,15 @@ def test_a_warning_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
             warnings.warn(message, stacklevel=1)
     lines = capsys.readouterr().err.split("\n")
     assert [line for line in lines if "warning" in line] == ["warning: small", "warning: large"]
+
+
+@pytest.mark.parametrize(("quiet", "told"), [(False, "this --model it is"), (True, "")])
+def test_a_notice_is_a_plain_line(quiet: bool, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    teller = Teller(quiet=quiet)
+    with teller.bar():
+        for _ in range(2):
+            warnings.warn("this `model` it is", Notice, stacklevel=1)
+    assert capsys.readouterr().err.strip() == told
 
 
 @pytest.mark.parametrize("total", [0, 100])

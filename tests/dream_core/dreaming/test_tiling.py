@@ -18,7 +18,6 @@ from dream_core.dreaming.tiling import (
     tiles,
     whole_gradient,
 )
-from dream_core.errors import SettingsError
 from dream_core.image import resize
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.preprocessing import Preprocessing
@@ -326,16 +325,3 @@ def test_gradients_are_computed_under_no_grad_too(tile: int) -> None:
         torch.testing.assert_close(gradient_of(network, image, TileSettings(tile_size=tile)), expected)
     assert not expected[0].requires_grad
     assert not expected[1].requires_grad
-
-
-@pytest.mark.parametrize("tile", [0, 64])
-def test_a_layer_without_a_gradient_is_refused(tile: int) -> None:
-    model = load_model(ModelSettings(model="fractal"), device=torch.device("cpu"), dtype=torch.float32)
-    with pytest.raises(SettingsError, match=r"expected a layer that has a gradient, got grain\.coarse"):
-        objective_gradient(
-            [model],
-            layer("grain.coarse"),
-            torch.rand(1, 3, 96, 96),
-            settings=TileSettings(tile_size=tile),
-            generator=torch.Generator(),
-        )

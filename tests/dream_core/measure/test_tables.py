@@ -40,5 +40,5 @@ def test_the_table_of_a_clip_has_a_row_for_each_frame(report: Report) -> None:
 
 def test_the_text_names_the_network_and_layers_of_strength(report: Report) -> None:
     assert "strength by" not in as_text(report)
-    by_layer = Report(report.input, report.dreams, "fractal petals")
-    assert as_text(by_layer).splitlines()[-1].strip() == "strength by fractal petals"
+    by_layer = Report(report.input, report.dreams, "efficientnet_lite0 block9")
+    assert as_text(by_layer).splitlines()[-1].strip() == "strength by efficientnet_lite0 block9"

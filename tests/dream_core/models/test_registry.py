@@ -1,18 +1,22 @@
+import warnings
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
+from dream_core.errors import Notice
 from dream_core.models.registry import (
     MODELS,
     caffe_googlenet_keys,
     caffe_squeezenet_keys,
     caffe_vgg_keys,
+    resolve_model,
     without_auxiliary,
 )
 from dream_core.models.truncate import layer_nodes
-from dream_core.settings import ModelName
+from dream_core.settings import ModelName, ModelSettings
 
 
 def named(*names: str) -> dict[str, torch.Tensor]:
@@ -125,3 +129,29 @@ def test_squeezenet_keys_of_both_kinds() -> None:
     ]
     assert list(caffe_squeezenet_keys(named(*names))) == renamed
     assert list(caffe_squeezenet_keys(named(*renamed))) == renamed
+
+
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPDREAM_MODELS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_auto_is_the_installed_network_where_no_others_are_found() -> None:
+    with pytest.warns(Notice, match="^dreaming with efficientnet_lite0; `model` bvlc_googlenet downloads "):
+        assert resolve_model(ModelSettings()) == "efficientnet_lite0"
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_auto_is_googlenet_where_its_weights_are_found(tmp_path: Path) -> None:
+    (tmp_path / "bvlc_googlenet.pth").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_model(ModelSettings()) == "bvlc_googlenet"
+        assert resolve_model(ModelSettings(model_file=tmp_path / "other.pth")) == "bvlc_googlenet"
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_named_network_is_not_replaced() -> None:
+    assert resolve_model(ModelSettings(model="vgg16")) == "vgg16"

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dream_core.errors import SettingsError, WeightsError
+from dream_core.errors import Notice, SettingsError, WeightsError
+from dream_core.models import weights
 from dream_core.models.weights import (
     WeightSource,
     advice_for,
@@ -191,6 +193,52 @@ def test_folders_are_searched_in_order(
             assert locate(WeightSource("net.pth"), name="plain", folders=[tmp_path / "a"]) == folder / name
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `some-net` that can be imported; returns its weights."""
+    weights = tmp_path / "site" / "some_net" / "models" / "net-1.pth"
+    weights.parent.mkdir(parents=True)
+    (weights.parents[1] / "__init__.py").touch()
+    weights.touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return weights
+
+
+def test_weights_of_a_package_are_found_after_the_folders(tmp_path: Path, package: Path, cache: Path) -> None:
+    source = WeightSource("net-1.pth", package="some-net")
+    assert source.installed == package
+    assert locate(source, name="net") == package
+    (tmp_path / "net.safetensors").touch()
+    assert locate(source, name="net", folders=[tmp_path]) == tmp_path / "net.safetensors"
+    given = tmp_path / "given.pth"
+    given.touch()
+    assert locate(source, name="net", file=given) == given
+
+
+@pytest.mark.usefixtures("package")
+def test_a_package_without_the_file_does_not_count() -> None:
+    assert WeightSource("net-2.pth", package="some-net").installed is None
+    assert WeightSource("net-2.pth").installed is None
+
+
+@pytest.mark.parametrize(
+    ("python", "pip", "command"),
+    [
+        ("/usr/bin/python3", True, "/usr/bin/python3 -m pip install some-net"),
+        ("/a b/python", True, '"/a b/python" -m pip install some-net'),
+        ("/v/bin/python", False, "uv pip install --python /v/bin/python some-net"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, python: str, pip: bool, command: str
+) -> None:
+    monkeypatch.setattr("sys.executable", python)
+    monkeypatch.setattr(weights, "find_spec", lambda name: object() if pip and name == "pip" else None)
+    message = f"net-1.pth (or net.safetensors) was not found in {cache}; install it: {command}"
+    with pytest.raises(WeightsError, match=f"^{re.escape(message)}$"):
+        locate(WeightSource("net-1.pth", package="some-net"), name="net")
+
+
 def resolve(folder: Path, *, file: Path | None = None) -> str:
     return resolve_auto(
         "large",
@@ -198,8 +246,7 @@ def resolve(folder: Path, *, file: Path | None = None) -> str:
         source=WeightSource("large-1.pth"),
         file=file,
         folders=[folder],
-        option="net",
-        consequence="using small",
+        notice="using small",
     )
 
 
@@ -210,8 +257,7 @@ def test_auto_is_the_preferred_network_if_its_weights_are_found(tmp_path: Path) 
 
 
 def test_auto_is_else_the_fallback_and_says_so(tmp_path: Path) -> None:
-    message = "^no weights of large found: using small; `net` large downloads them$"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(Notice, match="^using small$"):
         assert resolve(tmp_path) == "small"
 
 

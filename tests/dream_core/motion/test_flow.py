@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dream_core.errors import ImageError, SettingsError, WeightsError
+from dream_core.errors import ImageError, Notice, SettingsError, WeightsError
 from dream_core.motion import flow as flow_module
 from dream_core.motion.flow import FlowEstimator, dis_flow, load_flow, resolve_flow
 from dream_core.settings import FlowSettings
@@ -461,7 +461,7 @@ def _no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_weights")
 def test_auto_is_dis_if_no_weights_are_found() -> None:
-    with pytest.warns(UserWarning, match="no weights of raft_small found: estimating flow with DIS"):
+    with pytest.warns(Notice, match=r"^estimating flow with DIS; `flow` raft_small downloads a finer "):
         assert resolve_flow(FlowSettings()) == "dis"
 
 

@@ -110,7 +110,7 @@ def test_the_last_frame_leads_into_the_first_like_any_other() -> None:
 
     def flicker(*, seamless: bool) -> list[float]:
         settings = PipelineSettings(
-            model=ModelSettings(model="fractal"),
+            model=ModelSettings(model="efficientnet_lite0"),
             flow=FlowSettings(flow="dis"),
             dream=DreamSettings(octave=OctaveSettings(octaves=2, octave_steps=6)),
             temporal=TemporalSettings(seamless=seamless, seamless_frames=6),
