@@ -183,10 +183,10 @@ def stretch_contrast(image: Tensor, percent: float) -> Tensor:
     return image / percentile(image, percent).clamp_min(1e-6)
 
 
-def shift_brightness(dreamed: Tensor, image: Tensor) -> Tensor:
-    """Shift the values of a dream (B,3,H,W) so that their mean is the image's."""
+def shift_colors(dreamed: Tensor, image: Tensor) -> Tensor:
+    """Shift the colors of a dream (B,3,H,W) so that the mean of each is the image's."""
     # Contiguous, because the rounding of a sum depends on the memory layout.
-    return dreamed + (image - dreamed).contiguous().mean((1, 2, 3), keepdim=True)
+    return dreamed + (image - dreamed).contiguous().mean((2, 3), keepdim=True)
 
 
 def finish(dreamed: Tensor, colors: Tensor, settings: ImageSettings) -> Tensor:

@@ -41,7 +41,7 @@ ModelChoice: TypeAlias = Literal["auto", ModelName]
 LossMode: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
 ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
-OptimizerName: TypeAlias = Literal["adam", "lbfgs", "classic"]
+OptimizerName: TypeAlias = Literal["clean", "classic", "adam", "lbfgs"]
 RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
 OctaveCarry: TypeAlias = Literal["residual", "image"]
@@ -298,8 +298,15 @@ class AscentSettings:
     """Gradient ascent: the steps that change the image at each size.
 
     Args:
-        optimizer: Rule that turns gradients into steps. classic divides the gradient by its mean
-            magnitude (Mordvintsev et al. 2015); adam and lbfgs also use the steps before.
+        optimizer: Rule that turns gradients into steps. clean gives the dream the colors and the smoothness of
+            photographs, as if it had been filmed. classic is the first DeepDream's, with rainbow colors and fine
+            grain (Mordvintsev et al. 2015); adam and lbfgs also use the steps before.
+        natural_colors: For the clean optimizer: share of the gradient that follows the colors of photographs,
+            which mostly vary in brightness together. 0 = each color by itself, in rainbow patterns.
+        spectrum: For the clean optimizer: weight of coarse patterns over fine ones. The gradient's frequencies f
+            are weighed by f^-spectrum, as those of photographs are at 1. 0 = as they come, full of fine grain.
+        turn: For the clean optimizer: largest random turn of the image before each step, in degrees.
+        stretch: For the clean optimizer: largest random change of the image's size before each step, in percent.
         learning_rate: Size of a step in 8-bit levels (1/255), about how much it changes a pixel. Higher makes
             a stronger dream. lbfgs begins with it and never takes a larger step.
         lbfgs_history: Number of past steps that lbfgs remembers. More needs more memory.
@@ -324,7 +331,11 @@ class AscentSettings:
             dream.
     """
 
-    optimizer: OptimizerName = "classic"
+    optimizer: OptimizerName = "clean"
+    natural_colors: Annotated[float, Range(0, 1, step=0.05)] = 1.0
+    spectrum: Annotated[float, Range(0, 3, step=0.1)] = 0.7
+    turn: Annotated[float, Range(0, 180)] = 5.0
+    stretch: Annotated[float, Range(0, 50)] = 5.0
     learning_rate: Annotated[float, Range(0.001, 1000, step=0.05)] = 1.75
     lbfgs_history: Annotated[int, Range(1, 10_000)] = 100
     jitter: Annotated[int, Range(0, 10_000)] = 32
@@ -410,8 +421,8 @@ class ImageSettings:
         init: Start of the dream: the image, or gray noise (random). In a video, frames that carry a dream
             start from it instead.
         original_colors: Keep the colors of the input and take only the brightness from the dream.
-        keep_brightness: Keep the mean brightness of the image that the dream starts from, so that a clip does
-            not grow brighter or darker.
+        keep_brightness: Keep the mean color of the image that the dream starts from, so that a clip grows neither
+            brighter nor darker and takes on no tint.
         contrast: Scale the result so that this percentile of its values becomes white, such as 99.98. Lower
             is brighter; 0 = off.
         zoom: Zoom in by this much: the carried dream at each frame and, with several `iterations`, the image

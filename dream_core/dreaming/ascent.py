@@ -38,6 +38,27 @@ class ClassicAscent(torch.optim.Optimizer):
                 parameter.addcdiv_(parameter.grad, size, value=-group["lr"])
 
 
+class CleanAscent(torch.optim.Optimizer):
+    """Classic steps that shrink where they near black or white, as film exposes: nothing burns out."""
+
+    SHOULDER = 0.2
+    """Distance from black or white, of 1, at which steps begin to shrink. Wider pales the brightest parts."""
+
+    def __init__(self, parameters: list[Tensor], *, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Step down the gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                size = parameter.grad.abs().mean().clamp_min(1e-12)
+                # A negative gradient brightens.
+                room = torch.where(parameter.grad < 0, 1 - parameter, parameter)
+                step = (parameter.grad / size).mul_(room.div_(self.SHOULDER).clamp_(0, 1))
+                parameter.add_(step, alpha=-group["lr"])
+
+
 class BoundedLBFGS(torch.optim.Optimizer):
     """L-BFGS (Nocedal 1980) whose first step changes a value by `lr` on average, and no later step by more.
 
@@ -96,6 +117,8 @@ def make_optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optim
     if settings.optimizer == "adam":
         # Other devices have no fused kernel.
         return torch.optim.Adam([image], lr=lr, fused=image.device.type in ("cpu", "cuda"))
+    if settings.optimizer == "clean":
+        return CleanAscent([image], lr=lr)
     if settings.optimizer == "classic":
         return ClassicAscent([image], lr=lr)
     return BoundedLBFGS(image, lr=lr, history_size=settings.lbfgs_history)
@@ -138,12 +161,16 @@ def ascend(
     optimizer = make_optimizer(parameter, settings.ascent)
     for _ in range(settings.octave.octave_steps):
         view = random_view(settings.ascent, generator)
-        seen = view.apply(parameter)
+        leaf = parameter.detach().requires_grad_()
+        with torch.enable_grad():
+            view_of_leaf = view.apply(leaf)
+        seen = view_of_leaf.detach()
         chosen = choose_channels(seen, objective, models[0]) if capture == "step" else objective
         value, gradient = objective_gradient(
             models, chosen, seen, settings=settings.tile, generator=generator
         )
-        gradient = shape_gradient(view.undo(gradient), settings.ascent)
+        gradient = torch.autograd.grad(view_of_leaf, leaf, gradient)[0]
+        gradient = shape_gradient(gradient, settings.ascent)
         # Adam's fused kernel assumes that gradient and parameter have the same memory layout.
         parameter.grad = torch.empty_like(parameter).copy_(gradient).neg_()
         before = parameter if scale is None else parameter.clone()

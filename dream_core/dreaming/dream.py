@@ -19,7 +19,7 @@ from ..image import (
     noise,
     require_image,
     resize,
-    shift_brightness,
+    shift_colors,
     size_of,
     zoom,
 )
@@ -213,7 +213,7 @@ def dream_octaves(
                 residual = climb(base + resize(residual, octave)) - base
             current = start + resize(residual, size)
         if image_settings.keep_brightness:
-            current = shift_brightness(current, start)
+            current = shift_colors(current, start)
     # Once for the whole dream: on a GPU, reading values makes the program wait.
     if not torch.isfinite(current).all():
         raise SettingsError(

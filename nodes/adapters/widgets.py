@@ -35,7 +35,10 @@ COUNTS = Range(1, 10_000)
 """Range of that widget; the layer's number of channels is the real limit."""
 
 CHOICES: dict[str, dict[str, dict[str, str]]] = {
-    "optimizer": {"lbfgs": {"lbfgs_history": "lbfgs_history"}},
+    "optimizer": {
+        "clean": {name: name for name in ("natural_colors", "spectrum", "turn", "stretch")},
+        "lbfgs": {"lbfgs_history": "lbfgs_history"},
+    },
     "octave_mode": {
         "normal": {"octaves": "octaves", "octave_scale": "octave_scale"},
         "advanced": {"octaves": "octaves", "octave_scale": "octave_scale"},
@@ -68,6 +71,10 @@ BASIC = {
     "octave_steps",
     "octave_sizes",
     "learning_rate",
+    "natural_colors",
+    "spectrum",
+    "turn",
+    "stretch",
     "lbfgs_history",
     "seed",
     "tile_size",

@@ -32,6 +32,10 @@ CLASSES = {
 LEAVES = sorted((cls for cls in CLASSES if cls.__name__.endswith("Settings")), key=lambda cls: cls.__name__)
 
 LIMITS = {
+    "AscentSettings.natural_colors": (float, 0, 1),
+    "AscentSettings.spectrum": (float, 0, 3),
+    "AscentSettings.turn": (float, 0, 180),
+    "AscentSettings.stretch": (float, 0, 50),
     "AscentSettings.learning_rate": (float, 0.001, 1000),
     "AscentSettings.lbfgs_history": (int, 1, 10_000),
     "AscentSettings.jitter": (int, 0, 10_000),

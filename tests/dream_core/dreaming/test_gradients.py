@@ -11,7 +11,10 @@ from dream_core.dreaming.gradients import (
     drop_low_frequencies,
     drop_weakest,
     equalize_octaves,
+    fast_length,
+    mix_colors,
     shape_gradient,
+    weigh_frequencies,
 )
 from dream_core.settings import AscentSettings
 
@@ -144,17 +147,75 @@ def test_the_percentage_of_pixels_is_dropped(percent: float, count: int, measure
     assert abs(dropped - percent / 100 * count) <= 1.5
 
 
-def test_only_the_blur_is_on_by_default() -> None:
-    gradient = torch.rand(1, 3, 8, 8)
-    assert torch.equal(
-        shape_gradient(gradient, AscentSettings()), blur(gradient, AscentSettings().gradient_blur)
+def test_only_the_blur_is_on_by_default_and_what_makes_a_dream_clean() -> None:
+    gradient, defaults = torch.rand(1, 3, 8, 8), AscentSettings()
+    blurred = blur(gradient, defaults.gradient_blur)
+    clean = weigh_frequencies(mix_colors(blurred, defaults.natural_colors), defaults.spectrum)
+    assert torch.equal(shape_gradient(gradient, defaults), clean)
+    assert torch.equal(shape_gradient(gradient, AscentSettings(optimizer="classic")), blurred)
+    untouched = AscentSettings(gradient_blur=0, natural_colors=0, spectrum=0)
+    assert shape_gradient(gradient, untouched) is gradient
+
+
+def test_natural_colors_by_hand() -> None:
+    """With rows R, G, B of C, the weight of color j for color i is (C C^T)[i, j], over the mean of [i, i]."""
+    rows = [(0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03)]
+    products = [[sum(a * b for a, b in zip(one, other, strict=True)) for other in rows] for one in rows]
+    own = sum(products[i][i] for i in range(3)) / 3
+    red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    expected = [products[i][0] / own for i in range(3)]
+    assert mix_colors(red, 1).flatten().tolist() == pytest.approx(expected, rel=1e-5)
+    half = [0.5 * value + 0.5 * (i == 0) for i, value in enumerate(expected)]
+    assert mix_colors(red, 0.5).flatten().tolist() == pytest.approx(half, rel=1e-5)
+    assert torch.equal(mix_colors(red, 0), red)
+
+
+def waves(cycles: int, *, side: int = 64) -> Tensor:
+    """A cosine across that is smooth where it is mirrored at the edges."""
+    phase = (torch.arange(side) + 0.5) * cycles * math.pi / side
+    return phase.cos().expand(1, 3, side, side).contiguous()
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_coarse_waves_gain_by_the_exponent(exponent: float) -> None:
+    # The margins, which a mirrored transform of finite width distorts, are left out.
+    coarse, fine = (
+        weigh_frequencies(waves(cycles), exponent)[..., 16:-16].norm() / waves(cycles)[..., 16:-16].norm()
+        for cycles in (8, 32)
     )
-    assert shape_gradient(gradient, AscentSettings(gradient_blur=0)) is gradient
+    assert (coarse / fine).item() == pytest.approx(4**exponent, rel=0.06)
+
+
+def test_a_weighed_gradient_moves_no_mean_and_does_not_wrap_around() -> None:
+    spot = torch.zeros(1, 3, 64, 64)
+    spot[..., 30:34, 0:4] = 1
+    weighed = weigh_frequencies(spot, 0.7)
+    assert weighed.mean((-2, -1)).abs().max() < 1e-6
+    assert weighed[0, 0, 32, 6] > 4 * weighed[0, 0, 32, -6].abs()
+
+
+def test_a_flat_gradient_stays_flat() -> None:
+    assert weigh_frequencies(torch.full((1, 3, 30, 22), 7.3), 0.7).abs().max() == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (97, 131)])
+def test_gradients_of_any_size_can_be_weighed(size: tuple[int, int]) -> None:
+    gradient = torch.rand(1, 3, *size)
+    weighed = weigh_frequencies(gradient, 0.7)
+    assert weighed.shape == gradient.shape
+    assert torch.isfinite(weighed).all()
+
+
+@pytest.mark.parametrize(("least", "length"), [(1, 2), (7, 8), (11, 12), (14, 16), (97, 100), (641, 648)])
+def test_fast_lengths_have_small_factors(least: int, length: int) -> None:
+    assert fast_length(least) == length
 
 
 def test_filters_are_applied_in_order() -> None:
     gradient = torch.randn(1, 3, 32, 32)
     settings = AscentSettings(
+        natural_colors=0.9,
+        spectrum=0.5,
         gradient_blur=0.7,
         laplacian_levels=2,
         laplacian_sigma=0.8,
@@ -166,8 +227,9 @@ def test_filters_are_applied_in_order() -> None:
     expected = drop_low_frequencies(equalize_octaves(blur(gradient, 0.7), 2, 0.8), 1)
     for measure, percent in (("norm", 10), ("abs", 30), ("mean", 50)):
         expected = drop_weakest(expected, percent, measure)
-    assert torch.equal(shape_gradient(gradient, settings), expected)
     assert 0.4 < (expected == 0).float().mean() < 0.9
+    expected = weigh_frequencies(mix_colors(expected, 0.9), 0.5)
+    assert torch.equal(shape_gradient(gradient, settings), expected)
 
 
 def test_filters_do_not_modify_their_input() -> None:

@@ -310,8 +310,8 @@ def test_the_default_choice_comes_first(widgets: ModuleType, core: ModuleType) -
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"optimizer": "sgd"}, "expected optimizer to be one of adam, lbfgs, classic, got 'sgd'"),
-        ("lbfgs", "expected optimizer to be one of adam, lbfgs, classic, got 'lbfgs'"),
+        ({"optimizer": "sgd"}, "expected optimizer to be one of clean, classic, adam, lbfgs, got 'sgd'"),
+        ("lbfgs", "expected optimizer to be one of clean, classic, adam, lbfgs, got 'lbfgs'"),
         ({"optimizer": "lbfgs"}, "expected lbfgs_history beside optimizer lbfgs, got nothing"),
         ({"optimizer": "adam", "momentum": 1}, "expected nothing beside optimizer adam, got momentum"),
     ],
@@ -326,7 +326,7 @@ def test_a_wrong_choice_is_told(pack: Pack, widgets: ModuleType, value: Any, mes
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("optimizer", "expected optimizer to be one of adam, lbfgs, classic, got none of these"),
+        ("optimizer", "expected optimizer to be one of clean, classic, adam, lbfgs, got none of these"),
         ("learning_rate", "expected a value for learning_rate, got none"),
     ],
 )
