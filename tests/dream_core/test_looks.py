@@ -54,6 +54,12 @@ def test_a_look_of_the_package_names_layers_and_channels_of_its_network(name: st
         assert network.channels(entry.partition(":")[0]) > 0
 
 
+def test_there_are_looks_for_the_network_that_is_installed_and_for_the_classic_one() -> None:
+    networks = [load_look(name).model for name in look_names()]
+    assert networks == ["efficientnet_lite0"] * 12 + ["bvlc_googlenet"] * 4
+    assert len({load_look(name).description for name in look_names()}) == 16
+
+
 def test_the_first_look_begins_the_list_and_the_others_follow_by_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
