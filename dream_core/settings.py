@@ -39,6 +39,7 @@ ModelName: TypeAlias = Literal[
 FlowChoice: TypeAlias = Literal["auto", FlowName]
 ModelChoice: TypeAlias = Literal["auto", ModelName]
 LossMode: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
+LossChoice: TypeAlias = Literal["auto", LossMode]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
 ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
 OptimizerName: TypeAlias = Literal["clean", "classic", "adam", "lbfgs"]
@@ -251,15 +252,17 @@ class ObjectiveSettings:
 
     Args:
         layers: Layers of the network to excite, each NAME or NAME:WEIGHT, separated by spaces or commas.
-            Empty = the network's default layer; `print_layers` lists them.
-        channels: Channels of those layers, by index or, on a layer of classes, by class name. Empty = all.
-            For strong, avg and weak, the number of channels.
+            Empty = the network's default layer, or that of its classes if `channels` names some;
+            `print_layers` lists them.
+        channels: Channels of those layers, by index, or classes by name, such as tabby. Empty = all. For
+            strong, avg and weak, the number of channels.
         channel_mode: Choice of channels. all: the listed ones. strong, avg, weak: the N most, medium or least
             active ones in the image. ignore: all but the listed ones.
         channel_capture: Time at which strong, avg and weak choose their channels. once: at the start. octave:
             at each size. step: at every step.
         loss: Formula that turns activations into one number to raise. l2, norm, abs_l2: root of the sum of
-            squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus.
+            squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus. auto: mean
+            for classes, whose squares also rise as they become less likely, else l2.
         dream_weight: Weight of all layers together, compared with `tv_weight` and `l2_weight`.
         normalize_weights: Divide each layer's weight by its number of channels, so that layers with many
             channels do not dominate.
@@ -273,7 +276,7 @@ class ObjectiveSettings:
     channels: tuple[str, ...] = ()
     channel_mode: ChannelMode = "all"
     channel_capture: ChannelCapture = "once"
-    loss: LossMode = "l2"
+    loss: LossChoice = "auto"
     dream_weight: Weight = 1.0
     normalize_weights: bool = False
     tv_weight: Weight = 0.0

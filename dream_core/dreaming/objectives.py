@@ -20,7 +20,7 @@ from ..checks import validate
 from ..errors import SettingsError
 from ..image import resize, scaled_size, size_of
 from ..models.dream_model import DreamModel
-from ..models.labels import channel_indices
+from ..models.labels import channel_indices, is_index
 from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings, split_list
 
 CHOICE_SIDE = 512
@@ -269,12 +269,12 @@ def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective
     Raises:
         SettingsError: a layer, channel or label does not exist.
     """
-    weights = parse_layers(settings.layers) or {model.default_layer: 1.0}
+    weights = parse_layers(settings.layers) or {_default_layer(settings, model): 1.0}
     terms = tuple(
         LayerTerm(
             layer=name,
             weight=weight * settings.dream_weight,
-            loss=settings.loss,
+            loss=_loss(settings, model, name),
             channels=_channel_indices(settings, model, name),
             channel_mode=settings.channel_mode,
             normalize=settings.normalize_weights,
@@ -282,6 +282,17 @@ def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective
         for name, weight in weights.items()
     )
     return Objective(terms, settings.tv_weight, settings.l2_weight)
+
+
+def _default_layer(settings: ObjectiveSettings, model: DreamModel) -> str:
+    names_classes = model.labels and any(not is_index(word) for word in split_list(settings.channels))
+    return model.spec.classifier if names_classes else model.default_layer
+
+
+def _loss(settings: ObjectiveSettings, model: DreamModel, layer: str) -> LossMode:
+    if settings.loss != "auto":
+        return settings.loss
+    return "mean" if model.is_classifier(layer) else "l2"
 
 
 def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tuple[int, ...]:

@@ -79,6 +79,15 @@ class DreamModel(nn.Module):
         """Layer to dream on unless another is named."""
         return self.spec.layer
 
+    def is_classifier(self, layer: str) -> bool:
+        """Return whether a layer is that of the class scores.
+
+        Raises:
+            SettingsError: the layer does not exist.
+        """
+        classifier = self.spec.classifier
+        return self._node(layer) == self._nodes.get(self.spec.aliases.get(classifier, classifier))
+
     def layers(self) -> dict[str, int]:
         """Number of channels of each layer, in order of depth.
 

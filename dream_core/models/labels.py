@@ -37,6 +37,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return labels
 
 
+def is_index(word: str) -> bool:
+    """Return whether a word stands for a channel by its index, not for classes by their name."""
+    return re.fullmatch(r"[+-]?\d+", word) is not None
+
+
 def channel_indices(
     words: Sequence[str], labels: Sequence[str] | None, *, layer: str, channels: int
 ) -> list[int]:
@@ -60,7 +65,7 @@ def channel_indices(
 
 
 def _channels_of(word: str, labels: Sequence[str] | None, layer: str, channels: int) -> list[int]:
-    if not re.fullmatch(r"[+-]?\d+", word):
+    if not is_index(word):
         return _labeled(word, _labels_of(layer, labels, channels, word))
     if not 0 <= int(word) < channels:
         raise SettingsError(f"expected a channel from 0 to {channels - 1} of layer {layer}, got {word}")

@@ -139,8 +139,27 @@ def test_the_settings_become_terms_of_the_objective(model: DreamModel) -> None:
 
 
 def test_channels_are_named_by_labels(model: DreamModel) -> None:
-    objective = build_objective(ObjectiveSettings(channels=("dog", "cat")), model)
+    objective = build_objective(ObjectiveSettings(layers=("second",), channels=("dog", "cat")), model)
     assert objective.terms[0].channels == (1, 2, 0)
+
+
+def test_a_class_by_name_alone_is_raised_on_the_layer_of_classes(image: Tensor) -> None:
+    network = load_model(
+        ModelSettings(model="efficientnet_lite0"), device=torch.device("cpu"), dtype=torch.float32
+    )
+    settings = make(channels=("tabby",), octaves=1, octave_steps=4)
+    objective = build_objective(settings.objective, network)
+    assert objective == layer("classes", loss="mean", channels=(281,))
+    assert excitement(network, image, objective) < 0  # squares would make it less likely still
+    assert excitement(network, dream(image, [network], settings=settings), objective) > 0
+    for own in (
+        {"layers": ("block4",)},
+        {"layers": ("classes",), "loss": "l2"},
+        {"channels": ("3",)},
+        {"channel_mode": "strong", "channels": ("3",)},
+    ):
+        built = build_objective(ObjectiveSettings(**own), network)
+        assert (built.layers, built.terms[0].loss) == (own.get("layers", (network.default_layer,)), "l2")
 
 
 @pytest.mark.parametrize(
