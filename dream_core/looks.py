@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .errors import SettingsError
+from .errors import Notice, SettingsError
 from .flat_options import field_names, fill_settings, require_known
 from .settings import (
     AscentSettings,
@@ -88,12 +88,13 @@ class Look:
         return cls(**{name: value for name, value in self.options_for(model).items() if name in own})
 
     def warn_left_out(self, model: str | None) -> None:
-        """Warn if options are left out for a network, see `options_for`."""
+        """Tell, by a `Notice`, if options are left out for a network; see `options_for`."""
         left_out = [f"`{name}`" for name in self.options if name not in self.options_for(model)]
         if left_out:
             warnings.warn(
                 f"`model` {model} is not {self.model}, the network of `look` {self.name}: leaving out "
                 f"the look's {', '.join(left_out)}",
+                Notice,
                 stacklevel=2,
             )
 
@@ -102,7 +103,7 @@ def look_names() -> list[str]:
     """Names of the package's looks: the first one, then the others by network and name."""
     names = [path.stem for path in FOLDER.glob(f"*{SUFFIX}")]
     networks = get_args(ModelChoice)
-    return sorted(names, key=lambda name: (name != FIRST, networks.index(load_look(name).model), name))
+    return sorted(names, key=lambda name: (name != FIRST, networks.index(named_look(name).model), name))
 
 
 def load_look(look: str | Path) -> Look:
@@ -116,14 +117,24 @@ def load_look(look: str | Path) -> Look:
     """
     path = Path(look)
     if path.suffix.lower() != SUFFIX:
-        path = FOLDER / f"{look}{SUFFIX}"
-        if not path.is_file():
-            raise SettingsError(_unknown(str(look)))
+        return named_look(str(look))
     try:
         return _read(path)
     except SettingsError as error:
         # In a file the names are the fields' own, not flags or widgets.
         raise SettingsError(f"{path}: {error}".replace("`", "")) from error
+
+
+def named_look(name: str) -> Look:
+    """Read one of the package's looks.
+
+    Raises:
+        SettingsError: there is none of this name.
+    """
+    path = FOLDER / f"{name}{SUFFIX}"
+    if path not in FOLDER.glob(f"*{SUFFIX}"):
+        raise SettingsError(_unknown(name))
+    return _read(path)
 
 
 def save_look(path: Path, description: str, *settings: Any, model: str, overwrite: bool = False) -> None:
@@ -164,7 +175,7 @@ def save_look(path: Path, description: str, *settings: Any, model: str, overwrit
 
 
 def with_look(look: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a look with flat options over them; warn if some are left out for another network.
+    """Return the options of a look with flat options over them; a `Notice` tells if some are left out.
 
     Args:
         look: see `load_look`; None for no look.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -25,6 +25,7 @@ from ..dream_core.settings import (
 )
 from .adapters import host
 from .adapters.images import alpha_of, from_image, to_image
+from .adapters.looks import Chosen, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
@@ -35,6 +36,23 @@ ON_THE_DREAM = ("channel_capture",)
 """Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
 
 
+def network_inputs() -> list[io.Input]:
+    """List the sockets of the network that dreams and of its objective."""
+    return [
+        DreamModelSocket.Input(
+            "dream_model",
+            optional=True,
+            tooltip="The network that dreams, from Load Dream Model. Not connected: the look's; with custom, auto.",
+        ),
+        ObjectiveSocket.Input(
+            "objective",
+            optional=True,
+            tooltip="What to make more of, from Dream Objective. Not connected: the look's; with custom, the "
+            "network's default layer.",
+        ),
+    ]
+
+
 def dream_widgets() -> list[io.Input]:
     """Make the widgets of how to dream an image, without those of its objective."""
     return [
@@ -43,19 +61,34 @@ def dream_widgets() -> list[io.Input]:
     ]
 
 
-def dream_settings(values: Mapping[str, Any]) -> DreamSettings:
-    """Convert the values of `dream_widgets` to settings.
+def make_dreamer(
+    chosen: Chosen, patcher: Any, objectives: Objectives | None, free: Callable[[], None]
+) -> ImageDreamer:
+    """Make a dreamer of images from a look or from the values of `dream_widgets`.
+
+    Args:
+        chosen: the settings.
+        patcher: from a DREAM_MODEL socket.
+        objectives: from an objective socket; without any, the look's or the network's default.
+        free: frees memory when it runs out.
 
     Raises:
-        SettingsError: a value is missing, out of range, or does not fit another.
+        SettingsError: a value is out of range or does not fit another, or the network has no such layer or channel.
+        WireError: a socket carries something else.
     """
-    return DreamSettings(
-        objective=settings_from(ObjectiveSettings, values, only=ON_THE_DREAM),
-        octave=settings_from(OctaveSettings, values),
-        ascent=settings_from(AscentSettings, values),
-        tile=settings_from(TileSettings, values),
-        image=settings_from(ImageSettings, values),
+    model = model_on_device(patcher)
+    name = model.spec.name
+    if chosen.look and not objectives:
+        chosen.look.warn_left_out(name)
+    own = chosen.settings(ObjectiveSettings, only=ON_THE_DREAM, model=name)
+    settings = DreamSettings(
+        objective=own,
+        octave=chosen.settings(OctaveSettings),
+        ascent=chosen.settings(AscentSettings),
+        tile=chosen.settings(TileSettings),
+        image=chosen.settings(ImageSettings),
     )
+    return ImageDreamer([model], settings=settings, objective=build(objectives or (own,), model), free=free)
 
 
 def check_objectives(objectives: Any) -> Objectives:
@@ -94,28 +127,29 @@ class Dream(io.ComfyNode):
             search_aliases=["deep dream", "inceptionism", "hallucinate", "dream image", "psychedelic"],
             inputs=[
                 io.Image.Input("image", tooltip="The images to dream on. Each is dreamed by itself."),
-                DreamModelSocket.Input("dream_model", tooltip="The network that dreams."),
-                ObjectiveSocket.Input(
-                    "objective",
-                    optional=True,
-                    tooltip="What to make more of. Without it, the network's default layer.",
-                ),
+                *network_inputs(),
                 io.Image.Input(
                     "colors",
                     optional=True,
                     tooltip="Images to take the colors from if original_colors is on: one for all, or one for "
                     "each, of the same size. Not connected: the images themselves.",
                 ),
-                *dream_widgets(),
+                *with_look(*dream_widgets()),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The dreamed images.")],
+            accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        """Return the time of change of the weight file, if no network is wired."""
+        return Chosen(values).fingerprint(flow=False)
 
     @classmethod
     def execute(
         cls,
         image: Tensor,
-        dream_model: Any,
+        dream_model: Any = None,
         objective: Objectives | None = None,
         colors: Tensor | None = None,
         **values: Any,
@@ -126,7 +160,7 @@ class Dream(io.ComfyNode):
                 dream_model,
                 objective,
                 None if colors is None else from_image(colors, name="colors"),
-                dream_settings(values),
+                Chosen(values),
             )
             return io.NodeOutput(to_image(dreamed, alpha=alpha_of(image)))
 
@@ -166,19 +200,19 @@ class DreamObjective(io.ComfyNode):
 
 def dream_images(
     images: Tensor,
-    patcher: Any,
+    dream_model: Any,
     objectives: Objectives | None,
     colors: Tensor | None,
-    settings: DreamSettings,
+    chosen: Chosen,
 ) -> Tensor:
     """Dream each image of a batch by itself; after memory ran out, in smaller tiles.
 
     Args:
         images: (B,3,H,W) in 0..1.
-        patcher: from a DREAM_MODEL socket.
-        objectives: from an objective socket.
+        dream_model: from a DREAM_MODEL socket, or None for the look's.
+        objectives: from an objective socket, or None for the look's.
         colors: (1,3,H,W) or (B,3,H,W), see `dream`.
-        settings: how to dream.
+        chosen: how to dream.
 
     Returns:
         (B,3,H,W) float32 on the CPU.
@@ -193,12 +227,13 @@ def dream_images(
             "resize it"
         )
 
+    patcher = chosen.dream_model(dream_model)
+
     def free() -> None:
         host.free_memory()
         model_on_device(patcher)  # it was evicted too
 
-    model = model_on_device(patcher)
-    dream = ImageDreamer([model], settings=settings, objective=build(objectives, model), free=free)
+    dream = make_dreamer(chosen, patcher, objectives, free)
     report = _reporter(len(images))
     dreams = torch.empty(images.shape)
     for index in range(len(images)):

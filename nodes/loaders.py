@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import torch
 from comfy_api.latest import io
-from torch import nn
 
-from ..dream_core.device import choose_dtype
-from ..dream_core.models.dream_model import DreamModel, load_model
-from ..dream_core.models.registry import MODELS, PREFERRED_MODEL, resolve_model
-from ..dream_core.models.weights import WeightSource, find, locate, read_state_dict
-from ..dream_core.motion.flow import PREFERRED_FLOW, DisNetwork, resolve_flow
-from ..dream_core.motion.raft import SOURCES, load_raft, raft_of
+from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from .adapters import host
+from .adapters.networks import AUTO, dream_fingerprint, dream_network, flow_fingerprint, flow_network
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
 from .adapters.widgets import settings_from, tooltip, widgets
 from .adapters.working import working
 
-AUTO: Literal["auto"] = "auto"
-"""Choice of the network whose weights are found, and of weights that are found or else downloaded."""
-
 FILES = ("model_file", "model_dirs", "label_file")
 """Fields of ModelSettings without widgets: ComfyUI's model folders replace them."""
-
-_downloads: dict[Path, float] = {}
-"""Files that this server downloaded: path -> time of change."""
 
 
 class LoadDreamModel(io.ComfyNode):
@@ -72,25 +58,14 @@ class LoadDreamModel(io.ComfyNode):
 
         It is None without a file, and if this server downloaded the file.
         """
-        if weights != AUTO:
-            return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
-        name = PREFERRED_MODEL if model == "auto" else model
-        return _fingerprint(MODELS[name].source, name, host.DREAM_FOLDER) if name in MODELS else None
+        return dream_fingerprint(model, weights)
 
     @classmethod
     def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
         with working():
             settings = settings_from(ModelSettings, values, leave_out=FILES)
             precision = settings_from(DeviceSettings, values, only=("precision",)).precision
-            file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
-            folders = tuple(host.model_folders(host.DREAM_FOLDER))
-            name = resolve_model(replace(settings, model_file=file, model_dirs=folders))
-            file = file or _located(MODELS[name].source, name, host.DREAM_FOLDER)
-            network = load_model(
-                replace(settings, model=name, model_file=file),
-                device=torch.device("cpu"),
-                dtype=choose_dtype(precision, host.compute_device()),
-            )
+            network = dream_network(settings, weights=weights, precision=precision)
             return io.NodeOutput(host.wrap(host.Wrapped(network)), layer_list(network))
 
 
@@ -136,54 +111,9 @@ class LoadFlowModel(io.ComfyNode):
 
         It is None without a file, and if this server downloaded the file.
         """
-        name = PREFERRED_FLOW if model == AUTO else model
-        if name in SOURCES:
-            return _fingerprint(SOURCES[name], name, host.FLOW_FOLDER)
-        if name in get_args(FlowChoice):
-            return None
-        return host.weight_path(host.FLOW_FOLDER, model).stat().st_mtime
+        return flow_fingerprint(model)
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
         with working():
-            return io.NodeOutput(host.wrap(_flow_network(model)))
-
-
-def _flow_network(model: str) -> nn.Module:
-    name = model
-    if model == AUTO:
-        name = resolve_flow(FlowSettings(flow=AUTO), folders=host.model_folders(host.FLOW_FOLDER))
-    if name == "dis":
-        return DisNetwork()
-    if name in SOURCES:
-        known: nn.Module = load_raft(name, _located(SOURCES[name], name, host.FLOW_FOLDER))
-        return known
-    path = host.weight_path(host.FLOW_FOLDER, name)
-    network: nn.Module = raft_of(read_state_dict(path), path=path)
-    return network
-
-
-def _located(source: WeightSource, name: str, folder: str) -> Path:
-    """Find weights, or download them into ComfyUI's folder for this kind."""
-    folders = host.model_folders(folder)
-    found = find(source, name=name, folders=folders)
-    if found is not None:
-        return found
-    progress = host.Progress()
-    path = locate(
-        source,
-        name=name,
-        folders=folders,
-        download_dir=host.download_folder(folder),
-        progress=lambda done, total: progress.update(done, total or done),
-    )
-    _downloads[path] = path.stat().st_mtime
-    return path
-
-
-def _fingerprint(source: WeightSource, name: str, folder: str) -> float | None:
-    """Return the time of change of weights; None if they are missing or this server downloaded them."""
-    path = find(source, name=name, folders=host.model_folders(folder))
-    changed = path.stat().st_mtime if path else None
-    # The download by a first run must not make a second, identical run load again.
-    return None if path in _downloads and _downloads[path] == changed else changed
+            return io.NodeOutput(host.wrap(flow_network(model)))

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
-from ..dream_core.errors import SettingsError
+from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.pipeline import dream_frames
-from ..dream_core.settings import ReliabilitySettings, TemporalSettings
+from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
 from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from ..dream_core.video import Frame
 from .adapters import host
-from .adapters.estimators import estimator_for, flow_settings, flow_widgets
+from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
 from .adapters.images import alpha_of, from_image, to_image
+from .adapters.looks import Chosen, with_look
 from .adapters.models import model_on_device
-from .adapters.sockets import DreamModelSocket, Flow, FlowModelSocket, FlowSocket, Objectives, ObjectiveSocket
-from .adapters.widgets import settings_from, widgets
+from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, Objectives
+from .adapters.widgets import widgets
 from .adapters.working import working
-from .dream import build, dream_settings, dream_widgets
+from .dream import dream_widgets, make_dreamer, network_inputs
 
 
-def pipeline_inputs() -> list[io.Input]:
-    """List the inputs of the pipeline: networks, objective and all widgets."""
+def pipeline_sockets() -> list[io.Input]:
+    """List the sockets of the pipeline: networks and objective."""
+    dream_model, *others = network_inputs()
+    flow_model = FlowModelSocket.Input(
+        "flow_model",
+        optional=True,
+        tooltip="The network that estimates motion, from Load Flow Model. Not connected: auto. Not needed if "
+        "independent is on.",
+    )
+    return [dream_model, flow_model, *others]
+
+
+def pipeline_widgets() -> list[io.Input]:
+    """List the widgets of the pipeline, without the choice of a look."""
     return [
-        DreamModelSocket.Input("dream_model", tooltip="The network that dreams, from Load Dream Model."),
-        FlowModelSocket.Input(
-            "flow_model",
-            optional=True,
-            tooltip="The network that estimates motion, from Load Flow Model. Not needed if independent is on.",
-        ),
-        ObjectiveSocket.Input(
-            "objective",
-            optional=True,
-            tooltip="What to make more of, from Dream Objective. By default the network's own default layer.",
-        ),
         *widgets(TemporalSettings),
         *dream_widgets(),
         *flow_widgets(),
@@ -50,13 +51,13 @@ class Pipeline:
     """Make a dreamer on ComfyUI's device that shows its progress and frees memory when it runs out.
 
     Args:
-        dream_model, flow_model: from the loaders.
-        objective: from Dream Objective, or None.
-        values: of the widgets.
+        dream_model, flow_model: from the loaders, or None for those of the look.
+        objective: from Dream Objective, or None for the look's.
+        chosen: the settings.
         count: expected number of frames, at least 1.
 
     Raises:
-        SettingsError: a widget's value is out of range, or the flow model is missing.
+        SettingsError: a widget's value is out of range.
     """
 
     def __init__(
@@ -64,31 +65,22 @@ class Pipeline:
         dream_model: Any,
         flow_model: Any,
         objective: Objectives | None,
-        values: Mapping[str, Any],
+        chosen: Chosen,
         *,
         count: int,
     ) -> None:
-        temporal = settings_from(TemporalSettings, values)
-        if flow_model is None and not temporal.independent:
-            raise SettingsError(
-                "expected a flow model to carry the dream from frame to frame, got none: "
-                "connect Load Flow Model to flow_model, or switch independent on"
-            )
+        temporal = chosen.settings(TemporalSettings)
         self._progress = host.Progress()
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
-        self._dream_model = dream_model
-        model = model_on_device(dream_model)
+        self._dream_model = chosen.dream_model(dream_model)
+        dream = make_dreamer(chosen, self._dream_model, objective, self._free)
         flow = None
         if not temporal.independent:
-            flow = estimator_for(flow_model, flow_settings(values))
+            settings = chosen.settings(FlowSettings, leave_out=NO_WIDGET)
+            flow = estimator_for(chosen.flow_model(flow_model), settings)
         self._dreamer = TemporalDreamer(
-            ImageDreamer(
-                [model], settings=dream_settings(values), objective=build(objective, model), free=self._free
-            ),
-            flow,
-            temporal=temporal,
-            reliability=settings_from(ReliabilitySettings, values),
+            dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
         )
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
@@ -130,13 +122,16 @@ class DeepDreamVideo(io.ComfyNode):
             ],
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip, in order."),
-                *pipeline_inputs(),
-                io.Boolean.Input(
-                    "flow_and_reliability",
-                    default=True,
-                    advanced=True,
-                    tooltip="Also output the flow and the reliability. They take as much memory as the frames; off "
-                    "saves it.",
+                *pipeline_sockets(),
+                *with_look(
+                    *pipeline_widgets(),
+                    io.Boolean.Input(
+                        "flow_and_reliability",
+                        default=True,
+                        advanced=True,
+                        tooltip="Also output the flow and the reliability. They take as much memory as the frames; "
+                        "off saves it.",
+                    ),
                 ),
             ],
             outputs=[
@@ -152,14 +147,19 @@ class DeepDreamVideo(io.ComfyNode):
                     tooltip="Reliability of the carried dream: 1 = trusted, 0 = not. 1 for the first frame.",
                 ),
             ],
+            accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        """Return the times of change of the weight files of networks that are not wired."""
+        return Chosen(values).fingerprint(flow=True)
 
     @classmethod
     def execute(
         cls,
         images: Tensor,
-        dream_model: Any,
-        flow_and_reliability: bool,
+        dream_model: Any = None,
         flow_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
@@ -167,7 +167,9 @@ class DeepDreamVideo(io.ComfyNode):
         frames = from_image(images, name="images")
         count, _, height, width = frames.shape
         with working():
-            pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
+            chosen = Chosen(values)
+            flow_and_reliability = chosen.value("flow_and_reliability", True)
+            pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count)
             dreams = torch.empty(count, height, width, 3)
             flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
             reliability = torch.ones(count if flow_and_reliability else 0, height, width)

@@ -17,10 +17,11 @@ from ..dream_core.pipeline import open_output_like
 from ..dream_core.settings import InputSettings, OutputSettings
 from ..dream_core.video import Output, open_clip
 from .adapters import host
+from .adapters.looks import Chosen, with_look
 from .adapters.sockets import Objectives
-from .adapters.widgets import settings_from, widgets
+from .adapters.widgets import widgets
 from .adapters.working import working
-from .video import Pipeline, pipeline_inputs
+from .video import Pipeline, pipeline_sockets, pipeline_widgets
 
 QUALITY_IN_BETWEEN = 10
 """Constant rate factor for an input that is not a file; its quality is better than that of the result."""
@@ -54,9 +55,12 @@ class DeepDreamVideoFile(io.ComfyNode):
             ],
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Load Video."),
-                *widgets(InputSettings, only=READING),
-                *pipeline_inputs(),
-                *widgets(OutputSettings, only=WRITING),
+                *pipeline_sockets(),
+                *with_look(
+                    *widgets(InputSettings, only=READING),
+                    *pipeline_widgets(),
+                    *widgets(OutputSettings, only=WRITING),
+                ),
             ],
             outputs=[
                 io.Video.Output(
@@ -66,13 +70,19 @@ class DeepDreamVideoFile(io.ComfyNode):
                     "keeps it.",
                 )
             ],
+            accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        """Return the times of change of the weight files of networks that are not wired."""
+        return Chosen(values).fingerprint(flow=True)
 
     @classmethod
     def execute(
         cls,
         video: Any,
-        dream_model: Any,
+        dream_model: Any = None,
         flow_model: Any = None,
         objective: Objectives | None = None,
         **values: Any,
@@ -80,13 +90,14 @@ class DeepDreamVideoFile(io.ComfyNode):
         target = host.temporary_file(".mp4")
         start, seconds = video.get_active_trim_window()
         with working():
-            reading = replace(settings_from(InputSettings, values, only=READING), start=start)
-            writing = settings_from(OutputSettings, values, only=WRITING)
+            chosen = Chosen(values)
+            reading = replace(chosen.settings(InputSettings, only=READING), start=start)
+            writing = chosen.settings(OutputSettings, only=WRITING)
             with _as_file(video) as source, open_clip(source, settings=reading) as clip:
                 count = clip.frame_count or 1
                 if seconds:
                     count = min(count, max(1, round(seconds * float(clip.fps))))
-                pipeline = Pipeline(dream_model, flow_model, objective, values, count=count)
+                pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count)
                 output = open_output_like(clip, target, settings=writing)
                 try:
                     wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)

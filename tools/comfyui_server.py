@@ -32,6 +32,9 @@ HOW_TO_GET_IT = (
 )
 STARTS_WITHIN = 180.0
 
+SHOWN = "shown_beside_a_look"
+"""Key in the options of the choice of a look: names of the widgets that stay beside one."""
+
 PREVIEW, TEXT, PREVIEW_WITH_METADATA = 1, 3, 4
 
 Graph: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -104,7 +107,9 @@ def _fill(inputs: dict[str, Any], group: Mapping[str, Any], prefix: str = "") ->
                 if option["key"] == choice:
                     for inner in option["inputs"].values():
                         _fill(inputs, inner, f"{name}.")
-        elif "default" in options:
+        elif (
+            "default" in options and SHOWN not in options
+        ):  # a prompt without a look is valid, and means custom
             inputs.setdefault(name, options["default"])
 
 

@@ -94,8 +94,8 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape what would end a cell or begin emphasis or a tag."""
-    return re.sub(r"([|*<])", r"\\\1", text)
+    """Escape what would end a cell or begin emphasis or a tag, and break lines by tags."""
+    return re.sub(r"([|*<])", r"\\\1", text).replace("\n", "<br>")
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
     uv run tools/make_locales.py
 
 Translations are written by hand into locales/LANGUAGE.json: English text -> translation, once for all nodes that
-use the text. Run this when a node or a tooltip has changed: it adds new texts with an empty translation and prints
-those that are no longer used. To add a language, start with a file that holds {}.
+use the text; a text of several lines is translated line by line. Run this when a node or a tooltip has changed: it
+adds new texts with an empty translation and prints those that are no longer used. To add a language, start with a
+file that holds {}.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def texts(nodes: Sequence[ShownNode]) -> list[str]:
     found = []
     for node in nodes:
         found += [node.name, node.description]
-        found += [text for one in _named(node) for text in (_name(node, one), one.tooltip)]
+        found += [text for one in _named(node) for text in (_name(node, one), *one.tooltip.splitlines())]
     return list(dict.fromkeys(found))
 
 
@@ -39,7 +40,9 @@ def node_defs(nodes: Sequence[ShownNode], translations: Translations) -> dict[st
     """Return the translated texts in ComfyUI's format. Texts without a translation stay English."""
 
     def translated(**texts: str) -> dict[str, str]:
-        return {kind: translations[text] for kind, text in texts.items() if translations.get(text)}
+        """Translate texts line by line, where every line has a translation."""
+        lines = {kind: [translations.get(line) for line in text.splitlines()] for kind, text in texts.items()}
+        return {kind: "\n".join(own) for kind, own in lines.items() if all(own)}  # type: ignore[arg-type]
 
     def both(node: ShownNode, one: Input | Output) -> dict[str, str]:
         return translated(name=_name(node, one), tooltip=one.tooltip)

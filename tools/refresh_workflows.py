@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from comfyui_server import ROOT, Server, fetch
+from comfyui_server import ROOT, SHOWN, Server, fetch
 
 FOLDER = ROOT / "workflows"
 DEFAULTS = Path(__file__).with_name("workflow_defaults.json")
@@ -42,6 +42,9 @@ GROWING = "COMFY_AUTOGROW_V3"
 PAGE_NODES = {"MarkdownNote", "Note", "Reroute", "PrimitiveNode"}
 """Nodes that the page alone knows."""
 MUTED, BYPASSED = 2, 4
+
+LOOK, CUSTOM = "look", "custom"
+"""The choice of a look, and its choice that is none."""
 
 
 def inputs_of(definition: Definition) -> Iterator[tuple[str, str, Mapping[str, Any], bool]]:
@@ -165,6 +168,14 @@ def refresh(node: Node, definition: Definition, defaults: Mapping[str, Any]) -> 
         one.pop("localized_name", None)  # in the language of the page that saved it
 
 
+def given_by_look(definition: Definition, values: Mapping[str, Any]) -> set[str]:
+    """Return the names of the widgets that a node's look replaces. They are saved, but not sent to the server."""
+    _, options = definition["input"].get("optional", {}).get(LOOK, ("", {}))
+    if SHOWN not in options or values.get(LOOK) == CUSTOM:
+        return set()
+    return values.keys() - {LOOK, *options[SHOWN]}
+
+
 def prompt_of(graph: Mapping[str, Any], definitions: Mapping[str, Definition]) -> dict[str, Any]:
     """Convert a workflow to the format of POST /prompt, as the page does when it queues it."""
     nodes = {node["id"]: node for node in graph["nodes"]}
@@ -176,6 +187,7 @@ def prompt_of(graph: Mapping[str, Any], definitions: Mapping[str, Definition]) -
         definition = definitions[node["type"]]
         own = {name for _, _, options, _ in inputs_of(definition) for name in page_widgets(options)}
         values = node.get("widgets_values_named", {})
+        own |= given_by_look(definition, values)
         inputs = {name: value for name, value in values.items() if name not in own}
         sources = {one["name"]: _source(one, nodes, links) for one in node["inputs"]}
         inputs |= {name: source for name, source in sources.items() if source is not None}

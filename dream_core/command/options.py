@@ -22,7 +22,7 @@ from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, arg
 
 from ..checks import Range, kinds
 from ..errors import SettingsError
-from ..looks import load_look, look_names
+from ..looks import load_look, look_names, named_look
 from ..settings import (
     AscentSettings,
     DeviceSettings,
@@ -259,7 +259,7 @@ def look_in(arguments: Sequence[str]) -> str | None:
 
 def table_of_looks() -> str:
     """List the looks of the package, one a line: name, description and network."""
-    looks = [load_look(name) for name in look_names()]
+    looks = [named_look(name) for name in look_names()]
     wide = max(len(one.name) for one in looks)
     long = max(len(one.description) for one in looks)
     return "\n".join(f"{one.name:{wide}}  {one.description:{long}}  {one.model}" for one in looks)

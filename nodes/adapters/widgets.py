@@ -20,6 +20,7 @@ Settings = TypeVar("Settings")
 ELSEWHERE = {
     "print_layers": "the output layers of Load Dream Model",
     "model_file": "weights of Load Dream Model",
+    "flow": "Load Flow Model with",
     "flow_file": "model of Load Flow Model",
 }
 """Fields without a widget of the same name."""
@@ -120,6 +121,7 @@ def settings_from(
     *,
     only: Collection[str] | None = None,
     leave_out: Collection[str] = (),
+    required: bool = True,
 ) -> Settings:
     """Convert the values of widgets to settings.
 
@@ -128,6 +130,7 @@ def settings_from(
         values: the arguments of a node's `execute`; those of other classes are ignored. A choice is a
             dictionary of itself and of the widgets it shows.
         only, leave_out: as for `widgets`; fields without a widget keep their defaults.
+        required: False if a value that is missing means its default, also one that is not advanced.
 
     Raises:
         SettingsError: a required value is missing, or a value belongs to another choice, cannot be read, is
@@ -135,6 +138,8 @@ def settings_from(
     """
     given: dict[str, Any] = {}
     for name in _shown(cls, only, leave_out):
+        if name not in values and not required:
+            continue
         if name in CHOICES:
             given |= _chosen(cls, name, values.get(name))  # ComfyUI leaves out a choice that it does not know
         elif name in values:

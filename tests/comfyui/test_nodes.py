@@ -201,6 +201,54 @@ def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, se
     assert np.isfinite(found).all()
 
 
+def look_of_the_package(comfyui: Server) -> str:
+    """Name of a look whose network is installed: a new node has it."""
+    _, options = comfyui.info("DeepDreamImage")["input"]["optional"]["look"]
+    return str(options["default"])
+
+
+def test_a_look_needs_nothing_but_its_images_also_after_its_network_was_evicted(
+    comfyui: Server, seen: Seen
+) -> None:
+    make_video(comfyui.base / "input" / "clip.mp4", frames=2)
+    look = look_of_the_package(comfyui)
+    for seed in (0, 1):
+        draft = Studio(count=2, height=48, width=64)
+        del draft.graph[draft.dream_model.id], draft.graph[draft.flow_model.id]
+        image = draft.add("DeepDreamImage", image=draft.frames, look=look, seed=seed)
+        video = draft.add("DeepDreamVideo", images=draft.frames, look=look, seed=seed)
+        clip = draft.add("LoadVideo", file="clip.mp4")
+        file = draft.add("DeepDreamVideoFile", video=clip, look=look, size=64, frames=1, seed=seed)
+        parts = draft.add("GetVideoComponents", video=file)
+        frames, *dreams = (draft.see(value) for value in (draft.frames, image, video, parts))
+        run = comfyui.run(draft.graph)
+        assert [seen(run, one)[0].shape for one in dreams] == [(2, 48, 64, 3), (2, 48, 64, 3), (1, 44, 64, 3)]
+        assert np.abs(seen(run, dreams[0])[0] - seen(run, frames)[0]).max() > 0.05
+        assert {image.id, video.id} <= set(run.executed)
+        comfyui.post("/free", {"unload_models": True})
+    again = comfyui.run(draft.graph)
+    assert {image.id, video.id} <= set(again.cached)
+
+
+def test_hidden_values_beside_a_look_do_nothing(comfyui: Server, seen: Seen) -> None:
+    draft = Studio(count=1)
+    look = look_of_the_package(comfyui)
+    bare, full = (
+        draft.see(draft.add("DeepDreamImage", image=draft.frames, look=look, **values))
+        for values in ({}, {**QUICK, "tile_size": 64, "original_colors": True})
+    )
+    run = comfyui.run(draft.graph)
+    assert np.array_equal(seen(run, bare)[0], seen(run, full)[0])
+
+
+def test_a_choice_that_does_not_exist_is_refused_by_the_node(comfyui: Server) -> None:
+    draft = Studio()
+    draft.see(draft.dream(draft.frames, octave_mode="bogus"))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "expected octave_mode to be one of normal, advanced" in run.error["exception_message"]
+
+
 TAKERS: dict[str, Callable[[Studio], Node]] = {
     "dream": lambda draft: draft.dream(draft.frames),
     "flow image": lambda draft: draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),

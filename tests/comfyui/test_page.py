@@ -127,6 +127,93 @@ def test_reroutes_and_primitives_are_followed_as_the_page_does(page: Page, comfy
     }
 
 
+NEW = """
+async (type, nodes2, look) => {
+    const app = window.app;
+    await app.extensionManager.setting.set("Comfy.VueNodes.Enabled", nodes2);
+    app.graph.clear();
+    await new Promise(done => setTimeout(done, 300));
+    const node = window.LiteGraph.createNode(type);
+    app.graph.add(node);
+    app.canvas.setDirty(true, true);
+    await new Promise(done => setTimeout(done, 500));
+    return node.size[1];
+}
+"""
+CHOOSE = """
+async look => {
+    const node = window.app.graph.nodes[0], widget = node.widgets.find(one => one.name === "look");
+    widget.value = look;
+    widget.callback?.(look, window.app.canvas, node);
+    window.app.canvas.setDirty(true, true);
+    await new Promise(done => setTimeout(done, 500));
+    return node.size[1];
+}
+"""
+ON_THE_CANVAS = """
+() => {
+    const node = window.app.graph.nodes[0];
+    const own = node.widgets.filter(one => !one.name.startsWith("$$"));  // without previews of earlier runs
+    return own.filter(one => node.isWidgetVisible(one)).map(one => one.name);
+}
+"""
+IN_NODES_2 = """
+() => [...document.querySelectorAll("[data-testid=node-widget]")].map(one => one.innerText.split("\\n")[0])
+"""
+CONTROL = "() => window.app.graph.nodes[0].widgets.find(one => one.name === 'seed').linkedWidgets[0].name"
+BUTTON = "() => document.querySelectorAll('[data-testid=advanced-inputs-button]').length"
+BESIDE_A_LOOK = {
+    "DeepDreamImage": ["look", "seed"],
+    "DeepDreamVideo": ["look", "seed"],
+    "DeepDreamVideoFile": ["look", "size", "frames", "seed"],
+}
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "Nodes 2.0"])
+@pytest.mark.parametrize("name", BESIDE_A_LOOK)
+def test_a_look_leaves_few_widgets_and_custom_shows_all(page: Page, name: str, nodes2: bool) -> None:
+    few = page.call(NEW, name, nodes2)
+    looks = page.call("() => window.app.graph.nodes[0].widgets[0].options.values")
+    read_widgets = IN_NODES_2 if nodes2 else ON_THE_CANVAS
+    beside = list(BESIDE_A_LOOK[name])
+    if not nodes2:  # there the choice below a seed has a widget of its own
+        beside.append(page.call(CONTROL))
+    assert page.call(read_widgets) == beside
+    assert page.call(BUTTON) == 0
+    alone = page.prompt()["1"]["inputs"]
+    assert list(alone) == BESIDE_A_LOOK[name]
+
+    many = page.call(CHOOSE, "custom")
+    shown = page.call(read_widgets)
+    assert shown[: len(beside)] == beside
+    assert {"octave_steps", "learning_rate"} < set(shown)
+    assert any(one.endswith("octaves") for one in shown)
+    assert "jitter" not in shown  # it is an advanced one
+    assert page.call(BUTTON) == nodes2
+    assert {"octave_steps", "octave_mode.octaves", "jitter"} < page.prompt()["1"]["inputs"].keys()
+    assert many > few + 100
+
+    assert page.call(CHOOSE, looks[1]) < many - 100
+    assert page.call(read_widgets) == beside
+    assert page.prompt()["1"]["inputs"] == {**alone, "look": looks[1]}
+    page.call("async () => await window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+
+
+def test_a_saved_look_and_the_values_it_hides_are_opened_again(page: Page) -> None:
+    page.call(NEW, "DeepDreamVideo", False)
+    page.call(CHOOSE, "custom")
+    page.call(
+        "() => { window.app.graph.nodes[0].widgets.find(one => one.name === 'octave_steps').value = 7; }"
+    )
+    looks = page.call("() => window.app.graph.nodes[0].widgets[0].options.values")
+    page.call(CHOOSE, looks[1])
+    saved = page.call(SAVE)
+    page.load(saved)
+    assert page.prompt()["1"]["inputs"] == {"look": looks[1], "seed": 0}
+    page.call(CHOOSE, "custom")
+    assert page.prompt()["1"]["inputs"]["octave_steps"] == 7
+
+
 def sent(page: Page) -> dict[str, Any]:
     """Return the page's prompt without the value of the video player, which the server ignores."""
     prompt = page.prompt()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dream_core import looks
-from dream_core.errors import SettingsError
+from dream_core.errors import Notice, SettingsError
 from dream_core.looks import FIRST, OPTIONS, Look, load_look, look_names, save_look, with_look
 from dream_core.models.dream_model import outline
 from dream_core.settings import (
@@ -190,7 +190,7 @@ def test_layers_and_channels_are_left_out_for_another_network(write: Callable[..
         "^`model` vgg16 is not efficientnet_lite0, the network of `look` mine: leaving out the look's `layers`, "
         "`channels`, `channel_mode`$"
     )
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(Notice, match=message):
         assert with_look(path, {"model": "vgg16"}) == {"model": "vgg16", "octaves": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

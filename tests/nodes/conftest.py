@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import load_pack
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dream_core.synthetic import synthetic_clip
@@ -161,6 +163,34 @@ def networks(pack: Callable[[str], ModuleType], dis: Any) -> dict[str, Any]:
     host = pack("nodes.adapters.host")
     network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
     return {"dream_model": host.wrap(host.Wrapped(network)), "flow_model": dis}
+
+
+@pytest.fixture
+def looks(
+    pack: Callable[[str], ModuleType], host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, dict[str, Any]]:
+    """The looks in place of the package's: name -> options. Their network is in ComfyUI's folder."""
+    torch.manual_seed(3)
+    network = pack("dream_core.models.registry").MODELS["squeezenet1_1"].build()
+    save_file(network.state_dict(), host.folder / "models" / "deepdream" / "squeezenet1_1.safetensors")
+    squeezed = {"model": "squeezenet1_1", "layers": ["features.6"], "jitter": 4, "carried_steps": 2}
+    quick = {"octaves": 1, "octave_steps": 4}
+    looks = {
+        "embers": {**squeezed, **quick, "learning_rate": 3.0},
+        "ashes": {**squeezed, **quick, "pooling": "avg", "original_colors": True},
+    }
+    folder = tmp_path / "looks"
+    folder.mkdir()
+    for name, options in looks.items():
+        content = {"description": f"Like {name}.", "options": options}
+        (folder / f"{name}.json").write_text(json.dumps(content), "utf-8")
+    module = pack("dream_core.looks")
+    monkeypatch.setattr(module, "FOLDER", folder)
+    monkeypatch.setattr(pack("nodes.adapters.looks"), "FIRST", "embers")
+    monkeypatch.setattr(module, "FIRST", "embers")
+    monkeypatch.delenv("DEEPDREAM_MODELS", raising=False)
+    pack("nodes.adapters.networks")._kept.clear()
+    return looks
 
 
 @pytest.fixture

@@ -228,6 +228,71 @@ def test_a_warning_of_the_core_is_told_on_the_node(objective: Run, host: Any) ->
     assert host.told == ["channel_mode ignore does nothing without channels: name those to ignore"]
 
 
+def test_a_look_needs_nothing_but_the_image_and_hidden_values_do_nothing(
+    pack: Pack, run: Run, dream: Run, objective: Run, looks: dict[str, Any]
+) -> None:
+    image, node = images(), pack("nodes.dream").Dream
+    (dreamed,) = run(node, image=image, look="embers")
+    by_hand = dream(
+        image,
+        dream_model=pack("nodes.adapters.networks").default_dream_model(
+            pack("dream_core.settings").ModelSettings(model="squeezenet1_1")
+        ),
+        objective=objective(layers="features.6"),
+        octave_mode={"octave_mode": "normal", "octaves": 1, "octave_scale": 0.7},
+        octave_steps=4,
+        learning_rate=3.0,
+    )
+    assert torch.equal(dreamed, by_hand)
+    (hidden,) = run(node, image=image, look="embers", octave_steps=1, tile_size=64, original_colors=True)
+    assert torch.equal(dreamed, hidden)
+    (other,) = run(node, image=image, look="embers", seed=1)
+    assert not torch.equal(dreamed, other)
+    (colored,) = run(node, image=image, look="ashes")
+    assert not torch.equal(dreamed, colored)
+
+
+def test_a_wired_network_or_objective_wins_over_the_look(
+    pack: Pack, run: Run, host: Any, objective: Run, looks: dict[str, Any]
+) -> None:
+    image, node = images(), pack("nodes.dream").Dream
+    torch.manual_seed(3)
+    spec = pack("dream_core.models.registry").MODELS["squeezenet1_1_caffe"]
+    network = pack("dream_core.models.dream_model").DreamModel(spec.build(), spec)
+    services = pack("nodes.adapters.host")
+    wired = services.wrap(services.Wrapped(network))
+    told = (
+        "model squeezenet1_1_caffe is not squeezenet1_1, the network of look embers: leaving out the look's "
+        "layers"
+    )
+    (dreamed,) = run(node, image=image, look="embers", dream_model=wired)
+    assert host.told == [told]
+    host.told.clear()
+    default = objective(layers=network.default_layer)
+    (same,) = run(node, image=image, look="embers", dream_model=wired, objective=default)
+    assert torch.equal(dreamed, same)
+    (other,) = run(node, image=image, look="embers", dream_model=wired, objective=objective(layers="fire2"))
+    assert not torch.equal(dreamed, other)
+    assert host.told == []
+
+
+def test_without_a_look_and_a_network_auto_dreams(
+    pack: Pack, run: Run, looks: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = pack("nodes.adapters.networks")
+    monkeypatch.setattr(networks, "resolve_model", lambda settings: "squeezenet1_1")
+    node, image = pack("nodes.dream").Dream, images()
+    (dreamed,) = run(node, image=image, **SMALL)
+    assert torch.equal(dreamed, run(node, image=image, look="custom", **SMALL)[0])
+
+
+def test_a_choice_that_comfyui_does_not_know_is_refused(pack: Pack, dream: Run) -> None:
+    with pytest.raises(
+        pack("dream_core.errors").SettingsError, match="expected octave_mode to be one of normal, "
+    ):
+        dream(images(), octave_mode="bogus")
+
+
 @contextmanager
 def memory_for(longest: int) -> Iterator[list[int]]:
     """Memory runs out at tiles with a longer side than this; yields the longest side of each input tried."""

@@ -31,6 +31,29 @@ def test_seamless_changes_the_last_frames_alone(dream_video: Run, name: str) -> 
 
 
 @pytest.mark.parametrize("name", NODES)
+def test_a_look_needs_nothing_but_the_clip(
+    dream_video: Run, looks: dict[str, Any], pack: Any, name: str
+) -> None:
+    unwired = {"dream_model": None, "flow_model": None}
+    by_look = dream_video(name, look="embers", octave_steps=9, blend=1.0, quality=50, **unwired)
+    core = pack("dream_core.settings")
+    network = pack("nodes.adapters.networks").default_dream_model(core.ModelSettings(model="squeezenet1_1"))
+    wired = {"dream_model": network, "objective": (core.ObjectiveSettings(layers=("features.6",)),)}
+    assert torch.equal(by_look, dream_video(name, learning_rate=3.0, **{**unwired, **wired}))
+    assert not torch.equal(by_look, dream_video(name, look="embers", seed=1, **unwired))
+
+
+def test_flow_and_reliability_come_beside_a_look(
+    pack: Any, run: Run, swinging: Tensor, looks: dict[str, Any]
+) -> None:
+    node = pack("nodes.video").DeepDreamVideo
+    images = swinging[:2].movedim(1, -1)
+    _, flow, reliability = run(node, images=images, look="embers", flow_and_reliability=False)
+    assert flow.backward.shape == (2, 2, 64, 80)
+    assert reliability.shape == (2, 64, 80)
+
+
+@pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_progress_reaches_its_end(dream_video: Run, host: Any, name: str, values: dict[str, Any]) -> None:
     dream_video(name, **values)

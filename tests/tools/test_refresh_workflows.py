@@ -166,6 +166,24 @@ def test_a_twin_has_the_values_and_wires_and_nothing_of_the_page_s_own() -> None
     assert twin["2"]["inputs"] == expected
 
 
+@pytest.mark.parametrize(
+    ("look", "sent"),
+    [("fur", {"look": "fur", "seed": 0}), ("custom", {"look": "custom", "seed": 0, "steps": 10})],
+)
+def test_a_twin_has_no_values_that_a_look_gives(look: str, sent: dict[str, Any]) -> None:
+    names = {"options": ["fur", "custom"], "default": "fur", "shown_beside_a_look": ["seed"]}
+    seed = {"default": 0, "control_after_generate": True}
+    inputs = {"look": ["COMBO", names], "seed": ["INT", seed], "steps": ["INT", {"default": 10}]}
+    definition = {"display_name": "Dream", "input": {"optional": inputs}, "output_name": ["image"]}
+    node = {**dream(), "inputs": []}
+    saved = {"look": look, "seed": 0, "control_after_generate": "fixed", "steps": 10}
+    node["widgets_values_named"] = saved
+    refresh(node, definition, {})
+    assert node["widgets_values_named"] == saved  # the page keeps them
+    twin = prompt_of({"nodes": [node], "links": []}, {"Dream": definition})
+    assert twin["2"]["inputs"] == sent
+
+
 def changed(**defaults: Any) -> dict[str, Any]:
     """DREAM with other defaults."""
     required = dict(DREAM["input"]["required"])

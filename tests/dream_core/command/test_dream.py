@@ -376,5 +376,5 @@ def test_a_look_of_another_network_is_told_in_one_line(
     assert main([str(clip), str(tmp_path / "a.mp4"), *quick, "--frames", "1", "--look", str(look)]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if "--look" in line]
     assert told == [
-        "warning: --model squeezenet1_1 is not vgg16, the network of --look mine: leaving out the look's --layers"
+        "--model squeezenet1_1 is not vgg16, the network of --look mine: leaving out the look's --layers"
     ]

@@ -234,6 +234,7 @@ def reachable(one: Any) -> list[Any]:
 
 
 NO_SETTINGS = {
+    "look",
     "weights",
     "model",
     "width",
@@ -278,6 +279,18 @@ def test_no_click_on_the_size_of_tiles_reaches_one_that_is_refused(
 ) -> None:
     (one,) = (one for one in widgets.widgets(core.TileSettings) if one.id == "tile_size")
     assert (one.min, one.step, one.max) == (0, 64, 16_384)
+
+
+def test_a_missing_value_is_told_or_means_the_default(
+    pack: Pack, widgets: ModuleType, core: ModuleType
+) -> None:
+    error, cls = pack("dream_core.errors").SettingsError, core.AscentSettings
+    with pytest.raises(error, match="expected optimizer to be one of"):
+        widgets.settings_from(cls, {"learning_rate": 2.0, "seed": 3})
+    choice = values_of(widgets.widgets(cls), {})["optimizer"]
+    with pytest.raises(error, match="expected a value for seed, got none"):
+        widgets.settings_from(cls, {"optimizer": choice, "learning_rate": 2.0})
+    assert widgets.settings_from(cls, {"learning_rate": 2.0}, required=False) == cls(learning_rate=2.0)
 
 
 def test_a_value_beyond_its_range_is_told(pack: Pack, widgets: ModuleType, core: ModuleType) -> None:
