@@ -47,7 +47,8 @@ def main() -> None:
         where, _, precision = name.partition("@")
         model_name, _, layer = where.partition(":")
         spec = MODELS[model_name]  # type: ignore[index]
-        model = DreamModel(spec.build(), spec, dtype=choose_dtype(precision or "auto", device)).to(device)
+        dtype = choose_dtype(precision or "auto", device, on_cpu=spec.bfloat16_on_cpu)
+        model = DreamModel(spec.build(), spec, dtype=dtype).to(device)
         layer = layer or model.default_layer
         runs[f"{model_name} {layer} {str(model.dtype).removeprefix('torch.')}"] = partial(
             ascend,

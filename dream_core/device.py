@@ -48,10 +48,15 @@ def choose_flow_device(settings: DeviceSettings) -> torch.device:
     return parse_device(settings.flow_device) if settings.flow_device else choose_devices(settings)[0]
 
 
-def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Choose the number format of the networks; auto is bfloat16 if the device has instructions for it.
+def choose_dtype(precision: Precision, device: torch.device, *, on_cpu: bool = True) -> torch.dtype:
+    """Choose the number format of a network; auto is bfloat16 if the device has instructions for it.
 
     PyTorch emulates bfloat16 on other devices, slower than float32.
+
+    Args:
+        precision: the user's choice.
+        device: where the network computes.
+        on_cpu: whether bfloat16 makes this network faster on CPUs that have it.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -59,7 +64,7 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         with torch.cuda.device(device):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = device.type == "cpu" and _cpu_has_bfloat16()
+        native = device.type == "cpu" and on_cpu and _cpu_has_bfloat16()
     return torch.bfloat16 if native else torch.float32
 
 

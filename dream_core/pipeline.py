@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer
 from .models.dream_model import DreamModel, load_model
+from .models.registry import MODELS, resolve_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
@@ -29,8 +31,15 @@ def load_models(
     Raises:
         SettingsError, WeightsError: see `load_model`.
     """
+    name = resolve_model(settings)
+    on_cpu = MODELS[name].bfloat16_on_cpu
     return [
-        load_model(settings, device=one, dtype=choose_dtype(device.precision, one), progress=progress)
+        load_model(
+            replace(settings, model=name),
+            device=one,
+            dtype=choose_dtype(device.precision, one, on_cpu=on_cpu),
+            progress=progress,
+        )
         for one in choose_devices(device)
     ]
 

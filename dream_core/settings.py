@@ -77,7 +77,8 @@ class DeviceSettings:
             such as cuda:0,cuda:1, share the tiles of each image and need a `tile_size`.
         flow_device: Device for optical flow, by default the first of `device`. dis always runs on the CPU.
         precision: Number format inside the networks: float32 is more exact, bfloat16 faster where the
-            processor supports it. auto is bfloat16 there, else float32. The image itself is always float32.
+            processor supports it. auto is bfloat16 there, else float32; on a CPU it is float32 for
+            EfficientNet-Lite too, which bfloat16 makes no faster. The image itself is always float32.
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
         mkldnn: Use oneDNN (MKL-DNN), a library of fast network operations for CPUs.

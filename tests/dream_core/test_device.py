@@ -140,6 +140,8 @@ def test_auto_asks_the_cpu_for_its_instructions(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert choose_dtype("auto", CPU) == expected
+    assert choose_dtype("auto", CPU, on_cpu=False) == torch.float32
+    assert choose_dtype("bfloat16", CPU, on_cpu=False) == torch.bfloat16
 
 
 def test_auto_is_float32_if_the_capabilities_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

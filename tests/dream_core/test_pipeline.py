@@ -25,6 +25,7 @@ from dream_core.settings import (
     DreamSettings,
     FlowSettings,
     InputSettings,
+    ModelName,
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
@@ -330,7 +331,7 @@ def test_each_network_is_loaded_once_per_device_and_reports_progress(
     def progress(done: int, total: int) -> None: ...
 
     device = DeviceSettings(device="cuda:1,cpu", flow_device="cuda:0", precision="bfloat16")
-    model = ModelSettings(model_dirs=(Path("models"),))
+    model = ModelSettings(model="vgg16", model_dirs=(Path("models"),))
     dream = DreamSettings(
         objective=ObjectiveSettings(layers=("any",)),  # whose names the networks are not asked for
         tile=TileSettings(tile_size=512),
@@ -363,3 +364,15 @@ def test_wrong_settings_are_refused_before_the_clip_is_read(test_data: Path) -> 
         load_dreamer(real(test_data, flow=FlowSettings(flow_scale=0)))
     with pytest.raises(SettingsError, match="expected a device"):
         load_models(ModelSettings(), DeviceSettings(device="gpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("efficientnet_lite0", torch.float32), ("bvlc_googlenet", torch.bfloat16)]
+)
+def test_a_network_computes_in_the_format_that_is_faster_for_it(
+    test_data: Path, monkeypatch: pytest.MonkeyPatch, name: ModelName, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    settings = ModelSettings(model=name, model_dirs=(test_data / "weights",))
+    (model,) = load_models(settings, DeviceSettings(device="cpu"))
+    assert model.dtype == expected
