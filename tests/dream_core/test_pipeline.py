@@ -333,7 +333,7 @@ def test_each_network_is_loaded_once_per_device_and_reports_progress(
     device = DeviceSettings(device="cuda:1,cpu", flow_device="cuda:0", precision="bfloat16")
     model = ModelSettings(model="vgg16", model_dirs=(Path("models"),))
     dream = DreamSettings(
-        objective=ObjectiveSettings(layers=("any",)),  # whose names the networks are not asked for
+        objective=ObjectiveSettings(layers=("any",), loss="l2"),  # the networks are not asked for either
         tile=TileSettings(tile_size=512),
     )
     load_dreamer(PipelineSettings(model=model, dream=dream, device=device), progress=progress)
