@@ -1,15 +1,13 @@
 """Write docs/workflow.jpg, an image of the loop of deepdream_video_loop in ComfyUI's page.
 
-    uv run tools/make_screenshot.py CLIP
+    uv run tools/make_screenshot.py
 
 Needs ComfyUI and Chromium.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,17 +20,16 @@ QUALITY = 80
 
 
 def main() -> None:
-    """Read the command line, start a ComfyUI and a Chromium, and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video, for Load Video to find")
-    arguments = parser.parse_args()
+    """Start a ComfyUI and a Chromium, and write."""
     graph = json.loads((ROOT / "workflows" / "deepdream_video_loop.json").read_text("utf-8"))
     loop = {"groups": graph["groups"][1:3], "nodes": []}
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "comfyui") as server:
-        shutil.copy(arguments.clip, server.base / "input" / "video.mp4")
-        with Page(f"http://127.0.0.1:{server.port}/", size=SIZE) as page:
-            page.load(graph)
-            image = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(Path(folder) / "comfyui") as server,
+        Page(f"http://127.0.0.1:{server.port}/", size=SIZE) as page,
+    ):
+        page.load(graph)
+        image = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
     (ROOT / "docs" / "workflow.jpg").write_bytes(image)
 
 

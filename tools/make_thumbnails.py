@@ -1,16 +1,14 @@
 """Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from the images that the workflows make.
 
-    uv run tools/make_thumbnails.py CLIP [NAME ...]
+    uv run tools/make_thumbnails.py [NAME ...]
 
-Runs workflows/api/*.json, or those named, in a real ComfyUI on your clip and on the image that comes with ComfyUI.
-Takes minutes.
+Runs workflows/api/*.json, or those named, in a real ComfyUI. Takes minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
-from comfyui_server import Run, Server, find
+from comfyui_server import Run, Server
 from PIL import Image
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
@@ -98,7 +96,7 @@ def parts_of_latent_warp(graph: Graph) -> None:
     frames = only(graph, "ImageScaleToTotalPixels")
     flow_model = only(graph, "DeepDreamLoadFlowModel")
     kept = (
-        "LoadVideo",
+        "DeepDreamSampleClip",
         "Video Slice",
         "GetVideoComponents",
         "ImageScaleToTotalPixels",
@@ -216,15 +214,11 @@ def make(server: Server, name: str) -> None:
 def main() -> None:
     """Read the command line, start a ComfyUI, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("clip", type=Path, metavar="CLIP", help="a video")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of workflows; all by default")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - THUMBNAILS.keys()):
         parser.error(f"expected names of {', '.join(THUMBNAILS)}, got {', '.join(unknown)}")
-    root, _ = find()
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "comfyui") as server:
-        shutil.copy(arguments.clip, server.base / "input" / "video.mp4")
-        shutil.copy(root / "input" / "example.png", server.base / "input")
         for name in arguments.names or THUMBNAILS:
             make(server, name)
 

@@ -10,11 +10,9 @@ import pytest
 import torch
 from comfyui_server import Node, Run, Server, find
 from safetensors.torch import save_file
+from studio import PACKS
 from torchvision.models import squeezenet1_1
 from torchvision.models.optical_flow import raft_large, raft_small
-from workflow_inputs import write_inputs
-
-PACKS = Path(__file__).parent / "packs"
 
 
 def _write_weights(models: Path) -> None:
@@ -44,7 +42,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("comfyui")
     _write_weights(base / "models")
     before = _files(root)
-    with Server(base, packs=tuple(sorted(PACKS.glob("*.py")))) as server:
+    with Server(base, packs=PACKS) as server:
         yield server
     assert _files(root) == before, "something was written into ComfyUI's own folder"
     assert list((base / "home").rglob("*")) == [], "something was written into the home"
@@ -54,12 +52,6 @@ def _files(root: Path) -> dict[Path, int]:
     """Path -> time of change, without Python's caches."""
     places = (path for path in root.rglob("*") if not {"__pycache__", ".git"} & set(path.parts))
     return {path: path.lstat().st_mtime_ns for path in places if path.is_file()}
-
-
-@pytest.fixture(scope="session")
-def inputs(comfyui: Server) -> None:
-    """The files that the workflows load."""
-    write_inputs(comfyui)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,14 @@
-"""Prompts that dream in a few steps."""
+"""Prompts that dream in a few steps, and the nodes of the tests."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from comfyui_server import Draft, Node
 
+PACKS = tuple(sorted((Path(__file__).parent / "packs").glob("*.py")))
+"""Packs of nodes for the tests."""
 QUICK: dict[str, Any] = {"octave_mode.octaves": 2, "octave_steps": 2, "jitter": 4}
 QUICK_FLOW: dict[str, Any] = {"flow_updates": 2}
 

@@ -13,20 +13,20 @@ import pytest
 from comfyui_page import Page, bounds, find
 from comfyui_server import Server
 from PIL import Image
-from refresh_workflows import BYPASSED, FOLDER, MUTED, PAGE_NODES, prompt_of, refreshed
-from workflow_inputs import read
+from refresh_workflows import BYPASSED, MUTED, PAGE_NODES, prompt_of, refreshed
+from templates import NAMES, read, write_checkpoint
 
 SAVE = "() => window.app.graph.serialize()"
 EXPORT = "async () => (await window.app.graphToPrompt()).workflow"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def page(comfyui: Server, inputs: None) -> Iterator[Page]:
+def page(comfyui: Server) -> Iterator[Page]:
     try:
         find()
     except FileNotFoundError as error:
         pytest.skip(str(error))
+    write_checkpoint(comfyui)
     with Page(f"http://127.0.0.1:{comfyui.port}/") as page:
         yield page
 
@@ -46,8 +46,12 @@ def test_the_page_shows_a_workflow_without_a_red_node(page: Page, name: str) -> 
 
 def test_a_node_in_error_is_red(page: Page) -> None:
     graph = read("deepdream_video")
-    (load,) = (node for node in graph["nodes"] if node["type"] == "LoadVideo")
-    load["widgets_values"][0] = "missing.mp4"
+    (sample,) = (node for node in graph["nodes"] if node["type"] == "DeepDreamSampleClip")
+    sample |= {
+        "type": "LoadVideo",
+        "outputs": sample["outputs"][:1],
+        "widgets_values": ["missing.mp4", "image"],
+    }
     assert page.load(graph)["errors"] == ["LoadVideo: Load Video"]
     assert red(pixels(page, graph))
 
