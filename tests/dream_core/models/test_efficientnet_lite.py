@@ -118,6 +118,7 @@ def test_the_larger_networks_have_the_published_blocks(
     found = [layers[layer] for layer in layers if layer.startswith("block") and "." not in layer]
     assert found == [width for width, count in zip(widths, blocks, strict=True) for _ in range(count)]
     assert (layers["stem"], layers["head"]) == (32, 1280)
+    assert outline(name).default_layer == f"block{sum(blocks[:5]) - 1}"
 
 
 def test_scaled_widths_lose_at_most_a_tenth() -> None:
