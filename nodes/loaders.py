@@ -9,7 +9,14 @@ from comfy_api.latest import io
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
 from .adapters import host
-from .adapters.networks import AUTO, dream_fingerprint, dream_network, flow_fingerprint, flow_network
+from .adapters.networks import (
+    AUTO,
+    auto_model,
+    dream_fingerprint,
+    dream_network,
+    flow_fingerprint,
+    flow_network,
+)
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
 from .adapters.widgets import settings_from, tooltip, widgets
 from .adapters.working import working
@@ -23,6 +30,8 @@ class LoadDreamModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        (model,) = widgets(ModelSettings, leave_out=(*FILES, "pooling", "model_mean"))
+        model.extra_dict = {AUTO: auto_model()}  # for the page, web/layer_list.js
         return io.Schema(
             node_id="DeepDreamLoadDreamModel",
             display_name="Load Dream Model",
@@ -31,7 +40,7 @@ class LoadDreamModel(io.ComfyNode):
             "and dogs, the places networks dream buildings.",
             search_aliases=["deep dream model", "googlenet", "inception", "vgg", "caffe", "load network"],
             inputs=[
-                *widgets(ModelSettings, leave_out=(*FILES, "pooling", "model_mean")),
+                model,
                 io.Combo.Input(
                     "weights",
                     options=[AUTO, *host.weight_files(host.DREAM_FOLDER)],

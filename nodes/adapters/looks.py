@@ -27,6 +27,9 @@ BESIDE_A_LOOK = ("size", "frames", "seed")
 SHOWN = "shown_beside_a_look"
 """Key under which the page, web/shown_widgets.js, is told the names of these widgets."""
 
+NETWORKS = "networks"
+"""Key under which the page, web/layer_list.js, is told the network of each look."""
+
 TOOLTIP = (
     "Settings that suit each other, with the network they were made for. With custom, all settings are your own, "
     "in widgets below. A network or an objective that is connected wins."
@@ -61,7 +64,7 @@ def _look_input(shown: list[str]) -> io.Input:
         default=FIRST,
         optional=True,
         tooltip="\n".join([TOOLTIP, *lines]),
-        extra_dict={SHOWN: shown},
+        extra_dict={SHOWN: shown, NETWORKS: {look.name: look.model for look in looks}},
     )
 
 

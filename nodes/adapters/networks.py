@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from ...dream_core.device import choose_dtype
+from ...dream_core.errors import Notice
 from ...dream_core.models.dream_model import DreamModel, load_model
 from ...dream_core.models.registry import MODELS, PREFERRED_MODEL, resolve_model
 from ...dream_core.models.weights import WeightSource, find, locate, read_state_dict
@@ -89,6 +91,13 @@ def default_flow_model() -> Any:
     """
     name = _flow_name(FlowSettings.flow)
     return _keep((name, flow_fingerprint(name)), lambda: host.wrap(flow_network(name)))
+
+
+def auto_model() -> str:
+    """Return the network that auto means now, without a word about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        return resolve_model(ModelSettings(model_dirs=tuple(host.model_folders(host.DREAM_FOLDER))))
 
 
 def dream_fingerprint(model: str, weights: str = AUTO) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from comfyui_page import Page, bounds, find
 from comfyui_server import Server
+from make_layers import FILE as LAYER_FILE
 from PIL import Image
 from refresh_workflows import BYPASSED, MUTED, PAGE_NODES, prompt_of, refreshed
 from templates import NAMES, read, write_checkpoint
@@ -216,6 +217,48 @@ def test_a_saved_look_and_the_values_it_hides_are_opened_again(page: Page) -> No
     assert page.prompt()["1"]["inputs"] == {"look": looks[1], "seed": 0}
     page.call(CHOOSE, "custom")
     assert page.prompt()["1"]["inputs"]["octave_steps"] == 7
+
+
+LAYERS = """
+async () => {
+    const { graph } = window.app;
+    graph.clear();
+    const add = type => { const node = window.LiteGraph.createNode(type); graph.add(node); return node; };
+    const names = ["LoadDreamModel", "Objective", "Objective", "Image"];
+    const [loader, objective, other, dream] = names.map(name => add(`DeepDream${name}`));
+    const value = (node, name, to) => { node.widgets.find(one => one.name === name).value = to; };
+    const list = objective.widgets.at(-1), seen = [list.options.values()];
+    objective.connect(0, other, 0);
+    other.connect(0, dream, "objective");
+    for (const look of ["dogs", "custom"]) {
+        value(dream, "look", look);
+        seen.push(list.options.values());
+    }
+    loader.connect(0, dream, "dream_model");
+    for (const model of ["vgg16", "auto"]) {
+        value(loader, "model", model);
+        seen.push(list.options.values());
+    }
+    const text = [];
+    value(objective, "layers", "mine:2, conv3_1:0.5");
+    for (const layer of ["conv4_1", "conv3_1", "…"]) {
+        list.callback(layer);
+        text.push([objective.widgets[0].value, list.value]);
+    }
+    return { seen, text, saved: objective.serialize().widgets_values_named };
+}
+"""
+
+
+def test_the_layers_of_the_network_that_an_objective_goes_to_are_offered(page: Page) -> None:
+    found = page.call(LAYERS)
+    known = json.loads(LAYER_FILE.read_text("utf-8"))
+    networks = ["efficientnet_lite0", "bvlc_googlenet", "efficientnet_lite0", "vgg16", "efficientnet_lite0"]
+    assert found["seen"] == [["…", *known[network]] for network in networks]
+    both = "mine:2 conv3_1:0.5 conv4_1"
+    assert found["text"] == [[both, "…"], ["mine:2 conv4_1", "…"], ["mine:2 conv4_1", "…"]]
+    assert "choose_layer" not in found["saved"]
+    assert "choose_layer" not in page.prompt()["2"]["inputs"]
 
 
 def sent(page: Page) -> dict[str, Any]:

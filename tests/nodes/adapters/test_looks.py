@@ -46,6 +46,7 @@ def test_the_look_is_the_first_widget_and_leaves_a_few(pack: Pack, name: str, lo
     assert shown == [one.id for one in others[: len(shown)]]  # they come next
     assert 1 + len(shown) + ("seed" in shown) <= BEGINNERS
     assert "seed" in shown
+    assert look.extra_dict["networks"] == {"embers": "squeezenet1_1", "ashes": "squeezenet1_1"}
 
 
 @pytest.mark.parametrize("name", NODES)

@@ -36,6 +36,18 @@ def test_a_network_is_loaded_once_and_sits_on_comfyuis_socket(
     assert other.model.network.pooling == "avg"
 
 
+def test_auto_is_named_without_a_word(
+    pack: Pack, networks_of: ModuleType, host: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    (model,) = (
+        one for one in pack("nodes.loaders").LoadDreamModel.define_schema().inputs if one.id == "model"
+    )
+    assert model.extra_dict == {"auto": "efficientnet_lite0"}
+    (host.folder / "models" / "deepdream" / "bvlc_googlenet.safetensors").touch()
+    assert networks_of.auto_model() == "bvlc_googlenet"
+    assert list(recwarn) == []
+
+
 def test_changed_weights_are_loaded_again(
     networks_of: ModuleType, settings: Callable[..., Any], host: Any
 ) -> None:
