@@ -2,7 +2,7 @@
 
     DEEPDREAM_TEST_DATA=FOLDER uv run tools/make_help_images.py [NAME ...]
 
-The library makes them from FOLDER/clips/mallard.mp4 and the sample clip, with the weights in FOLDER/weights.
+The library makes them from the sample clip, with the weights in FOLDER/weights.
 """
 
 from __future__ import annotations
@@ -52,38 +52,37 @@ GAP, TEXT = 4, 20
 SIDE = 384
 """Longest side of the dreams."""
 MODEL: ModelName = "efficientnet_lite0"
-LAYER = "block9"
-SHOWN = (1, 30, 75)
+LAYER = "block10"
+SHOWN = (1, 30, 70)
 """Frames of the clip."""
-SAMPLED = (0, 20, 32)
-"""Frames of the sample clip."""
+STANDING = 36
+"""Frame in which the rabbit stands."""
 FLIGHT = (0, 20, 40)
 """Frames of a flight into a still image."""
-PAIR = (60, 65)
+PAIR = (26, 29)
 """Two frames so far apart that the motion from one to the other shows at this size."""
 
 
 def sample_clip() -> Image.Image:
     """Sample Clip: three of its frames."""
-    with open_clip(SAMPLE_CLIP, settings=InputSettings(size=SIDE)) as clip:
-        return _rows([{f"frame {one.index}": one.image for one in clip if one.index in SAMPLED}])
+    return _rows([{f"frame {index}": frame(index) for index in SHOWN}])
 
 
 def dreamed_image() -> Image.Image:
     """DeepDream: before and after."""
-    return _rows([{"image": frame(0), f"layer {LAYER}": dreamed(0, layer=LAYER)}])
+    return _rows([{"image": frame(STANDING), f"layer {LAYER}": dreamed(STANDING, layer=LAYER)}])
 
 
 def objectives() -> Image.Image:
     """Dream Objective: the layers of one network."""
     rows = ("block2", "block4", "block6"), ("block8", "block10", "block12")
-    return _rows([{layer: dreamed(0, layer=layer) for layer in row} for row in rows])
+    return _rows([{layer: dreamed(STANDING, layer=layer) for layer in row} for row in rows])
 
 
 def dream_models() -> Image.Image:
     """Load Dream Model: one image, two networks."""
     names: tuple[ModelName, ...] = (MODEL, "bvlc_googlenet")
-    return _rows([{name: dreamed(0, model=name) for name in names}])
+    return _rows([{name: dreamed(STANDING, model=name) for name in names}])
 
 
 def flow_models() -> Image.Image:
@@ -123,7 +122,7 @@ def flow_warp() -> Image.Image:
 
 def camera_flow() -> Image.Image:
     """Camera Flow: a flight into a still image."""
-    image = dreamed(0, layer=LAYER)
+    image = dreamed(STANDING, layer=LAYER)
     backward, _ = exact_flow((image.shape[-2], image.shape[-1]), CameraSettings())
     flight = {FLIGHT[0]: image}
     for index in range(1, FLIGHT[-1] + 1):
@@ -213,7 +212,7 @@ def _data() -> Path:
 def frames() -> list[Tensor]:
     """Read the clip up to the last frame that is shown, each (1,3,H,W)."""
     settings = InputSettings(size=SIDE, frames=SHOWN[-1] + 1)
-    with open_clip(_data() / "clips" / "mallard.mp4", settings=settings) as clip:
+    with open_clip(SAMPLE_CLIP, settings=settings) as clip:
         return [one.image[None] for one in clip]
 
 

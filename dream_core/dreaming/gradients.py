@@ -97,7 +97,7 @@ def _spectrum_weights(size: Size, exponent: float, device: torch.device) -> Tens
     rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
     frequency = (rows[:, None].square() + columns.square()).sqrt()
     frequency[0, 0] = 1
-    weights = frequency**-exponent
+    weights: Tensor = frequency**-exponent
     weights[0, 0] = 0
     return weights.to(device)
 
@@ -123,7 +123,7 @@ def weigh_frequencies(gradient: Tensor, exponent: float) -> Tensor:
     spectrum = torch.fft.rfft2(wide) * _spectrum_weights((padded[0], padded[1]), exponent, gradient.device)
     weighed = torch.fft.irfft2(spectrum, s=padded)
     inner = weighed[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
-    varied = inner - inner.mean((-2, -1), keepdim=True)
+    varied: Tensor = inner - inner.mean((-2, -1), keepdim=True)
     # Of a flat gradient only rounding errors are left, which must not be amplified.
     return varied * (_strength(varied) > 1e-5 * _strength(gradient))
 

@@ -75,9 +75,10 @@ class AffineView:
         cos = math.cos(math.radians(self.degrees)) / self.scale
         sin = math.sin(math.radians(self.degrees)) / self.scale
         # In units of half a side, x first.
-        rows = cos, -sin * height / width, -2 * self.right / width
-        rows += sin * width / height, cos, -2 * self.down / height
-        grid = F.affine_grid(vector_like(x, rows).view(1, 2, 3), list(x.shape), align_corners=False)
+        across = cos, -sin * height / width, -2 * self.right / width
+        down = sin * width / height, cos, -2 * self.down / height
+        matrix = vector_like(x, [*across, *down]).view(1, 2, 3)
+        grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
         return sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
