@@ -52,6 +52,13 @@ function watch(node, widget, beside) {
   define(options, "serialize", () => (given() ? false : serialize)); // not sent to the server
 }
 
+// What looks are, and in a line the one that is chosen; the definition tells them all.
+function tooltip(node, look) {
+  const [about, ...looks] = optionsOfLook(node.constructor.nodeData).tooltip.split("\n");
+  const chosen = looks.find((line) => line.startsWith(look.value) && /^\W/.test(line.slice(look.value.length)));
+  return chosen ? `${chosen}\n\n${about}` : about;
+}
+
 const fit = (node) => node.setSize([node.size[0], node.computeSize()[1]]);
 
 function fitAfter(owner, name, node) {
@@ -89,7 +96,10 @@ app.registerExtension({
       return input;
     };
     const look = beside && node.widgets.find((one) => one.name === LOOK);
-    if (look) fitAfter(look, "callback", node);
+    if (look) {
+      define(look, "tooltip", () => tooltip(node, look));
+      fitAfter(look, "callback", node);
+    }
     fitAfter(node, "toggleAdvanced", node);
     fit(node);
   },

@@ -166,6 +166,7 @@ IN_NODES_2 = """
 () => [...document.querySelectorAll("[data-testid=node-widget]")].map(one => one.innerText.split("\\n")[0])
 """
 CONTROL = "() => window.app.graph.nodes[0].widgets.find(one => one.name === 'seed').linkedWidgets[0].name"
+TOOLTIP = "() => window.app.graph.nodes[0].widgets[0].tooltip"
 BUTTON = "() => document.querySelectorAll('[data-testid=advanced-inputs-button]').length"
 BESIDE_A_LOOK = {
     "DeepDreamImage": ["look", "seed"],
@@ -198,7 +199,12 @@ def test_a_look_leaves_few_widgets_and_custom_shows_all(page: Page, name: str, n
     assert {"octave_steps", "octave_mode.octaves", "jitter"} < page.prompt()["1"]["inputs"].keys()
     assert many > few + 100
 
+    assert "\n" not in page.call(TOOLTIP)
+
     assert page.call(CHOOSE, looks[1]) < many - 100
+    chosen, _, about = page.call(TOOLTIP).splitlines()
+    assert chosen.startswith(f"{looks[1]} (")
+    assert about.startswith("Settings that suit each other")
     assert page.call(read_widgets) == beside
     assert page.prompt()["1"]["inputs"] == {**alone, "look": looks[1]}
     page.call("async () => await window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
