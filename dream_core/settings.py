@@ -425,8 +425,8 @@ class ImageSettings:
         init: Start of the dream: the image, or gray noise (random). In a video, frames that carry a dream
             start from it instead.
         original_colors: Keep the colors of the input and take only the brightness from the dream.
-        keep_brightness: Keep the mean color of the image that the dream starts from, so that a clip grows neither
-            brighter nor darker and takes on no tint.
+        keep_brightness: Keep the mean color of the input, so that a clip grows neither brighter nor darker and
+            takes on no tint.
         contrast: Scale the result so that this percentile of its values becomes white, such as 99.98. Lower
             is brighter; 0 = off.
         zoom: Zoom in by this much: the carried dream at each frame and, with several `iterations`, the image

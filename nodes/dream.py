@@ -131,8 +131,9 @@ class Dream(io.ComfyNode):
                 io.Image.Input(
                     "colors",
                     optional=True,
-                    tooltip="Images to take the colors from if original_colors is on: one for all, or one for "
-                    "each, of the same size. Not connected: the images themselves.",
+                    tooltip="Images whose mean color the dream keeps, or all their colors if "
+                    "original_colors is on: one for all, or one for each, of the same size. In a loop, the "
+                    "frame. Not connected: the images themselves.",
                 ),
                 *with_look(*dream_widgets()),
             ],

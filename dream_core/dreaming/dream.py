@@ -103,7 +103,8 @@ class ImageDreamer:
         Args:
             image: (1,3,H,W) RGB in 0..1.
             settings: used instead of the dreamer's own, except for the tiles; not checked again.
-            colors: (1,3,H,W), source of the colors for `settings.image.original_colors`; by default the image.
+            colors: (1,3,H,W), source of the colors for `settings.image.original_colors`, and of the mean colors for
+                `settings.image.keep_brightness`; by default the image.
             step_scale: (1,1,H,W), factor of each gradient step at each pixel; 1 by default.
             on_step: called after every gradient step, including those of failed attempts.
 
@@ -185,6 +186,7 @@ def dream_octaves(
     kept_by_zoom(size, image_settings.zoom, image_settings.zoom_mode)
     generator = torch.Generator().manual_seed(settings.ascent.seed)
     frame = image.detach().to(models[0].device, torch.float32)
+    own_colors = frame if colors is None else colors.to(frame)
     current = frame if image_settings.init == "image" else noise(size, generator).to(frame.device)
     if settings.objective.channel_capture == "once":
         objective = choose_channels(current, objective, models[0])
@@ -213,14 +215,14 @@ def dream_octaves(
                 residual = climb(base + resize(residual, octave)) - base
             current = start + resize(residual, size)
         if image_settings.keep_brightness:
-            current = shift_colors(current, start)
+            current = shift_colors(current, own_colors)
     # Once for the whole dream: on a GPU, reading values makes the program wait.
     if not torch.isfinite(current).all():
         raise SettingsError(
             "expected a finite dream, got NaN or infinite values; lower `learning_rate`, check the input for NaN, "
             "or use `precision` float32"
         )
-    return finish(current, frame if colors is None else colors.to(frame), image_settings)
+    return finish(current, own_colors, image_settings)
 
 
 class StepReporter:

@@ -359,7 +359,7 @@ def test_ignoring_no_channel_gives_a_warning(model: DreamModel, image: Tensor) -
 
 def test_the_colors_of_another_image_are_kept(model: DreamModel, image: Tensor) -> None:
     other, settings = 0.4 + 0.2 * torch.rand(1, 3, 40, 56), make(original_colors=True)
-    plain = dream(image, [model], settings=make())
+    plain = dream(image, [model], settings=make(), colors=other)
     expected = keep_colors(plain, other).clamp(0, 1)
     assert torch.equal(dream(image, [model], settings=settings, colors=other), expected)
     assert not torch.allclose(dream(image, [model], settings=settings), expected, atol=0.01)
@@ -387,6 +387,9 @@ def test_a_dream_keeps_the_mean_colors_of_its_image(model: DreamModel, image: Te
         return float((dream(image, [model], settings=settings) - image).mean((0, 2, 3)).abs().max())
 
     assert shift() < 0.004
+    other = (image + 0.05).clamp(0, 1)
+    moved = dream(image, [model], settings=make(octaves=2, octave_steps=6), colors=other)
+    torch.testing.assert_close(moved.mean((2, 3)), other.mean((2, 3)), atol=0.004, rtol=0)
     assert shift(keep_brightness=False) > 0.012
 
 
@@ -511,7 +514,7 @@ def test_contrast_reaches_white(model: DreamModel) -> None:
 
 
 def test_zoom_happens_between_passes(model: DreamModel, image: Tensor) -> None:
-    zoomed = make(zoom=10, octave_steps=0)
+    zoomed = make(zoom=10, octave_steps=0, keep_brightness=False)
     assert torch.equal(dream(image, [model], settings=zoomed), image)
     twice = replace(zoomed, octave=replace(zoomed.octave, iterations=3))
     expected = zoom(zoom(image, 10, "percent"), 10, "percent").clamp(0, 1)
@@ -519,7 +522,8 @@ def test_zoom_happens_between_passes(model: DreamModel, image: Tensor) -> None:
 
 
 def test_random_init_dreams_on_seeded_noise(model: DreamModel, image: Tensor) -> None:
-    started = dream(image, [model], settings=make(init="random", octave_steps=0, seed=3))
+    settings = make(init="random", octave_steps=0, seed=3, keep_brightness=False)
+    started = dream(image, [model], settings=settings)
     torch.testing.assert_close(started, noise((40, 56), torch.Generator().manual_seed(3)))
     colored = dream(image, [model], settings=make(init="random", original_colors=True))
     assert not torch.allclose(colored, image, atol=0.1)

@@ -32,7 +32,7 @@ from dream_core.temporal.blend import add_residual, blend_frames
 from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
 
 CPU = torch.device("cpu")
-STILL = DreamSettings(octave=OctaveSettings(octave_steps=0))
+STILL = DreamSettings(octave=OctaveSettings(octave_steps=0), image=ImageSettings(keep_brightness=False))
 """Zero steps: the dream of an image is the image."""
 QUICK = DreamSettings(octave=OctaveSettings(octave_steps=3), ascent=AscentSettings(jitter=2))
 TRUST_ALL = ReliabilitySettings(
@@ -122,6 +122,16 @@ def random_clip(frames: int = 4, height: int = 20, width: int = 24) -> Tensor:
 
 
 # The feedback
+
+
+def test_a_clip_keeps_the_mean_colors_of_its_frames(tiny: DreamModel) -> None:
+    """A mask that trusts parts of the picture alone leaves a carried residual with another mean."""
+    frames = 0.3 + 0.4 * random_clip(6)
+    clip = run(dreamer(tiny, settings=QUICK, temporal=uncut(blend=0)), frames)
+    for step in clip:
+        shift = (step.dream - step.frame).mean((0, 2, 3)) * 255
+        assert shift.abs().max() < 0.5
+    assert (clip[-1].dream - clip[-1].frame).abs().mean() * 255 > 2
 
 
 def test_the_first_frame_is_dreamed_from_itself(tiny: DreamModel) -> None:
@@ -462,7 +472,7 @@ def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamMo
     frames[1] = 0.9
     machine = dreamer(
         tiny,
-        settings=replace(STILL, image=ImageSettings(zoom=10.0)),
+        settings=replace(STILL, image=ImageSettings(keep_brightness=False, zoom=10.0)),
         temporal=uncut(blend=0, carry="image", references=2),
         reliability=replace(TRUST_ALL, check_brightness=True),
     )
@@ -545,7 +555,7 @@ def test_levels_finer_than_bytes_survive_the_loop(tiny: DreamModel) -> None:
 @pytest.mark.parametrize(("amount", "mode"), [(10.0, "percent"), (3.0, "pixel"), (-5.0, "percent")])
 def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mode: Any) -> None:
     frames = random_clip(3)
-    settings = replace(STILL, image=ImageSettings(zoom=amount, zoom_mode=mode))
+    settings = replace(STILL, image=ImageSettings(keep_brightness=False, zoom=amount, zoom_mode=mode))
     machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     expected = frames[:1]
     for step in run(machine, frames):
@@ -556,7 +566,7 @@ def test_zoom_moves_the_dream_once_per_frame(tiny: DreamModel, amount: float, mo
 
 def test_zoom_moves_only_the_residual_if_that_is_carried(tiny: DreamModel) -> None:
     frames = 0.3 + 0.4 * random_clip(2)
-    settings = replace(QUICK, image=ImageSettings(zoom=10.0))
+    settings = replace(QUICK, image=ImageSettings(keep_brightness=False, zoom=10.0))
     first, second = run(
         dreamer(tiny, settings=settings, temporal=uncut(blend=0.2), reliability=TRUST_ALL), frames
     )
@@ -568,7 +578,7 @@ def test_zoom_moves_only_the_residual_if_that_is_carried(tiny: DreamModel) -> No
 
 def test_in_reversed_time_the_zoom_is_inverted_and_the_state_stays(tiny: DreamModel) -> None:
     frames = random_clip(3)
-    settings = replace(STILL, image=ImageSettings(zoom=10.0))
+    settings = replace(STILL, image=ImageSettings(keep_brightness=False, zoom=10.0))
     machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     undisturbed = run(machine, frames)[2]
     machine.reset()
@@ -581,7 +591,7 @@ def test_in_reversed_time_the_zoom_is_inverted_and_the_state_stays(tiny: DreamMo
 
 def test_original_colors_come_from_the_frame(tiny: DreamModel) -> None:
     frames = 0.4 + 0.2 * random_clip(3)
-    settings = replace(STILL, image=ImageSettings(original_colors=True))
+    settings = replace(STILL, image=ImageSettings(keep_brightness=False, original_colors=True))
     machine = dreamer(tiny, settings=settings, temporal=uncut(blend=0, carry="image"), reliability=TRUST_ALL)
     for step in run(machine, frames):
         dreamed, frame = rgb_to_ycbcr(step.dream), rgb_to_ycbcr(step.frame)
@@ -698,8 +708,8 @@ def test_the_feedback_needs_a_flow_estimator(tiny: DreamModel) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (ImageSettings(zoom=100), r"^expected `zoom` below 100 percent, got 100$"),
-        (ImageSettings(contrast=101), r"^expected `contrast` from 0 to 100, got 101$"),
+        (ImageSettings(keep_brightness=False, zoom=100), r"^expected `zoom` below 100 percent, got 100$"),
+        (ImageSettings(keep_brightness=False, contrast=101), r"^expected `contrast` from 0 to 100, got 101$"),
         (OctaveSettings(octave_mode="manual"), r"^expected `octave_sizes` for `octave_mode` manual"),
         (AscentSettings(learning_rate=-1), r"^expected `learning_rate` from 0.001 to 1000, got -1$"),
     ],
