@@ -55,8 +55,9 @@ class CleanAscent(torch.optim.Optimizer):
                 size = parameter.grad.abs().mean().clamp_min(1e-12)
                 # A negative gradient brightens.
                 room = torch.where(parameter.grad < 0, 1 - parameter, parameter)
-                step = (parameter.grad / size).mul_(room.div_(self.SHOULDER).clamp_(0, 1))
-                parameter.add_(step, alpha=-group["lr"])
+                # Squared, because a dream takes so many steps that a linear shoulder ends at black all the same.
+                room = room.div_(self.SHOULDER).clamp_(0, 1).square_()
+                parameter.add_((parameter.grad / size).mul_(room), alpha=-group["lr"])
 
 
 class BoundedLBFGS(torch.optim.Optimizer):

@@ -101,7 +101,7 @@ def test_clean_steps_shrink_toward_black_and_white() -> None:
     before = parameter.clone()
     CleanAscent([parameter], lr=0.01).step()
     moved = (parameter - before) / 0.01
-    torch.testing.assert_close(moved, torch.tensor([1.0, -1.0, 0.5, -1.0, -0.25, 0.0, 0.0, -1.0]))
+    torch.testing.assert_close(moved, torch.tensor([1.0, -1.0, 0.25, -1.0, -0.0625, 0.0, 0.0, -1.0]))
 
 
 def test_a_clean_dream_does_not_burn_out() -> None:
