@@ -340,7 +340,7 @@ class AscentSettings:
     spectrum: Annotated[float, Range(0, 3, step=0.1)] = 0.7
     turn: Annotated[float, Range(0, 180)] = 5.0
     stretch: Annotated[float, Range(0, 50)] = 5.0
-    learning_rate: Annotated[float, Range(0.001, 1000, step=0.05)] = 2.0
+    learning_rate: Annotated[float, Range(0.001, 1000, step=0.05)] = 2.4
     lbfgs_history: Annotated[int, Range(1, 10_000)] = 100
     jitter: Annotated[int, Range(0, 10_000)] = 32
     random_transforms: RandomTransforms = "none"

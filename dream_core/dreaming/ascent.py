@@ -41,7 +41,7 @@ class ClassicAscent(torch.optim.Optimizer):
 class CleanAscent(torch.optim.Optimizer):
     """Classic steps that shrink where they near black or white, as film exposes: nothing burns out."""
 
-    SHOULDER = 0.2
+    SHOULDER = 0.25
     """Distance from black or white, of 1, at which steps begin to shrink. Wider pales the brightest parts."""
 
     def __init__(self, parameters: list[Tensor], *, lr: float) -> None:
