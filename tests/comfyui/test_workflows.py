@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from refresh_workflows import FOLDER
 from studio import PACKS
 from templates import DIFFUSING, NAMES, read
 
+from dream_core.looks import named_look
 from dream_core.measure.measure import LayerEnergy
 from dream_core.models.dream_model import load_model
 from dream_core.motion.camera import camera_flow
 from dream_core.motion.warp import warp
-from dream_core.settings import CameraSettings, InputSettings, ModelSettings
+from dream_core.settings import CameraSettings, InputSettings, ModelSettings, ObjectiveSettings
 from dream_core.video import SAMPLE_CLIP, open_clip
 
 FPS = 25
@@ -60,6 +62,16 @@ def only(graph: Any, class_type: str) -> str:
     """The id of the one node of a class."""
     (found,) = (node_id for node_id, node in graph.items() if node["class_type"] == class_type)
     return str(found)
+
+
+def layers_of(graph: Any) -> set[str]:
+    """The layers that a template dreams on: of its objective, else of its looks."""
+    values = [node["inputs"] for node in graph.values()]
+    texts = [one["layers"] for one in values if "layers" in one]
+    looks = [one["look"] for one in values if "look" in one]
+    return {layer for text in texts for layer in text.split()} or {
+        layer for look in looks for layer in named_look(look).settings(ObjectiveSettings).layers
+    }
 
 
 def part(graph: Any) -> range:
@@ -151,29 +163,23 @@ def test_a_workflow_and_its_twin_are_the_same_graph(comfyui: Server, name: str) 
         assert alone.items() <= values.items()
 
 
-def test_an_image_is_dreamed_on_three_layers(
+def test_an_image_is_dreamed_by_four_looks(
     fresh: Server, first_click: Callable[[str], Run], strength: Any
 ) -> None:
     run = first_click("deepdream_image")
-    (saved,) = run.outputs[only(run.graph, "SaveImage")]["images"]
-    with Image.open(path_of(fresh, saved)) as image:
-        sheet = np.asarray(image.convert("RGB")).astype(np.float32) / 255
-    height, width = sheet.shape[0] // 2, sheet.shape[1] // 2
-    assert (
-        max(height, width) == run.graph[only(run.graph, "ImageScaleToMaxDimension")]["inputs"]["largest_size"]
-    )
-    quarters = [sheet[top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
+    saved = run.outputs[only(run.graph, "SaveImage")]["images"]
+    dreams = [np.asarray(Image.open(path_of(fresh, one))).astype(np.float32) / 255 for one in saved]
+    largest = run.graph[only(run.graph, "ImageScaleToMaxDimension")]["inputs"]["largest_size"]
+    assert {max(dreamed.shape) for dreamed in dreams} == {largest}
     index = run.graph[only(run.graph, "ImageFromBatch")]["inputs"]["batch_index"]
-    source, *dreams = (quarter[None] for quarter in quarters)
-    assert np.abs(source - film([index], (height, width))).mean() < 0.02
-    layers = [
-        run.graph[node["inputs"]["objective"][0]]["inputs"]["layers"]
-        for node in run.graph.values()
-        if node["class_type"] == "DeepDreamImage"
-    ]
-    assert len(set(layers)) == 3
-    for layer, dreamed in zip(layers, dreams, strict=True):
-        assert strength(dreamed, source, layer) > 1.1
+    source = film([index], dreams[0].shape[:2])[0]
+    looks = [node["inputs"]["look"] for node in run.graph.values() if node["class_type"] == "DeepDreamImage"]
+    assert len(looks) == len(set(looks)) == len(dreams) == 4
+    for one, other in combinations([source, *dreams], 2):
+        assert np.abs(one - other).mean() > 0.04
+    for look, dreamed in zip(looks, dreams, strict=True):
+        for layer in named_look(look).settings(ObjectiveSettings).layers:
+            assert strength(dreamed[None], source[None], layer) > 1.1
 
 
 @pytest.mark.parametrize("name", VIDEOS)
@@ -185,7 +191,7 @@ def test_a_clip_is_dreamed_with_its_sound(
     dreams, sounds = decoded(path_of(fresh, saved))
     assert len(dreams) == len(part(run.graph))
     assert sounds == 1
-    layer = run.graph[only(run.graph, "DeepDreamObjective")]["inputs"]["layers"]
+    (layer,) = layers_of(run.graph)
     sources = film(part(run.graph), dreams.shape[1:3])
     for dreamed, source in list(zip(dreams, sources, strict=True))[::6]:
         assert strength(dreamed[None], source[None], layer) > 1.2
@@ -223,7 +229,7 @@ def test_a_dream_that_is_carried_flickers_less(
     assert len(both) == len(part(run.graph))
     width = both.shape[2] // 2
     sources = film(part(run.graph), (both.shape[1], width))
-    layer = run.graph[only(run.graph, "DeepDreamObjective")]["inputs"]["layers"]
+    (layer,) = layers_of(run.graph)
     for dreams in (both[:, :, :width], both[:, :, width:]):
         assert strength(dreams[::6], sources[::6], layer) > 1.2
     for node_id, node in run.graph.items():
@@ -255,7 +261,7 @@ def test_a_still_is_flown_into(fresh: Server, first_click: Callable[[str], Run],
     settings = CameraSettings(**{key: camera[key] for key in ("zoom_factor", "rotation", "pan_x", "pan_y")})
     backward, _ = camera_flow(dreams.shape[1:3], settings)
     moved = torch.from_numpy(still).movedim(-1, 1)  # BHWC -> BCHW
-    layers = run.graph[only(run.graph, "DeepDreamObjective")]["inputs"]["layers"].split()
+    layers = layers_of(run.graph)
     for number, dreamed in enumerate(dreams):
         moved = warp(moved, backward).clamp(0, 1)
         if number % 12 == 6:
