@@ -35,29 +35,26 @@ class ClassicAscent(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 size = parameter.grad.abs().mean().clamp_min(1e-12)
-                parameter.addcdiv_(parameter.grad, size, value=-group["lr"])
+                self._move(parameter, size, group["lr"])
+
+    def _move(self, parameter: Tensor, size: Tensor, lr: float) -> None:
+        assert parameter.grad is not None
+        parameter.addcdiv_(parameter.grad, size, value=-lr)
 
 
-class CleanAscent(torch.optim.Optimizer):
+class CleanAscent(ClassicAscent):
     """Classic steps that shrink where they near black or white, as film exposes: nothing burns out."""
 
     SHOULDER = 0.25
     """Distance from black or white, of 1, at which steps begin to shrink. Wider pales the brightest parts."""
 
-    def __init__(self, parameters: list[Tensor], *, lr: float) -> None:
-        super().__init__(parameters, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step down the gradient."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                size = parameter.grad.abs().mean().clamp_min(1e-12)
-                # A negative gradient brightens.
-                room = torch.where(parameter.grad < 0, 1 - parameter, parameter)
-                # Squared, because a dream takes so many steps that a linear shoulder ends at black all the same.
-                room = room.div_(self.SHOULDER).clamp_(0, 1).square_()
-                parameter.add_((parameter.grad / size).mul_(room), alpha=-group["lr"])
+    def _move(self, parameter: Tensor, size: Tensor, lr: float) -> None:
+        assert parameter.grad is not None
+        # A negative gradient brightens.
+        room = torch.where(parameter.grad < 0, 1 - parameter, parameter)
+        # Squared, because a dream takes so many steps that a linear shoulder ends at black all the same.
+        room = room.div_(self.SHOULDER).clamp_(0, 1).square_()
+        parameter.add_((parameter.grad / size).mul_(room), alpha=-lr)
 
 
 class BoundedLBFGS(torch.optim.Optimizer):
