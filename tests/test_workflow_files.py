@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from layout import NOTE, TEXT_IS_DRAWN, saved_layout
 from templates import NAMES, read
 
+HELP = sorted((Path(__file__).parents[1] / "web" / "docs").glob("*.md"))
 INPUTS_AT_MOST = 5
 LETTERS_AT_MOST = 34
 """Of a description in App mode; the page cuts longer ones."""
@@ -39,3 +41,10 @@ def test_as_an_app_it_has_few_inputs_each_in_a_few_words_and_shows_what_comes_ou
     assert app["outputs"]
     for node_id in app["outputs"]:
         assert re.match("Save|Preview", nodes[node_id]["type"])
+
+
+@pytest.mark.parametrize("page", HELP, ids=lambda page: str(page.stem))
+def test_a_help_page_names_templates_that_have_its_node(page: Path) -> None:
+    (line,) = re.findall(r"^\*\*Templates?\*\* that shows? it: (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    for name in re.findall("`(.*?)`", line):
+        assert page.stem in {node["type"] for node in read(name)["nodes"]}, name
