@@ -1,8 +1,9 @@
-"""Write workflows/*.jpg, the thumbnails in ComfyUI's template browser, from the images that the workflows make.
+"""Write workflows/*.jpg, the thumbnails in ComfyUI's template browser.
 
     uv run tools/make_thumbnails.py [NAME ...]
 
-Runs workflows/api/*.json, or those named, in a real ComfyUI. Takes minutes.
+Runs workflows/api/*.json, or those named, in a real ComfyUI, and composes what they show. Those that need a
+checkpoint are not run: a drawing says what they do, and what they need. Takes minutes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
 from comfyui_server import Run, Server
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 SIDE = 512
-FOUR = ("Frames", "Mask", "Warped", "Result")
 QUALITY = 88
 TIMEOUT = 3600.0
 
@@ -30,9 +31,15 @@ Images: TypeAlias = dict[str, list[Image.Image]]
 """Title of a node that shows images or a video -> its images."""
 
 
+NEEDS = "needs a Stable Diffusion checkpoint"
+SIZE = (512, 288)
+"""Of a drawing."""
+INK, PLAIN, DIFFUSING, DREAMING = "#f0f0f0", "#3f5a78", "#3a6a3a", "#7a3a7a"
+
+
 @dataclass(frozen=True)
 class Thumbnail:
-    """Recipe of a thumbnail.
+    """Recipe of a thumbnail from real images.
 
     Args:
         compose: makes it from the images that the workflow shows.
@@ -43,10 +50,51 @@ class Thumbnail:
     prepare: Callable[[Graph], None] = lambda graph: None
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Boxes with text, and arrows between places.
+
+    Args:
+        boxes: left, top, width, height, text and color of each.
+        arrows: places that each goes through.
+        paper: color behind them.
+    """
+
+    boxes: tuple[tuple[int, int, int, int, str, str], ...]
+    arrows: tuple[tuple[tuple[int, int], ...], ...]
+    paper: str
+
+    def draw(self) -> Image.Image:
+        """Draw it, with NEEDS below."""
+        image = Image.new("RGB", SIZE, self.paper)
+        pen = ImageDraw.Draw(image)
+        for places in self.arrows:
+            pen.line(places, fill=INK, width=3)
+            (x0, y0), (x, y) = places[-2:]
+            along = ((x > x0) - (x < x0), (y > y0) - (y < y0))
+            back = (x - 10 * along[0], y - 10 * along[1])
+            sides = [(back[0] + side * along[1], back[1] + side * along[0]) for side in (-6, 6)]
+            pen.polygon([(x, y), *sides], fill=INK)
+        for left, top, width, height, text, color in self.boxes:
+            pen.rounded_rectangle((left, top, left + width, top + height), 8, fill=color)
+            middle = (left + width / 2, top + height / 2)
+            font = ImageFont.load_default(17)
+            pen.multiline_text(middle, text, fill=INK, font=font, anchor="mm", align="center")
+        font = ImageFont.load_default(22)
+        pen.text((SIZE[0] / 2, SIZE[1] - 22), NEEDS, fill="#ffd27a", font=font, anchor="mm")
+        return image
+
+
 def last(images: Images) -> Image.Image:
     """Return the last image of the only node."""
     (shown,) = images.values()
     return shown[-1]
+
+
+def all_images(images: Images) -> Image.Image:
+    """Show all images of the only node."""
+    (shown,) = images.values()
+    return sheet(shown)
 
 
 def flight(images: Images) -> Image.Image:
@@ -55,20 +103,47 @@ def flight(images: Images) -> Image.Image:
     return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
 
 
-def two_frames(images: Images) -> Image.Image:
-    """Show two frames of the longest video, one below the other."""
-    frames = max(images.values(), key=len)
-    half = len(frames) // 2
-    whole = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
-    for row in range(2):
-        whole.paste(frames[half + row], (0, row * frames[0].height))
+def film(images: Images) -> Image.Image:
+    """Show three frames of one video as a strip of film."""
+    (frames,) = images.values()
+    width, height = frames[0].size
+    edge, gap = width // 8, height // 16
+    strip = Image.new("RGB", (width + 2 * edge, 3 * height + 4 * gap), "black")
+    for row, part in enumerate((0.2, 0.6, 1)):
+        strip.paste(frames[round(part * (len(frames) - 1))], (edge, gap + row * (height + gap)))
+    pen = ImageDraw.Draw(strip)
+    hole = edge // 3
+    for top in range(hole, strip.height - hole, 2 * hole):
+        for left in (hole, strip.width - 2 * hole):
+            pen.rounded_rectangle((left, top, left + hole, top + hole), hole // 4, fill="white")
+    return strip
+
+
+def before_and_after(images: Images) -> Image.Image:
+    """Show the left of a frame, and the rest of its dream."""
+    ((_, frames), (_, dreams)) = sorted(images.items(), key=lambda shown: shown[0] != "Frames")
+    middle = len(dreams) // 2
+    whole, edge = dreams[middle].copy(), round(0.42 * dreams[middle].width)
+    whole.paste(frames[middle].resize(whole.size).crop((0, 0, edge, whole.height)), (0, 0))
+    ImageDraw.Draw(whole).line([(edge, 0), (edge, whole.height)], fill="white", width=3)
+    return whole
+
+
+def both_and_curves(images: Images) -> Image.Image:
+    """Show a frame of the longest video, and below it the other images side by side."""
+    longest = max(images, key=lambda title: len(images[title]))
+    frame = images[longest][len(images[longest]) // 2]
+    curves = sheet([shown[0] for title, shown in images.items() if title != longest])
+    curves = curves.resize((frame.width, curves.height * frame.width // curves.width))
+    whole = Image.new("RGB", (frame.width, frame.height + curves.height))
+    whole.paste(frame, (0, 0))
+    whole.paste(curves, (0, frame.height))
     return whole
 
 
 def one_moment(images: Images) -> Image.Image:
-    """Show the middle frame of every node, or of FOUR where the workflow has those."""
-    chosen = [images[title] for title in FOUR] if set(FOUR) <= images.keys() else images.values()
-    return sheet([shown[len(shown) // 2] for shown in chosen])
+    """Show the middle frame of every node."""
+    return sheet([shown[len(shown) // 2] for shown in images.values()])
 
 
 def with_frames(graph: Graph) -> None:
@@ -76,83 +151,60 @@ def with_frames(graph: Graph) -> None:
     show(graph, "Frames", only(graph, "ImageScaleToTotalPixels"))
 
 
-def without_diffusion(graph: Graph) -> None:
-    """Take Stable Diffusion out of stable_diffusion_loop: it needs a checkpoint."""
-    for class_type, name in (("VAEEncode", "pixels"), ("KSampler", "latent_image"), ("VAEDecode", "samples")):
-        bypass(graph, only(graph, class_type), name)
-    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] in DIFFUSION]:
-        del graph[node_id]
-    del graph[only(graph, "SaveVideo")]
-    warped = graph[only(graph, "DeepDreamTemporalBlend")]["inputs"]["warped"][0]
-    mask = add(graph, "MaskToImage", mask=[only(graph, "DeepDreamOcclusionMask"), 0])
-    show(graph, "Result", only(graph, "DeepDreamLoopClose"))
-    show(graph, "Warped", warped)
-    show(graph, "Mask", mask)
-    with_frames(graph)
+STABLE_DIFFUSION_LOOP = Drawing(
+    boxes=(
+        (20, 60, 84, 60, "frame", PLAIN),
+        (128, 60, 84, 60, "blend", PLAIN),
+        (236, 60, 120, 60, "Stable\nDiffusion", DIFFUSING),
+        (380, 60, 112, 60, "DeepDream", DREAMING),
+        (150, 166, 212, 44, "moved along the flow", PLAIN),
+    ),
+    arrows=(
+        ((104, 90), (128, 90)),
+        ((212, 90), (236, 90)),
+        ((356, 90), (380, 90)),
+        ((436, 120), (436, 188), (362, 188)),
+        ((170, 166), (170, 120)),
+    ),
+    paper="#2a1c2e",
+)
+LATENT_WARP = Drawing(
+    boxes=(
+        (20, 16, 150, 52, "first frame", PLAIN),
+        (200, 16, 150, 52, "sampler", DIFFUSING),
+        (20, 160, 150, 52, "last latent,\nmoved", DREAMING),
+        (200, 160, 150, 52, "sampler", DIFFUSING),
+        (20, 88, 150, 52, "new frame where\nnot trusted", PLAIN),
+        (380, 86, 112, 52, "latents", PLAIN),
+    ),
+    arrows=(
+        ((170, 42), (200, 42)),
+        ((350, 42), (436, 42), (436, 86)),
+        ((170, 186), (200, 186)),
+        ((170, 114), (275, 114), (275, 160)),
+        ((350, 186), (436, 186), (436, 138)),
+        ((466, 138), (466, 236), (95, 236), (95, 212)),
+    ),
+    paper="#12262c",
+)
 
-
-def parts_of_latent_warp(graph: Graph) -> None:
-    """Replace latent_warp, which needs a checkpoint, by its motion: frames as small as latents are moved."""
-    frames = only(graph, "ImageScaleToTotalPixels")
-    flow_model = only(graph, "DeepDreamLoadFlowModel")
-    kept = (
-        "DeepDreamSampleClip",
-        "Video Slice",
-        "GetVideoComponents",
-        "ImageScaleToTotalPixels",
-        "DeepDreamLoadFlowModel",
-    )
-    for node_id in [node_id for node_id, node in graph.items() if node["class_type"] not in kept]:
-        del graph[node_id]
-    flow = add(graph, "DeepDreamOpticalFlow", flow_model=[flow_model, 0], frames=[frames, 0])
-    small = add(graph, "ImageScaleBy", image=[frames, 0], upscale_method="area", scale_by=1 / 8)
-    moved = add(graph, "DeepDreamFlowWarp", input=[small, 0], flow=[flow, 0], from_previous=True)
-    mask = add(graph, "DeepDreamOcclusionMask", flow=[flow, 0], frames=[frames, 0])
-    show(
-        graph,
-        "Moved",
-        add(graph, "ImageScaleBy", image=[moved, 0], upscale_method="nearest-exact", scale_by=8.0),
-    )
-    show(graph, "Mask", add(graph, "MaskToImage", mask=[mask, 0]))
-    show(graph, "Flow", add(graph, "DeepDreamFlowPicture", flow=[flow, 0]))
-    show(graph, "Frames", frames)
-
-
-THUMBNAILS = {
-    "deepdream_image": Thumbnail(last),
+THUMBNAILS: dict[str, Thumbnail | Drawing] = {
+    "deepdream_image": Thumbnail(all_images),
     "deepdream_video": Thumbnail(last),
-    "deepdream_video_loop": Thumbnail(last),
-    "deepdream_video_file": Thumbnail(last),
+    "deepdream_video_loop": Thumbnail(before_and_after, with_frames),
+    "deepdream_video_file": Thumbnail(film),
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
-    "independent_vs_temporal": Thumbnail(two_frames),
-    "stable_diffusion_loop": Thumbnail(one_moment, without_diffusion),
-    "latent_warp": Thumbnail(one_moment, parts_of_latent_warp),
+    "independent_vs_temporal": Thumbnail(both_and_curves),
+    "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
+    "latent_warp": LATENT_WARP,
 }
-
-DIFFUSION = ("CheckpointLoaderSimple", "CLIPTextEncode")
 
 
 def only(graph: Graph, class_type: str) -> str:
     """Return the id of the only node of a class."""
     (found,) = (node_id for node_id, node in graph.items() if node["class_type"] == class_type)
     return found
-
-
-def bypass(graph: Graph, node_id: str, name: str) -> None:
-    """Take a node out and connect the source of its input `name` to the nodes that used its output."""
-    source = graph.pop(node_id)["inputs"][name]
-    for node in graph.values():
-        for key, value in node["inputs"].items():
-            if value == [node_id, 0]:
-                node["inputs"][key] = source
-
-
-def add(graph: Graph, class_type: str, **inputs: Any) -> str:
-    """Place a node and return its id."""
-    node_id = f"{class_type} {len(graph)}"
-    graph[node_id] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": node_id}}
-    return node_id
 
 
 def show(graph: Graph, title: str, node_id: str) -> None:
@@ -194,33 +246,40 @@ def read(path: Path) -> list[Image.Image]:
         return [frame.to_image() for frame in container.decode(video=0)]
 
 
-def make(server: Server, name: str) -> None:
-    """Run a workflow and write its thumbnail.
+def compose(server: Server, name: str, thumbnail: Thumbnail) -> Image.Image:
+    """Run a workflow and compose its thumbnail.
 
     Raises:
         RuntimeError: ComfyUI refused the workflow, or it failed.
     """
-    thumbnail = THUMBNAILS[name]
     graph: Graph = json.loads((FOLDER / "api" / f"{name}.json").read_text("utf-8"))
     thumbnail.prepare(graph)
     run = server.run(graph, timeout=TIMEOUT)
     if problem := run.refused or run.error:
         raise RuntimeError(f"{name}: {problem}")
-    image = thumbnail.compose(images_of(run, server.base))
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    image.convert("RGB").save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
+    return thumbnail.compose(images_of(run, server.base))
 
 
 def main() -> None:
-    """Read the command line, start a ComfyUI, and write."""
+    """Read the command line, start a ComfyUI where one is needed, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of workflows; all by default")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - THUMBNAILS.keys()):
         parser.error(f"expected names of {', '.join(THUMBNAILS)}, got {', '.join(unknown)}")
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "comfyui") as server:
+    with ExitStack() as stack:
+        server = None
         for name in arguments.names or THUMBNAILS:
-            make(server, name)
+            thumbnail = THUMBNAILS[name]
+            if isinstance(thumbnail, Drawing):
+                image = thumbnail.draw()
+            else:
+                if server is None:
+                    folder = stack.enter_context(tempfile.TemporaryDirectory())
+                    server = stack.enter_context(Server(Path(folder) / "comfyui"))
+                image = compose(server, name, thumbnail)
+            image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+            image.convert("RGB").save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
 
 
 if __name__ == "__main__":
