@@ -1,4 +1,4 @@
-"""Write docs/workflow.jpg, an image of the loop of deepdream_video_loop in ComfyUI's page.
+"""Write docs/workflow.jpg, an image of deepdream_video_loop in ComfyUI's page.
 
     uv run tools/make_screenshot.py
 
@@ -15,21 +15,20 @@ from comfyui_page import Page, bounds
 from comfyui_server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (1800, 760)
+SIZE = (1900, 1120)
 QUALITY = 80
 
 
 def main() -> None:
     """Start a ComfyUI and a Chromium, and write."""
     graph = json.loads((ROOT / "workflows" / "deepdream_video_loop.json").read_text("utf-8"))
-    loop = {"groups": graph["groups"][1:3], "nodes": []}
     with (
         tempfile.TemporaryDirectory() as folder,
         Server(Path(folder) / "comfyui") as server,
         Page(f"http://127.0.0.1:{server.port}/", size=SIZE) as page,
     ):
         page.load(graph)
-        image = page.screenshot(bounds(loop), kind="jpeg", quality=QUALITY)
+        image = page.screenshot(bounds(graph, margin=10), kind="jpeg", quality=QUALITY)
     (ROOT / "docs" / "workflow.jpg").write_bytes(image)
 
 

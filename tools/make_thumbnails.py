@@ -123,7 +123,7 @@ def before_and_after(images: Images) -> Image.Image:
     """Show the left of a frame, and the rest of its dream."""
     ((_, frames), (_, dreams)) = sorted(images.items(), key=lambda shown: shown[0] != "Frames")
     middle = len(dreams) // 2
-    whole, edge = dreams[middle].copy(), round(0.42 * dreams[middle].width)
+    whole, edge = dreams[middle].copy(), round(0.31 * dreams[middle].width)
     whole.paste(frames[middle].resize(whole.size).crop((0, 0, edge, whole.height)), (0, 0))
     ImageDraw.Draw(whole).line([(edge, 0), (edge, whole.height)], fill="white", width=3)
     return whole
