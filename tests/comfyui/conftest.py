@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from comfyui_page import Page
+from comfyui_page import find as find_chromium
 from comfyui_server import Node, Run, Server, find
 from safetensors.torch import save_file
 from studio import PACKS
+from templates import write_checkpoint
 from torchvision.models import squeezenet1_1
 from torchvision.models.optical_flow import raft_large, raft_small
 
@@ -46,6 +49,23 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
     assert _files(root) == before, "something was written into ComfyUI's own folder"
     assert list((base / "home").rglob("*")) == [], "something was written into the home"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> None:
+    """Skip without Chromium."""
+    try:
+        find_chromium()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def page(comfyui: Server, chromium: None) -> Iterator[Page]:
+    """ComfyUI's page, of a server that has a checkpoint."""
+    write_checkpoint(comfyui)
+    with Page(f"http://127.0.0.1:{comfyui.port}/") as page:
+        yield page
 
 
 def _files(root: Path) -> dict[Path, int]:

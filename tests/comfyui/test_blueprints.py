@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import av
 import pytest
-from comfyui_page import Page, find
+from comfyui_page import Page
 from comfyui_server import PACK, ROOT, Server
 from PIL import Image
 
@@ -51,16 +50,6 @@ CONNECT = """
     return !!source.connect(slot, target, target.inputs.findIndex(one => one.name === input));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def page(comfyui: Server) -> Iterator[Page]:
-    try:
-        find()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    with Page(f"http://127.0.0.1:{comfyui.port}/") as page:
-        yield page
 
 
 def test_comfyui_lists_them(comfyui: Server) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from comfyui_page import Page, find
+from comfyui_page import Page
 from comfyui_server import Server
 from layout import CLIP, IMAGE, TEXT_IS_DRAWN, WINDOW, drawn_layout
 from PIL import Image
@@ -17,11 +17,7 @@ from dream_core.video import SAMPLE_CLIP
 
 
 @pytest.fixture(scope="module")
-def page(comfyui: Server) -> Iterator[Page]:
-    try:
-        find()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+def page(comfyui: Server, chromium: None) -> Iterator[Page]:
     write_checkpoint(comfyui)
     shutil.copy(SAMPLE_CLIP, comfyui.base / "output" / CLIP)
     Image.fromarray(np.zeros((288, 512, 3), np.uint8)).save(comfyui.base / "output" / IMAGE)

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from comfyui_page import Page, bounds, find
+from comfyui_page import Page, bounds
 from comfyui_server import Server
 from make_layers import FILE as LAYER_FILE
 from PIL import Image
 from refresh_workflows import BYPASSED, MUTED, PAGE_NODES, prompt_of, refreshed
-from templates import NAMES, read, write_checkpoint
+from templates import NAMES, read
 
 SAVE = "() => window.app.graph.serialize()"
 EXPORT = "async () => (await window.app.graphToPrompt()).workflow"
-
-
-@pytest.fixture(scope="module")
-def page(comfyui: Server) -> Iterator[Page]:
-    try:
-        find()
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    write_checkpoint(comfyui)
-    with Page(f"http://127.0.0.1:{comfyui.port}/") as page:
-        yield page
 
 
 @pytest.mark.parametrize("name", NAMES)
