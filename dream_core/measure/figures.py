@@ -10,12 +10,20 @@ from dataclasses import dataclass
 
 import cv2
 import kornia
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
 from ..image import describe
 from ..motion.warp import warp
+
+MOVING, STILL = 2.0, 0.5
+"""Pixels per frame, relative to most of the picture: above the first a pixel moves, below the second it is still."""
+
+DETAIL, DETAIL_SIGMA = 4.0, 6.0
+"""There is detail where the Laplacian's magnitude, in levels of 255, blurred by this sigma in pixels, is larger."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +129,9 @@ def flicker_terms(
     return change.item(), energy.item()
 
 
-def mean_square(activation: Tensor) -> float:
-    """Compute the mean square of an activation of any shape, for `Figures.strength`."""
-    return activation.double().square().mean().item()
+def mean_square(values: Tensor) -> float:
+    """Compute the mean square of a tensor of any shape."""
+    return values.double().square().mean().item()
 
 
 def laplacian_variance(image: Tensor) -> float:
@@ -140,7 +148,57 @@ def laplacian_variance(image: Tensor) -> float:
     Raises:
         ImageError: the image has another shape.
     """
-    return float(cv2.Laplacian(_gray(image).double().cpu().numpy(), cv2.CV_64F).var())
+    return float(_laplacian(image).var())
+
+
+def moving_and_still(frame: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Find what moves by itself and what moves with most of the picture, for `Figures.evenness`.
+
+    Motion is taken relative to the flow's median over the picture, of x and of y. A pixel moves by itself if it
+    and its 8 neighbors move by more than `MOVING`; it is still if it moves by less than `STILL`. Both count only
+    where the frame has detail: there flow can be trusted, and a dream has something to ride on.
+
+    Args:
+        frame: (3,H,W) in 0..1, of the input.
+        flow: (2,H,W) in pixels, of the input from this frame to a neighboring one.
+
+    Returns:
+        Two masks (1,H,W) bool, moving and still, on the flow's device.
+
+    Raises:
+        ImageError: the shapes do not fit.
+    """
+    expected = (2, *frame.shape[-2:])
+    if flow.shape != expected:
+        raise ImageError(f"expected flow of shape {expected}, got {describe(flow)}")
+    magnitude = np.abs(_laplacian(frame))
+    detail = torch.from_numpy(cv2.GaussianBlur(magnitude, (0, 0), DETAIL_SIGMA) > DETAIL).to(flow.device)
+    own = flow - flow.flatten(1).median(dim=1).values[:, None, None]
+    speed = own.square().sum(0, keepdim=True).sqrt()
+    inside = 1 - F.max_pool2d((speed <= MOVING).float(), 3, stride=1, padding=1)  # eroded by a square of 3x3
+    return (inside > 0) & detail, (speed < STILL) & detail
+
+
+def evenness_terms(residual: Tensor, moving: Tensor, still: Tensor) -> tuple[float, float] | None:
+    """Compute the terms of `Figures.evenness` for one frame.
+
+    Args:
+        residual: (3,H,W), dream minus input.
+        moving, still: (1,H,W) bool, see `moving_and_still`.
+
+    Returns:
+        Mean square of the residual on what moves and on what is still; None if nothing moves, or nothing is still.
+
+    Raises:
+        ImageError: the shapes do not fit.
+    """
+    expected = (1, *residual.shape[-2:])
+    for name, mask in (("moving", moving), ("still", still)):
+        if mask.shape != expected:
+            raise ImageError(f"expected {name} of shape {expected}, got {describe(mask)}")
+    if not (moving.any() and still.any()):
+        return None
+    return mean_square(residual[:, moving[0]]), mean_square(residual[:, still[0]])
 
 
 def luminance(image: Tensor) -> float:
@@ -162,6 +220,11 @@ def _carry(image: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) 
 
 def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum(dtype=torch.float64)
+
+
+def _laplacian(image: Tensor) -> np.ndarray:
+    """Compute the Laplacian (H,W) of the gray image in levels of 255."""
+    return cv2.Laplacian(_gray(image).double().cpu().numpy(), cv2.CV_64F)
 
 
 def _gray(image: Tensor) -> Tensor:

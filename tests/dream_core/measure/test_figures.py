@@ -12,10 +12,12 @@ from torch import Tensor
 
 from dream_core.errors import ImageError
 from dream_core.measure.figures import (
+    evenness_terms,
     flicker_terms,
     laplacian_variance,
     luminance,
     mean_square,
+    moving_and_still,
     warp_error,
 )
 from dream_core.synthetic import SyntheticClip
@@ -115,6 +117,86 @@ def test_luminance_is_in_levels_of_255() -> None:
     assert luminance(green) == pytest.approx(0.587 * 255, abs=0.1)
 
 
+def checkerboard(levels: float, height: int = 24, width: int = 32) -> Tensor:
+    """A frame whose Laplacian has the magnitude 8 * levels everywhere."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    return (0.5 + levels / 255 * (1 - 2 * ((rows + columns) % 2))).expand(3, -1, -1)
+
+
+def test_a_square_moves_by_itself_but_for_its_edge() -> None:
+    flow = torch.tensor([7.0, -3.0])[:, None, None].repeat(1, 24, 32)  # of the camera
+    flow[0, 5:15, 8:20] += 3
+    moving, still = moving_and_still(checkerboard(5), flow)
+    expected = torch.zeros(1, 24, 32, dtype=torch.bool)
+    expected[:, 6:14, 9:19] = True
+    assert torch.equal(moving, expected)
+    outside = torch.ones(1, 24, 32, dtype=torch.bool)
+    outside[:, 5:15, 8:20] = False
+    assert torch.equal(still, outside)
+
+
+def test_what_moves_at_the_border_counts() -> None:
+    flow = torch.zeros(2, 24, 32)
+    flow[1, :, :10] = -3
+    moving, _ = moving_and_still(checkerboard(5), flow)
+    assert torch.equal(moving[0], (torch.arange(32) < 9).expand(24, -1))
+
+
+@pytest.mark.parametrize(
+    ("shift", "moves", "is_still"),
+    [
+        ((0.0, 0.4), False, True),
+        ((0.0, 0.6), False, False),
+        ((0.4, 0.4), False, False),
+        ((1.9, 0.0), False, False),
+        ((1.5, 1.5), True, False),
+        ((-2.1, 0.0), True, False),
+    ],
+)
+def test_own_motion_is_compared_in_pixels(shift: tuple[float, float], moves: bool, is_still: bool) -> None:
+    flow = torch.zeros(2, 24, 32)
+    flow[:, :10, :10] = torch.tensor(shift)[:, None, None]
+    moving, still = moving_and_still(checkerboard(5), flow)
+    assert (moving[0, 4, 4].item(), still[0, 4, 4].item()) == (moves, is_still)
+
+
+@pytest.mark.parametrize(("levels", "counts"), [(0.45, False), (0.55, True)])
+def test_only_pixels_with_detail_count(levels: float, counts: bool) -> None:
+    flow = torch.zeros(2, 24, 32)
+    flow[0, 5:15, 8:20] = 3
+    for mask in moving_and_still(checkerboard(levels), flow):
+        assert mask.any() == counts
+
+
+def test_what_is_far_from_any_detail_does_not_count() -> None:
+    frame = torch.full((3, 24, 96), 0.5)
+    frame[..., :48] = checkerboard(2, 24, 48)
+    _, still = moving_and_still(frame, torch.zeros(2, 24, 96))
+    assert still[..., :44].all()
+    assert not still[..., 56:].any()
+
+
+def test_shapes_move_and_the_background_is_still(clip: SyntheticClip) -> None:
+    background = torch.tensor([2.0, -1.0])[:, None, None]
+    shapes = (clip.forward[0] != background).any(0, keepdim=True)
+    moving, still = moving_and_still(clip.frames[0], clip.forward[0])
+    assert 100 < moving.sum() < shapes.sum()
+    assert not (moving & ~shapes).any()
+    assert 100 < still.sum() < (~shapes).sum()
+    assert not (still & shapes).any()
+
+
+def test_evenness_terms_are_the_mean_squares_on_both_masks() -> None:
+    residual = torch.full((3, 6, 8), 9.0)
+    residual[..., :2], residual[..., 2:4] = 0.1, -0.3
+    residual[0, :, :2] = 0.2
+    moving, still = (torch.zeros(1, 6, 8, dtype=torch.bool) for _ in range(2))
+    moving[..., :2], still[..., 2:4] = True, True
+    assert evenness_terms(residual, moving, still) == pytest.approx(((0.04 + 0.01 + 0.01) / 3, 0.09))
+    assert evenness_terms(residual, moving & still, still) is None
+    assert evenness_terms(residual, moving, moving & still) is None
+
+
 FRAME = torch.rand(3, 6, 8)
 FLOW, RELIABILITY = still()
 
@@ -129,6 +211,12 @@ FLOW, RELIABILITY = still()
         (lambda: warp_error(FRAME, FRAME, FLOW[..., 1:], RELIABILITY), "expected flow"),
         (lambda: flicker_terms(FRAME, FRAME, FLOW, RELIABILITY[0]), "expected reliability"),
         (lambda: laplacian_variance(torch.rand(1, 6, 8)), r"image as \(3,H,W\), got \(1, 6, 8\)"),
+        (
+            lambda: moving_and_still(FRAME, FLOW[..., 1:]),
+            r"flow of shape \(2, 6, 8\), got \(2, 6, 7\)",
+        ),
+        (lambda: moving_and_still(FRAME[:1], FLOW), r"image as \(3,H,W\), got \(1, 6, 8\)"),
+        (lambda: evenness_terms(FRAME, RELIABILITY > 0, RELIABILITY[0] > 0), "expected still of shape"),
         (lambda: luminance(torch.rand(6, 8)), r"image as \(3,H,W\), got \(6, 8\)"),
     ],
 )
