@@ -20,7 +20,7 @@ from ..image import describe
 from ..motion.warp import warp
 
 MOVING, STILL = 2.0, 0.5
-"""Pixels per frame, relative to most of the picture: above the first a pixel moves, below the second it is still."""
+"""Pixels per frame, relative to most of the picture: above the first a pixel moves, below the other it is still."""
 
 DETAIL, DETAIL_SIGMA = 4.0, 6.0
 """There is detail where the Laplacian's magnitude, in levels of 255, blurred by this sigma in pixels, is larger."""
