@@ -7,7 +7,7 @@ from contextlib import closing
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import av
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..errors import VideoError
 from ..settings import OutputSettings
+from .containers import flag_number, open_to_write
 from .gif import Palette
 from .pixels import BT709, color_tags, frame_from_image
 from .reader import Sound
@@ -181,10 +182,6 @@ class Encoder:
         raise VideoError(f"{self._path} cannot be written ({_reason(error)})") from error
 
 
-def _number(flags: Any) -> int:
-    return int(getattr(flags, "value", flags))  # PyAV 14 has an enumeration here, not a number
-
-
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
@@ -246,19 +243,14 @@ def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> di
 
 def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
     try:
-        return av.open(str(path), "w", options=options)
-    except ValueError as error:
-        raise VideoError(
-            f"ffmpeg does not write {path.suffix} files: expected .mp4, .mov, .mkv, .webm, .avi or "
-            ".gif, an image such as .png, or a folder"
-        ) from error
+        return open_to_write(path, options=options)
     except OSError as error:
         raise VideoError(_cannot_write(path, error)) from error
 
 
 def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
     # AVI counts frames, MPEG-1 and MPEG-2 have a few fixed rates, MPEG-4 has 16 bits for the unit.
-    counts_frames = not _number(container.format.flags) & _VARIABLE_RATE
+    counts_frames = not flag_number(container.format.flags) & _VARIABLE_RATE
     if counts_frames or codec.frame_rates or (codec.name == "mpeg4" and time_base.denominator > 65535):
         return 1 / fps.limit_denominator(1001)
     return time_base

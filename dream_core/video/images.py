@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import VideoError
+from .containers import open_to_read
 from .pixels import image_from_frame
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -96,7 +97,7 @@ def _loses_bits(image: Image.Image) -> bool:
 
 
 def _decode_deep(path: Path) -> Tensor:
-    with av.open(str(path)) as container:
+    with open_to_read(path) as container:
         return image_from_frame(next(container.decode(video=0)))
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..checks import validate
 from ..errors import VideoError
 from ..settings import InputSettings
+from .containers import open_to_read
 from .images import is_image, list_images, load_image
 from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize, turn_upright
 
@@ -217,7 +218,7 @@ def _open_video(path: Path, *, settings: InputSettings) -> Clip:
 
 def _open_container(path: Path) -> InputContainer:
     try:
-        return av.open(str(path), "r")
+        return open_to_read(path)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VideoError(

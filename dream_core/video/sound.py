@@ -12,6 +12,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from .containers import open_to_read
 from .reader import Sound
 
 
@@ -25,7 +26,7 @@ class SoundCopy:
     def __init__(self, sound: Sound, output: OutputContainer) -> None:
         """Add a sound stream to the output, to which nothing may have been written yet."""
         self._output = output
-        self._source = av.open(str(sound.path), "r")
+        self._source = open_to_read(sound.path)
         stream = self._source.streams.best("audio")
         assert isinstance(stream, AudioStream)
         # Ten seconds early, because seeking may be inexact; packets before the start are dropped.

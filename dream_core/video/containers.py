@@ -1,0 +1,57 @@
+"""Opening of media files by ffmpeg, which takes each name for a file and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer, OutputContainer
+
+from ..errors import VideoError
+
+_SEVERAL_FILES = 0x1  # AVFMT_NOFILE: the muxer makes files of its own, such as a playlist's
+
+
+def open_to_read(path: Path) -> InputContainer:
+    """Open a media file.
+
+    Raises:
+        av.FFmpegError, OSError: it cannot be read as one.
+    """
+    # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names.
+    return av.open(_address(path), "r", options={"pattern_type": "none"})
+
+
+def open_to_write(path: Path, *, options: dict[str, str]) -> OutputContainer:
+    """Create a media file in the container of its suffix.
+
+    Raises:
+        VideoError: ffmpeg has no such container, or it consists of several files.
+        OSError: the file cannot be created.
+    """
+    try:
+        container = av.open(_address(path), "w", options=options)
+    except ValueError as error:
+        raise VideoError(_not_written(path)) from error
+    if flag_number(container.format.flags) & _SEVERAL_FILES:
+        container.close()
+        raise VideoError(_not_written(path))
+    return container
+
+
+def flag_number(flags: Any) -> int:
+    """Return flags as a number; PyAV 14 has an enumeration there."""
+    return int(getattr(flags, "value", flags))
+
+
+def _address(path: Path) -> str:
+    # With the protocol in front, ffmpeg takes the rest as it stands: `12:30 take.mp4` has no protocol "12".
+    return f"file:{path}"
+
+
+def _not_written(path: Path) -> str:
+    return (
+        f"ffmpeg does not write {path.suffix} files: expected .mp4, .mov, .mkv, .webm, .avi or .gif, an image such "
+        "as .png, or a folder"
+    )
