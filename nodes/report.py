@@ -23,8 +23,8 @@ from .adapters.sockets import DreamModelSocket, FlowModelSocket, Objectives, Obj
 from .adapters.working import working
 from .dream import build
 
-NAME = "dreams"
-"""Name of the dreamed clip in plot and table."""
+NAME, INDEPENDENT = "dreams", "independent"
+"""Names of the dreamed clips in plot and table."""
 
 TOOLTIPS = {
     "e_warp": "Squared change of the dreamed clip along the motion (Lai et al. 2018). It contains the input's own "
@@ -36,6 +36,10 @@ TOOLTIPS = {
     "sharpness": "Variance of the Laplacian, relative to the input's.",
     "drift": "Change in the brightness of the dream from the first frame to the last, without the input's own "
     "change, in levels of 255.",
+    "evenness": "Root mean square of the dream on what moves by itself, relative to that on what is still. Not a "
+    "number where nothing moves.",
+    "coverage": "Evenness, relative to that of the independent dream: 1 = what moves wears its full share of the "
+    "dream, 0 = it is bare. Not a number without an independent dream.",
 }
 """Name of the output -> tooltip."""
 
@@ -50,8 +54,8 @@ class ConsistencyReport(io.ComfyNode):
             display_name="Consistency Report",
             category="DeepDream",
             description=(
-                "Measures how steadily a dream follows the motion of its clip, how strong it is and how sharp: "
-                "for each frame and for the whole clip."
+                "Measures how steadily a dream follows the motion of its clip, how strong it is and how sharp, "
+                "and whether it stays on what moves: for each frame and for the whole clip."
             ),
             search_aliases=[
                 "flicker",
@@ -60,6 +64,7 @@ class ConsistencyReport(io.ComfyNode):
                 "e_warp",
                 "measure",
                 "metrics",
+                "coverage",
             ],
             inputs=[
                 io.Image.Input("images", tooltip="The clip that was dreamed."),
@@ -78,6 +83,12 @@ class ConsistencyReport(io.ComfyNode):
                     "objective",
                     optional=True,
                     tooltip="Layers to measure strength by. Without it: the network's default layer.",
+                ),
+                io.Image.Input(
+                    "independent",
+                    optional=True,
+                    tooltip="The clip dreamed frame by frame, to measure coverage by: from DeepDream, or from "
+                    "DeepDream Video with independent on.",
                 ),
                 *flow_widgets(),
             ],
@@ -103,22 +114,27 @@ class ConsistencyReport(io.ComfyNode):
         flow_model: Any,
         dream_model: Any = None,
         objective: Objectives | None = None,
+        independent: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         with working():
-            source, dreamed = from_image(images, name="images"), from_image(dreams, name="dreams")
-            check_same_size(images=source, dreams=dreamed)
-            if len(source) != len(dreamed):
-                raise ImageError(
-                    f"expected one dream for each of the {len(source)} images, got {len(dreamed)}: connect the "
-                    "clip that was dreamed"
-                )
+            source = from_image(images, name="images")
+            given = {NAME: dreams} if independent is None else {NAME: dreams, INDEPENDENT: independent}
+            dreamed = {name: from_image(batch, name=name) for name, batch in given.items()}
+            check_same_size(images=source, **dreamed)
+            for name, batch in dreamed.items():
+                if len(source) != len(batch):
+                    raise ImageError(
+                        f"expected one dream for each of the {len(source)} images, got {len(batch)} in {name}: "
+                        "connect the clip that was dreamed"
+                    )
             progress = host.Progress(len(source))
             report = measure(
                 _frames(source),
-                {NAME: _frames(dreamed)},
+                {name: _frames(batch) for name, batch in dreamed.items()},
                 flow_link(estimator_for(flow_model, flow_settings(values))),
                 energy=_energy(dream_model, objective),
+                independent=None if independent is None else INDEPENDENT,
                 on_frame=lambda index: progress.update(index + 1, len(source)),
             )
             image = plot(report)

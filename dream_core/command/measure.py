@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 
 from rich.console import Console
 from torch import Tensor
@@ -16,7 +17,7 @@ from ..errors import SettingsError, VideoError
 from ..measure.figures import Report
 from ..measure.measure import LayerEnergy, flow_link, measure
 from ..measure.plot import plot
-from ..measure.tables import as_json, frame_table, overall_table
+from ..measure.tables import as_json, frame_tables, overall_table
 from ..pipeline import load_estimator, load_models
 from ..settings import InputSettings
 from ..video import Clip, open_clip
@@ -77,31 +78,36 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
     """
     wanted = command.measure
     with ExitStack() as files:
-        unscaled = InputSettings(size=0, frames=wanted.frames)
+        last = wanted.skip + wanted.frames if wanted.frames else 0
+        unscaled = InputSettings(size=0, frames=last)
+        independent = (wanted.independent,) if wanted.independent else ()
         dreams = {
-            str(path): files.enter_context(open_clip(path, settings=unscaled)) for path in command.dreamed
+            str(path): files.enter_context(open_clip(path, settings=unscaled))
+            for path in dict.fromkeys((*command.dreamed, *independent))
         }
         size = next(iter(dreams.values())).size
-        matching = InputSettings(size=max(size), start=wanted.start, frames=wanted.frames, fps=wanted.fps)
+        matching = InputSettings(size=max(size), start=wanted.start, frames=last, fps=wanted.fps)
         source = files.enter_context(open_clip(command.input, settings=matching))
         check_sizes(source, dreams)
         energy = layer_energy(command, teller) if wanted.strength else None
         estimator = load_estimator(
             command.flow, command.device, folders=command.model.model_dirs, progress=teller.downloaded
         )
-        teller.begin(source.frame_count, "measuring")
+        count = None if source.frame_count is None else max(0, source.frame_count - wanted.skip)
+        teller.begin(count, "measuring")
         return measure(
-            images(source),
-            {name: images(dream) for name, dream in dreams.items()},
+            images(source, skip=wanted.skip),
+            {name: images(dream, skip=wanted.skip) for name, dream in dreams.items()},
             flow_link(estimator),
             energy=energy,
+            independent=str(wanted.independent) if wanted.independent else None,
             on_frame=teller.frame_done,
         )
 
 
-def images(clip: Clip) -> Iterator[Tensor]:
-    """Iterate over the frames of a clip, (3,H,W) each."""
-    return (frame.image for frame in clip)
+def images(clip: Clip, *, skip: int) -> Iterator[Tensor]:
+    """Iterate over the frames of a clip after the first ones, (3,H,W) each."""
+    return (frame.image for frame in islice(clip, skip, None))
 
 
 def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:
@@ -143,8 +149,8 @@ def write(report: Report, wanted: MeasureSettings) -> None:
     """
     console = Console(highlight=False)
     if wanted.per_frame:
-        for clip in (report.input, *report.dreams):
-            console.print(frame_table(clip))
+        for table in frame_tables(report):
+            console.print(table)
     console.print(overall_table(report))
     if wanted.json:
         try:

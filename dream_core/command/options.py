@@ -160,11 +160,13 @@ class MeasureSettings:
 
     Args:
         start: Seconds into INPUT at which the dreams begin.
-        frames: Measure only this many frames; 0 measures the whole clip.
+        skip: Leave out this many first frames, to measure how the dreams end up.
+        frames: Measure only this many frames; 0 measures all.
         fps: Frame rate of INPUT if it is a folder of images, for `start`.
         strength: Measure strength, which runs the network of `model` on every frame.
         layers: Layers to measure strength by; without any, the network's default layer. Several give the mean
             of their strengths; a weight, as in NAME:WEIGHT, has no effect.
+        independent: A dream of INPUT that was made with the main command's `independent`, to measure coverage by.
         per_frame: Print the figures of every frame, too.
         json: Write all figures, overall and of every frame, to this .json file.
         plot: Draw the figures of every frame to this image file, such as a .png.
@@ -172,10 +174,12 @@ class MeasureSettings:
     """
 
     start: Start = InputSettings.start
+    skip: Frames = 0
     frames: Frames = InputSettings.frames
     fps: FrameRate = InputSettings.fps
     strength: bool = True
     layers: tuple[str, ...] = ()
+    independent: Path | None = None
     per_frame: bool = False
     json: Path | None = None
     plot: Path | None = None
@@ -189,7 +193,10 @@ class MeasureCommand:
     E_warp: squared change along the motion (Lai et al. 2018). flicker: change of the dream itself along the
     motion, 0 = carried perfectly, 1 = unrelated from frame to frame. strength: mean squared activation of the
     dreamed layer, times the input's. sharpness: variance of the Laplacian, times the input's. drift: how much
-    brighter the dream grows, in levels of 255. Motion is that of INPUT, where its flow is reliable.
+    brighter the dream grows, in levels of 255. evenness: how strong the dream is on what moves by itself, times
+    that on what is still. coverage: evenness, times that of an independent dream, in which nothing fades: 1 = what
+    moves wears its full share of the dream. Motion is that of INPUT; E_warp and flicker count where its flow is
+    reliable.
 
     The main command reaches an input that is itself called measure as ./measure.
 

@@ -1,4 +1,4 @@
-"""The five figures of a dreamed clip: formulas for a frame or a pair of frames, and records of the results.
+"""The figures of a dreamed clip: formulas for a frame or a pair of frames, and records of the results.
 
 Only pixels with reliable flow count for e_warp and flicker. They are chosen with ``check_brightness`` off: it would
 leave out pixels that change in brightness, and so hide flicker.
@@ -28,11 +28,12 @@ DETAIL, DETAIL_SIGMA = 4.0, 6.0
 
 @dataclass(frozen=True)
 class Figures:
-    """Five figures of one frame or of a whole clip; None if a figure is not defined.
+    """Figures of one frame or of a whole clip; None if a figure is not defined.
 
     V[t] is the dreamed frame, S[t] the input frame at the same size, R[t] = V[t] - S[t] the residual, F[t] the
-    flow of the input from frame t to frame t + 1, and M[t] the reliability of that flow. The figures of frame
-    t + 1 come from the pair t, t + 1.
+    flow of the input from frame t to frame t + 1, and M[t] the reliability of that flow. E_warp and flicker of
+    frame t + 1 come from the pair t, t + 1, and the first frame has none. Evenness of frame t comes from F[t], and
+    the last frame has none.
 
     Args:
         e_warp: warping error (Lai et al. 2018), 0 = the clip moves along with the input:
@@ -48,6 +49,14 @@ class Figures:
         sharpness: variance of the Laplacian (Pech-Pacheco et al. 2000) of V over that of S; None where S is flat.
         drift: mean luminance of R[t] minus that of R[0], in levels of 255: positive = the dream grows brighter.
             Of a clip: that of its last frame.
+        evenness: root of the mean squared R[t] on what moves by itself, over that on what is still; see
+            `moving_and_still`. Below 1 the dream is weaker on what moves. It depends on the clip too: what moves
+            may have more to dream on. ``sqrt(sum over t of mean of R[t]^2 on what moves / sum over t of mean of
+            R[t]^2 on what is still)``, so that every frame counts the same, however much of it moves. Frames where
+            nothing moves or nothing is still are left out.
+        coverage: evenness over that of an independent dream of the clip, in which nothing fades because every
+            frame was dreamed by itself. 1 = what moves wears its full share of the dream, 0 = it is bare. Of a
+            clip: the ratio of both clips' evenness. None without an independent dream.
     """
 
     e_warp: float | None
@@ -55,6 +64,8 @@ class Figures:
     strength: float | None
     sharpness: float | None
     drift: float | None
+    evenness: float | None
+    coverage: float | None
 
 
 @dataclass(frozen=True)
@@ -80,11 +91,13 @@ class Report:
         input: figures of the input, measured like a dream: flicker is not defined, strength and sharpness are 1.
         dreams: figures of each dream, one or more.
         layers: network and layers of the strength; None if it was not measured.
+        independent: name of the dream that coverage compares with; None if it was not measured.
     """
 
     input: ClipFigures
     dreams: tuple[ClipFigures, ...]
     layers: str | None
+    independent: str | None
 
 
 def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import torch
 from torch import Tensor
 
-from ..errors import ImageError
+from ..errors import ImageError, SettingsError
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
 from ..motion.occlusion import reliability_mask
@@ -18,10 +19,12 @@ from .figures import (
     ClipFigures,
     Figures,
     Report,
+    evenness_terms,
     flicker_terms,
     laplacian_variance,
     luminance,
     mean_square,
+    moving_and_still,
     warp_error,
 )
 
@@ -76,6 +79,7 @@ def measure(
     link: Link,
     *,
     energy: LayerEnergy | None = None,
+    independent: str | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Report:
     """Measure dreams of one clip. At most two frames of each are in memory at a time.
@@ -85,27 +89,37 @@ def measure(
         dreams: frames of each dream by name, as many as of the input.
         link: called once for each pair of frames; see `flow_link`.
         energy: network and layers of the strength; without it, strength is None.
+        independent: name of the dream whose every frame was dreamed by itself; without it, coverage is None.
         on_frame: called with the index of every frame after it is measured.
 
     Raises:
         ImageError: there is no frame, or a dream differs from the source in size or length.
+        SettingsError: no dream has the name of the independent one.
     """
+    if independent is not None and independent not in dreams:
+        raise SettingsError(
+            f"expected `independent` to name one of the dreams ({', '.join(dreams)}), got {independent}"
+        )
     source_meter, meters = _Meter(), [_Meter() for _ in dreams]
     previous: Tensor | None = None
     for index, (frame, *dreamed) in enumerate(_side_by_side(source, dreams)):
         _require_equal_sizes(frame, dict(zip(dreams, dreamed, strict=True)))
-        linked = None if previous is None else link(previous, frame)
+        pair = None if previous is None else _Pair.of(previous, *link(previous, frame))
         reference = _View.of(frame, energy)
-        source_meter.add(reference, reference, linked)
+        source_meter.add(reference, reference, pair)
         for meter, dream in zip(meters, dreamed, strict=True):
-            meter.add(_View.of(dream, energy), reference, linked)
+            meter.add(_View.of(dream, energy), reference, pair)
         previous = frame
         if on_frame:
             on_frame(index)
     if previous is None:
         raise ImageError("expected at least one frame to measure, got none")
-    measured = [meter.result(name) for name, meter in zip(dreams, meters, strict=True)]
-    return Report(source_meter.result(INPUT), tuple(measured), str(energy) if energy else None)
+    measured = {name: meter.result(name) for name, meter in zip(dreams, meters, strict=True)}
+    if independent is not None:
+        even = measured[independent]
+        measured = {name: _with_coverage(clip, even) for name, clip in measured.items()}
+    layers = str(energy) if energy else None
+    return Report(source_meter.result(INPUT), tuple(measured.values()), layers, independent)
 
 
 def _side_by_side(source: Iterable[Tensor], dreams: Mapping[str, Iterable[Tensor]]) -> Iterator[list[Tensor]]:
@@ -150,6 +164,24 @@ class _View:
         return cls(image, laplacian_variance(image), energy(image) if energy else None)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """What two neighboring frames of the input tell.
+
+    Args:
+        link: flow from the earlier to the later, and its reliability.
+        moving, still: pixels of the earlier, see `moving_and_still`.
+    """
+
+    link: tuple[Tensor, Tensor]
+    moving: Tensor
+    still: Tensor
+
+    @classmethod
+    def of(cls, frame: Tensor, flow: Tensor, reliability: Tensor) -> _Pair:
+        return cls((flow, reliability), *moving_and_still(frame, flow))
+
+
 @dataclass
 class _Fraction:
     """A sum divided by another sum."""
@@ -175,6 +207,22 @@ def _ratio(numerator: Tensor | float, denominator: Tensor | float) -> float | No
     return (numerator / denominator).mean().item() if bool((denominator > 0).all()) else None
 
 
+def _root(value: float | None) -> float | None:
+    return None if value is None else math.sqrt(value)
+
+
+def _with_coverage(clip: ClipFigures, independent: ClipFigures) -> ClipFigures:
+    """Compare the evenness of a clip with that of an independent one."""
+
+    def compare(figures: Figures, even: Figures) -> Figures:
+        if figures.evenness is None or even.evenness is None:
+            return figures
+        return replace(figures, coverage=_ratio(figures.evenness, even.evenness))
+
+    frames = map(compare, clip.frames, independent.frames)
+    return ClipFigures(clip.name, compare(clip.overall, independent.overall), tuple(frames))
+
+
 @dataclass
 class _Meter:
     """Accumulates the figures of one clip."""
@@ -184,25 +232,29 @@ class _Meter:
     flicker: _Fraction = field(default_factory=_Fraction)
     strength: _Fraction = field(default_factory=_Fraction)
     sharpness: _Fraction = field(default_factory=_Fraction)
+    evenness: _Fraction = field(default_factory=_Fraction)
     first_luminance: float | None = None
     previous: tuple[Tensor, Tensor] | None = None
     """The last dream and its residual."""
 
-    def add(self, dream: _View, source: _View, link: tuple[Tensor, Tensor] | None) -> None:
-        """Measure one more frame; `link` is flow and reliability from the frame before, None for the first."""
+    def add(self, dream: _View, source: _View, pair: _Pair | None) -> None:
+        """Measure one more frame; `pair` is that of the frame before and this one, None for the first."""
         residual = dream.image - source.image
         e_warp = flicker = strength = None
-        if self.previous and link:
+        if self.previous and pair:
             previous_image, previous_residual = self.previous
-            e_warp = warp_error(previous_image, dream.image, *link)
+            e_warp = warp_error(previous_image, dream.image, *pair.link)
             if e_warp is not None:
                 self.error.add(e_warp, 1)
-            flicker = self.flicker.add(*flicker_terms(previous_residual, residual, *link))
+            flicker = self.flicker.add(*flicker_terms(previous_residual, residual, *pair.link))
+            terms = evenness_terms(previous_residual, pair.moving, pair.still)
+            if terms is not None:
+                self.frames[-1] = replace(self.frames[-1], evenness=_root(self.evenness.add(*terms)))
         if dream.energies is not None and source.energies is not None:
             strength = self.strength.add(dream.energies, source.energies)
         sharpness = self.sharpness.add(dream.variance, source.variance)
         drift = self._since_first(luminance(residual))
-        self.frames.append(Figures(e_warp, flicker, strength, sharpness, drift))
+        self.frames.append(Figures(e_warp, flicker, strength, sharpness, drift, None, None))
         self.previous = dream.image, residual
 
     def _since_first(self, light: float) -> float:
@@ -217,5 +269,7 @@ class _Meter:
             strength=self.strength.value,
             sharpness=self.sharpness.value,
             drift=self.frames[-1].drift,
+            evenness=_root(self.evenness.value),
+            coverage=None,
         )
         return ClipFigures(name, overall, tuple(self.frames))

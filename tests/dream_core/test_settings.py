@@ -66,6 +66,7 @@ LIMITS = {
     "InputSettings.frames": (int, 0, 10_000_000),
     "InputSettings.fps": (float, 0.01, 1000),
     "MeasureSettings.start": (float, 0, 1_000_000),
+    "MeasureSettings.skip": (int, 0, 10_000_000),
     "MeasureSettings.frames": (int, 0, 10_000_000),
     "MeasureSettings.fps": (float, 0.01, 1000),
     "ModelSettings.model_mean": (float, -1000, 1000),

@@ -14,7 +14,7 @@ from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 FLOW = {"flow_scale": 1.0, "flow_updates": 8, "flow_batch": 0}
 SIZE = (48, 64)
 FRAMES = 4
-NUMBERS = ["e_warp", "flicker", "strength", "sharpness", "drift"]
+NUMBERS = ["e_warp", "flicker", "strength", "sharpness", "drift", "evenness", "coverage"]
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,19 @@ def numbers(output: tuple[Any, ...]) -> dict[str, float]:
     return dict(zip(NUMBERS, output[2:], strict=True))
 
 
-def test_the_outputs_are_an_image_a_table_and_five_numbers(
+def test_the_outputs_are_an_image_a_table_and_numbers(
     node: Any, run: Any, clip: SyntheticClip, dis: Any, dream_model: Any, host: Any
 ) -> None:
     images, dreams = image(clip.frames), image(independent(clip))
-    output = run(node, images=images, dreams=dreams, flow_model=dis, dream_model=dream_model, **FLOW)
+    output = run(
+        node,
+        images=images,
+        dreams=dreams,
+        flow_model=dis,
+        dream_model=dream_model,
+        independent=dreams,
+        **FLOW,
+    )
     plot, table = output[:2]
     assert [one.id for one in node.define_schema().outputs] == ["plot", "table", *NUMBERS]
     assert plot.shape[0] == 1
@@ -106,6 +114,34 @@ def test_an_independent_dream_flickers(node: Any, run: Any, clip: SyntheticClip)
     dreams = image(independent(clip))
     found = numbers(run(node, images=image(clip.frames), dreams=dreams, flow_model=None, **FLOW))
     assert found["flicker"] == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.usefixtures("exact_flow")
+def test_coverage_is_measured_by_the_independent_dream(node: Any, run: Any, clip: SyntheticClip) -> None:
+    shapes = (clip.forward != torch.tensor([2.0, -1.0]).view(2, 1, 1)).any(1, keepdim=True)
+    grain = independent(clip) - clip.frames
+    faded = clip.frames + grain * torch.where(torch.cat([shapes, shapes[-1:]]), 0.25, 1.0)
+    output = run(
+        node,
+        images=image(clip.frames),
+        dreams=image(faded),
+        independent=image(independent(clip)),
+        flow_model=None,
+        **FLOW,
+    )
+    found = numbers(output)
+    assert found["coverage"] == pytest.approx(0.25, abs=0.01)
+    assert found["evenness"] == pytest.approx(0.25, abs=0.02)
+    assert [line.split()[0] for line in output[1].splitlines()[2:5]] == ["input", "dreams", "independent"]
+
+
+def test_without_an_independent_dream_coverage_is_nan_and_has_no_column(
+    node: Any, run: Any, clip: SyntheticClip, dis: Any
+) -> None:
+    output = run(node, images=image(clip.frames), dreams=image(independent(clip)), flow_model=dis, **FLOW)
+    assert math.isnan(numbers(output)["coverage"])
+    assert "evenness" in output[1]
+    assert "coverage" not in output[1]
 
 
 def test_strength_is_that_of_the_objectives_layers_and_nan_without_a_network(
@@ -151,12 +187,13 @@ def test_transparency_is_left_out(node: Any, run: Any, clip: SyntheticClip, dis:
     assert with_alpha[1] == run(node, images=images, dreams=dreams, flow_model=dis, **FLOW)[1]
 
 
+@pytest.mark.parametrize("name", ["dreams", "independent"])
 @pytest.mark.parametrize(
     ("count", "width", "message"),
     [
-        (FRAMES - 1, SIZE[1], "one dream for each of the 4 images, got 3"),
-        (FRAMES, SIZE[1] - 2, "dreams in the size of images, 64 x 48, got 62 x 48"),
-        (0, SIZE[1], "dreams is empty"),
+        (FRAMES - 1, SIZE[1], "one dream for each of the 4 images, got 3 in {name}"),
+        (FRAMES, SIZE[1] - 2, "{name} in the size of images, 64 x 48, got 62 x 48"),
+        (0, SIZE[1], "{name} is empty"),
     ],
 )
 def test_clips_of_different_length_or_size_are_refused(
@@ -168,10 +205,12 @@ def test_clips_of_different_length_or_size_are_refused(
     count: int,
     width: int,
     message: str,
+    name: str,
 ) -> None:
-    dreams = image(independent(clip))[:count, :, :width]
-    with pytest.raises(pack("dream_core.errors").ImageError, match=message):
-        run(node, images=image(clip.frames), dreams=dreams, flow_model=dis, **FLOW)
+    dreams = image(independent(clip))
+    given = {"dreams": dreams, name: dreams[:count, :, :width]}
+    with pytest.raises(pack("dream_core.errors").ImageError, match=message.format(name=name)):
+        run(node, images=image(clip.frames), flow_model=dis, **given, **FLOW)
 
 
 def test_it_needs_a_flow_model(node: Any, run: Any, clip: SyntheticClip, pack: Any) -> None:

@@ -15,9 +15,16 @@ from dream_core.__main__ import run
 from dream_core.measure.figures import laplacian_variance, luminance
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
-from dream_core.synthetic import synthetic_clip
+from dream_core.synthetic import Scene, synthetic_clip
 from dream_core.video import open_clip, open_output
 from dream_core.video.images import load_image
+
+
+def write(path: Path, frames: Tensor) -> None:
+    size = (frames.shape[-2], frames.shape[-1])
+    with open_output(path, size=size, fps=Fraction(10), settings=OutputSettings()) as output:
+        for frame in frames:
+            output.write(frame)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = 0.15 * torch.randn(small.shape, generator=torch.Generator().manual_seed(1))
     steady = (small + 0.3 * (small.flip(1) - 0.5)).clamp(0, 1)
     for name, frames in {"clip": clip.frames, "steady": steady, "noisy": (small + noise).clamp(0, 1)}.items():
-        size = (frames.shape[-2], frames.shape[-1])
-        with open_output(folder / name, size=size, fps=Fraction(10), settings=OutputSettings()) as output:
-            for frame in frames:
-                output.write(frame)
+        write(folder / name, frames)
     torch.manual_seed(0)
     save_file(MODELS["squeezenet1_1"].build().state_dict(), folder / "squeezenet.safetensors")
     return folder
@@ -98,11 +102,57 @@ def test_part_of_the_clip_can_be_measured_without_a_network(
     assert "E_warp" in capsys.readouterr().out
 
 
+def test_the_end_of_the_clip_can_be_measured(files: Path, tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    words = ["--flow", "dis", "--no-strength", "--quiet", "--json", str(target)]
+    overall = []
+    for part in ([], ["--skip", "2"], ["--skip", "1", "--frames", "2"]):
+        assert run(["measure", str(files / "clip"), str(files / "noisy"), *words, *part]) == 0
+        (dream,) = json.loads(target.read_text("utf-8"))["dreams"]
+        overall.append((len(dream["frames"]), dream["overall"]["sharpness"]))
+    source, dreamed = read(files / "clip", 64), read(files / "noisy", 0)
+    parts = (slice(None), slice(2, None), slice(1, 3))
+    expected = [sharpness(dreamed[part]) / sharpness(source[part]) for part in parts]
+    assert overall == [
+        (length, pytest.approx(value)) for length, value in zip((4, 2, 2), expected, strict=True)
+    ]
+
+
+def test_coverage_is_measured_by_an_independent_dream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = synthetic_clip(frames=3, height=96, width=128, scene=Scene(speed=6))
+    shapes = (clip.forward - torch.tensor(Scene.background).view(2, 1, 1)).abs().amax(1, keepdim=True) > 1
+    grain = 0.1 * torch.randn(clip.frames.shape, generator=torch.Generator().manual_seed(1))
+    faded = grain * torch.where(torch.cat([shapes, shapes[-1:]]), 0.25, 1.0)
+    for name, frames in {
+        "clip": clip.frames,
+        "faded": clip.frames + faded,
+        "even": clip.frames + grain,
+    }.items():
+        write(tmp_path / name, frames.clamp(0, 1))
+    words = ["--flow", "dis", "--no-strength", "--quiet", "--json", "figures.json"]
+    assert run(["measure", "clip", "faded", "--independent", "even", *words]) == 0
+    written = json.loads(Path("figures.json").read_text("utf-8"))
+    uneven, even = (dream["overall"] for dream in written["dreams"])
+    assert written["independent"] == "even"
+    assert even["evenness"] == pytest.approx(1, abs=0.1)
+    assert even["coverage"] == 1
+    assert 0.25 < uneven["coverage"] < 0.6  # DIS smears the shapes' motion over their edges
+    assert "coverage by even" in capsys.readouterr().out
+
+    assert run(["measure", "clip", "faded", "even", "--independent", "even", *words]) == 0
+    assert json.loads(Path("figures.json").read_text("utf-8")) == written
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["clip"], "at least one DREAMED clip"),
         (["clip", "missing"], "missing does not exist"),
+        (["clip", "steady", "--independent", "missing"], "missing does not exist"),
+        (["clip", "steady", "--skip", "4"], "at least one frame"),
         (["clip", "steady", "clip"], "64x48, the size of the first dream"),
         (["clip", "steady", "--start", "0.08"], "got input with 2 frames and steady with more"),
         (["clip", "steady", "--json", "figures.mp4"], "--json FILE ending in .json"),
@@ -141,6 +191,6 @@ def test_standard_output_holds_the_table_alone(
     monkeypatch.chdir(files)
     assert run(["measure", "clip", "steady", *options]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert lines[0] == ["clip", "E_warp", "flicker", "strength", "sharpness", "drift"]
+    assert lines[0] == ["clip", "E_warp", "flicker", "strength", "sharpness", "drift", "evenness"]
     assert [line[0] for line in lines[2:4]] == ["input", "steady"]
     assert lines[4:] == [["strength", "by", "squeezenet1_1", "fire2"]]

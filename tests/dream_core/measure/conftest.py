@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dream_core.measure.figures import ClipFigures, Figures, Report
@@ -16,8 +18,10 @@ def clip() -> SyntheticClip:
 
 @pytest.fixture
 def report() -> Report:
-    """Three frames of one dream, whose figures rise; strength was not measured."""
-    first = Figures(e_warp=None, flicker=None, strength=None, sharpness=1.0, drift=0.0)
-    own = ClipFigures("input", Figures(0.002, None, None, 1.0, 0.0), (first,) * 3)
-    quarter, half = (Figures(x, x, None, sharpness=1 + x, drift=x) for x in (0.25, 0.5))
-    return Report(own, (ClipFigures("[bold]a.mp4", quarter, (first, quarter, half)),), None)
+    """Three frames of one dream, whose figures rise; strength and coverage were not measured."""
+    first = Figures(None, None, None, sharpness=1.0, drift=0.0, evenness=None, coverage=None)
+    own = ClipFigures("input", replace(first, e_warp=0.002), (first,) * 3)
+    quarter, half = (
+        Figures(x, x, None, sharpness=1 + x, drift=x, evenness=3 * x, coverage=None) for x in (0.25, 0.5)
+    )
+    return Report(own, (ClipFigures("[bold]a.mp4", quarter, (first, quarter, half)),), None, None)

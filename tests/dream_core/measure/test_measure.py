@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream_core.errors import ImageError
-from dream_core.measure.figures import Figures
+from dream_core.errors import ImageError, SettingsError
+from dream_core.measure.figures import ClipFigures, Figures
 from dream_core.measure.measure import INPUT, LayerEnergy, Link, flow_link, measure
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import DisNetwork, estimator_of
@@ -82,6 +82,19 @@ def carried(clip: SyntheticClip) -> Tensor:
 
 def independent(clip: SyntheticClip) -> Tensor:
     return clip.frames + noise(*clip.frames.shape)
+
+
+def dreamed_by(clip: SyntheticClip, factors: Sequence[float], strength: Tensor | float = 1.0) -> Tensor:
+    """A dream of +-0.1 at every pixel, times a factor on the shapes, one for each frame but the last."""
+    background = torch.tensor([2.0, -1.0]).view(2, 1, 1)
+    shapes = (clip.forward != background).any(1, keepdim=True)
+    factor = torch.tensor(factors).view(-1, 1, 1, 1)
+    uneven = torch.cat([torch.where(shapes, factor, 1.0), torch.ones_like(shapes[:1])])
+    return clip.frames + strength * uneven * 0.1 * noise(*clip.frames.shape).sign()
+
+
+def evenness(clip: SyntheticClip, factors: Sequence[float], strength: Tensor | float = 1.0) -> ClipFigures:
+    return measure(clip.frames, {"d": dreamed_by(clip, factors, strength)}, exact(clip)).dreams[0]
 
 
 # Known answers
@@ -155,6 +168,61 @@ def test_sharpness_is_the_ratio_of_the_sums() -> None:
     assert report.overall.sharpness == pytest.approx(10)
 
 
+@pytest.mark.parametrize("factor", [0, 0.3, 2])
+def test_evenness_is_the_dream_on_what_moves_over_that_on_what_is_still(
+    clip: SyntheticClip, factor: float
+) -> None:
+    found = evenness(clip, [factor] * 4)
+    assert [figures.evenness for figures in found.frames] == [*[pytest.approx(factor, rel=1e-4)] * 4, None]
+    assert found.overall.evenness == pytest.approx(factor, rel=1e-4)
+
+
+def test_a_dream_that_fades_on_what_moves_grows_uneven(clip: SyntheticClip) -> None:
+    fading = [1.0, 0.7, 0.4, 0.1]
+    found = evenness(clip, fading)
+    assert [figures.evenness for figures in found.frames[:-1]] == pytest.approx(fading, rel=1e-4)
+    assert found.overall.evenness == pytest.approx((sum(x**2 for x in fading) / 4) ** 0.5, rel=1e-4)
+
+
+def test_a_dream_that_only_grows_stronger_is_as_even_as_before(clip: SyntheticClip) -> None:
+    growing = torch.linspace(0.1, 1, 5).view(-1, 1, 1, 1)
+    assert evenness(clip, [0.5] * 4, growing).overall.evenness == pytest.approx(0.5, rel=1e-4)
+
+
+def test_coverage_is_the_evenness_over_that_of_the_independent_dream(clip: SyntheticClip) -> None:
+    dreams = {"carried": dreamed_by(clip, [1.0, 0.5, 0.25, 0.1]), "independent": dreamed_by(clip, [2.0] * 4)}
+    report = measure(clip.frames, dreams, exact(clip), independent="independent")
+    carried, even = report.dreams
+    assert report.independent == "independent"
+    expected = [0.5, 0.25, 0.125, 0.05]
+    assert [figures.coverage for figures in carried.frames[:-1]] == pytest.approx(expected, rel=1e-4)
+    assert carried.overall.coverage == pytest.approx((sum(x**2 for x in expected) / 4) ** 0.5, rel=1e-4)
+    assert [figures.coverage for figures in even.frames] == [1, 1, 1, 1, None]
+    assert report.input.overall.coverage is None
+
+
+def test_without_an_independent_dream_there_is_no_coverage(clip: SyntheticClip) -> None:
+    found = evenness(clip, [1.0] * 4)
+    assert {figures.coverage for figures in (found.overall, *found.frames)} == {None}
+
+
+def test_frames_where_nothing_moves_by_itself_are_left_out_of_evenness(clip: SyntheticClip) -> None:
+    forward = clip.forward.clone()
+    forward[1:] = forward[1, :, :1, :1]  # the camera alone
+    source, dreamed = clip.frames, dreamed_by(clip, [0.3, 5, 5, 5])
+    report = measure(source, {"dream": dreamed}, linked(forward, clip.visible_next), independent="dream")
+    (found,) = report.dreams
+    expected = pytest.approx(0.3, rel=1e-4)
+    assert [figures.evenness for figures in found.frames] == [expected, None, None, None, None]
+    assert [figures.coverage for figures in found.frames] == [1, None, None, None, None]
+    assert found.overall.evenness == expected
+
+
+def test_the_independent_dream_must_be_one_of_the_dreams(clip: SyntheticClip) -> None:
+    with pytest.raises(SettingsError, match=r"one of the dreams \(carried\), got other"):
+        measure(clip.frames, {"carried": carried(clip)}, exact(clip), independent="other")
+
+
 def test_strength_by_several_layers_is_the_mean_of_their_ratios(
     clip: SyntheticClip, tiny: DreamModel
 ) -> None:
@@ -195,7 +263,7 @@ def test_the_input_is_measured_too(clip: SyntheticClip, tiny: DreamModel) -> Non
     own = report.input.overall
     assert report.input.name == INPUT
     assert own.e_warp == pytest.approx(e_warp(noisy, clip), rel=REL)
-    assert own == Figures(own.e_warp, None, strength=1.0, sharpness=1.0, drift=0.0)
+    assert own == Figures(own.e_warp, None, 1.0, sharpness=1.0, drift=0.0, evenness=None, coverage=None)
 
 
 def test_the_figures_of_a_frame_come_from_the_pair_that_it_ends(clip: SyntheticClip) -> None:
@@ -217,7 +285,7 @@ def test_figures_that_are_not_defined_are_none(clip: SyntheticClip) -> None:
     nothing = torch.zeros_like(clip.forward[:2]), torch.zeros_like(clip.visible_next[:2])
     report = measure(black, {"dream": clip.frames[:3]}, linked(*nothing))
     drift = report.dreams[0].overall.drift
-    assert report.dreams[0].overall == Figures(None, None, None, None, drift)
+    assert report.dreams[0].overall == Figures(None, None, None, None, drift, None, None)
     assert drift is not None
     assert report.layers is None
 

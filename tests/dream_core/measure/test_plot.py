@@ -15,7 +15,7 @@ from torch import Tensor
 from dream_core.measure.figures import ClipFigures, Figures, Report
 from dream_core.measure.plot import COLORS, INPUT_COLOR, _scale, plot
 
-NONE = Figures(None, None, None, None, None)
+NONE = Figures(*[None] * 7)
 
 
 def pixels(image: Tensor, color: str) -> Tensor:
@@ -28,7 +28,7 @@ def flicker_columns(values: list[float | None]) -> set[int]:
     """Columns of the image in which a curve of flicker has its color."""
     frames = tuple(replace(NONE, flicker=value) for value in values)
     own = ClipFigures("input", NONE, (NONE,) * len(values))
-    found = pixels(plot(Report(own, (ClipFigures("d", NONE, frames),), None)), COLORS[0])
+    found = pixels(plot(Report(own, (ClipFigures("d", NONE, frames),), None, None)), COLORS[0])
     return set(found[found[:, 0] > 40, 1].tolist())  # below the legend
 
 
@@ -74,10 +74,10 @@ def test_a_curve_rises_with_its_values_and_ends_at_the_right(report: Report) -> 
 
 
 def test_the_input_is_dashed_and_a_dream_is_not() -> None:
-    level = Figures(None, None, None, sharpness=1.0, drift=None)
+    level = replace(NONE, sharpness=1.0)
     own = ClipFigures("input", level, (level,) * 5)
     higher = replace(level, sharpness=2.0)
-    image = plot(Report(own, (ClipFigures("d", higher, (higher,) * 5),), None))
+    image = plot(Report(own, (ClipFigures("d", higher, (higher,) * 5),), None, None))
     dream, dashes = (len(set(pixels(image, color)[:, 1].tolist())) for color in (COLORS[0], INPUT_COLOR))
     assert dream > 1000
     assert 400 < dashes < 900
