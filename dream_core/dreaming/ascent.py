@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..device import layout
 from ..image import resize, size_of
 from ..models.dream_model import DreamModel
 from ..settings import AscentSettings, DreamSettings
@@ -154,8 +155,8 @@ def ascend(
         objective = choose_channels(image, objective, models[0])
     if scale is not None:
         scale = resize(scale, size_of(image))
-    # The networks compute in channels_last, and so do their gradients: no layout has to be converted.
-    parameter = image.detach().clone(memory_format=torch.channels_last)
+    # The networks and their gradients have this layout too: nothing has to be converted.
+    parameter = image.detach().clone(memory_format=layout(image.device))
     optimizer = make_optimizer(parameter, settings.ascent)
     for _ in range(settings.octave.octave_steps):
         view = random_view(settings.ascent, generator)

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device import layout
+
 # Widths of the nine modules: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection (the paper's table 1).
 INCEPTIONS: dict[str, tuple[int, int, int, int, int, int]] = {
     "3a": (64, 96, 128, 16, 32, 32),
@@ -41,7 +43,7 @@ def strided_stem(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     kernel = F.pixel_unshuffle(F.pad(weight, (1, 0, 1, 0)), 2)
     below, right = 3 + height % 2, 3 + width % 2
     blocks = F.pixel_unshuffle(F.pad(x, (4, right - 1, 4, below - 1)), 2)
-    return F.conv2d(blocks.contiguous(memory_format=torch.channels_last), kernel, bias)
+    return F.conv2d(blocks.contiguous(memory_format=layout(x.device)), kernel, bias)
 
 
 class _LocalResponseNorm(torch.autograd.Function):

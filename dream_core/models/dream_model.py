@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ..checks import require_valid
+from ..device import layout
 from ..errors import SettingsError, WeightsError
 from ..image import require_image
 from ..settings import ModelName, ModelSettings
@@ -51,7 +52,7 @@ class DreamModel(nn.Module):
         labels: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False)
         self.spec = spec
         self.preprocessing = preprocessing or spec.preprocessing
         self.pooling: Pooling = pooling
@@ -176,12 +177,16 @@ class DreamModel(nn.Module):
         return self._extractors[nodes]
 
     def _drop_stale_extractors(self) -> None:
-        """Drop the extractors if weights were moved or replaced module by module, without `_apply`."""
+        """Drop the extractors if weights were moved or replaced, also module by module, without `_apply`.
+
+        New weights are laid out for their device.
+        """
         if self._seen and all(
             store[name] is weight and weight.device == device for store, name, weight, device in self._seen
         ):
             return
         self._extractors.clear()
+        self.network.to(memory_format=layout(self.device))
         self._seen = [
             (store, name, weight, weight.device)
             for module in self.network.modules()
@@ -213,7 +218,7 @@ class DreamModel(nn.Module):
         """
         require_image(image, values=False)
         x = self.preprocessing(_at_least(image, self.smallest_side(layers)))
-        x = x.to(self.dtype, memory_format=torch.channels_last)
+        x = x.to(self.dtype, memory_format=layout(x.device))
         found = self.extractor(layers)(x)
         return {layer: _as_map(found[self._node(layer)]) for layer in layers}
 

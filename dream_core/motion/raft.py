@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
+from ..device import layout
 from ..errors import WeightsError
 from ..image import vector_like
 from ..models.weights import (
@@ -219,9 +220,11 @@ class FastRaft(nn.Module):
 
     def __init__(self, network: RAFT, *, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network.to(dtype=dtype, memory_format=torch.channels_last)
+        self.network = network.to(dtype=dtype)
         self.dtype = dtype
         self._last: FrameFeatures | None = None
+        self._laid_out: torch.device | None = None
+        """The device for which the weights are laid out."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
         # `.to(device)` calls this: drop the features that lie on the old device.
@@ -241,6 +244,9 @@ class FastRaft(nn.Module):
             (B,2,H,W) in pixels, x first, from the first frames to the second; with `both`, (2B,2,H,W): B flows
             from first to second, then B from second to first.
         """
+        if first.device != self._laid_out:  # ComfyUI moves weights module by module, without `_apply`
+            self.network.to(memory_format=layout(first.device))
+            self._laid_out = first.device
         last, self._last = self._last, None
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
@@ -256,7 +262,7 @@ class FastRaft(nn.Module):
         return self._refine(correlation, context, updates)
 
     def _encode(self, frames: Tensor) -> FrameFeatures:
-        x = frames.to(self.dtype, memory_format=torch.channels_last)
+        x = frames.to(self.dtype, memory_format=layout(frames.device))
         features = self.network.feature_encoder(x).contiguous()
         return FrameFeatures(frames, features, self.network.context_encoder(x))
 
@@ -267,10 +273,10 @@ class FastRaft(nn.Module):
         units = [unit for unit in update.recurrent_block.children() if isinstance(unit, ConvGRU)]
         grus = [Gru(unit, context) for unit in units]
         start = _positions(context)
-        flow = torch.zeros_like(start)
+        flow, memory_format = torch.zeros_like(start), layout(start.device)
         for _ in range(updates):
             seen = correlation.look_up(start + flow, dtype=self.dtype)
-            motion = update.motion_encoder(flow.to(self.dtype, memory_format=torch.channels_last), seen)
+            motion = update.motion_encoder(flow.to(self.dtype, memory_format=memory_format), seen)
             for gru in grus:
                 hidden = gru(hidden, motion)
             flow = flow + update.flow_head(hidden).float()

@@ -13,6 +13,7 @@ from dream_core.device import (
     choose_dtype,
     choose_flow_device,
     is_out_of_memory,
+    layout,
     parse_device,
 )
 from dream_core.errors import SettingsError
@@ -148,6 +149,11 @@ def test_auto_is_float32_if_the_capabilities_are_unknown(monkeypatch: pytest.Mon
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # an older PyTorch
     assert choose_dtype("auto", CPU) == torch.float32
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
+
+
+def test_the_layout_is_channels_last_but_on_apples_gpus() -> None:
+    formats = [layout(torch.device(kind)) for kind in ("cpu", "cuda", "mps")]
+    assert formats == [torch.channels_last, torch.channels_last, torch.contiguous_format]
 
 
 def flags() -> tuple[bool, bool, bool]:

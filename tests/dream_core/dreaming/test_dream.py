@@ -10,6 +10,7 @@ import av
 import pytest
 import torch
 from kornia.color import rgb_to_ycbcr
+from pretended import Pretended
 from torch import Tensor, nn
 
 from dream_core.checks import validate
@@ -724,3 +725,22 @@ def test_other_errors_are_raised(model: DreamModel, image: Tensor) -> None:
     scarce.limit = 9
     with pytest.raises(RuntimeError, match="shapes differ"):
         ImageDreamer([scarce], settings=make(), free=pytest.fail)(image)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+@pytest.mark.parametrize("optimizer", ["clean", "classic", "adam", "lbfgs"])
+def test_a_dream_on_a_gpu_is_that_of_the_cpu(kind: str, optimizer: str, image: Tensor) -> None:
+    """The path of a GPU, on one that pretends; pooling in channels_last would abort on Apple's."""
+    settings = DreamSettings(
+        octave=OctaveSettings(octaves=2, octave_steps=2), ascent=AscentSettings(optimizer=optimizer, jitter=4)
+    )
+    expected = dream(image, [tiny()], settings=settings)
+    with Pretended(kind) as gpu:
+        model = tiny().to(gpu.device)
+        model.activations(image.to(gpu.device), ["second"])  # whatever it makes once
+        gpu.waits.clear()
+        dreamed = dream(image, [model], settings=settings)
+        assert dreamed.device == gpu.device
+        if kind == "cuda" and optimizer != "lbfgs":
+            assert gpu.waits == ["__bool__"]  # whether the dream is finite
+    torch.testing.assert_close(dreamed, expected, atol=2e-5, rtol=0)

@@ -3,6 +3,7 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from pretended import Pretended
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -190,7 +191,28 @@ def test_small_images_repeat_their_border_and_pass_gradients(tiny: DreamModel, s
 def test_the_network_is_frozen_and_in_evaluation_mode(tiny: DreamModel) -> None:
     assert not any(parameter.requires_grad for parameter in tiny.parameters())
     assert not tiny.network.training
-    assert tiny.network.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_and_activations_have_the_layout_of_their_device(dtype: torch.dtype) -> None:
+    image = torch.rand(1, 3, 16, 16)
+
+    def formats(model: DreamModel, image: Tensor) -> set[bool]:
+        """Whether weights and activation are channels_last."""
+        activation = model.activations(image, ["conv"])["conv"]
+        (weight,) = (one for one in model.extractor(["conv"]).parameters() if one.ndim == 4)
+        return {
+            one.is_contiguous(memory_format=torch.channels_last) and not one.is_contiguous()
+            for one in (weight, activation)
+        }
+
+    model = DreamModel(Tiny(), SPEC, dtype=dtype)
+    assert formats(model, image) == {True}
+    with Pretended("mps") as gpu:
+        for module in model.network.children():  # as ComfyUI moves a network
+            module.to(gpu.device)
+        assert formats(model, image.to(gpu.device)) == {False}
+        assert formats(model.to("cpu"), image) == {True}
 
 
 def test_bfloat16_computes_in_it_and_keeps_the_image_in_float32() -> None:
