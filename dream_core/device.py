@@ -77,10 +77,15 @@ def _cpu_has_bfloat16() -> bool:
 def layout(device: torch.device) -> torch.memory_format:
     """Return the memory layout in which convolutional networks compute on a device.
 
-    channels_last is faster on CPUs and NVIDIA's GPUs. On Apple's, the gradients of pooling abort in it or are wrong:
+    channels_last is faster on CPUs and NVIDIA's GPUs. On Apple's, gradients of pooling abort in it or are wrong:
     https://github.com/pytorch/pytorch/issues/175190.
     """
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def sums_in_float32() -> bool:
+    """Return whether CUDA multiplies matrices of 16 bits into float32, without rounding; since PyTorch 2.8."""
+    return hasattr(torch.ops.aten.bmm, "dtype") and torch.version.hip is None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 from torchvision.models.optical_flow.raft import RAFT, ConvGRU
 
-from ..device import layout
+from ..device import layout, sums_in_float32
 from ..errors import WeightsError
 from ..image import vector_like
 from ..models.weights import (
@@ -36,7 +36,7 @@ STRIDE = 8
 """Factor by which RAFT's features are smaller than the frames."""
 
 SMALLEST_SIDE = 128
-"""Least side in pixels. Below it the smallest pyramid level is a single value, and sampling it gives NaN."""
+"""Least side in pixels, torchvision's: below it the smallest pyramid level is a single value."""
 
 BUILDERS: dict[FlowName, Callable[..., RAFT]] = {"raft_large": raft_large, "raft_small": raft_small}
 
@@ -141,25 +141,37 @@ class Correlation:
         self.pyramid = []
         for level in range(levels):
             second = F.avg_pool2d(second, 2) if level else second
-            volume = torch.bmm(queries, second.flatten(2)).float()
+            volume = _products(queries, second.flatten(2))
             self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
         offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
         # torchvision keeps princeton-vl's order of neighbors, in which x varies more slowly.
-        self.neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
-        self.scales = [2 / vector_like(offsets, [v.shape[-1] - 1, v.shape[-2] - 1]) for v in self.pyramid]
+        neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+        # -1 and 1 are the outer edges of a level. With -1 and 1 at the centers of its outermost values, PyTorch
+        # would take cuDNN's sampler, which fails from 65536 entries: github.com/pytorch/pytorch/issues/88380.
+        scales = [2 / vector_like(offsets, [v.shape[-1], v.shape[-2]]) for v in self.pyramid]
+        self.windows = [neighbors * scale + (scale / 2 - 1) for scale in scales]
+        self.steps = [scale / 2**level for level, scale in enumerate(scales)]
 
     def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
         """Look up the correlations around positions (B,2,h,w), x first: (B, levels * (2 radius + 1)^2, h, w)."""
         batch, _, height, width = positions.shape
         center = positions.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)  # BCHW -> (BHW)11C
-        shape = len(center), len(self.pyramid), self.neighbors[..., 0].numel()
+        shape = len(center), len(self.pyramid), self.windows[0][..., 0].numel()
         found = torch.empty(shape, dtype=dtype, device=center.device)
-        for index, (level, scale) in enumerate(zip(self.pyramid, self.scales, strict=True)):
-            # Grid positions run from -1 to 1. Scaling before the broadcast sum touches fewer values.
-            grid = self.neighbors * scale + (center * (scale / 2**index) - 1)
-            found[:, index] = F.grid_sample(level, grid, align_corners=True).flatten(1)
+        for index, (level, window, step) in enumerate(
+            zip(self.pyramid, self.windows, self.steps, strict=True)
+        ):
+            grid = torch.addcmul(window, center, step)
+            found[:, index] = F.grid_sample(level, grid, align_corners=False).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
         return features
+
+
+def _products(queries: Tensor, keys: Tensor) -> Tensor:
+    """Multiply (B,N,C) by (B,C,M) in their own type; the sums, (B,N,M), are float32."""
+    if queries.is_cuda and queries.dtype != torch.float32 and sums_in_float32():
+        return torch.bmm(queries, keys, out_dtype=torch.float32)
+    return torch.bmm(queries, keys).float()
 
 
 class Gru:

@@ -128,6 +128,9 @@ class Pretended(TorchFunctionMode):
             self._copied(name, torch.device(wanted))
         if name == "new_tensor":
             self._copied(name, device)
+        if name == "bmm" and device.type == "cuda" and "out_dtype" in kwargs:
+            sums_dtype = kwargs.pop("out_dtype")  # the CPU has no such kernel
+            args = [factor.to(sums_dtype) for factor in args]
         result = func(*args, **kwargs)
         return self._checked(_claim(result, _index(torch.device(wanted)) if wanted is not None else device))
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended import Pretended
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_small
 from torchvision.models.optical_flow.raft import RAFT
 
 from dream_core.errors import WeightsError
-from dream_core.motion.raft import BUILDERS, SOURCES, FastRaft, load_raft, torchvision_keys
+from dream_core.motion.raft import BUILDERS, SOURCES, Correlation, FastRaft, load_raft, torchvision_keys
 from dream_core.settings import InputSettings
 from dream_core.video import open_clip
 
@@ -96,6 +97,52 @@ def test_bfloat16_is_close_to_float32(small: RAFT, pairs: tuple[Tensor, Tensor])
     distance = (coarse - exact).norm(dim=1)
     assert 0 < distance.mean() < 0.05  # pixels; 0 would mean that bfloat16 was not used
     assert distance.max() < 0.5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_flow_on_a_gpu_is_that_of_the_cpu_and_copies_nothing_to_it(kind: str) -> None:
+    network = random_network("raft_small")
+    first, second = torch.rand(2, 1, 3, 128, 136) * 2 - 1
+    expected = FastRaft(copy.deepcopy(network), dtype=torch.float32)(first, second, updates=2, both=True)
+    with Pretended(kind) as gpu:
+        fast = FastRaft(network, dtype=torch.float32)
+        for module in network.children():  # as ComfyUI moves a network
+            module.to(gpu.device)
+        first, second = first.to(gpu.device), second.to(gpu.device)
+        gpu.copies.clear()
+        flow = fast(first, second, updates=2, both=True)
+        assert (gpu.copies, gpu.waits) == ([], [])
+        fast(second, first, updates=2, both=True)
+        assert (gpu.copies, gpu.waits) == ([], ["equal"])  # was the frame seen before?
+        assert flow.device == gpu.device
+        assert network.feature_encoder.conv.weight.is_contiguous() or kind == "cuda"
+    torch.testing.assert_close(flow, expected, atol=1e-3, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_so_many_correlations_that_cudnn_could_not_sample_them_are_looked_up() -> None:
+    with Pretended("cuda") as gpu:
+        features = torch.rand(256, 2, 16, 16, device=gpu.device)
+        correlation = Correlation(features, features, levels=2, radius=1)
+        found = correlation.look_up(torch.zeros(256, 2, 16, 16, device=gpu.device), dtype=torch.float32)
+        assert found.shape == (256, 2 * 9, 16, 16)
+        # The correlation of the first pixel with all pixels, at position 0 and the eight around it.
+        middle = correlation.pyramid[0][:256, 0, 0, 0]
+        torch.testing.assert_close(found[0, 4].flatten(), middle)
+
+
+@torch.no_grad()
+def test_cuda_does_not_round_the_correlations_of_16_bit_features() -> None:
+    features = torch.rand(1, 64, 16, 16).bfloat16()
+    queries = (features.flatten(2) / 8).float()
+    exact = (queries.transpose(1, 2) @ features.flatten(2).float()).flatten()
+    with Pretended("cuda") as gpu:
+        there = features.to(gpu.device)
+        volume = Correlation(there, there, levels=1, radius=1).pyramid[0]
+        assert volume.dtype == torch.float32
+        assert volume.device == gpu.device
+    torch.testing.assert_close(volume.flatten(), exact)
 
 
 def test_cached_features_of_a_frame_change_nothing() -> None:
