@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
 from io import BytesIO
@@ -23,7 +23,7 @@ from .containers import flag_number, open_to_write
 from .gif import Palette
 from .pixels import BT709, color_tags, frame_from_image
 from .reader import Sound
-from .sound import SoundCopy
+from .sound import SoundCopy, copy_sound, sound_tracks, tell_left_out
 
 _MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 _MATROSKA_SUFFIXES = (".mkv", ".webm")
@@ -59,51 +59,81 @@ class Encoder:
         self._path = path
         self._size = size
         self._is_gif = path.suffix.lower() == ".gif"
-        self._container = _open_container(path, options=_muxer_options(path, fps=fps, settings=settings))
-        self._sound: SoundCopy | None = None
-        try:
-            own = None if self._is_gif else settings.codec
-            codec = _codec(own or _default_codec(self._container.format.name))
-            self._pixel_format = (
-                "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
-            )
-            self._padding = _padding(self._pixel_format, *size)
-            self._open_streams(codec, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
-        except BaseException:
-            self._release()
-            raise
+        tracks = sound_tracks(sound) if sound is not None and settings.sound else []
+        # A container may refuse to hold several tracks, or a codec, once all is told. The images come first.
+        attempts = (
+            [(tracks, True), (tracks, False), (tracks[:1], True), (tracks[:1], False)] if tracks else []
+        )
+        for number, (attempt, copies) in enumerate([*attempts, ([], False)]):
+            try:
+                self._open(sound, attempt, copies=copies, fps=fps, time_base=time_base, settings=settings)
+                break
+            except VideoError:
+                if number == len(attempts):
+                    raise
         self._gif_step = settings.frame_duration if self._is_gif else 0
         self._written = 0
         self._stamp: int | None = None
         self._end = 0.0
         self._durations: dict[int, int] = {}
 
-    def _open_streams(
+    def _open(
         self,
-        codec: av.Codec,
+        sound: Sound | None,
+        tracks: Sequence[int],
         *,
-        size: tuple[int, int],
+        copies: bool,
         fps: Fraction,
         time_base: Fraction,
         settings: OutputSettings,
-        sound: Sound | None,
     ) -> None:
-        height, width = size[0] + self._padding[3], size[1] + self._padding[1]
+        self._container = _open_container(
+            self._path, options=_muxer_options(self._path, fps=fps, settings=settings)
+        )
+        self._sound: list[SoundCopy] = []
+        try:
+            own = None if self._is_gif else settings.codec
+            codec = _codec(own or _default_codec(self._container.format.name))
+            self._pixel_format = (
+                "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
+            )
+            self._padding = _padding(self._pixel_format, *self._size)
+            self._add_streams(
+                codec, sound, tracks, copies=copies, fps=fps, time_base=time_base, settings=settings
+            )
+        except BaseException:
+            self._release()
+            raise
+
+    def _add_streams(
+        self,
+        codec: av.Codec,
+        sound: Sound | None,
+        tracks: Sequence[int],
+        *,
+        copies: bool,
+        fps: Fraction,
+        time_base: Fraction,
+        settings: OutputSettings,
+    ) -> None:
+        height, width = self._size[0] + self._padding[3], self._size[1] + self._padding[1]
         self._time_base = _CENTISECOND if self._is_gif else _time_base(self._container, codec, fps, time_base)
         self._stream = _add_stream(
             self._container, codec, (height, width), fps=fps, time_base=self._time_base, settings=settings
         )
+        left_out: list[str] = []
         if sound is not None and settings.sound:
-            self._sound = _copy_sound(sound, self._container)
+            self._sound, left_out = copy_sound(sound, tracks, self._container, copies=copies)
         try:
             self._container.start_encoding()
-        except OSError as error:  # the file could not be created; encoders raise other errors
-            raise VideoError(_cannot_write(self._path, error)) from error
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and not self._path.exists():
+                raise VideoError(_cannot_write(self._path, error)) from error
             raise VideoError(
                 f"{codec.name} cannot encode {width}x{height} {self._pixel_format} into {self._path.suffix} "
                 f"({_reason(error)}): choose another `codec`, `pixel_format` or `size`"
             ) from error
+        tell_left_out(left_out)
         self._palette = (
             Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
         )
@@ -143,8 +173,7 @@ class Encoder:
                 # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
                 self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
-            if self._sound is not None:
-                self._sound.copy_until(self._end)
+            self._copy_sound_until(self._end)
         finally:
             self._release()
 
@@ -169,13 +198,17 @@ class Encoder:
         for packet in packets:
             if packet.pts is not None and packet.time_base == self._time_base:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
-            if self._sound is not None and packet.dts is not None:
-                self._sound.copy_until(float(packet.dts * packet.time_base))
+            if packet.dts is not None:
+                self._copy_sound_until(float(packet.dts * packet.time_base))
             self._container.mux_one(packet)
 
+    def _copy_sound_until(self, seconds: float) -> None:
+        for track in self._sound:
+            track.copy_until(seconds)
+
     def _release(self) -> None:
-        if self._sound is not None:
-            self._sound.close()
+        for track in self._sound:
+            track.close()
         self._container.close()
 
     def _fail(self, error: av.FFmpegError) -> NoReturn:
@@ -235,7 +268,8 @@ def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> di
     flush = {"flush_packets": "1"}
     if path.suffix.lower() in _MP4_SUFFIXES:
         # Fragmented while it grows, an ordinary file once closed.
-        return {"movflags": "hybrid_fragmented+frag_keyframe", **flush}
+        # Edit lists hide what an encoder puts in front of the sound; without them the images come that much later.
+        return {"movflags": "hybrid_fragmented+frag_keyframe", "use_editlist": "1", **flush}
     if path.suffix.lower() in _MATROSKA_SUFFIXES and settings.update_interval:
         return {"cluster_time_limit": str(max(1, round(1000 * settings.update_interval / fps))), **flush}
     return flush
@@ -298,13 +332,3 @@ def _set_quality(context: VideoCodecContext, quality: int) -> None:
         context.options = {"rc": "vbr", "cq": str(quality)}
     elif context.name in _QUANTIZER_ENCODERS:
         context.qmin = context.qmax = 1 + round(quality * 30 / 63)
-
-
-def _copy_sound(sound: Sound, container: OutputContainer) -> SoundCopy | None:
-    if container.default_audio_codec == "none":
-        return None
-    try:
-        return SoundCopy(sound, container)
-    except (av.FFmpegError, ValueError) as error:
-        warnings.warn(f"the sound of {sound.path} cannot be copied ({_reason(error)})", stacklevel=2)
-        return None

@@ -23,12 +23,14 @@ from ..errors import VideoError
 from ..settings import InputSettings
 from .containers import open_to_read
 from .images import is_image, list_images, load_image
+from .packets import continuous_packets, may_jump
 from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize, turn_upright
 
 _ATTACHED_IMAGE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
 _MICROSECOND = Fraction(1, 1_000_000)
 _MISSING_END = 0.5
 """Seconds by which a whole clip may end earlier than its header says."""
+_MOST_HELD = 1000
 _ROUNDING = Fraction(1, 1000)
 """Seconds by which a frame may come before the start, as with 0.033 for 1/30."""
 
@@ -241,7 +243,9 @@ def _video_clip(container: InputContainer, path: Path, *, settings: InputSetting
         size=size,
         fps=fps,
         time_base=Fraction(stream.time_base or 1 / fps),
-        frame_count=_limited(_count(container, stream, fps, start=settings.start), settings.frames),
+        frame_count=_limited(
+            _count(container, stream, fps, start=settings.start, path=path), settings.frames
+        ),
         limit=settings.frames or None,
         sound=Sound(path, float(first[1])) if container.streams.audio else None,
         close=container.close,
@@ -284,7 +288,9 @@ def _sought(
     path: Path,
 ) -> Iterator[_Timed]:
     """Seek to a keyframe that is not after `begin`, and decode from there."""
-    # In files without an index, such as MPEG transport streams, ffmpeg guesses where to seek, sometimes too far.
+    if may_jump(container):
+        return _decode(container, stream, fps=fps, path=path, begin=begin)
+    # In files without an index, ffmpeg guesses where to seek, sometimes too far.
     for earlier in (Fraction(0), Fraction(10), start + 1):
         # If seeking is impossible, reading starts at the beginning.
         with suppress(av.FFmpegError):
@@ -300,21 +306,55 @@ def _time_base(stream: VideoStream) -> Fraction:
     return Fraction(stream.time_base or _MICROSECOND)
 
 
-def _decode(container: InputContainer, stream: VideoStream, *, fps: Fraction, path: Path) -> Iterator[_Timed]:
-    """Decode frames with increasing times; skip damaged packets and warn about them at the end."""
+def _decode(
+    container: InputContainer,
+    stream: VideoStream,
+    *,
+    fps: Fraction,
+    path: Path,
+    begin: Fraction | None = None,
+) -> Iterator[_Timed]:
+    """Decode frames with increasing times; skip damaged packets and warn about them at the end.
+
+    With `begin`, frames that end before it may be left out.
+    """
     damage = _Damage()
     time: Fraction | None = None
-    for packet in damage.watch(container):
-        if packet.stream_index != stream.index:
-            continue
+    delay = _guessed_delay(container, stream, path)
+    packets = (packet for packet in damage.watch(container) if packet.stream_index == stream.index)
+    for packet in packets if begin is None else _needed(packets, begin):
         for frame in damage.decode(packet):
-            stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0)
+            stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - delay
             if time is not None and (stamp is None or stamp <= time):
                 stamp = time + 1 / fps
             time = stamp or Fraction(0)
             yield frame, time
     if time is not None:
         damage.warn(container, path)
+
+
+def _guessed_delay(container: InputContainer, stream: VideoStream, path: Path) -> Fraction:
+    """Seconds by which ffmpeg delays the images of an AVI file, which has no times: it expects B-frames."""
+    if container.format.name != "avi":
+        return Fraction(0)
+    with _open_container(path) as other:
+        first = next((packet.pts for packet in other.demux(video=0) if packet.pts is not None), 0)
+    return (first - (stream.start_time or 0)) * _time_base(stream)
+
+
+def _needed(packets: Iterator[Any], begin: Fraction) -> Iterator[Any]:
+    """Leave out the packets before the last keyframe that is not after `begin`."""
+    held: list[Any] = []
+    for packet in packets:
+        if packet.is_keyframe and packet.pts is not None and packet.pts * packet.time_base <= begin:
+            held.clear()
+        held.append(packet)
+        # Without keyframes, decode what is not needed rather than hold the whole file.
+        if len(held) > _MOST_HELD or (packet.dts is not None and packet.dts * packet.time_base > begin):
+            break
+    yield from held
+    held.clear()
+    yield from packets
 
 
 class _Damage:
@@ -326,7 +366,7 @@ class _Damage:
 
     def watch(self, container: InputContainer) -> Iterator[Any]:
         """Read all packets up to the end of the file, or until it breaks off."""
-        packets = container.demux()
+        packets = continuous_packets(container)
         while True:
             try:
                 packet = next(packets)
@@ -364,9 +404,24 @@ class _Damage:
             )
 
 
-def _count(container: InputContainer, stream: VideoStream, fps: Fraction, *, start: float) -> int | None:
+def _count(
+    container: InputContainer, stream: VideoStream, fps: Fraction, *, start: float, path: Path
+) -> int | None:
+    if may_jump(container):
+        return _counted(stream, path, begin=(stream.start_time or 0) * _time_base(stream) + Fraction(start))
     total = stream.frames or _estimated_count(container, stream, fps)
     return None if total is None else max(1, total - round(start * fps))
+
+
+def _counted(stream: VideoStream, path: Path, *, begin: Fraction) -> int:
+    """Count the packets from `begin` on: in a file whose times jump, its length says nothing."""
+    count = 0
+    with _open_container(path) as container, suppress(av.FFmpegError):
+        for packet in continuous_packets(container):
+            if packet.stream_index == stream.index and packet.size:
+                stamp = packet.dts if packet.pts is None else packet.pts
+                count += stamp is None or stamp * packet.time_base >= begin - _ROUNDING
+    return max(1, count)
 
 
 def _estimated_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:

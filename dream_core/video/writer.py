@@ -23,6 +23,7 @@ from ..settings import OutputSettings
 from .encoder import Encoder
 from .images import is_image, save_image
 from .reader import Sound
+from .sound import describe_tracks, tell_left_out
 
 
 class Output:
@@ -144,8 +145,9 @@ def open_output(
     existing folder, take images named frame_000000.png and so on. Any other path becomes a video in the container
     of its suffix, or a GIF. Missing folders are created.
 
-    A video keeps the times of its images and is converted to and tagged as BT.709. The sound is copied, or encoded
-    again if the container does not take its codec, from `sound.start` to the end of the last image.
+    A video keeps the times of its images and is converted to and tagged as BT.709. All sound tracks that the
+    container can hold are copied, or encoded again if it does not take their codec, from `sound.start` to the end
+    of the last image; a line says which are left out.
 
     Args:
         path: final name of the output.
@@ -166,6 +168,8 @@ def open_output(
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
     _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
     _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
+    if sound is not None and settings.sound and (is_folder or is_image(target)):
+        tell_left_out(describe_tracks(sound))
     growing = _free_name(target)
     try:
         sink = _open_sink(

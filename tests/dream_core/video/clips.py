@@ -62,7 +62,7 @@ def corners(image: Tensor) -> list[str]:
 
 
 def copy(
-    source: Path, target: Path, settings: InputSettings = NATIVE, output_settings: OutputSettings = FAST
+    source: Path, target: Path | str, settings: InputSettings = NATIVE, output_settings: OutputSettings = FAST
 ) -> None:
     """Decode a clip and encode it again, its sound copied."""
     with (
