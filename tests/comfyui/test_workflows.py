@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -239,14 +240,17 @@ def test_a_dream_that_is_carried_flickers_less(
     reports = [
         node_id for node_id, node in run.graph.items() if node["class_type"] == "DeepDreamConsistencyReport"
     ]
-    slot = fresh.info("DeepDreamConsistencyReport")["output_name"].index("flicker")
+    slots = fresh.info("DeepDreamConsistencyReport")["output_name"]
     probes = {
-        f"see {node_id}": {"class_type": "ProbeSee", "inputs": {"value": [node_id, slot]}}
+        f"{name} of {node_id}": {"class_type": "ProbeSee", "inputs": {"value": [node_id, slots.index(name)]}}
+        for name in ("flicker", "coverage")
         for node_id in reports
     }
     again = fresh.run({**run.graph, **probes})  # from ComfyUI's cache
-    alone, carried = (float(again.outputs[probe]["texts"][0]) for probe in probes)
+    alone, carried, no_coverage, coverage = (float(again.outputs[probe]["texts"][0]) for probe in probes)
     assert carried < 0.7 * alone
+    assert math.isnan(no_coverage)
+    assert 0.2 < coverage < 2
 
 
 def test_a_still_is_flown_into(fresh: Server, first_click: Callable[[str], Run], strength: Any) -> None:
