@@ -132,7 +132,13 @@ class ConsistencyReport(io.ComfyNode):
             report = measure(
                 _frames(source),
                 {name: _frames(batch) for name, batch in dreamed.items()},
-                flow_link(estimator_for(flow_model, flow_settings(values))),
+                flow_link(
+                    estimator_for(
+                        flow_model,
+                        flow_settings(values),
+                        beside=[] if dream_model is None else [dream_model],
+                    )
+                ),
                 energy=_energy(dream_model, objective),
                 independent=None if independent is None else INDEPENDENT,
                 on_frame=lambda index: progress.update(index + 1, len(source)),

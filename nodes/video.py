@@ -78,7 +78,7 @@ class Pipeline:
         flow = None
         if not temporal.independent:
             settings = chosen.settings(FlowSettings, leave_out=NO_WIDGET)
-            flow = estimator_for(chosen.flow_model(flow_model), settings)
+            flow = estimator_for(chosen.flow_model(flow_model), settings, beside=[self._dream_model])
         self._dreamer = TemporalDreamer(
             dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
         )

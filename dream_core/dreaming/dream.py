@@ -83,11 +83,12 @@ class ImageDreamer:
         self.settings = settings
         self.objective = objective or build_objective(settings.objective, models[0])
         self.free = free
+        self._devices = [model.device for model in models]
 
     @property
     def device(self) -> torch.device:
         """The device that the dreams are on."""
-        return self.models[0].device
+        return self._devices[0]
 
     def __call__(
         self,
@@ -114,9 +115,11 @@ class ImageDreamer:
         Raises:
             ImageError: the image has the wrong shape, type or values.
             OutOfMemoryError: there is too little memory for the smallest tiles.
+            RuntimeError: a network was moved to another device.
             SettingsError: the dream is not finite, or a setting does not fit the image.
         """
         require_image(image, batch=1)
+        self._require_devices()
         size, settings = size_of(image), settings or self.settings
         while True:
             try:
@@ -142,6 +145,14 @@ class ImageDreamer:
                 stacklevel=2,
             )
             self.settings = replace(self.settings, tile=tile)
+
+    def _require_devices(self) -> None:
+        found = [model.device for model in self.models]
+        if found != self._devices:
+            raise RuntimeError(
+                f"expected the network on {', '.join(map(str, self._devices))}, where this dreamer was made, got "
+                f"{', '.join(map(str, found))}; move it back, or make a new dreamer"
+            )
 
 
 def dream(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,14 @@ def flow_settings(values: Mapping[str, Any]) -> FlowSettings:
     return settings_from(FlowSettings, values, leave_out=NO_WIDGET)
 
 
-def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
+def estimator_for(patcher: Any, settings: FlowSettings, *, beside: Sequence[Any] = ()) -> FlowEstimator:
     """Make the flow estimator of a network, on ComfyUI's device; cheap if the same network was used before.
 
     Args:
         patcher: ComfyUI's, around DIS or torchvision's RAFT, from Load Flow Model or ComfyUI's own loader. The
             network stays as it is: the estimator computes with a copy, which ComfyUI moves and evicts too.
         settings: how to estimate; `flow` and `flow_file` have no effect.
+        beside: ComfyUI's patchers of networks that every estimate leaves on the device.
 
     Raises:
         SettingsError: a setting is out of range.
@@ -70,7 +71,7 @@ def estimator_for(patcher: Any, settings: FlowSettings) -> FlowEstimator:
     estimator = estimator_of(patched.model, settings, device=host.compute_device())
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
-        host.load(patched)  # it may have been evicted
+        host.load(patched, beside=beside)  # it may have been evicted
         return estimator.estimate(first, second, both)
 
     return replace(estimator, estimate=estimate)

@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +105,42 @@ def wrap(network: nn.Module) -> Any:
     )
 
 
-def load(patcher: Any, *, memory: float = 0) -> nn.Module:
+def load(patcher: Any, *, beside: Sequence[Any] = (), memory: float = 0) -> nn.Module:
     """Load the network of a ModelPatcher onto the compute device, ready for gradients.
 
+    A network that is there costs little, so that it can be loaded again whenever ComfyUI may have evicted it.
+
     Args:
-        patcher: from `wrap`, or from one of ComfyUI's own loaders.
-        memory: bytes needed in addition to its weights; other models are evicted for them.
+        patcher: from `wrap`.
+        beside: ModelPatchers of other networks to load; one that is not named may be evicted.
+        memory: bytes needed in addition to the weights; other models are evicted for them.
     """
-    with torch.inference_mode(False):
-        management.load_models_gpu([patcher], memory_required=memory, force_full_load=True)
-        network: nn.Module = patcher.model
-        _undo_inference(network)
+    patchers = [patcher, *beside]
+    if memory or not all(map(_is_loaded, patchers)):
+        with torch.inference_mode(False):
+            management.load_models_gpu(patchers, memory_required=memory, force_full_load=True)
+            for one in patchers:
+                if not _is_loaded(
+                    one
+                ):  # with --novram ComfyUI moves no weights: its own layers do, one by one
+                    one.model.to(one.load_device)
+                    _undo_inference(one.model)
+    network: nn.Module = patcher.model
     return network
+
+
+def _is_loaded(patcher: Any) -> bool:
+    """Return whether all weights are on the compute device, ready for gradients."""
+    device = _with_index(patcher.load_device)
+    return all(
+        _with_index(weight.device) == device and not weight.is_inference()
+        for weights in (patcher.model.parameters(), patcher.model.buffers())
+        for weight in weights
+    )
+
+
+def _with_index(device: torch.device) -> tuple[str, int]:
+    return device.type, device.index or 0  # a tensor on "mps" says that it is on "mps:0"
 
 
 def _undo_inference(network: nn.Module) -> None:

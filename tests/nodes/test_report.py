@@ -52,7 +52,7 @@ def exact_flow(clip: SyntheticClip, pack: Any, monkeypatch: pytest.MonkeyPatch) 
         return torch.stack([clip.forward[pair], clip.backward[pair]])
 
     estimator = pack("dream_core.motion.flow").FlowEstimator(estimate, torch.device("cpu"), 1, 1)
-    monkeypatch.setattr(pack("nodes.report"), "estimator_for", lambda patcher, settings: estimator)
+    monkeypatch.setattr(pack("nodes.report"), "estimator_for", lambda patcher, settings, beside=(): estimator)
 
 
 def image(images: Tensor) -> Tensor:

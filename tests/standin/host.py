@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def wrap(network: nn.Module) -> Any:
     return Patcher(network)
 
 
-def load(patcher: Any, *, memory: float = 0) -> nn.Module:
+def load(patcher: Any, *, beside: Sequence[Any] = (), memory: float = 0) -> nn.Module:
     record.taken.append(memory)
     network: nn.Module = patcher.model
     return network

@@ -744,3 +744,14 @@ def test_a_dream_on_a_gpu_is_that_of_the_cpu(kind: str, optimizer: str, image: T
         if kind == "cuda" and optimizer != "lbfgs":
             assert gpu.waits == ["__bool__"]  # whether the dream is finite
     torch.testing.assert_close(dreamed, expected, atol=2e-5, rtol=0)
+
+
+def test_a_network_that_was_moved_is_told_and_not_dreamed_with_elsewhere(image: Tensor) -> None:
+    with Pretended("cuda") as gpu:
+        model = tiny().to(gpu.device)
+        dreamer = ImageDreamer([model], settings=DreamSettings(octave=OctaveSettings(octave_steps=1)))
+        model.to("cpu")  # as ComfyUI evicts it
+        with pytest.raises(RuntimeError, match=r"expected the network on cuda:0, .* got cpu; move it back"):
+            dreamer(image)
+        model.to(gpu.device)
+        assert dreamer(image).device == gpu.device
