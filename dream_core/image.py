@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,49 @@ def resize(image: Tensor, size: Size) -> Tensor:
     if size_of(image) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def box_mean(image: Tensor, side: int) -> Tensor:
+    """Average (B,C,H,W) over a square around each pixel, as far as the square lies inside the image.
+
+    Args:
+        image: floating point.
+        side: of the square in pixels, odd.
+    """
+    for dim in (-1, -2):
+        ones = image.new_ones(image.shape[dim]).view(-1, 1) if dim == -2 else image.new_ones(image.shape[dim])
+        image = _slide(image, side, dim, torch.add, 0.0) / _slide(ones, side, dim, torch.add, 0.0)
+    return image
+
+
+def box_max(image: Tensor, side: int) -> Tensor:
+    """Take the largest value of (B,C,H,W) in a square around each pixel; the arguments are those of `box_mean`."""
+    for dim in (-1, -2):
+        image = _slide(image, side, dim, torch.maximum, -math.inf)
+    return image
+
+
+def _slide(
+    image: Tensor, side: int, dim: int, combine: Callable[[Tensor, Tensor], Tensor], outside: float
+) -> Tensor:
+    """Combine the values of a window that slides along one dimension.
+
+    Windows are put together from windows of 1, 2, 4, ... pixels: pooling would take time in proportion to `side`.
+    """
+    length, around = image.shape[dim], (side // 2, side // 2)
+    block = F.pad(image, around if dim == -1 else (0, 0, *around), value=outside)
+    whole, start, width = None, 0, 1
+    while width <= side:
+        if side & width:
+            part = block.narrow(dim, start, length)
+            whole = part if whole is None else combine(whole, part)
+            start += width
+        if 2 * width <= side:
+            pairs = block.shape[dim] - width
+            block = combine(block.narrow(dim, 0, pairs), block.narrow(dim, width, pairs))
+        width *= 2
+    assert whole is not None  # side is at least 1
+    return whole
 
 
 def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:

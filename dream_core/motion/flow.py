@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from ..checks import validate
 from ..image import Size, require_image, size_of
 from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
+from .flat_areas import steady_flat_areas
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
 from .warp import resize_flow
 
@@ -32,6 +34,10 @@ PREFERRED_FLOW: FlowName = "raft_small"
 
 DIS_SMALLEST_SIDE = 16
 """Least side in pixels for DIS. OpenCV counts pyramid levels by the longer side, and crashes on narrower frames."""
+
+
+Estimate: TypeAlias = Callable[[Tensor, Tensor, bool], Tensor]
+"""(first, second, both) -> flow, see `FlowEstimator`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class FlowEstimator:
             lowered with a warning. Infinite for estimators without such volumes.
     """
 
-    estimate: Callable[[Tensor, Tensor, bool], Tensor]
+    estimate: Estimate
     device: torch.device
     smallest: int
     multiple: int
@@ -208,6 +214,8 @@ def estimator_of(
 ) -> FlowEstimator:
     """Make an estimator from a network.
 
+    Areas without texture get the motion of the camera, see `steady_flat_areas`.
+
     Args:
         network: already on the device.
         settings: settings of the estimate; `flow` and `flow_file`, which choose a network, have no effect.
@@ -219,13 +227,22 @@ def estimator_of(
     validate(settings)
     scale, batch = settings.flow_scale, settings.flow_batch
     if isinstance(network, DisNetwork):
-        return FlowEstimator(dis_flow, torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
+        return FlowEstimator(_steadied(dis_flow), torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
         return flow
 
-    return FlowEstimator(estimate, device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
+    return FlowEstimator(_steadied(estimate), device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
+
+
+def _steadied(estimate: Estimate) -> Estimate:
+    """Wrap an estimate so that areas without texture move with the camera."""
+
+    def steadied(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        return steady_flat_areas(estimate(first, second, both), first, second)
+
+    return steadied
 
 
 def resolve_flow(settings: FlowSettings, *, folders: Sequence[Path] = ()) -> FlowName:

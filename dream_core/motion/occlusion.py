@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
-from ..image import require_image
+from ..image import box_mean, require_image
 from ..settings import ReliabilitySettings
 from .warp import points_inside, require_flow, warp
 
@@ -156,19 +156,13 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
         return mask
-    # Rows, then columns: square windows are separable, and large ones would be slow.
     rows, columns = (1, 2 * radius + 1), (2 * radius + 1, 1)
-    softened = _mean(_mean(_lowest(_lowest(mask, rows), columns), rows), columns)
+    softened = box_mean(_lowest(_lowest(mask, rows), columns), 2 * radius + 1)
     return torch.minimum(softened, mask)
 
 
 def _lowest(mask: Tensor, window: tuple[int, int]) -> Tensor:
     return kornia.morphology.erosion(mask, mask.new_ones(window))
-
-
-def _mean(mask: Tensor, window: tuple[int, int]) -> Tensor:
-    padding = (window[0] // 2, window[1] // 2)
-    return F.avg_pool2d(mask, window, stride=1, padding=padding, count_include_pad=False)
 
 
 def _energy(vectors: Tensor) -> Tensor:

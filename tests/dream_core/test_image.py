@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kornia.color import rgb_to_ycbcr
@@ -8,6 +9,8 @@ from torch import Tensor
 from dream_core.checks import validate
 from dream_core.errors import ImageError, SettingsError
 from dream_core.image import (
+    box_max,
+    box_mean,
     describe,
     finish,
     keep_colors,
@@ -141,6 +144,16 @@ def test_shrinking_does_not_alias() -> None:
     stripes = torch.arange(64).remainder(2).float().expand(1, 3, 64, 64)
     middle = resize(stripes, (16, 16))[..., 4:-4, 4:-4]
     torch.testing.assert_close(middle, torch.full_like(middle, 0.5), atol=0.02, rtol=0)
+
+
+@given(height=st.integers(1, 30), width=st.integers(1, 30), radius=st.integers(0, 20))
+@settings(max_examples=30, deadline=None)
+def test_windows_are_those_of_pooling(height: int, width: int, radius: int) -> None:
+    image, side = torch.randn(2, 3, height, width), 2 * radius + 1
+    padded = F.pad(image, (radius,) * 4, value=float("nan"))
+    windows = padded.unfold(2, side, 1).unfold(3, side, 1).flatten(4)
+    torch.testing.assert_close(box_mean(image, side), windows.nanmean(4))
+    assert torch.equal(box_max(image, side), windows.nan_to_num(-99).amax(4))
 
 
 def test_no_zoom_is_the_same_image() -> None:
