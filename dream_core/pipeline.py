@@ -121,6 +121,7 @@ def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> O
         size=clip.size,
         fps=clip.fps,
         time_base=clip.time_base,
+        top_fps=clip.top_fps,
         frame_count=clip.frame_count,
         sound=clip.sound if settings.sound else None,
         settings=settings,

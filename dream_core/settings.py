@@ -464,7 +464,7 @@ class InputSettings:
 
     Args:
         size: Longest side of the dream in pixels. Larger takes longer. 0 = the input's own size.
-        start: Seconds to skip at the beginning of the clip.
+        start: Seconds to skip at the beginning of the clip. The image that is shown then comes first.
         frames: Number of frames to dream. 0 = the whole clip.
         fps: Frame rate for a folder of images, which has none of its own.
     """

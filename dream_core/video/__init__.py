@@ -1,7 +1,8 @@
 """Input and output of video files, GIFs and images, as streams of images."""
 
+from .clip import Clip, Frame, Sound
 from .keep import KeepFolder
-from .reader import Clip, Frame, Sound, open_clip
+from .reader import open_clip
 from .sample import SAMPLE_CLIP
 from .writer import Output, open_output
 

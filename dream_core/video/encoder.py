@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
@@ -17,13 +18,14 @@ from av.video.stream import VideoStream
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import VideoError
+from ..errors import Notice, VideoError
 from ..settings import OutputSettings
+from .clip import Sound
 from .containers import flag_number, open_to_write
 from .gif import Palette
 from .pixels import BT709, color_tags, frame_from_image
-from .reader import Sound
 from .sound import SoundCopy, copy_sound, sound_tracks, tell_left_out
+from .timing import Timing
 
 _MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 _MATROSKA_SUFFIXES = (".mkv", ".webm")
@@ -48,10 +50,12 @@ class Encoder:
         time_base: Fraction,
         settings: OutputSettings,
         sound: Sound | None = None,
+        top_fps: Fraction | None = None,
     ) -> None:
         """Open the file and the encoder.
 
-        If the pixel format requires even sides, an odd side is extended by repeating its last pixels.
+        A container of a constant rate, such as AVI, gets `top_fps`, by default `fps`. If the pixel format requires
+        even sides, an odd side is extended by repeating its last pixels.
 
         Raises:
             VideoError: container, codec, pixel format, quality and size do not go together.
@@ -66,14 +70,21 @@ class Encoder:
         )
         for number, (attempt, copies) in enumerate([*attempts, ([], False)]):
             try:
-                self._open(sound, attempt, copies=copies, fps=fps, time_base=time_base, settings=settings)
+                self._open(
+                    sound,
+                    attempt,
+                    copies=copies,
+                    fps=fps,
+                    top_fps=top_fps or fps,
+                    time_base=time_base,
+                    settings=settings,
+                )
                 break
             except VideoError:
                 if number == len(attempts):
                     raise
         self._gif_step = settings.frame_duration if self._is_gif else 0
         self._written = 0
-        self._stamp: int | None = None
         self._end = 0.0
         self._durations: dict[int, int] = {}
 
@@ -84,6 +95,7 @@ class Encoder:
         *,
         copies: bool,
         fps: Fraction,
+        top_fps: Fraction,
         time_base: Fraction,
         settings: OutputSettings,
     ) -> None:
@@ -98,9 +110,13 @@ class Encoder:
                 "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
             )
             self._padding = _padding(self._pixel_format, *self._size)
-            self._add_streams(
-                codec, sound, tracks, copies=copies, fps=fps, time_base=time_base, settings=settings
-            )
+            constant = not self._is_gif and _is_constant(self._container, codec, time_base)
+            rate = _allowed_rate(codec, top_fps if constant else fps)
+            self._time_base = _CENTISECOND if self._is_gif else 1 / rate if constant else time_base
+            # Browsers show a GIF's frame of less than 0.02 s for 0.1 s.
+            shortest = 2 if self._is_gif and not settings.frame_duration else 0
+            self._timing = Timing(self._time_base, constant=constant, shortest=shortest)
+            self._add_streams(codec, sound, tracks, copies=copies, rate=rate, settings=settings)
         except BaseException:
             self._release()
             raise
@@ -112,14 +128,12 @@ class Encoder:
         tracks: Sequence[int],
         *,
         copies: bool,
-        fps: Fraction,
-        time_base: Fraction,
+        rate: Fraction,
         settings: OutputSettings,
     ) -> None:
         height, width = self._size[0] + self._padding[3], self._size[1] + self._padding[1]
-        self._time_base = _CENTISECOND if self._is_gif else _time_base(self._container, codec, fps, time_base)
         self._stream = _add_stream(
-            self._container, codec, (height, width), fps=fps, time_base=self._time_base, settings=settings
+            self._container, codec, (height, width), rate=rate, time_base=self._time_base, settings=settings
         )
         left_out: list[str] = []
         if sound is not None and settings.sound:
@@ -146,13 +160,14 @@ class Encoder:
         """
         if self._gif_step:
             time, duration = self._written * self._gif_step / 1000, self._gif_step / 1000
-        frame = frame_from_image(self._padded(image), pixel_format=self._pixel_format)
-        frame.pts, frame.time_base = self._next_stamp(time), self._time_base
-        self._durations[frame.pts] = max(1, round(Fraction(duration) / self._time_base))
         self._end = time + duration
         self._written += 1
         try:
-            self._encode(frame)
+            for stamp, steps in self._timing.stamps(time=time, duration=duration):
+                frame = frame_from_image(self._padded(image), pixel_format=self._pixel_format)
+                frame.pts, frame.time_base = stamp, self._time_base
+                self._durations[stamp] = steps
+                self._encode(frame)
         except av.FFmpegError as error:
             self._fail(error)
 
@@ -169,21 +184,29 @@ class Encoder:
 
     def _complete(self) -> None:
         try:
-            if self._stamp is None:
+            if not self._written:
                 # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
                 self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
             self._copy_sound_until(self._end)
         finally:
             self._release()
+        self._tell_timing()
 
-    def _next_stamp(self, time: float) -> int:
-        stamp = round(Fraction(time) / self._time_base)
-        if self._stamp is not None:
-            # Browsers show a GIF's frame of less than 0.02 s for 0.1 s.
-            stamp = max(stamp, self._stamp + (2 if self._is_gif else 1))
-        self._stamp = stamp
-        return stamp
+    def _tell_timing(self) -> None:
+        repeated, dropped = self._timing.repeated, self._timing.dropped
+        if repeated or dropped:
+            kind = (
+                "one of 0.02 s at least"
+                if self._is_gif
+                else f"{float(1 / self._time_base):.4g} images a second"
+            )
+            warnings.warn(
+                f"{self._path.suffix} takes {kind}: {repeated} images are repeated and {dropped} left out, so that "
+                "every moment stays where it is",
+                Notice,
+                stacklevel=4,
+            )
 
     def _padded(self, image: Tensor) -> Tensor:
         return F.pad(image[None], self._padding, mode="replicate")[0] if any(self._padding) else image
@@ -282,12 +305,21 @@ def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
         raise VideoError(_cannot_write(path, error)) from error
 
 
-def _time_base(container: OutputContainer, codec: av.Codec, fps: Fraction, time_base: Fraction) -> Fraction:
+def _is_constant(container: OutputContainer, codec: av.Codec, time_base: Fraction) -> bool:
+    """True where images have no times of their own, or none as fine as the input's."""
     # AVI counts frames, MPEG-1 and MPEG-2 have a few fixed rates, MPEG-4 has 16 bits for the unit.
     counts_frames = not flag_number(container.format.flags) & _VARIABLE_RATE
-    if counts_frames or codec.frame_rates or (codec.name == "mpeg4" and time_base.denominator > 65535):
-        return 1 / fps.limit_denominator(1001)
-    return time_base
+    coarse = codec.name == "mpeg4" and time_base.denominator > 65535
+    return counts_frames or bool(codec.frame_rates) or coarse
+
+
+def _allowed_rate(codec: av.Codec, rate: Fraction) -> Fraction:
+    """Return the rate itself or, for a codec that has only some, the lowest that holds as many images."""
+    allowed = sorted(Fraction(one.numerator, one.denominator) for one in codec.frame_rates or [])
+    if codec.name == "mpeg1video":
+        allowed = [one for one in allowed if one > 20]  # the slower ones are unofficial, and refused
+    enough = [one for one in allowed if one >= rate * Fraction(999, 1000)]
+    return next(iter([*enough, *allowed[-1:]]), rate.limit_denominator(1001))
 
 
 def _add_stream(
@@ -295,12 +327,12 @@ def _add_stream(
     codec: av.Codec,
     size: tuple[int, int],
     *,
-    fps: Fraction,
+    rate: Fraction,
     time_base: Fraction,
     settings: OutputSettings,
 ) -> VideoStream:
     try:
-        stream = container.add_stream(codec.name, rate=fps.limit_denominator(1001))
+        stream = container.add_stream(codec.name, rate=rate)
     except ValueError as error:
         raise VideoError(
             f"{container.format.name} files hold no {codec.name}: leave `codec` out for "

@@ -16,9 +16,9 @@ from av.filter import Graph
 from av.stream import Disposition
 
 from ..errors import Notice
+from .clip import Sound
 from .containers import flag_number, open_to_read
 from .packets import continuous_packets, may_jump
-from .reader import Sound
 
 _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 _KEPT_TAGS = ("language", "title")

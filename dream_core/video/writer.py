@@ -20,9 +20,9 @@ from ..checks import validate
 from ..errors import VideoError
 from ..image import describe
 from ..settings import OutputSettings
+from .clip import Sound
 from .encoder import Encoder
 from .images import is_image, save_image
-from .reader import Sound
 from .sound import describe_tracks, tell_left_out
 
 
@@ -136,6 +136,7 @@ def open_output(
     fps: Fraction,
     settings: OutputSettings,
     time_base: Fraction | None = None,
+    top_fps: Fraction | None = None,
     frame_count: int | None = None,
     sound: Sound | None = None,
 ) -> Output:
@@ -155,6 +156,8 @@ def open_output(
         fps: frame rate, for images without a time.
         settings: codec, quality and other options.
         time_base: unit of the timestamps in seconds; by default one frame.
+        top_fps: rate for containers that have a constant one, such as AVI, whose images are repeated or left out so
+            that moments stay; by default `fps`.
         frame_count: number of images to come, if known.
         sound: sound to copy.
 
@@ -178,6 +181,7 @@ def open_output(
             size=size,
             fps=fps,
             time_base=time_base or 1 / fps,
+            top_fps=top_fps,
             settings=settings,
             sound=sound,
         )
@@ -249,6 +253,7 @@ def _open_sink(
     size: tuple[int, int],
     fps: Fraction,
     time_base: Fraction,
+    top_fps: Fraction | None,
     settings: OutputSettings,
     sound: Sound | None,
 ) -> _Sink:
@@ -260,7 +265,15 @@ def _open_sink(
         raise VideoError(f"{growing} cannot be made ({error.strerror}): check the path") from error
     if is_image(growing):
         return _ImageSink(growing)
-    return Encoder(growing, size=size, fps=fps, time_base=time_base, settings=settings, sound=sound)
+    return Encoder(
+        growing,
+        size=size,
+        fps=fps,
+        time_base=time_base,
+        top_fps=top_fps,
+        settings=settings,
+        sound=sound,
+    )
 
 
 def _check_target(

@@ -72,6 +72,7 @@ def copy(
             size=clip.size,
             fps=clip.fps,
             time_base=clip.time_base,
+            top_fps=clip.top_fps,
             sound=clip.sound,
             settings=output_settings,
         ) as output,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from clips import FAST, gray, levels, ramp, read, write
 
-from dream_core.errors import VideoError
+from dream_core.errors import Notice, VideoError
 from dream_core.settings import OutputSettings
 from dream_core.video import open_output
 from dream_core.video.encoder import Encoder
@@ -135,9 +135,9 @@ def test_other_encoders(tmp_path, capfd, name, codec, pixel_format):
         ("out.wav", OutputSettings(), r"wav files hold no libx264: .* choose another suffix"),
         ("out.xyz", OutputSettings(), r"ffmpeg does not write \.xyz files: expected \.mp4"),
         (
-            "out.mpg",
-            OutputSettings(codec="mpeg1video"),
-            r"mpeg1video cannot encode 64x48 yuv420p into \.mpg .* choose another `codec`, `pixel_format` or",
+            "out.dv",
+            OutputSettings(codec="dvvideo"),
+            r"dvvideo cannot encode 64x48 yuv420p into \.dv .* choose another `codec`, `pixel_format` or",
         ),
     ],
 )
@@ -152,9 +152,41 @@ def test_the_frame_duration_of_a_gif_can_be_set(tmp_path):
     assert [frame.time for frame in read(tmp_path / "out.gif")] == pytest.approx([0, 0.15, 0.3, 0.45])
 
 
-def test_no_frame_of_a_gif_is_shorter_than_browsers_allow(tmp_path):
-    write(tmp_path / "out.gif", ramp(4), fps=100)
-    assert [frame.time for frame in read(tmp_path / "out.gif")] == pytest.approx([0, 0.02, 0.04, 0.06])
+def test_no_frame_of_a_gif_is_shorter_than_browsers_allow_and_none_is_late(tmp_path):
+    with pytest.warns(
+        Notice, match=r"\.gif .*0 images are repeated and 3 left out, so that every moment stays"
+    ):
+        write(tmp_path / "out.gif", ramp(6), fps=100)
+    assert [frame.time for frame in read(tmp_path / "out.gif")] == pytest.approx([0, 0.02, 0.04])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [
+        ("out.avi", None, 10),
+        ("out.mpg", "mpeg2video", 10),
+        ("out.mpg", "mpeg1video", 23.976),
+        ("out.ts", "mpeg2video", 10),
+        ("out.mkv", "mpeg2video", 10),
+        ("out.avi", "mpeg4", 10),
+        ("out.mp4", "mpeg4", 10),
+    ],
+)
+def test_moments_stay_where_a_container_has_a_constant_rate(tmp_path, name, codec, rate):
+    times = [0, 0.1, 0.2, 0.3, 1.3, 1.4, 1.5]
+    options = {"fps": Fraction(4), "top_fps": Fraction(10), "time_base": Fraction(1, 90000)}
+    output = open_output(
+        tmp_path / name, size=(48, 64), settings=OutputSettings(codec=codec, quality=2), **options
+    )
+    for image, time, following in zip(ramp(7), times, [*times[1:], 2.0], strict=True):
+        output.write(image, time=time, duration=following - time)
+    with pytest.warns(Notice, match=r"images a second: \d+ images are repeated and 0 left out"):
+        output.finish()
+    frames = read(tmp_path / name)
+    assert frames[-1].time + frames[-1].duration == pytest.approx(2, abs=0.06)
+    for level, time in zip(levels(ramp_frames := frames), (frame.time for frame in ramp_frames), strict=True):
+        shown = max(index for index, begin in enumerate(times) if begin <= time + 0.5 / rate)
+        assert level == pytest.approx(20 + 200 * shown // 6, abs=5)
 
 
 def test_an_encoder_without_images_closes_a_readable_file(tmp_path):

@@ -1,0 +1,121 @@
+"""Frames of an input, with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+ROUNDING = Fraction(1, 1000)
+"""Seconds by which a start may miss a frame, as 0.033 misses 1/30."""
+
+Timed: TypeAlias = tuple[Any, Fraction]
+"""A frame before it is loaded, with its time in the file: only the current frame becomes a tensor."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a clip."""
+
+    image: Tensor
+    """(3,H,W) RGB float32 in 0..1, at the dream's size."""
+    time: float
+    """Seconds from the first frame of the clip that was read."""
+    duration: float
+    """Seconds until the next frame."""
+    index: int
+    """0, 1, 2, ..."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Location of a clip's sound."""
+
+    path: Path
+    """The file that contains it."""
+    start: float
+    """Time of the clip's first frame, in seconds of the file."""
+
+
+class Clip:
+    """Iterator of the frames of an input, in constant memory. Close it at the end."""
+
+    def __init__(
+        self,
+        frames: Iterable[Timed],
+        *,
+        load: Callable[[Any], Tensor],
+        size: tuple[int, int],
+        fps: Fraction,
+        time_base: Fraction,
+        frame_count: int | None,
+        limit: int | None,
+        sound: Sound | None,
+        top_fps: Fraction | None = None,
+        own_duration: Callable[[Any], Fraction] = lambda _: Fraction(0),
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.size = size
+        """Height and width of the images."""
+        self.fps = fps
+        """Average frame rate."""
+        self.top_fps = top_fps or fps
+        """Frame rate in which every frame has its place, also where they follow each other most quickly."""
+        self.time_base = time_base
+        """Unit of the input's timestamps, in seconds."""
+        self.frame_count = frame_count
+        """Estimated number of frames to come, or None if the file does not say."""
+        self.sound = sound
+        """The input's sound, or None."""
+        self._load = load
+        self._own_duration = own_duration
+        self._close = close
+        self._frames: Iterator[Frame] = islice(self._with_durations(frames), limit)
+
+    @property
+    def has_sound(self) -> bool:
+        """True if the input has sound."""
+        return self.sound is not None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._frames = iter(())
+        self._close()
+
+    def __enter__(self) -> Clip:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _with_durations(self, frames: Iterable[Timed]) -> Iterator[Frame]:
+        remaining = iter(frames)
+        current = next(remaining, None)
+        first = None if current is None else current[1]
+        index = 0
+        while current is not None and first is not None:
+            following = next(remaining, None)
+            raw, time = current
+            last = self._own_duration(raw) or 1 / self.fps
+            duration = last if following is None else following[1] - time
+            yield Frame(self._load(raw), float(time - first), float(duration), index)
+            current, index = following, index + 1
+
+
+def limited(frame_count: int | None, limit: int) -> int | None:
+    """Return the number of frames to come if at most `limit` are read, 0 for all."""
+    return limit or None if frame_count is None else min(frame_count, limit or frame_count)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+from clips import NATIVE, levels
+
+from dream_core.settings import InputSettings
+from dream_core.video import open_clip
+
+
+def test_frames_come_in_order_with_times_sizes_and_levels(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=NATIVE) as clip:
+        assert (clip.size, clip.fps, clip.frame_count, clip.has_sound) == ((48, 64), 12, 12, False)
+        frames = list(clip)
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.time for frame in frames] == pytest.approx([index / 12 for index in range(12)])
+    assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * 12)
+    expected = [20 + 200 * index // 11 for index in range(12)]
+    assert levels(frames) == pytest.approx(expected, abs=1.5)
+    assert frames[0].image.shape == (3, 48, 64)
+    assert frames[0].image.dtype == torch.float32
+
+
+def test_frames_limits_the_clip(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=InputSettings(size=0, start=0.5, frames=3)) as clip:
+        assert clip.frame_count == 3
+        frames = list(clip)
+    assert levels(frames) == pytest.approx([20 + 200 * index // 11 for index in (6, 7, 8)], abs=1.5)
+
+
+def test_frames_are_not_held(make_clip):
+    alive = []
+    with open_clip(make_clip(count=12), settings=NATIVE) as clip:
+        for frame in clip:
+            assert sum(reference() is not None for reference in alive) == 0
+            alive.append(weakref.ref(frame.image))
+            del frame
+    assert len(alive) == 12
+
+
+def test_a_closed_clip_yields_nothing(make_clip):
+    clip = open_clip(make_clip(), settings=NATIVE)
+    clip.close()
+    clip.close()
+    assert list(clip) == []

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import gc
+import struct
+import warnings
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from clips import NATIVE, corners, levels, quadrants, read
+from PIL import Image
+
+from dream_core.errors import VideoError
+from dream_core.settings import InputSettings
+from dream_core.video import open_clip
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, (48, 64)), (32, (24, 32)), (128, (96, 128)), (33, (25, 33)), (1, (1, 1))]
+)
+def test_the_longest_side_is_set_and_the_other_one_rounded(make_clip, size, expected):
+    with open_clip(make_clip(count=2), settings=InputSettings(size=size)) as clip:
+        assert clip.size == expected
+        assert next(clip).image.shape == (3, *expected)
+
+
+@pytest.mark.parametrize("size", [(97, 131), (1, 1), (3, 2)])
+def test_any_size_can_be_read(make_clip, size):
+    path = make_clip("clip.mkv", size=size, count=3, codec="ffv1", pixel_format="yuv444p")
+    assert [tuple(frame.image.shape) for frame in read(path)] == [(3, *size)] * 3
+
+
+def test_variable_frame_rate_keeps_the_real_times(make_clip):
+    stamps = [0, 40, 50, 250, 1000, 1010]
+    frames = read(make_clip(count=6, stamps=stamps, time_base=Fraction(1, 1000)))
+    assert [frame.time for frame in frames] == pytest.approx([stamp / 1000 for stamp in stamps], abs=1e-9)
+    assert [frame.duration for frame in frames[:-1]] == pytest.approx([0.04, 0.01, 0.2, 0.75, 0.01], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "expected"),
+    [
+        ((1, 0, 0, 1), (32, 48), ["red", "green", "blue", "white"]),
+        ((0, 1, -1, 0), (48, 32), ["blue", "red", "white", "green"]),  # a quarter turn clockwise
+        ((-1, 0, 0, -1), (32, 48), ["white", "blue", "green", "red"]),
+        ((0, -1, 1, 0), (48, 32), ["green", "white", "red", "blue"]),
+        ((-1, 0, 0, 1), (32, 48), ["green", "red", "white", "blue"]),  # mirrored
+        ((0, 1, 1, 0), (48, 32), ["red", "blue", "green", "white"]),  # transposed
+    ],
+)
+def test_the_display_matrix_is_honored(make_clip, matrix, size, expected):
+    path = make_clip(images=[quadrants()] * 2)
+    data = bytearray(path.read_bytes())
+    # The matrix of a version 0 track header lies 40 bytes after the start of its fields.
+    start = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.size == size
+        assert corners(next(clip).image) == expected
+
+
+def test_pixels_that_are_not_square_are_stretched(make_clip):
+    path = make_clip(count=2, size=(48, 64), pixel_aspect=Fraction(3, 2))
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.size == (48, 96)
+        assert next(clip).image.shape == (3, 48, 96)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mpg", "ts"])
+@pytest.mark.parametrize("first", [1, 5, 11])
+def test_start_begins_at_that_frame_whatever_the_keyframes(make_clip, suffix, first):
+    codec = "mpeg2video" if suffix == "mpg" else "libx264"
+    path = make_clip(f"clip.{suffix}", count=24, fps=24, gop=8, codec=codec)
+    frames = read(path, InputSettings(size=0, start=first / 24))
+    assert len(frames) == 24 - first
+    assert frames[0].time == 0
+    assert levels(frames) == pytest.approx([20 + 200 * index // 23 for index in range(first, 24)], abs=3)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
+def test_a_start_within_a_frame_begins_with_that_frame(make_clip, suffix):
+    frames = read(make_clip(f"clip.{suffix}", count=12, fps=12), InputSettings(size=0, start=2.5 / 12))
+    assert levels(frames) == pytest.approx([20 + 200 * index // 11 for index in range(2, 12)], abs=1.5)
+    assert [frame.time for frame in frames] == pytest.approx([index / 12 for index in range(10)], abs=2e-3)
+
+
+def test_a_start_within_a_long_frame_shows_the_rest_of_it(make_clip):
+    stamps = [0, 100, 1100, 9000, 9100]
+    path = make_clip(count=5, stamps=stamps, time_base=Fraction(1, 1000), sound="aac")
+    with open_clip(path, settings=InputSettings(size=0, start=5)) as clip:
+        assert clip.frame_count == 3
+        assert clip.sound.start == pytest.approx(5)
+        frames = list(clip)
+    assert levels(frames) == pytest.approx([120, 170, 220], abs=1.5)
+    assert [frame.time for frame in frames] == pytest.approx([0, 4, 4.1], abs=1e-6)
+    assert frames[0].duration == pytest.approx(4)
+
+
+def test_the_last_frame_is_on_the_screen_until_it_ends(make_clip):
+    path = make_clip(count=12, fps=12)
+    assert levels(read(path, InputSettings(size=0, start=11.9 / 12))) == pytest.approx([220], abs=1.5)
+    with pytest.raises(VideoError, match=r"start is 1 s, but no frame follows"):
+        open_clip(path, settings=InputSettings(start=1))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "mov"])
+@pytest.mark.parametrize(("start", "expected"), [(0, 12), (0.5, 6), (0.55, 6)])
+def test_frames_are_counted_by_the_images_and_not_by_longer_sound(tmp_path, suffix, start, expected):
+    path = tmp_path / f"clip.{suffix}"
+    with av.open(str(path), "w") as container:
+        image, sound = (
+            container.add_stream(codec, rate=rate) for codec, rate in (("libx264", 12), ("aac", 48000))
+        )
+        image.width, image.height, image.pix_fmt, image.codec_context.max_b_frames = 64, 48, "yuv420p", 0
+        container.start_encoding()
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, dtype=np.uint8))
+            frame.pts = index
+            container.mux(image.encode(frame))
+        container.mux(image.encode(None))
+        for index in range(250):
+            piece = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+            )
+            piece.sample_rate, piece.pts, piece.time_base = 48000, index * 1024, Fraction(1, 48000)
+            container.mux(sound.encode(piece))
+        container.mux(sound.encode(None))
+    with open_clip(path, settings=InputSettings(size=0, start=start)) as clip:
+        assert clip.frame_count == expected
+        assert len(list(clip)) == expected
+
+
+def test_frame_count_is_what_start_and_frames_leave(make_clip):
+    with open_clip(make_clip(count=12, fps=12), settings=InputSettings(size=0, start=0.75, frames=9)) as clip:
+        assert clip.frame_count == len(list(clip)) == 3
+
+
+def test_sound_is_found_with_the_moment_of_the_first_frame(make_clip):
+    path = make_clip(count=12, fps=12, sound="aac")
+    with open_clip(path, settings=InputSettings(start=0.5)) as clip:
+        assert clip.has_sound
+        assert clip.sound.path == path
+        assert clip.sound.start == pytest.approx(0.5)
+
+
+def test_decoded_frames_are_not_held_either(make_clip, quick_collection):
+    gc.disable()
+    try:
+        with open_clip(make_clip(count=60), settings=NATIVE) as clip:
+            for _ in clip:
+                held = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+                assert held <= 12  # the decoder gives its last few at once
+    finally:
+        gc.enable()
+
+
+def test_a_real_clip(test_data):
+    settings = InputSettings(size=64, start=1.0, frames=5)
+    with open_clip(test_data / "clips" / "mallard.mp4", settings=settings) as clip:
+        assert (clip.size, clip.fps, clip.frame_count) == ((48, 64), Fraction(30000, 1001), 5)
+        frames = list(clip)
+    assert [frame.time for frame in frames] == pytest.approx([index * 1001 / 30000 for index in range(5)])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_a_truncated_clip_gives_what_it_holds_and_warns(make_clip, suffix, sound):
+    noise = np.random.default_rng(0).integers(0, 255, (36, 48, 64, 3), dtype=np.uint8)
+    muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
+    path = make_clip(f"clip.{suffix}", images=list(noise), fps=12, sound=sound, muxer=muxer)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(
+        UserWarning, match=r"breaks off at \d\.\d s of 3\.\d s; what could be decoded was used"
+    ):
+        frames = read(path)
+    assert 6 <= len(frames) < 30
+
+
+def test_a_whole_clip_does_not_warn(make_clip):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("a.mp4", "b.mkv", "c.avi", "d.ts"):
+            assert len(read(make_clip(name, count=24, sound="aac"))) == 24
+
+
+def test_damage_in_the_middle_is_skipped_and_told(make_clip):
+    noise = np.random.default_rng(0).integers(0, 255, (24, 48, 64, 3), dtype=np.uint8)
+    path = make_clip("clip.mkv", images=list(noise))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20000] = bytes(20000)
+    path.write_bytes(data)
+    with pytest.warns(
+        UserWarning, match=r"clip.mkv is damaged in \d+ places; what could be decoded was used"
+    ):
+        frames = read(path)
+    assert len(frames) >= 12
+
+
+def test_a_truncated_header_is_an_error(make_clip):
+    path = make_clip(count=12)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(
+        VideoError, match=r"clip\.mp4 cannot be read as a video .*damaged, incomplete or of another"
+    ):
+        open_clip(path, settings=NATIVE)
+
+
+def test_a_clip_without_any_whole_frame_is_an_error(make_clip):
+    path = make_clip(count=12, muxer={"movflags": "faststart"})
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"mdat") + 8])
+    with pytest.raises(VideoError, match=r"no frame of .*clip\.mp4 can be decoded"):
+        open_clip(path, settings=NATIVE)
+
+
+def test_a_start_after_the_end_is_an_error(make_clip):
+    with pytest.raises(VideoError, match=r"start is 5 s, but no frame follows in .*which lasts 1\.0 s"):
+        open_clip(make_clip(count=12, fps=12), settings=InputSettings(start=5))
+
+
+def test_a_gif_keeps_its_timing(tmp_path):
+    images = [Image.new("RGB", (12, 10), (level, level, level)) for level in (0, 100, 200)]
+    durations = [50, 200, 100]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=durations)
+    frames = read(tmp_path / "a.gif")
+    assert levels(frames) == pytest.approx([0, 100, 200], abs=1)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.05, 0.25])
+    assert frames[0].image.shape == (3, 10, 12)
