@@ -38,6 +38,9 @@ LAYER = "inception_4d_3x3_reduce"
 MEASURED_BY = FlowSettings(flow="raft_small", flow_updates=24)
 """More exact than the flow of any row, so that no row is measured with its own flow."""
 
+INDEPENDENT = "`--independent`"
+"""Name of the row that coverage is measured by."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -79,7 +82,7 @@ ROWS = (
     Row("`--flow-updates 4`", flow={"flow_updates": 4}),
     Row("`--flow-scale 0.5`", flow={"flow_scale": 0.5}),
     Row("`--flow dis`", flow={"flow": "dis"}),
-    Row("`--independent`", temporal={"independent": True}),
+    Row(INDEPENDENT, temporal={"independent": True}),
 )
 
 
@@ -111,9 +114,10 @@ def line(name: str, figures: Figures, last: Figures, seconds: float) -> str:
     assert figures.flicker is not None
     assert figures.strength is not None
     assert last.strength is not None
+    coverage = "-" if figures.coverage is None else f"{figures.coverage:.2f}"
     return (
         f"| {name} | {figures.flicker:.3f} | x{figures.strength:.1f} | x{last.strength:.1f} "
-        f"| x{figures.sharpness:.2f} | {figures.drift:+.2f} | {seconds:.2f} |"
+        f"| x{figures.sharpness:.2f} | {figures.drift:+.2f} | {coverage} | {seconds:.2f} |"
     )
 
 
@@ -123,20 +127,32 @@ def main() -> None:
     )
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="folder with GoogLeNet's and RAFT's")
+    parser.add_argument(
+        "--start", type=float, default=0, help="seconds into the clip at which the dreams begin"
+    )
     parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--skip", type=int, default=0, help="measure only what follows this many dreams")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
     args = parser.parse_args()
-    with open_clip(args.clip, settings=InputSettings(size=args.size, frames=args.frames)) as clip:
+    with open_clip(
+        args.clip, settings=InputSettings(size=args.size, start=args.start, frames=args.frames)
+    ) as clip:
         frames = [frame.image for frame in clip]
     rows = [row for row in ROWS if args.rows in row.name]
     runs = {row.name: run(row, frames, args.weights) for row in rows}
     base = settings_of(ROWS[0], args.weights)
     link = flow_link(load_estimator(MEASURED_BY, base.device, folders=[args.weights]))
     energy = LayerEnergy(load_models(base.model, base.device)[0], (LAYER,))
-    report = measure(frames, {name: dreams for name, (dreams, _) in runs.items()}, link, energy=energy)
+    report = measure(
+        frames[args.skip :],
+        {name: dreams[args.skip :] for name, (dreams, _) in runs.items()},
+        link,
+        energy=energy,
+        independent=INDEPENDENT if INDEPENDENT in runs else None,
+    )
     print(
-        "| | flicker | strength | at the end | sharpness | drift | s/frame |\n|---|---|---|---|---|---|---|"
+        "| | flicker | strength | at the end | sharpness | drift | coverage | s/frame |\n" + "|---" * 8 + "|"
     )
     for measured in report.dreams:
         print(line(measured.name, measured.overall, measured.frames[-1], runs[measured.name][1]))

@@ -41,7 +41,7 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.temporal.blend import add_residual
-from dream_core.temporal.dreamer import DreamedFrame
+from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import SAMPLE_CLIP, open_clip
 
 FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
@@ -174,11 +174,16 @@ def dreamed_video() -> Image.Image:
 def report() -> Image.Image:
     """Consistency Report: the plot of a dream."""
     steps = video()[:24]
+    alone = dreamer(TemporalSettings(independent=True))
     figures = measure(
         (step.frame[0] for step in steps),
-        {"dreams": (step.dream[0] for step in steps)},
+        {
+            "dreams": (step.dream[0] for step in steps),
+            "independent": (alone.step(step.frame).dream[0] for step in steps),
+        },
         flow_link(estimator("dis")),
         energy=LayerEnergy(network(MODEL), (LAYER,)),
+        independent="independent",
     )
     return _image(plot(figures, width=WIDTH))
 
@@ -257,14 +262,20 @@ def flow(name: FlowName = "raft_small") -> Tensor:
 @cache
 def video() -> list[DreamedFrame]:
     """Dream the clip frame by frame."""
+    carried = dreamer(TemporalSettings())
+    return [carried.step(one) for one in frames()]
+
+
+def dreamer(temporal: TemporalSettings) -> TemporalDreamer:
+    """Make a dreamer for the clip."""
     settings = PipelineSettings(
         model=ModelSettings(model=MODEL),
         dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,))),
+        temporal=temporal,
         flow=FlowSettings(flow="dis"),
         device=DeviceSettings(device="cpu"),
     )
-    dreamer = load_dreamer(settings)
-    return [dreamer.step(one) for one in frames()]
+    return load_dreamer(settings)
 
 
 def _image(image: Tensor) -> Image.Image:

@@ -54,7 +54,7 @@ FIGURES = (
     FigureFormat("strength", "strength", "activation, times the input's", "x{:.2f}".format),
     FigureFormat("sharpness", "sharpness", "times the input's", "x{:.2f}".format),
     FigureFormat("drift", "drift", "brighter since the first frame, in levels of 255", "{:+.2f}".format),
-    FigureFormat("evenness", "evenness", "dream on what moves, times that on what is still", "{:.2f}".format),
+    FigureFormat("evenness", "evenness", "dream on moving things, times still ones", "{:.2f}".format),
     FigureFormat("coverage", "coverage", "evenness, times the independent dream's", "{:.2f}".format),
 )
 """All figures, in the order of tables and plots."""
