@@ -16,6 +16,9 @@ from .settings import ImageSettings, WarpMode, ZoomMode
 Size = tuple[int, int]
 """Height and width in pixels."""
 
+TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
+"""Version of PyTorch: (major, minor)."""
+
 TOO_BRIGHT = 16.0
 """Values up to here may be overshoot of a resampling; larger ones must be levels of 255."""
 
@@ -100,14 +103,34 @@ def _require_values(image: Tensor, name: str) -> None:
 def percentile(values: Tensor, percent: float) -> Tensor:
     """Value below which `percent` of all values lie (nearest rank), a 0-dimensional tensor."""
     rank = 1 + round(percent / 100 * (values.numel() - 1))
-    return values.flatten().kthvalue(rank).values
+    if values.device.type == "cpu":
+        return values.flatten().kthvalue(rank).values
+    # On a GPU kthvalue is slow, where it exists at all.
+    return values.flatten().sort().values[rank - 1]
+
+
+def where_possible(tensor: Tensor, *, since: tuple[int, int]) -> Tensor:
+    """Return a tensor on a device that has an operation: on the CPU instead of one of Apple's GPUs that lack it.
+
+    Args:
+        tensor: of any shape.
+        since: version of PyTorch that has the operation on Apple's GPUs.
+    """
+    return tensor.cpu() if tensor.device.type == "mps" and since > TORCH else tensor
 
 
 def resize(image: Tensor, size: Size) -> Tensor:
     """Resize (B,C,H,W) to (B,C,*size), bicubic, anti-aliased when shrinking; the same size is returned as it is."""
     if size_of(image) == size:
         return image
-    return F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)
+    return antialias(image, size, mode="bicubic")
+
+
+def antialias(image: Tensor, size: Size, *, mode: WarpMode) -> Tensor:
+    """Resize (B,C,H,W) to (B,C,*size), anti-aliased when shrinking."""
+    source = where_possible(image, since=(2, 8) if mode == "bicubic" else (2, 7))
+    resized = F.interpolate(source, size, mode=mode, align_corners=False, antialias=True)
+    return resized.to(image.device)
 
 
 def box_mean(image: Tensor, side: int) -> Tensor:
@@ -154,9 +177,9 @@ def _slide(
 
 
 def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
-    """Sample a tensor at the points of a grid: `F.grid_sample`, always on the CPU for Apple's GPUs.
+    """Sample a tensor at the points of a grid: `F.grid_sample`, also where Apple's GPUs lack it.
 
-    Before torch 2.13 these had neither border padding nor bicubic.
+    Before torch 2.13 they had neither border padding nor bicubic.
 
     Args:
         tensor: (B,C,H,W).
@@ -167,11 +190,10 @@ def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, a
     Returns:
         (B,C,h,w), on the tensor's device.
     """
-    device = tensor.device
-    if device.type == "mps":
-        tensor, grid = tensor.cpu(), grid.cpu()
-    sampled = F.grid_sample(tensor, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
-    return sampled.to(device)
+    source = where_possible(tensor, since=(2, 13))
+    grid = grid.to(source.device)
+    sampled = F.grid_sample(source, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
+    return sampled.to(tensor.device)
 
 
 def zoom(image: Tensor, amount: float, mode: ZoomMode) -> Tensor:

@@ -117,7 +117,7 @@ def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tens
     carried = _carry(frame, following, flow, reliability)
     if not reliability.any():
         return None
-    weight = reliability.double().sum() * frame.shape[0]
+    weight = _exact(reliability).sum() * frame.shape[0]
     return (_weighted_sum((carried - frame).square(), reliability) / weight).item()
 
 
@@ -144,7 +144,7 @@ def flicker_terms(
 
 def mean_square(values: Tensor) -> float:
     """Compute the mean square of a tensor of any shape."""
-    return values.double().square().mean().item()
+    return _exact(values).square().mean().item()
 
 
 def laplacian_variance(image: Tensor) -> float:
@@ -220,7 +220,7 @@ def luminance(image: Tensor) -> float:
     Raises:
         ImageError: the image has another shape.
     """
-    return _gray(image).double().mean().item()
+    return _exact(_gray(image)).mean().item()
 
 
 def _carry(image: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> Tensor:
@@ -232,12 +232,17 @@ def _carry(image: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) 
 
 
 def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum(dtype=torch.float64)
+    return _exact(values * weight).sum()
+
+
+def _exact(values: Tensor) -> Tensor:
+    """Convert to float64, on the CPU where Apple's GPUs have none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def _laplacian(image: Tensor) -> np.ndarray:
     """Compute the Laplacian (H,W) of the gray image in levels of 255."""
-    return cv2.Laplacian(_gray(image).double().cpu().numpy(), cv2.CV_64F)
+    return cv2.Laplacian(_exact(_gray(image)).cpu().numpy(), cv2.CV_64F)
 
 
 def _gray(image: Tensor) -> Tensor:

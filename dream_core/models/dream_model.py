@@ -259,10 +259,11 @@ class DreamModel(nn.Module):
                 "take a file that has, or another `model`"
             ) from error
         with torch.no_grad():
+            # On the CPU, because Apple's GPUs cannot resize so with an older PyTorch.
             middle = transforms.center_crop(
-                transforms.resize(image, [self.spec.size], antialias=True), [self.spec.size]
+                transforms.resize(image.cpu(), [self.spec.size], antialias=True), [self.spec.size]
             )
-            scores = self.activations(middle, [classifier])[classifier].flatten().float()
+            scores = self.activations(middle.to(image.device), [classifier])[classifier].flatten().float()
         best = scores.softmax(0).topk(min(count, scores.numel()))
         return [(self._label(int(i)), float(p)) for p, i in zip(best.values, best.indices, strict=True)]
 

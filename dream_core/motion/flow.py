@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import validate
-from ..image import Size, require_image, size_of
+from ..image import Size, antialias, require_image, size_of
 from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
 from .flat_areas import steady_flat_areas
@@ -162,7 +162,7 @@ def _padding(size: Size, multiple: int) -> tuple[int, int, int, int]:
 
 def _fit(frames: Tensor, size: Size, multiple: int) -> Tensor:
     if size_of(frames) != size:
-        frames = F.interpolate(frames, size, mode="bilinear", align_corners=False, antialias=True)
+        frames = antialias(frames, size, mode="bilinear")
     return F.pad(frames, _padding(size, multiple), mode="replicate")
 
 

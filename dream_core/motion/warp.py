@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
-from ..image import describe, sample, vector_like
+from ..image import antialias, describe, sample, vector_like
 from ..settings import WarpEdges, WarpMode
 
 WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
@@ -88,8 +87,11 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     if len(size) != 2 or min(size) < 1:
         raise ImageError(f"expected a height and a width of at least 1, got {tuple(size)}")
     height, width = flow.shape[-2:]
-    resized = F.interpolate(flow, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized * vector_like(flow, [size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    if size == (height, width):
+        return flow
+    return antialias(flow, size, mode="bilinear") * vector_like(
+        flow, [size[1] / width, size[0] / height]
+    ).view(1, 2, 1, 1)
 
 
 def require_flow(flow: Tensor, *, like: Tensor | None = None, name: str = "flow") -> None:

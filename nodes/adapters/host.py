@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import nodes as core_nodes
 
-from ...dream_core.image import scaled_size, size_of
+from ...dream_core.image import antialias, scaled_size, size_of
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -215,7 +215,7 @@ def _thumbnail(image: Tensor) -> Image.Image:
     scale = PREVIEW_SIDE / max(colors.shape[-2:])
     if scale < 1:
         size = scaled_size(size_of(colors), scale)
-        colors = nn.functional.interpolate(colors[None], size, mode="bilinear", antialias=True)[0]
+        colors = antialias(colors[None], size, mode="bilinear")[0]
     levels = colors.mul(255).round().clamp(0, 255).to("cpu", torch.uint8)
     return Image.fromarray(levels.movedim(0, -1).numpy())  # CHW -> HWC
 

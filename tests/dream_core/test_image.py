@@ -4,11 +4,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kornia.color import rgb_to_ycbcr
+from pretended import Pretended
 from torch import Tensor
 
 from dream_core.checks import validate
 from dream_core.errors import ImageError, SettingsError
 from dream_core.image import (
+    antialias,
     box_max,
     box_mean,
     describe,
@@ -251,3 +253,30 @@ def test_a_zoom_of_100_pixels_suits_large_images() -> None:
 def test_a_vector_has_the_type_of_another_tensor() -> None:
     vector = vector_like(torch.zeros(3, dtype=torch.float64), [1, 0.5])
     assert torch.equal(vector, torch.tensor([1, 0.5], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("version", [(2, 6), (2, 7), (2, 8), (2, 13)])
+def test_what_apples_gpus_lack_is_computed_on_the_cpu(
+    version: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.rand(1, 3, 9, 12)
+    monkeypatch.setattr("dream_core.image.TORCH", version)
+    with Pretended("mps", version=version) as gpu:
+        there = image.to(gpu.device)
+        found = [
+            antialias(there, (4, 5), mode="bicubic"),
+            antialias(there, (4, 5), mode="bilinear"),
+            zoom(there, 10, "percent"),
+            percentile(there, 40),
+        ]
+        assert {one.device for one in found} == {gpu.device}
+        # Both resizings, and the image and the grid of the zoom.
+        assert len(gpu.waits) == (version < (2, 8)) + (version < (2, 7)) + 2 * (version < (2, 13))
+    expected = [
+        resize(image, (4, 5)),
+        antialias(image, (4, 5), mode="bilinear"),
+        zoom(image, 10, "percent"),
+        percentile(image, 40),
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)

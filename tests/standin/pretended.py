@@ -115,6 +115,8 @@ class Pretended(TorchFunctionMode):
             func(*args)
             _claim(args[0], on(args[1]))
             return None
+        if _to_meta(args[1:], kwargs):
+            return func(*args, **kwargs)
         if name in ("to", "cpu", "cuda", "type_as"):
             return self._move(name, func, args, kwargs)
         wanted = kwargs.get("device")
@@ -132,7 +134,9 @@ class Pretended(TorchFunctionMode):
             sums_dtype = kwargs.pop("out_dtype")  # the CPU has no such kernel
             args = [factor.to(sums_dtype) for factor in args]
         result = func(*args, **kwargs)
-        return self._checked(_claim(result, _index(torch.device(wanted)) if wanted is not None else device))
+        if wanted is not None:
+            device = _index(torch.device(wanted))
+        return self._checked(_claim(result, device))
 
     def _move(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         tensor, target = args[0], on(args[0])
@@ -220,6 +224,11 @@ class Pretended(TorchFunctionMode):
                         "float64. Please use float32 instead."
                     )
         return result
+
+
+def _to_meta(args: Any, kwargs: Any) -> bool:
+    values = (*args, kwargs.get("device"))
+    return any(str(value) == "meta" for value in values if isinstance(value, str | torch.device))
 
 
 def _index(device: torch.device) -> torch.device:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pretended import Pretended
 from torch import Tensor
 
 from dream_core.errors import ImageError
@@ -223,3 +224,29 @@ FLOW, RELIABILITY = still()
 def test_images_of_wrong_shapes_are_refused(formula: Callable[[], object], message: str) -> None:
     with pytest.raises(ImageError, match=message):
         formula()
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_figures_are_computed_on_a_gpu_too(kind: str) -> None:
+    """Apple's GPUs have no float64."""
+    frame, following = torch.rand(2, 3, 24, 32)
+    flow, reliability = torch.randn(2, 24, 32), torch.rand(1, 24, 32)
+
+    def figures(*tensors: Tensor) -> list[object]:
+        frame, following, flow, reliability = tensors
+        moving, _ = moving_and_still(frame, flow)
+        return [
+            warp_error(frame, following, flow, reliability),
+            *flicker_terms(frame, following, flow, reliability),
+            mean_square(frame),
+            laplacian_variance(frame),
+            luminance(frame),
+            *(evenness_terms(frame, flow[:1] > 0, flow[:1] < 0) or ()),
+            moving.sum().item(),
+        ]
+
+    tensors = (frame, following, flow, reliability)
+    expected = figures(*tensors)
+    with Pretended(kind) as gpu:
+        found = figures(*(tensor.to(gpu.device) for tensor in tensors))
+    assert found == pytest.approx(expected, rel=1e-6)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable, Iterator
@@ -9,18 +10,23 @@ from typing import Any
 import pytest
 import torch
 from kornia.color import rgb_to_ycbcr
+from pretended import Pretended
 from torch import Tensor
+from torchvision.models.optical_flow import raft_small
 
+from dream_core import image as images
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
 from dream_core.dreaming.objectives import Objective, layer
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
-from dream_core.motion.flow import FlowEstimator
+from dream_core.motion.flow import FlowEstimator, estimator_of
+from dream_core.motion.raft import FastRaft
 from dream_core.motion.warp import warp
 from dream_core.settings import (
     AscentSettings,
     DreamSettings,
+    FlowSettings,
     ImageSettings,
     OctaveSettings,
     ReliabilitySettings,
@@ -886,3 +892,44 @@ def test_a_clip_goes_on_in_the_smaller_tiles(tiny: DreamModel) -> None:
     assert max(attempts[3:]) == 64
     for one, other in zip(found, [whole[0], *tiled[1:]], strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [("cuda", (2, 15)), ("mps", (2, 15)), ("mps", (2, 6))],
+    ids=["cuda", "mps", "old mps"],
+)
+def test_a_clip_on_a_gpu_is_that_of_the_cpu(
+    kind: str, version: tuple[int, int], tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that a frame passes through, on a GPU that pretends; waits and copies must not grow."""
+    clip = synthetic_clip(frames=4, height=128, width=136, seed=3)
+    raft, settings = raft_small(weights=None).eval(), QUICK
+
+    def dreamer(device: torch.device) -> TemporalDreamer:
+        network = FastRaft(copy.deepcopy(raft), dtype=torch.float32).to(device)
+        return TemporalDreamer(
+            ImageDreamer([copy.deepcopy(tiny).to(device)], settings=settings),
+            estimator_of(network, FlowSettings(flow_updates=1), device=device),
+            temporal=TemporalSettings(cuts=False),
+            reliability=ReliabilitySettings(),
+        )
+
+    on_cpu = dreamer(CPU)
+    expected = [on_cpu.step(frame[None]).dream for frame in clip.frames]
+    monkeypatch.setattr(images, "TORCH", version)
+    with Pretended(kind, version=version) as gpu:
+        on_gpu = dreamer(gpu.device)
+        for number, (frame, dream_of_cpu) in enumerate(zip(clip.frames, expected, strict=True)):
+            gpu.copies.clear()
+            gpu.waits.clear()
+            dreamed = on_gpu.step(frame[None])
+            assert dreamed.dream.device == gpu.device
+            if number > 1 and version > (2, 12):
+                assert gpu.copies == ["to"]  # the frame
+                # Do the frames differ? Were its features computed? How many steps? Is the dream finite?
+                assert gpu.waits == ["__bool__", "equal", "item", "__bool__"]
+            tolerance = (
+                1e-6 if kind == "cuda" else 0.02
+            )  # another layout rounds otherwise, and dreams amplify it
+            torch.testing.assert_close(dreamed.dream.cpu(), dream_of_cpu, atol=tolerance, rtol=0)
