@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import Size, box_max, box_mean, scaled_size, size_of, vector_like
+from ..image import Size, antialias, box_max, box_mean, scaled_size, size_of, vector_like
 from .warp import resize_flow, warp
 
 COMPARISON_SIDE = 256
@@ -205,7 +205,7 @@ def _levels(frames: Tensor, size: Size) -> Tensor:
     gray = kornia.color.rgb_to_grayscale(frames) * 255
     if size_of(gray) == size:
         return gray
-    return F.interpolate(gray, size, mode="bilinear", align_corners=False, antialias=True)
+    return antialias(gray, size, mode="bilinear")
 
 
 def _texture(gray: Tensor) -> Tensor:
