@@ -88,12 +88,19 @@ def sums_in_float32() -> bool:
     return hasattr(torch.ops.aten.bmm, "dtype") and torch.version.hip is None
 
 
+OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|Invalid buffer size"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED|CUDNN_STATUS_INTERNAL_ERROR|_ALLOCATION_FAILED"
+    r"|unable to find an engine|find a valid cuDNN algorithm"
+)
+"""What errors say where memory ran out: PyTorch's for CPU, CUDA and Apple's GPUs, those of cuBLAS and cuDNN."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error reports that memory ran out; CUDA has a class for it, CPU and MPS only a message."""
+    """Return whether an error reports that memory ran out; CUDA has a class for it, others only a message."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    message = r"can't allocate memory|not enough memory|out of memory"
-    return isinstance(error, RuntimeError) and re.search(message, str(error)) is not None
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 @contextmanager

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.device import is_out_of_memory
 from ..dream_core.motion.flow import FlowEstimator
 from ..dream_core.motion.flow_image import flow_image
 from .adapters import host
@@ -61,33 +58,36 @@ class OpticalFlow(io.ComfyNode):
     ) -> io.NodeOutput:
         with working():
             pairs = FramePairs(frames, previous)
-            make_estimator = partial(estimator_for, flow_model, flow_settings(values))
-            return io.NodeOutput(estimate(make_estimator, pairs, both=both_ways))
+            estimator = estimator_for(flow_model, flow_settings(values))
+            return io.NodeOutput(estimate(estimator, pairs, both=both_ways))
 
 
-def estimate(make_estimator: Callable[[], FlowEstimator], pairs: FramePairs, *, both: bool) -> Flow:
-    """Estimate the flow of all pairs, part by part; pair by pair after memory ran out.
+def estimate(estimator: FlowEstimator, pairs: FramePairs, *, both: bool) -> Flow:
+    """Estimate the flow of all pairs, part by part; pair by pair, then at a smaller scale, after memory ran out.
 
     Args:
-        make_estimator: called again if its network was evicted.
+        estimator: loads its network again if it was evicted.
         pairs: frames of a clip, or each with its previous frame.
         both: also estimate forward flow.
 
     Raises:
-        OutOfMemoryError: there is too little memory for a single pair.
+        OutOfMemoryError: there is too little memory for a single pair at the smallest scale.
     """
     size = pairs.frames.shape[-2:]
     directions = [torch.empty(len(pairs), 2, *size) for _ in range(1 + both)]
     progress = host.Progress(len(pairs))
-    estimator = make_estimator()
     step = estimator.pairs_at_once((size[0], size[1]), both=both)
-    done = 0
+    done, freed = 0, False
     while done < len(pairs):
         stop = min(done + step, len(pairs))
         flows = _try(estimator, *pairs.part(done, stop), both=both)
-        if flows is None:
-            _free(step)
-            estimator, step = make_estimator(), 1
+        if isinstance(flows, str):
+            host.free_memory()
+            if freed:
+                estimator = estimator.in_less_memory((size[0], size[1]), both=both, problem=flows)
+            elif step > 1:
+                host.tell("memory ran out: going on with one pair of frames at a time")
+            step, freed = 1, True
             continue
         for direction, flow in zip(directions, flows, strict=True):
             direction[done:stop] = flow
@@ -98,25 +98,15 @@ def estimate(make_estimator: Callable[[], FlowEstimator], pairs: FramePairs, *, 
 
 def _try(
     estimator: FlowEstimator, frames: Tensor, previous: Tensor, *, both: bool
-) -> tuple[Tensor, ...] | None:
-    """Return the flows, or None if memory ran out: an exception's traceback would keep the memory in use."""
+) -> tuple[Tensor, ...] | str:
+    """Return the flows, or what an error said if memory ran out: its traceback would keep the memory in use."""
     frames, previous = frames.contiguous(), previous.contiguous()
     try:
         return estimator.both_ways(frames, previous) if both else (estimator.flow(frames, previous),)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not host.is_out_of_memory(error):
             raise
-    return None
-
-
-def _free(pairs_at_once: int) -> None:
-    if pairs_at_once == 1:
-        raise host.out_of_memory(
-            "memory ran out while estimating the flow of a single pair of frames: lower flow_scale, or make the "
-            "frames smaller"
-        )
-    host.free_memory()
-    host.tell("memory ran out: going on with one pair of frames at a time")
+        return str(error).partition("\n")[0]
 
 
 def _preview(flow: Tensor) -> Tensor:

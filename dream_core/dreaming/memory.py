@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -37,7 +38,9 @@ def smaller_tiles(tile: TileSettings, size: Size, problem: str) -> TileSettings:
 def free_cached() -> None:
     """Release the memory that PyTorch's caches hold."""
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        with suppress(RuntimeError):  # a lack of memory that is still pending would be raised once more
+            torch.cuda.synchronize()
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()

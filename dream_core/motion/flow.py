@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checks import validate
+from ..errors import OutOfMemoryError
 from ..image import Size, antialias, require_image, size_of
 from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
@@ -101,6 +102,26 @@ class FlowEstimator:
             return 1
         return self._chunk(self._inner_size(size, both), both)
 
+    def in_less_memory(self, size: Size, *, both: bool, problem: str) -> FlowEstimator:
+        """Return an estimator that takes a quarter of the memory, pair by pair at a smaller scale.
+
+        Args:
+            size: of the frames for which memory ran out, height and width.
+            both: True after a call of `both_ways`.
+            problem: first line of the out-of-memory error.
+
+        Raises:
+            OutOfMemoryError: it cannot take less.
+        """
+        inner = self._inner_size(size, both)
+        less = replace(self, batch=1, pair_memory=_volume_bytes(inner, both) / 4)
+        if math.isinf(self.pair_memory) or less._inner_size(size, both) == inner:
+            raise OutOfMemoryError(
+                f"memory ran out while the flow of a single pair of frames was estimated ({problem}): lower "
+                "`flow_scale`, take smaller images, or close what else uses memory"
+            )
+        return less
+
     def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
         _check(first, second)
         size = size_of(first)
@@ -111,6 +132,12 @@ class FlowEstimator:
                 flows[:, moved] = torch.stack(self._estimate(first[moved], second[moved], both=both))
             return flows.unbind()
         inner = self._inner_size(size, both)
+        if inner < self._wanted_size(size):
+            warnings.warn(
+                f"flow is estimated at {inner[1]} x {inner[0]} to stay within {self.pair_memory / 2**30:.3g} GiB; "
+                "`flow_scale` sets the scale",
+                stacklevel=2,
+            )
         chunks = zip(*(frames.split(self._chunk(inner, both)) for frames in (first, second)), strict=True)
         directions: list[list[Tensor]] = [[], []]
         for pair in chunks:
@@ -122,19 +149,18 @@ class FlowEstimator:
         return tuple(torch.cat(found) for found in directions if found)
 
     def _inner_size(self, size: Size, both: bool) -> Size:
-        """Size to estimate at. Each side is scaled by itself: enlarging both would make narrow frames huge."""
-        height, width = (max(self.smallest, round(side * self.scale)) for side in size)
+        """Size to estimate at, within `pair_memory`."""
+        height, width = self._wanted_size(size)
         # A volume grows with the fourth power of the sides.
         shrink = (self.pair_memory / _volume_bytes((height, width), both)) ** 0.25
         if shrink >= 1:
             return height, width
-        smaller = max(self.smallest, int(height * shrink)), max(self.smallest, int(width * shrink))
-        warnings.warn(
-            f"flow is estimated at {smaller[1]} x {smaller[0]} to stay within {self.pair_memory / 2**30:g} GiB; "
-            "`flow_scale` sets the scale",
-            stacklevel=2,
-        )
-        return smaller
+        return max(self.smallest, int(height * shrink)), max(self.smallest, int(width * shrink))
+
+    def _wanted_size(self, size: Size) -> Size:
+        """Size by the scale. Each side is scaled by itself: enlarging both would make narrow frames huge."""
+        height, width = (max(self.smallest, round(side * self.scale)) for side in size)
+        return height, width
 
     def _chunk(self, size: Size, both: bool) -> int:
         if self.batch:

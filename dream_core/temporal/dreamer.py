@@ -11,8 +11,8 @@ from torch import Tensor
 from ..checks import validate
 from ..device import is_out_of_memory
 from ..dreaming.dream import DreamCallback, ImageDreamer
-from ..errors import ImageError, OutOfMemoryError, SettingsError
-from ..image import require_image, zoom
+from ..errors import ImageError, SettingsError
+from ..image import require_image, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
 from ..motion.occlusion import reliability_mask
@@ -174,9 +174,9 @@ class TemporalDreamer:
         return result
 
     def _carry_with_memory(self, frame: Tensor) -> Carried | None:
-        """Carry the earlier dreams over; where memory runs out, free what nothing uses and try once more."""
-        problem = ""
-        for _ in range(2):
+        """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
+        freed = False
+        while True:
             try:
                 return self._carry(frame)
             except (RuntimeError, MemoryError) as error:
@@ -185,10 +185,10 @@ class TemporalDreamer:
                 problem = str(error).partition("\n")[0]
             # Only here are the error and its traceback gone, which held the tensors of the attempt.
             self.dream.free()
-        raise OutOfMemoryError(
-            f"memory ran out while the dream was carried over ({problem}): lower `flow_scale`, take a smaller "
-            "image, or close what else uses memory"
-        )
+            if freed and self.flow:
+                both = self.reliability.check_consistency
+                self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
+            freed = True
 
     def _carry(self, frame: Tensor) -> Carried | None:
         """Carry the earlier dreams over to a frame; None if there are none, and after a cut."""

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import nodes as core_nodes
 
+from ...dream_core.device import is_out_of_memory as is_out_of_memory_error
 from ...dream_core.image import antialias, scaled_size, size_of
 
 DREAM_FOLDER = "deepdream"
@@ -365,8 +366,9 @@ def out_of_memory(message: str) -> BaseException:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return True for errors that ComfyUI treats as out of memory."""
-    return bool(management.is_oom(error))
+    """Return True for errors that say that memory ran out, to ComfyUI or to the library."""
+    # ComfyUI's clears what CUDA would raise once more.
+    return bool(management.is_oom(error)) or is_out_of_memory_error(error)
 
 
 def start(node_id: str) -> None:

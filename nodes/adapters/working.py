@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...dream_core.errors import DeepDreamError
+from ...dream_core.errors import DeepDreamError, OutOfMemoryError
 from . import host
 from .widgets import as_widgets
 
@@ -24,12 +24,15 @@ def working() -> Iterator[None]:
     """Run the work of a node.
 
     Gradients work, although ComfyUI runs nodes in inference mode. Cancel stops after the current layer, forwards or
-    backwards. The library's warnings appear on the node, and its errors name widgets.
+    backwards. The library's warnings appear on the node, and its errors name widgets. A lack of memory is raised as
+    ComfyUI's own: it then shows its advice and unloads all models.
     """
     hook = register_module_forward_hook(_listen)
     try:
         with torch.inference_mode(False), _warnings_on_the_node():
             yield
+    except OutOfMemoryError as error:
+        raise host.out_of_memory(as_widgets(str(error))) from error
     except DeepDreamError as error:
         raise type(error)(as_widgets(str(error))) from error
     finally:

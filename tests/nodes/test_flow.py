@@ -25,19 +25,14 @@ def estimate(pack: Any) -> Callable[..., Any]:
         *,
         both: bool = True,
         flow_batch: int = 0,
-        made: list[Any] | None = None,
         **options: Any,
     ) -> Any:
-        def make_estimator() -> Any:
-            estimator = pack("dream_core.motion.flow").FlowEstimator(
-                function, torch.device("cpu"), 1, 1, 1.0, flow_batch, **options
-            )
-            if made is not None:
-                made.append(estimator)
-            return estimator
-
+        estimator = pack("dream_core.motion.flow").FlowEstimator(
+            function, torch.device("cpu"), 1, 1, 1.0, flow_batch, **options
+        )
         pairs = pack("nodes.adapters.pairs").FramePairs(frames, None)
-        return pack("nodes.flow").estimate(make_estimator, pairs, both=both)
+        with pack("nodes.adapters.working").working():
+            return pack("nodes.flow").estimate(estimator, pairs, both=both)
 
     return estimate
 
@@ -124,11 +119,10 @@ def test_where_memory_runs_out_it_goes_on_pair_by_pair(estimate: Any, host: Any,
             raise torch.OutOfMemoryError("out of memory")
         return torch.cat([first, second])[:, :2]
 
-    frames, made = torch.rand(6, 5, 6, 3), []
-    flow = estimate(function, frames, flow_batch=4, made=made)
+    frames = torch.rand(6, 5, 6, 3)
+    flow = estimate(function, frames, flow_batch=4)
     assert torch.equal(flow.backward[1:], planes(frames)[1:, :2])
     assert host.freed == 1
-    assert len(made) == 2  # its network was evicted
     assert host.told == ["memory ran out: going on with one pair of frames at a time"]
 
 
@@ -151,9 +145,30 @@ def test_where_memory_lacks_for_one_pair_it_says_what_to_do(estimate: Any, host:
     def function(first: Tensor, second: Tensor, both: bool) -> Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
-    with pytest.raises(torch.OutOfMemoryError, match="a single pair of frames: lower flow_scale"):
+    with pytest.raises(
+        torch.OutOfMemoryError,
+        match=r"a single pair of frames was estimated \(out of memory\): lower flow_scale",
+    ):
         estimate(function, torch.rand(3, 5, 6, 3), flow_batch=2)
-    assert host.freed == 1
+    assert host.freed == 2
+
+
+def test_where_memory_lacks_for_one_pair_it_goes_on_at_a_smaller_scale(
+    estimate: Any, host: Any, clip: Any
+) -> None:
+    tried: list[int] = []
+
+    def function(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        tried.append(first.shape[-1])
+        if first.shape[-1] > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros(len(first) * (1 + both), 2, *first.shape[-2:])
+
+    flow = estimate(function, clip(3), flow_batch=1, pair_memory=1e9)
+    assert flow.backward.shape == (3, 2, *SIZE)
+    assert tried == [64, 64, 45, 31, 31]  # again once memory is freed, then with a quarter of it, and so on
+    assert host.freed == 3
+    assert host.told[0].startswith("flow is estimated at 45 x 33 to stay within")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(estimate: Any, host: Any, clip: Any) -> None:
@@ -224,7 +239,7 @@ def test_after_memory_ran_out_the_same_flow_model_goes_on(nodes: Any, run: Any, 
         (flow,) = run(nodes.OpticalFlow, **values, flow_batch=3)
     finally:
         hook.remove()
-    assert (socket.uses, host.freed) == (3, 1)
+    assert (socket.uses, host.freed) == (2, 1)
     assert torch.equal(flow.backward, expected.backward)
     assert torch.equal(flow.forward, expected.forward)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
-from dream_core.dreaming.memory import smaller_tiles
+from dream_core.dreaming.memory import free_cached, smaller_tiles
 from dream_core.errors import DeepDreamError, OutOfMemoryError
 from dream_core.settings import TileSettings
 
@@ -34,3 +35,22 @@ def test_memory_that_runs_out_with_the_smallest_tiles_is_an_error(side: int, siz
         smaller_tiles(TileSettings(tile_size=side), size, "CUDA out of memory")
     assert isinstance(told.value, DeepDreamError)
     assert isinstance(told.value, MemoryError)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_an_error_that_cuda_still_holds_is_not_raised_again(
+    started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def synchronize() -> None:
+        done.append("synchronize")
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: started)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("empty_cache"))
+    free_cached()
+    # CUDA is not started for this: that would take memory.
+    assert done == (["synchronize", "empty_cache"] if started else [])

@@ -271,7 +271,7 @@ def test_a_pair_too_large_for_the_memory_is_estimated_smaller_with_one_warning_a
         for _ in range(3):
             there, _ = estimator.both_ways(*torch.rand(2, 1, 3, 192, 320))
     assert [str(warning.message) for warning in told] == [
-        "flow is estimated at 134 x 80 to stay within 0.000286102 GiB; `flow_scale` sets the scale"
+        "flow is estimated at 134 x 80 to stay within 0.000286 GiB; `flow_scale` sets the scale"
     ] * 3
     # Twice the sides and both ways: 32 times the volume, 2.378 times the sides; padded to multiples of 8.
     assert seen == [(96, 160), *[(80, 136)] * 3]

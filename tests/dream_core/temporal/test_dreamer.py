@@ -864,6 +864,29 @@ def test_flow_that_runs_out_of_memory_again_is_an_error_and_changes_nothing(tiny
         assert torch.equal(one.dream, other.dream)
 
 
+@pytest.mark.filterwarnings("ignore:flow is estimated")
+def test_flow_that_runs_out_of_memory_again_is_estimated_at_a_smaller_scale(tiny: DreamModel) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        sizes.append((first.shape[-2], first.shape[-1]))
+        if first.shape[-1] > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros(2, 2, *first.shape[-2:])
+
+    freed: list[int] = []
+    machine = TemporalDreamer(
+        ImageDreamer([tiny], settings=QUICK, free=lambda: freed.append(len(sizes))),
+        FlowEstimator(estimate, CPU, 8, 1, pair_memory=1e9),
+        temporal=uncut(),
+        reliability=ReliabilitySettings(),
+    )
+    run(machine, torch.rand(3, 3, 24, 32))
+    assert sizes == [(24, 32), (24, 32), (16, 22), (11, 15), (11, 15)]  # for the third frame, at once
+    assert freed == [1, 2, 3]
+    assert machine.settings.tile.tile_size == 0
+
+
 @pytest.mark.filterwarnings("ignore:.*memory ran out")
 def test_a_clip_goes_on_in_the_smaller_tiles(tiny: DreamModel) -> None:
     """The second frame runs out of memory: it and the third are dreamed in tiles, as if these were chosen."""
