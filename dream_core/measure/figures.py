@@ -51,9 +51,9 @@ class Figures:
             Of a clip: that of its last frame.
         evenness: root of the mean squared R[t] on what moves by itself, over that on what is still; see
             `moving_and_still`. Below 1 the dream is weaker on what moves. It depends on the clip too: what moves
-            may have more to dream on. ``sqrt(sum over t of mean of R[t]^2 on what moves / sum over t of mean of
-            R[t]^2 on what is still)``, so that every frame counts the same, however much of it moves. Frames where
-            nothing moves or nothing is still are left out.
+            may have more to dream on. ``sqrt(sum over t of n[t] * mean of R[t]^2 on what moves / sum over t of
+            n[t] * mean of R[t]^2 on what is still)``, n[t] the number of pixels that move: each of them counts the
+            same. Frames where nothing moves or nothing is still are left out.
         coverage: evenness over that of an independent dream of the clip, in which nothing fades because every
             frame was dreamed by itself. 1 = what moves wears its full share of the dream, 0 = it is bare. Of a
             clip: the ratio of both clips' evenness. None without an independent dream.
@@ -200,7 +200,8 @@ def evenness_terms(residual: Tensor, moving: Tensor, still: Tensor) -> tuple[flo
         moving, still: (1,H,W) bool, see `moving_and_still`.
 
     Returns:
-        Mean square of the residual on what moves and on what is still; None if nothing moves, or nothing is still.
+        Mean square of the residual on what moves and on what is still, each times the number of pixels that move.
+        The sums of both over all frames give the evenness of a clip. None if nothing moves, or nothing is still.
 
     Raises:
         ImageError: the shapes do not fit.
@@ -211,7 +212,8 @@ def evenness_terms(residual: Tensor, moving: Tensor, still: Tensor) -> tuple[flo
             raise ImageError(f"expected {name} of shape {expected}, got {describe(mask)}")
     if not (moving.any() and still.any()):
         return None
-    return mean_square(residual[:, moving[0]]), mean_square(residual[:, still[0]])
+    count = int(moving.sum())
+    return count * mean_square(residual[:, moving[0]]), count * mean_square(residual[:, still[0]])
 
 
 def luminance(image: Tensor) -> float:

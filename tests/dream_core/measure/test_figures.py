@@ -187,13 +187,13 @@ def test_shapes_move_and_the_background_is_still(clip: SyntheticClip) -> None:
     assert not (still & shapes).any()
 
 
-def test_evenness_terms_are_the_mean_squares_on_both_masks() -> None:
+def test_evenness_terms_are_the_mean_squares_on_both_masks_times_the_pixels_that_move() -> None:
     residual = torch.full((3, 6, 8), 9.0)
-    residual[..., :2], residual[..., 2:4] = 0.1, -0.3
+    residual[..., :2], residual[..., 2:5] = 0.1, -0.3
     residual[0, :, :2] = 0.2
     moving, still = (torch.zeros(1, 6, 8, dtype=torch.bool) for _ in range(2))
-    moving[..., :2], still[..., 2:4] = True, True
-    assert evenness_terms(residual, moving, still) == pytest.approx(((0.04 + 0.01 + 0.01) / 3, 0.09))
+    moving[..., :2], still[..., 2:5] = True, True
+    assert evenness_terms(residual, moving, still) == pytest.approx((12 * 0.06 / 3, 12 * 0.09))
     assert evenness_terms(residual, moving & still, still) is None
     assert evenness_terms(residual, moving, moving & still) is None
 
