@@ -107,6 +107,8 @@ def dream_frames(
         yield from dream_seamless(clip, dreamer, on_step=on_step)
         return
     for frame in clip:
+        if frame.anew:
+            dreamer.reset()
         yield frame, dreamer.step(frame.image[None], on_step=on_step)
 
 

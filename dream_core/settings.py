@@ -467,12 +467,15 @@ class InputSettings:
         start: Seconds to skip at the beginning of the clip. The image that is shown then comes first.
         frames: Number of frames to dream. 0 = the whole clip.
         fps: Frame rate for a folder of images, which has none of its own.
+        deinterlace: Make whole frames of those of interlaced video, whose lines are of two moments. Otherwise its
+            combs are dreamed on.
     """
 
     size: Annotated[int, Range(0, 16_384, step=32)] = 512
     start: Start = 0.0
     frames: Frames = 0
     fps: FrameRate = 25.0
+    deinterlace: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

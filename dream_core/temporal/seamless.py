@@ -51,11 +51,15 @@ def dream_seamless(
         ahead.append(frame)
         if len(ahead) > dreamer.temporal.seamless_frames:
             frame = ahead.popleft()
+            if frame.anew:
+                dreamer.reset()
             yield frame, dreamer.step(frame.image[None], on_step=on_step)
     ends = _dream_back(ahead, dreamer.backwards_from(first), on_step)
     fading, after_cut = len(ends), False
     while ahead:
         frame = ahead.popleft()
+        if frame.anew:
+            dreamer.reset()
         dreamed = dreamer.step(frame.image[None], on_step=on_step)
         if len(ahead) < fading:
             # After a cut there is no carried dream to fade out.
@@ -69,7 +73,7 @@ def dream_seamless(
 def _dream_back(
     frames: Sequence[Frame], dreamer: TemporalDreamer, on_step: DreamCallback | None
 ) -> deque[Tensor]:
-    """Dream the last frames in reversed time, back to a cut.
+    """Dream the last frames in reversed time, back to a cut or to where the clip begins anew.
 
     Args:
         frames: the last frames of the clip, in order.
@@ -85,6 +89,8 @@ def _dream_back(
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())
+        if frame.anew:
+            break
     if frames and not dreams:
         warnings.warn(
             "the clip cuts from its last frame to its first, so `seamless` has no effect; choose another start or "

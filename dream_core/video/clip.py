@@ -31,6 +31,8 @@ class Frame:
     """Seconds until the next frame."""
     index: int
     """0, 1, 2, ..."""
+    anew: bool = False
+    """True where the clip goes on in other proportions, so that no dream can be carried into it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Clip:
         sound: Sound | None,
         top_fps: Fraction | None = None,
         own_duration: Callable[[Any], Fraction] = lambda _: Fraction(0),
+        begins_anew: Callable[[Any], bool] = lambda _: False,
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.size = size
@@ -75,6 +78,7 @@ class Clip:
         """The input's sound, or None."""
         self._load = load
         self._own_duration = own_duration
+        self._begins_anew = begins_anew
         self._close = close
         self._frames: Iterator[Frame] = islice(self._with_durations(frames), limit)
 
@@ -112,7 +116,8 @@ class Clip:
             raw, time = current
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
-            yield Frame(self._load(raw), float(time - first), float(duration), index)
+            image = self._load(raw)
+            yield Frame(image, float(time - first), float(duration), index, self._begins_anew(raw))
             current, index = following, index + 1
 
 

@@ -23,7 +23,7 @@ from ..settings import OutputSettings
 from .clip import Sound
 from .containers import flag_number, open_to_write
 from .gif import Palette
-from .pixels import BT709, color_tags, frame_from_image
+from .pixels import BT709, FrameConverter, color_tags
 from .sound import SoundCopy, copy_sound, sound_tracks, tell_left_out
 from .timing import Timing
 
@@ -132,6 +132,7 @@ class Encoder:
         settings: OutputSettings,
     ) -> None:
         height, width = self._size[0] + self._padding[3], self._size[1] + self._padding[1]
+        self._convert = FrameConverter((height, width), pixel_format=self._pixel_format)
         self._stream = _add_stream(
             self._container, codec, (height, width), rate=rate, time_base=self._time_base, settings=settings
         )
@@ -164,7 +165,7 @@ class Encoder:
         self._written += 1
         try:
             for stamp, steps in self._timing.stamps(time=time, duration=duration):
-                frame = frame_from_image(self._padded(image), pixel_format=self._pixel_format)
+                frame = self._convert(self._padded(image))
                 frame.pts, frame.time_base = stamp, self._time_base
                 self._durations[stamp] = steps
                 self._encode(frame)

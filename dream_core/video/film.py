@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -14,16 +15,21 @@ from typing import Any
 import av
 import torch
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
+from torch import Tensor
 
 from ..errors import VideoError
+from ..image import Size, size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Sound, Timed, limited
-from .containers import open_to_read
+from .containers import flag_number, open_to_read
 from .packets import continuous_packets, may_jump
-from .pixels import DisplayMatrix, display_matrix, fit, image_from_frame, resize, turn_upright
+from .pixels import DisplayMatrix, alike, display_matrix, fit, fit_inside, image_from_frame, turn_upright
+from .restore import Restorer
 
 _ATTACHED_IMAGE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
+_IMAGE_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000", "ljpeg")
 _MICROSECOND = Fraction(1, 1_000_000)
 _MISSING_END = 0.5
 """Seconds by which a whole clip may end earlier than its header says."""
@@ -67,20 +73,24 @@ class _Film:
         self._fps = Fraction(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
         self._unit = Fraction(stream.time_base or _MICROSECOND)
         self._begin = (stream.start_time or 0) * self._unit
+        self._alpha_decoder = _alpha_decoder(stream, path)
+        self._first_aspect: Fraction | None = None
         self._is_avi = container.format.name == "avi"
         self._delay = self._guessed_delay()
 
     def clip(self, settings: InputSettings) -> Clip:
-        frames = self._frames_from(Fraction(settings.start))
+        """Open the frames that the settings choose."""
+        self._deinterlace = settings.deinterlace
+        frames = self._shown(self._frames_from(Fraction(settings.start)))
         first = next(frames, None)
         if first is None:
             raise VideoError(self._why_nothing(settings.start))
-        matrix = display_matrix(first[0])
-        size = fit(*_upright_size(first[0], self._stream, matrix), longest=settings.size)
+        size = fit(*first[0].size, longest=settings.size)
         return Clip(
             chain([first], frames),
-            load=lambda frame: resize(turn_upright(image_from_frame(frame), matrix), size),
-            own_duration=_own_duration,
+            load=lambda shown: shown.image(size),
+            own_duration=lambda shown: _own_duration(shown.frame),
+            begins_anew=lambda shown: shown.anew,
             size=size,
             fps=self._fps,
             top_fps=self._top_fps(),
@@ -107,7 +117,7 @@ class _Film:
             current, following = following, next(frames, None)
         raw, time = current
         usual = 1 / self._fps
-        duration = (_own_duration(raw) or usual) if following is None else following[1] - time
+        duration = (_own_duration(raw[0]) or usual) if following is None else following[1] - time
         if time + duration <= begin + ROUNDING:
             return
         # One frame of the usual length is shown as a whole; what stands for longer is not shown again from its
@@ -141,20 +151,72 @@ class _Film:
         time: Fraction | None = None
         places: deque[int] = deque()
         every = damage.watch(self._container)
-        packets = (packet for packet in every if packet.stream_index == self._stream.index)
-        for packet in packets if begin is None else _needed(packets, begin):
-            if self._is_avi and packet.size and packet.pts is not None:
-                places.append(packet.pts)
-            for frame in damage.decode(packet):
-                # The images of an AVI file have places instead of times: in the order in which they are shown.
-                pts = places.popleft() if places else frame.pts
-                stamp = None if pts is None else pts * self._unit - self._delay
-                if time is not None and (stamp is None or stamp <= time):
-                    stamp = time + 1 / self._fps
-                time = stamp or Fraction(0)
-                yield frame, time
+        # At the end, PyAV tells by the packet's stream which decoder to empty; its stream_index is 0 then.
+        packets = (packet for packet in every if packet.stream.index == self._stream.index)
+        wanted = packets if begin is None else _needed(packets, begin)
+        for frame, pixel_aspect in self._restored(wanted, damage, places):
+            # The images of an AVI file have places instead of times: in the order in which they are shown.
+            if places:
+                stamp: Fraction | None = places.popleft() * self._unit - self._delay
+            else:
+                stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0)
+            if time is not None and (stamp is None or stamp <= time):
+                stamp = time + 1 / self._fps
+            time = stamp or Fraction(0)
+            yield (frame, pixel_aspect), time
         if time is not None:
             damage.warn(self._container, self._path)
+
+    def _restored(
+        self, packets: Iterator[Any], damage: _Damage, places: deque[int]
+    ) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+        """Decode packets into whole frames in the colors of BT.709, each with the shape of its pixels."""
+        decoder = self._alpha_decoder or self._stream.codec_context
+        restorer = Restorer(self._path, decoder=decoder.name, deinterlace=self._deinterlace)
+        pixel_aspect = Fraction(1)
+        for packet in packets:
+            if self._is_avi and packet.size and packet.pts is not None:
+                places.append(packet.pts)
+            for frame in damage.decode(packet, self._alpha_decoder):
+                before, pixel_aspect = pixel_aspect, self._pixel_aspect()
+                # What comes out first is still of the kind before, if the kind changes.
+                ready = list(restorer.restore(frame, pixel_aspect))
+                for restored in ready:
+                    alike = restored.width == frame.width and restored.height == frame.height
+                    yield restored, pixel_aspect if alike else before
+        for restored in restorer.restore(None):
+            yield restored, pixel_aspect
+
+    def _pixel_aspect(self) -> Fraction:
+        """Width of the pixels of the frame decoded last, by their height."""
+        now = self._stream.codec_context.sample_aspect_ratio
+        if may_jump(self._container):
+            return Fraction(now or 1)  # these files say nothing themselves
+        if self._first_aspect is None:
+            self._first_aspect = now or Fraction(0)
+        changed = now and now != self._first_aspect
+        return Fraction((now if changed else self._stream.sample_aspect_ratio) or 1)
+
+    def _shown(self, frames: Iterator[Timed]) -> Iterator[Timed]:
+        """Add to each frame how it is turned and shaped; warn once where that changes within the clip."""
+        before: _Shown | None = None
+        warned = False
+        for (frame, pixel_aspect), time in frames:
+            shape = (frame.width, frame.height, pixel_aspect)
+            if before is None or before.shape != shape:
+                matrix = display_matrix(frame)
+                size = _upright_size(shape, matrix)
+            shown = _Shown(frame, shape, matrix, size, before is not None and not alike(before.size, size))
+            if before is not None and size != before.size and not warned:
+                warned = True
+                warnings.warn(
+                    f"{self._path} changes from {_named(before.size)} to {_named(size)} at "
+                    f"{float(time - self._begin):.1f} s: its images are fitted into the first size, and where "
+                    "proportions change the dream starts afresh",
+                    stacklevel=2,
+                )
+            yield shown, time
+            before = replace(shown, frame=None)  # the frame itself is not held
 
     def _guessed_delay(self) -> Fraction:
         """Seconds by which ffmpeg delays the images of an AVI file: it expects B-frames."""
@@ -191,7 +253,7 @@ class _Film:
         later = 0
         with _open_container(self._path) as container, suppress(av.FFmpegError):
             for packet in continuous_packets(container):
-                if packet.stream_index == self._stream.index and packet.size:
+                if packet.stream.index == self._stream.index and packet.size:
                     stamp = packet.dts if packet.pts is None else packet.pts
                     later += stamp is None or stamp * packet.time_base > begin + ROUNDING
         return later + 1
@@ -229,20 +291,71 @@ class _Film:
         return f"no frame of {self._path} can be decoded: the file is damaged or incomplete"
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A decoded frame, and how it is shown.
+
+    Args:
+        frame: the frame.
+        shape: width and height in its pixels, and their own width by their height.
+        matrix: how it is turned.
+        size: height and width upright, in square pixels.
+        anew: its proportions are not those of the frame before.
+    """
+
+    frame: av.VideoFrame | None
+    shape: tuple[int, int, Fraction]
+    matrix: DisplayMatrix
+    size: Size
+    anew: bool
+
+    def image(self, size: Size) -> Tensor:
+        """Convert the frame to an image (3,*size)."""
+        assert self.frame is not None
+        return fit_inside(turn_upright(image_from_frame(self.frame), self.matrix), self.size, size)
+
+
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = container.streams.best("video")
-    # The cover image of a music file is a video stream too.
-    if not isinstance(stream, VideoStream) or stream.disposition.value & _ATTACHED_IMAGE:
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    # The cover image of a music file is a video stream too, and a film can have one, even flagged as the default.
+    films = [stream for stream in streams if not flag_number(stream.disposition) & _ATTACHED_IMAGE]
+    if not films:
         raise VideoError(f"{path} contains no video stream: expected a video, an image or a folder of images")
-    stream.thread_type = "AUTO"
-    return stream
+    moving = [stream for stream in films if stream.codec_context.name not in _IMAGE_CODECS] or films
+    best = container.streams.best("video")
+    if best not in moving:
+        best = max(moving, key=lambda stream: stream.width * stream.height)
+    assert isinstance(best, VideoStream)
+    best.thread_type = "AUTO"
+    return best
 
 
-def _upright_size(frame: av.VideoFrame, stream: VideoStream, matrix: DisplayMatrix) -> tuple[int, int]:
-    pixel_aspect = stream.sample_aspect_ratio or 1
-    image = torch.empty(1, frame.height, max(1, round(frame.width * pixel_aspect)))
-    height, width = turn_upright(image, matrix).shape[-2:]
-    return height, width
+def _alpha_decoder(stream: VideoStream, path: Path) -> VideoCodecContext | None:
+    """Decoder of a side stream with transparency, which ffmpeg's own decoders of VP8 and VP9 ignore."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    tags = {tag.lower(): value for tag, value in stream.metadata.items()}
+    if name is None or tags.get("alpha_mode") != "1":
+        return None
+    try:
+        decoder = VideoCodecContext.create(name, "r")
+    except ValueError:
+        warnings.warn(
+            f"this ffmpeg cannot read the transparency of {path}: what it hides is dreamed on", stacklevel=2
+        )
+        return None
+    decoder.extradata = stream.codec_context.extradata
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
+
+
+def _upright_size(shape: tuple[int, int, Fraction], matrix: DisplayMatrix) -> Size:
+    width, height, pixel_aspect = shape
+    image = torch.empty(1, height, max(1, round(width * pixel_aspect)))
+    return size_of(turn_upright(image, matrix))
+
+
+def _named(size: Size) -> str:
+    return f"{size[1]}x{size[0]}"
 
 
 def _own_duration(frame: av.VideoFrame) -> Fraction:
@@ -287,10 +400,10 @@ class _Damage:
                 self._reached = max(self._reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
             yield packet
 
-    def decode(self, packet: Any) -> list[av.VideoFrame]:
-        """Decode the frames of a packet; a damaged one gives none."""
+    def decode(self, packet: Any, decoder: VideoCodecContext | None) -> list[av.VideoFrame]:
+        """Decode the frames of a packet, by `decoder` or that of its stream; a damaged one gives none."""
         try:
-            frames = list(packet.decode())
+            frames = decoder.decode(packet if packet.size else None) if decoder else list(packet.decode())
         except av.FFmpegError:
             self._errors += 1
             return []

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import VideoError
+from .color_profile import deep_to_srgb, to_srgb
 from .containers import open_to_read
 from .pixels import image_from_frame
 
@@ -49,7 +50,8 @@ def list_images(folder: Path) -> list[Path]:
 def load_image(path: Path) -> Tensor:
     """Read an image file as (3,H,W), RGB float32 in 0..1, turned upright by its EXIF orientation.
 
-    Gray becomes RGB, transparency is blended with black, 16 bits per channel are kept.
+    Gray becomes RGB, colors of a profile become sRGB, transparency is blended with black, 16 bits per channel are
+    kept.
 
     Raises:
         VideoError: the file is missing or cannot be read as an image.
@@ -59,8 +61,8 @@ def load_image(path: Path) -> Tensor:
             if getattr(image, "n_frames", 1) > 1:
                 warnings.warn(f"{path} holds {image.n_frames} images; the first is used", stacklevel=2)
             if _loses_bits(image):
-                return _decode_deep(path)
-            return _to_image(ImageOps.exif_transpose(image))
+                return deep_to_srgb(_decode_deep(path), image, path)
+            return _to_image(to_srgb(ImageOps.exif_transpose(image), path))
     except FileNotFoundError as error:
         raise VideoError(f"{path} does not exist: check the path") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, av.FFmpegError) as error:

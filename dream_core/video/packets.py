@@ -56,7 +56,7 @@ class _Timeline:
 
     def move(self, packet: av.Packet[Any]) -> None:
         """Shift the times of a packet."""
-        unit, stamp, index = Fraction(packet.time_base), packet.dts, packet.stream_index
+        unit, stamp, index = Fraction(packet.time_base), packet.dts, packet.stream.index
         part = self._part(packet)
         if stamp is not None and packet.stream.type in ("video", "audio"):
             end = self._ends.get(index)
@@ -77,7 +77,7 @@ class _Timeline:
     def _part(self, packet: av.Packet[Any]) -> int:
         """Part of the file that a packet lies in, or that of the packet before for one without a place."""
         if packet.pos is None or packet.pos < 0:
-            return self._parts.get(packet.stream_index, 0)
+            return self._parts.get(packet.stream.index, 0)
         return max(index for index, begin in enumerate(self._places) if index == 0 or begin <= packet.pos)
 
     def _new_part(self, place: int | None, part: int, shift: Fraction) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
 
 from ..errors import VideoError
+from ..image import Size, size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, limited
 from .images import load_image
-from .pixels import fit, resize
+from .pixels import alike, fit, fit_inside
 
 
 def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
@@ -30,11 +30,13 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
             f"start is {settings.start:g} s, but {len(paths)} images at {float(fps):g} frames per second "
             f"last {float(len(paths) / fps):g} s: choose an earlier start"
         )
-    own_size = tuple(load_image(chosen[0]).shape[-2:])
+    own_size = size_of(load_image(chosen[0]))
     size = fit(*own_size, longest=settings.size)
+    loader = _Loader(own_size, size, first=chosen[0])
     return Clip(
         ((path, index / fps) for index, path in enumerate(chosen)),
-        load=_image_loader(own_size, size, first=chosen[0]),
+        load=loader.load,
+        begins_anew=loader.begins_anew,
         size=size,
         fps=fps,
         time_base=1 / fps,
@@ -44,22 +46,35 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
     )
 
 
-def _image_loader(
-    own_size: tuple[int, ...], size: tuple[int, int], *, first: Path
-) -> Callable[[Path], Tensor]:
-    warned = False
+class _Loader:
+    """Loads images at the clip's size; those of other proportions are fitted into it."""
 
-    def load(path: Path) -> Tensor:
-        nonlocal warned
+    def __init__(self, own_size: Size, size: Size, *, first: Path) -> None:
+        self._own_size = self._before = own_size
+        self._size = size
+        self._first = first
+        self._warned = False
+        self._anew = False
+
+    def load(self, path: Path) -> Tensor:
+        """Load an image as (3,H,W)."""
         image = load_image(path)
-        if tuple(image.shape[-2:]) != own_size and not warned:
-            warned = True
-            height, width = image.shape[-2:]
+        own_size = size_of(image)
+        self._anew, self._before = not alike(own_size, self._before), own_size
+        if own_size != self._own_size and not self._warned:
+            self._warned = True
             warnings.warn(
-                f"{path.name} is {width}x{height} but {first.name} is {own_size[1]}x{own_size[0]}: "
-                "images of another size are stretched to that of the first",
+                f"{path.name} is {_named(own_size)} but {self._first.name} is {_named(self._own_size)}: images of "
+                "another size are fitted into that of the first, with black bars rather than stretched, and where "
+                "proportions change the dream starts afresh",
                 stacklevel=2,
             )
-        return resize(image, size)
+        return fit_inside(image, own_size, self._size)
 
-    return load
+    def begins_anew(self, _: Path) -> bool:
+        """True if the image that was loaded last has other proportions than the one before."""
+        return self._anew
+
+
+def _named(size: Size) -> str:
+    return f"{size[1]}x{size[0]}"

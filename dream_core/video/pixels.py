@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import av
 import numpy as np
 import torch
+from av.filter import Graph
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..image import Size, scaled_size, size_of
 from ..image import resize as resize_images
@@ -22,6 +25,8 @@ BT709 = 1
 """Number of BT.709 among ffmpeg's primaries, transfer curves and matrices."""
 LIMITED_RANGE, FULL_RANGE = 1, 2
 _UNSPECIFIED = 0
+
+_ALIKE = 0.02
 
 DisplayMatrix: TypeAlias = tuple[int, int, int, int]
 
@@ -42,13 +47,36 @@ def resize(image: Tensor, size: Size) -> Tensor:
     return resize_images(image[None], size)[0].clamp(0, 1)  # bicubic overshoots
 
 
+def fit_inside(image: Tensor, proportions: Size, size: Size) -> Tensor:
+    """Resize an image (3,H,W) to (3,*size); where its proportions are others it gets black bars.
+
+    Args:
+        image: in 0..1.
+        proportions: height and width at which it is to be shown.
+        size: height and width of the result.
+    """
+    if alike(proportions, size):
+        return resize(image, size)
+    ratio = min(size[0] / proportions[0], size[1] / proportions[1])
+    inner = scaled_size(proportions, ratio)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    bars = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
+    return F.pad(resize(image, inner), bars)
+
+
+def alike(size: Size, other: Size) -> bool:
+    """True if two sizes have the same proportions, up to rounding."""
+    across, down = size[1] * other[0], size[0] * other[1]
+    return abs(across - down) <= _ALIKE * max(across, down)
+
+
 def image_from_frame(frame: av.VideoFrame) -> Tensor:
     """Convert a decoded frame of any pixel format to an image (3,H,W), RGB float32 in 0..1.
 
     More than 8 bits are kept; transparency is blended with black. A frame without the name of its color matrix is
     read as BT.709 from 720 lines on and as BT.601 below, as players do.
     """
-    deep, alpha = _is_deep(frame.format), _has_alpha(frame.format)
+    deep, alpha = _is_deep(frame.format), has_alpha(frame.format)
     target = ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
     color_range = FULL_RANGE if _is_full_range(frame.format) else frame.color_range
     # The targets are unspecified because old PyAV converts wrongly when source and target have the same tags.
@@ -68,26 +96,53 @@ def image_from_frame(frame: av.VideoFrame) -> Tensor:
 
 
 def frame_from_image(image: Tensor, *, pixel_format: str) -> av.VideoFrame:
-    """Convert an image (3,H,W) in 0..1 to a frame, rounded to the pixel format's levels.
+    """Convert an image (3,H,W) in 0..1 to a frame, see `FrameConverter`."""
+    return FrameConverter(size_of(image), pixel_format=pixel_format)(image)
 
-    YUV is BT.709 in limited range, or full range for the yuvj formats.
+
+class FrameConverter:
+    """Converts images to frames, rounded to the pixel format's levels.
+
+    YUV is BT.709 in limited range, or full range for the yuvj formats. The colors of 4:2:0 and 4:2:2 are taken at
+    the left of each pair of pixels, where players and ffmpeg expect them in all video but JPEG's (ITU-T H.264,
+    figure E-1).
     """
-    target = av.VideoFormat(pixel_format)
-    deep = _is_deep(target)
-    white = _white(deep=deep, limited=not _is_rgb(target) and not _is_full_range(target))
-    levels = image.detach().clamp(0, 1).mul(white).round().permute(1, 2, 0)  # CHW -> HWC
-    array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if deep else np.uint8))
-    frame = av.VideoFrame.from_ndarray(array, format="rgb48le" if deep else "rgb24")
-    if _is_rgb(target):
-        return frame.reformat(format=pixel_format, interpolation=_EXACT)
-    return frame.reformat(
-        format=pixel_format,
-        src_colorspace=_UNSPECIFIED,
-        dst_colorspace=BT709,
-        src_color_range=_UNSPECIFIED,
-        dst_color_range=FULL_RANGE if _is_full_range(target) else LIMITED_RANGE,
-        interpolation=_EXACT,
-    )
+
+    def __init__(self, size: Size, *, pixel_format: str) -> None:
+        """Build the conversion for images of this size."""
+        self._pixel_format = target = av.VideoFormat(pixel_format)
+        self._deep = _is_deep(target)
+        self._white = _white(deep=self._deep, limited=not _is_rgb(target) and not _is_full_range(target))
+        self._source = "rgb48le" if self._deep else "rgb24"
+        self._graph = None if _is_rgb(target) else self._conversion(size)
+
+    def __call__(self, image: Tensor) -> av.VideoFrame:
+        """Convert an image (3,H,W) in 0..1."""
+        levels = image.detach().clamp(0, 1).mul(self._white).round().permute(1, 2, 0)  # CHW -> HWC
+        array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if self._deep else np.uint8))
+        frame = av.VideoFrame.from_ndarray(array, format=self._source)
+        if self._graph is None:
+            return frame.reformat(format=self._pixel_format.name, interpolation=_EXACT)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _conversion(self, size: Size) -> Graph:
+        graph, target = Graph(), self._pixel_format
+        full = _is_full_range(target)
+        options = [
+            f"flags={_EXACT}",
+            "in_range=full",
+            "out_color_matrix=bt709",
+            f"out_range={'full' if full else 'limited'}",
+        ]
+        if target.chroma_width(8) < 8 and not full:
+            options += ["out_h_chr_pos=0", "out_v_chr_pos=128"][: 2 if target.chroma_height(8) < 8 else 1]
+        source = graph.add_buffer(
+            width=size[1], height=size[0], format=av.VideoFormat(self._source), time_base=Fraction(1, 1)
+        )
+        scale, wanted = graph.add("scale", ":".join(options)), graph.add("format", target.name)
+        graph.link_nodes(source, scale, wanted, graph.add("buffersink")).configure()
+        return graph
 
 
 def display_matrix(frame: av.VideoFrame) -> DisplayMatrix:
@@ -133,7 +188,8 @@ def _is_deep(pixel_format: av.VideoFormat) -> bool:
     return any(component.bits > 8 for component in pixel_format.components)
 
 
-def _has_alpha(pixel_format: av.VideoFormat) -> bool:
+def has_alpha(pixel_format: av.VideoFormat) -> bool:
+    """True if a pixel format has transparency."""
     return pixel_format.has_palette or any(component.is_alpha for component in pixel_format.components)
 
 

@@ -203,7 +203,7 @@ def _packets(
 
 def _track_packets(source: InputContainer, track: AudioStream) -> Iterator[av.Packet[Any]]:
     if may_jump(source):
-        return (packet for packet in continuous_packets(source) if packet.stream_index == track.index)
+        return (packet for packet in continuous_packets(source) if packet.stream.index == track.index)
     return source.demux(track)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,15 @@ def test_an_interruption_loses_no_dream(
     assert len(found) == done
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("seamless", [False, True])
+def test_the_dream_begins_anew_where_the_clip_does(make, seamless) -> None:
+    images = similar(8)
+    clip = [replace(frame, anew=frame.index == 6) for frame in frames_of(images)]
+    dreamed = [dreamed for _, dreamed in dream_frames(clip, make(seamless=seamless))]
+    assert [one.carried is None for one in dreamed] == [True] + [False] * 5 + [True, False]
+    plain = [dreamed for _, dreamed in dream_frames(clip, make(seamless=False))]
+    # In reversed time, nothing is carried over that place either.
+    assert torch.equal(dreamed[5].dream, plain[5].dream)
+    assert torch.equal(dreamed[7].dream, plain[7].dream) == (not seamless)

@@ -230,3 +230,98 @@ def test_a_gif_keeps_its_timing(tmp_path):
     assert levels(frames) == pytest.approx([0, 100, 200], abs=1)
     assert [frame.time for frame in frames] == pytest.approx([0, 0.05, 0.25])
     assert frames[0].image.shape == (3, 10, 12)
+
+
+# --- what the file says ---
+
+
+def test_what_lies_under_transparency_does_not_appear(tmp_path):
+    path = tmp_path / "alpha.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libvpx-vp9", rate=10, options={"auto-alt-ref": "0", "crf": "4", "b": "0"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        for index in range(3):
+            image = np.full((64, 64, 4), (255, 0, 255, 0), dtype=np.uint8)
+            image[:, 32:] = (0, 200, 0, 255)
+            frame = av.VideoFrame.from_ndarray(image, format="rgba").reformat(format="yuva420p")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames = read(path)
+    assert len(frames) == 3
+    for frame in frames:
+        assert frame.image[:, :, :28].max() < 0.03
+        assert frame.image[1, :, 36:].min() > 0.7
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("flags", "cover_flags"), [(0, 1), (1, 1), (0, 0), (1, 1 << 10 | 1)])
+def test_the_film_is_read_and_not_its_cover(tmp_path, first, flags, cover_flags):
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        codecs = ["mjpeg", "libx264"] if first else ["libx264", "mjpeg"]
+        streams = {codec: container.add_stream(codec, rate=10) for codec in codecs}
+        cover, film = streams["mjpeg"], streams["libx264"]
+        cover.width, cover.height, cover.pix_fmt = 200, 200, "yuvj420p"
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        film.disposition, cover.disposition = av.stream.Disposition(flags), av.stream.Disposition(cover_flags)
+        container.start_encoding()
+        image = av.VideoFrame.from_ndarray(np.full((200, 200, 3), 250, dtype=np.uint8)).reformat(
+            format="yuvj420p"
+        )
+        image.pts = 0
+        packets = cover.encode(image) + cover.encode(None)
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, dtype=np.uint8))
+            frame.pts = index
+            packets += film.encode(frame)
+        for packet in packets + film.encode(None):
+            container.mux(packet)
+    with open_clip(path, settings=NATIVE) as clip:
+        assert (clip.size, clip.frame_count) == ((48, 64), 10)
+        assert len(list(clip)) == 10
+
+
+@pytest.mark.parametrize("pixel_aspect", [Fraction(1), Fraction(4, 3)])
+def test_frames_that_turn_within_a_clip_are_fitted_and_begin_anew_with_one_warning(
+    make_clip, tmp_path, pixel_aspect
+):
+    options = {"fps": 25, "options": {"bf": "0"}}
+    first = make_clip("1.ts", images=[flat_with_a_mark(48, 64)] * 4, **options)
+    second = make_clip("2.ts", images=[flat_with_a_mark(64, 48)] * 4, pixel_aspect=pixel_aspect, **options)
+    path = tmp_path / "turn.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes() + first.read_bytes())
+    with pytest.warns(
+        UserWarning, match=r"turn\.ts changes from 64x48 to \d\dx64 at 0\.2 s: .*fitted"
+    ) as told:
+        frames = read(path)
+    assert len(told) == 1
+    assert [tuple(frame.image.shape) for frame in frames] == [(3, 48, 64)] * 12
+    anew = [frame.index for frame in frames if frame.anew]
+    assert anew == [4, 8]
+    turned = frames[5].image.mean(0)
+    lit = (turned[24] > 0.15).nonzero()
+    wide = round(48 * 48 / 64 * pixel_aspect)
+    assert (int(lit.min()), int(lit.max())) == pytest.approx(((64 - wide) // 2, (64 + wide) // 2 - 1), abs=1)
+    assert frames[9].image.mean() == pytest.approx(float(frames[1].image.mean()), abs=0.02)
+
+
+def flat_with_a_mark(height: int, width: int) -> np.ndarray:
+    image = np.full((height, width, 3), 100, dtype=np.uint8)
+    image[height // 4 : height // 2, width // 4 : width // 2] = 200
+    return image
+
+
+def test_another_resolution_of_the_same_film_goes_on(make_clip, tmp_path):
+    parts = [
+        make_clip(f"{height}.ts", size=(height, height * 4 // 3), count=4, fps=25) for height in (48, 96)
+    ]
+    path = tmp_path / "adaptive.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.warns(UserWarning, match=r"changes from 64x48 to 128x96"):
+        frames = read(path)
+    assert [tuple(frame.image.shape) for frame in frames] == [(3, 48, 64)] * 8
+    assert not any(frame.anew for frame in frames)

@@ -41,14 +41,26 @@ def test_a_part_of_a_folder(tmp_path):
         open_clip(tmp_path, settings=InputSettings(fps=10, start=2))
 
 
-def test_images_of_other_sizes_are_stretched_to_the_first_with_one_warning(tmp_path):
+def test_images_of_other_sizes_are_fitted_into_the_first_with_one_warning(tmp_path):
     save_gray(tmp_path, "1.png", 10)
     save_gray(tmp_path, "2.png", 20, size=(16, 9))
     save_gray(tmp_path, "3.png", 30, size=(7, 9))
-    with pytest.warns(UserWarning, match=r"2\.png is 9x16 but 1\.png is 10x8: .*stretched") as caught:
+    with pytest.warns(UserWarning, match=r"2\.png is 9x16 but 1\.png is 10x8: .*fitted") as caught:
         frames = read(tmp_path)
     assert len(caught) == 1
     assert [tuple(frame.image.shape) for frame in frames] == [(3, 8, 10)] * 3
+    assert [frame.anew for frame in frames] == [False, True, True]
+    assert frames[1].image[0, 4].gt(0.05).tolist() == [False] * 3 + [True] * 4 + [False] * 3
+    assert frames[2].image[0, :, 5].gt(0.05).all()
+
+
+def test_images_of_another_resolution_go_on_with_the_dream(tmp_path):
+    save_gray(tmp_path, "1.png", 10)
+    save_gray(tmp_path, "2.png", 20, size=(16, 20))
+    with pytest.warns(UserWarning, match="images of another size"):
+        frames = read(tmp_path)
+    assert [frame.anew for frame in frames] == [False, False]
+    assert levels(frames) == pytest.approx([10, 20], abs=0.1)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
