@@ -12,8 +12,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
+from ..dream_core.dreaming.memory import step_memory
 from ..dream_core.dreaming.objectives import Objective, build_objective
 from ..dream_core.errors import ImageError
+from ..dream_core.image import Size, size_of
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import (
     AscentSettings,
@@ -62,15 +64,16 @@ def dream_widgets() -> list[io.Input]:
 
 
 def make_dreamer(
-    chosen: Chosen, patcher: Any, objectives: Objectives | None, free: Callable[[], None]
+    chosen: Chosen, patcher: Any, objectives: Objectives | None, free: Callable[[], bool], *, size: Size
 ) -> ImageDreamer:
-    """Make a dreamer of images from a look or from the values of `dream_widgets`.
+    """Make a dreamer of images from a look or from the values of `dream_widgets`, and memory for it.
 
     Args:
         chosen: the settings.
         patcher: from a DREAM_MODEL socket.
         objectives: from an objective socket; without any, the look's or the network's default.
-        free: frees memory when it runs out.
+        free: frees memory when it runs out, see `ImageDreamer`.
+        size: of the images, height and width.
 
     Raises:
         SettingsError: a value is out of range or does not fit another, or the network has no such layer or channel.
@@ -88,7 +91,10 @@ def make_dreamer(
         tile=chosen.settings(TileSettings),
         image=chosen.settings(ImageSettings),
     )
-    return ImageDreamer([model], settings=settings, objective=build(objectives or (own,), model), free=free)
+    objective = build(objectives or (own,), model)
+    dreamer = ImageDreamer([model], settings=settings, objective=objective, free=free)
+    model_on_device(patcher, memory=step_memory(model, objective, size, settings.tile))
+    return dreamer
 
 
 def check_objectives(objectives: Any) -> Objectives:
@@ -230,11 +236,12 @@ def dream_images(
 
     patcher = chosen.dream_model(dream_model)
 
-    def free() -> None:
-        host.free_memory()
+    def free() -> bool:
+        others = host.free_memory(patcher)
         model_on_device(patcher)  # it was evicted too
+        return others
 
-    dream = make_dreamer(chosen, patcher, objectives, free)
+    dream = make_dreamer(chosen, patcher, objectives, free, size=size_of(images))
     report = _reporter(len(images))
     dreams = torch.empty(images.shape)
     for index in range(len(images)):

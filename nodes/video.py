@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep
+from ..dream_core.image import Size
 from ..dream_core.pipeline import dream_frames
 from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
 from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
@@ -55,6 +56,7 @@ class Pipeline:
         objective: from Dream Objective, or None for the look's.
         chosen: the settings.
         count: expected number of frames, at least 1.
+        size: of the frames, height and width.
 
     Raises:
         SettingsError: a widget's value is out of range.
@@ -68,13 +70,14 @@ class Pipeline:
         chosen: Chosen,
         *,
         count: int,
+        size: Size,
     ) -> None:
         temporal = chosen.settings(TemporalSettings)
         self._progress = host.Progress()
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
         self._dream_model = chosen.dream_model(dream_model)
-        dream = make_dreamer(chosen, self._dream_model, objective, self._free)
+        dream = make_dreamer(chosen, self._dream_model, objective, self._free, size=size)
         flow = None
         if not temporal.independent:
             settings = chosen.settings(FlowSettings, leave_out=NO_WIDGET)
@@ -93,9 +96,10 @@ class Pipeline:
         self._progress.update(self._done * step.total + step.done, count * step.total, step.image)
         self._done += step.done == step.total
 
-    def _free(self) -> None:
-        host.free_memory()
+    def _free(self) -> bool:
+        others = host.free_memory(self._dream_model)
         model_on_device(self._dream_model)
+        return others
 
 
 class DeepDreamVideo(io.ComfyNode):
@@ -169,7 +173,7 @@ class DeepDreamVideo(io.ComfyNode):
         with working():
             chosen = Chosen(values)
             flow_and_reliability = chosen.value("flow_and_reliability", True)
-            pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count)
+            pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=(height, width))
             dreams = torch.empty(count, height, width, 3)
             flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
             reliability = torch.ones(count if flow_and_reliability else 0, height, width)

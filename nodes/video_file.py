@@ -97,7 +97,7 @@ class DeepDreamVideoFile(io.ComfyNode):
                 count = clip.frame_count or 1
                 if seconds:
                     count = min(count, max(1, round(seconds * float(clip.fps))))
-                pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count)
+                pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=clip.size)
                 output = open_output_like(clip, target, settings=writing)
                 try:
                     wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)

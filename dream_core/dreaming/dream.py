@@ -63,7 +63,8 @@ class ImageDreamer:
         models: the network, once per device; the devices share the tiles of each image.
         settings: all settings of the dream.
         objective: the number to raise; by default the one that `settings.objective` describes.
-        free: called after each attempt that ran out of memory, once its tensors are gone.
+        free: called after each attempt that ran out of memory, once its tensors are gone; returns True if it freed
+            what something else held, so that the same attempt is worth another try.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit another or the network.
@@ -75,7 +76,7 @@ class ImageDreamer:
         *,
         settings: DreamSettings,
         objective: Objective | None = None,
-        free: Callable[[], None] = free_cached,
+        free: Callable[[], bool] = free_cached,
     ) -> None:
         validate(settings)
         require_tiles(settings.tile, devices=len(models))
@@ -137,7 +138,8 @@ class ImageDreamer:
                     raise
                 problem = str(error).partition("\n")[0]
             # The traceback held the tensors of the attempt; outside of `except` it is gone.
-            self.free()
+            if self.free():
+                continue
             tile = smaller_tiles(self.settings.tile, size, problem)
             warnings.warn(
                 f"memory ran out: going on with tiles of {tile.tile_size} pixels; set `tile_size` to that or less "

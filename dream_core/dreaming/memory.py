@@ -1,4 +1,4 @@
-"""Smaller tiles after memory ran out."""
+"""Memory of a gradient step, and smaller tiles after it ran out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 
 from ..errors import OutOfMemoryError
 from ..image import Size
+from ..models.dream_model import DreamModel
 from ..settings import SMALLEST_TILE, TileSettings
+from .objectives import Objective
 from .tiling import GRID
 
 
@@ -35,8 +37,22 @@ def smaller_tiles(tile: TileSettings, size: Size, problem: str) -> TileSettings:
     return replace(tile, tile_size=smaller)
 
 
-def free_cached() -> None:
-    """Release the memory that PyTorch's caches hold."""
+def step_memory(model: DreamModel, objective: Objective, size: Size, tile: TileSettings) -> int:
+    """Estimate the bytes that a gradient step takes besides weights.
+
+    Args:
+        model: the network.
+        objective: names its layers.
+        size: of the image, height and width.
+        tile: size of the tiles; 0 stands for the whole image.
+    """
+    height, width = (min(side, tile.tile_size or side) for side in size)
+    # Besides the activations: the image, its view, gradients and filters in float32.
+    return model.gradient_memory((height, width), objective.layers) + 16 * 3 * 4 * size[0] * size[1]
+
+
+def free_cached() -> bool:
+    """Release the memory that PyTorch's caches hold. Return False: the same attempt would fail again."""
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         with suppress(RuntimeError):  # a lack of memory that is still pending would be raised once more
@@ -44,3 +60,4 @@ def free_cached() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+    return False

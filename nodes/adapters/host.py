@@ -155,11 +155,20 @@ def _undo_inference(network: nn.Module) -> None:
                 setattr(module, name, buffer.clone())
 
 
-def free_memory() -> None:
-    """Evict every model and free cached memory."""
+def free_memory(*own: Any) -> bool:
+    """Evict every model and free cached memory.
+
+    Args:
+        own: ModelPatchers of the networks that are at work.
+
+    Returns:
+        True if a model was evicted that is not one of these.
+    """
     gc.collect()
+    others = any(all(patcher is not one for one in own) for patcher in management.loaded_models())
     management.unload_all_models()
     management.soft_empty_cache(True)
+    return others
 
 
 # Speaking with the person

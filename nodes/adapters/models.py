@@ -9,13 +9,17 @@ from . import host
 from .require import require
 
 
-def model_on_device(patcher: Any) -> DreamModel:
+def model_on_device(patcher: Any, *, memory: float = 0) -> DreamModel:
     """Load the network of a DREAM_MODEL socket onto the compute device, ready for gradients.
+
+    Args:
+        patcher: from the socket.
+        memory: bytes needed besides its weights; other models are evicted for them.
 
     Raises:
         WireError: the socket carries something else.
     """
     require(getattr(patcher, "model", patcher), host.Wrapped, name="dream_model", source="Load Dream Model")
-    wrapped: Any = host.load(patcher)
+    wrapped: Any = host.load(patcher, memory=memory)
     model: DreamModel = wrapped.network
     return model

@@ -90,6 +90,7 @@ def dream(pack: Any) -> dict[str, Any]:
     frames = torch.rand(1, 128, 128, 3) * torch.linspace(0.5, 1, 3).view(3, 1, 1, 1)
     devices: list[str] = []
     loads: list[int] = []
+    asked: list[float] = []
     dreaming, load = pack("dream_core.dreaming.dream"), management.load_models_gpu
     original = dreaming.dream_octaves
 
@@ -99,6 +100,7 @@ def dream(pack: Any) -> dict[str, Any]:
 
     def watched_load(models: Any, **options: Any) -> None:
         loads.append(len(models))
+        asked.append(options["memory_required"] / 2**20)
         load(models, **options)
 
     dreaming.dream_octaves, management.load_models_gpu = watched_dream, watched_load
@@ -113,6 +115,7 @@ def dream(pack: Any) -> dict[str, Any]:
     return {
         "devices": devices,
         "loads": loads,
+        "asked": asked,
         "mean": output.args[0].mean().item(),
         "evicted_to": str(model.device),
     }

@@ -299,7 +299,7 @@ def memory_for(longest: int) -> Iterator[list[int]]:
     tried: list[int] = []
 
     def run_out(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        if not isinstance(module, nn.Conv2d) or inputs[0].shape[1] != 3:
+        if not isinstance(module, nn.Conv2d) or inputs[0].shape[1] != 3 or inputs[0].is_meta:
             return
         tried.append(max(inputs[0].shape[-2:]))
         if tried[-1] > longest:
@@ -320,10 +320,30 @@ def test_where_memory_runs_out_the_rest_of_the_batch_has_smaller_tiles(dream: Ru
         assert torch.equal(dream(image), expected)
     assert [side for side in tried if side > 64] == [88]  # only once
     assert host.freed == 1
-    assert len(host.taken) == 2  # the network was evicted, and is loaded again
+    assert len(host.taken) == 3  # for its memory, and once more because it was evicted
+    assert host.taken[1] > 0
     assert [message.partition(";")[0] for message in host.told] == [
         "memory ran out: going on with tiles of 64 pixels"
     ]
+
+
+def test_other_models_are_evicted_before_tiles_get_smaller(dream: Run, host: Any) -> None:
+    image = images(2)
+    expected = dream(image)
+    host.others = True
+    failed = []
+
+    def run_out(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        if isinstance(module, nn.Conv2d) and not (failed or inputs[0].is_meta):
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = register_module_forward_pre_hook(run_out)
+    try:
+        assert torch.equal(dream(image), expected)
+    finally:
+        hook.remove()
+    assert (host.freed, host.told) == (1, [])
 
 
 def test_too_little_memory_for_any_tile_is_told(pack: Pack, dream: Run) -> None:

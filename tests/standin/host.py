@@ -39,6 +39,7 @@ class Record:
         graph: the whole graph of the prompt at work.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
+        others: whether other models hold memory; freeing evicts them.
         taken: the memory that each `load` asked for.
     """
 
@@ -53,6 +54,7 @@ class Record:
     started: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     freed: int = 0
+    others: bool = False
     taken: list[float] = field(default_factory=list)
 
 
@@ -126,8 +128,10 @@ def load(patcher: Any, *, beside: Sequence[Any] = (), memory: float = 0) -> nn.M
     return network
 
 
-def free_memory() -> None:
+def free_memory(*own: Any) -> bool:
     record.freed += 1
+    others, record.others = record.others, False
+    return others
 
 
 # Speaking with the person

@@ -706,6 +706,23 @@ def test_after_memory_ran_out_it_continues_with_half_the_tile_and_a_warning(
         assert torch.equal(dreamed, dream(image, [model], settings=chosen))
 
 
+def test_memory_that_others_held_is_taken_before_tiles_get_smaller(model: DreamModel) -> None:
+    image, settings = torch.rand(1, 3, 100, 140), make(octaves=1)
+    scarce = Scarce(model, ERRORS[0])
+    scarce.limit = 70
+
+    def free() -> bool:
+        scarce.limit = 0
+        return True
+
+    dreamer = ImageDreamer([scarce], settings=settings, free=free)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(dreamer(image), dream(image, [model], settings=settings))
+    assert len(scarce.failed) == 1
+    assert dreamer.settings.tile.tile_size == 0
+
+
 @pytest.mark.filterwarnings("ignore:memory ran out")
 def test_memory_that_runs_out_at_the_smallest_tile_is_an_error(model: DreamModel) -> None:
     scarce, freed = Scarce(model, ERRORS[0]), []

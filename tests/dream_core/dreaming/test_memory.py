@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dream_core.dreaming.memory import free_cached, smaller_tiles
+from dream_core.dreaming.memory import free_cached, smaller_tiles, step_memory
+from dream_core.dreaming.objectives import layer
 from dream_core.errors import DeepDreamError, OutOfMemoryError
+from dream_core.models.dream_model import DreamModel
 from dream_core.settings import TileSettings
 
 
@@ -54,3 +56,13 @@ def test_an_error_that_cuda_still_holds_is_not_raised_again(
     free_cached()
     # CUDA is not started for this: that would take memory.
     assert done == (["synchronize", "empty_cache"] if started else [])
+
+
+def test_a_step_in_tiles_takes_the_activations_of_one_tile(tiny: DreamModel) -> None:
+    whole, tiled, small = (
+        step_memory(tiny, layer("conv"), size, TileSettings(tile_size=tile))
+        for size, tile in (((300, 400), 0), ((300, 400), 64), ((64, 64), 0))
+    )
+    images = 16 * 3 * 4  # bytes a pixel
+    assert whole - 300 * 400 * images == tiny.gradient_memory((300, 400), ["conv"])
+    assert tiled - 300 * 400 * images == small - 64 * 64 * images == tiny.gradient_memory((64, 64), ["conv"])

@@ -416,3 +416,21 @@ def test_places_has_no_labels_of_its_own(tmp_path: Path) -> None:
 def test_the_files_of_test_data_hold_no_training_classifiers(test_data: Path) -> None:
     names = load_file(test_data / "weights" / "bvlc_googlenet.safetensors")
     assert set(names) == set(BVLCGoogLeNet().state_dict())
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_the_memory_of_a_gradient_is_that_of_the_activations_twice(dtype: torch.dtype, size: int) -> None:
+    model = DreamModel(Tiny(), SPEC, dtype=dtype)
+    image, conv, pool = 3 * 21 * 31, 4 * 17 * 27, 4 * 8 * 13
+    assert model.gradient_memory((21, 31), ["conv"]) == 2 * size * (image + conv)
+    assert model.gradient_memory((21, 31), ["pool", "conv"]) == 2 * size * (image + conv + pool)
+    assert model.gradient_memory((1, 1), ["conv"]) == model.gradient_memory((5, 5), ["conv"])
+
+
+def test_memory_is_estimated_without_computing_anything() -> None:
+    model = meta_model("bvlc_googlenet")
+    layer = model.default_layer
+    small, large = (model.gradient_memory(size, [layer]) for size in ((270, 480), (2160, 3840)))
+    assert large == pytest.approx(64 * small, rel=0.02)
+    # Measured for a gradient at 1280x720 on the CPU: 701 MiB.
+    assert 701 <= model.gradient_memory((720, 1280), [layer]) / 2**20 <= 1300
