@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -105,17 +106,41 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def backends(settings: DeviceSettings) -> Iterator[None]:
-    """Switch cuDNN and its autotuning as in the settings, and oneDNN off if they say so; restore all on exit.
+    """Switch cuDNN, its autotuning, oneDNN and determinism as in the settings; restore all on exit.
 
-    The switches hold for the whole process.
+    With `precision` float32, cuDNN computes in float32 too, where it would take TF32 with its 10 bits of mantissa. The
+    switches hold for the whole process.
     """
-    before = torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32
+    cudnn.enabled, cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
+    cudnn.allow_tf32 = before[2] and settings.precision != "float32"
     try:
-        with nullcontext() if settings.mkldnn else _without_mkldnn():
+        with (
+            nullcontext() if settings.mkldnn else _without_mkldnn(),
+            _deterministic() if settings.deterministic else nullcontext(),
+        ):
             yield
     finally:
-        torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = before
+        cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it, read before its first use
+    filling = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        filling.fill_uninitialized_memory,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    filling.fill_uninitialized_memory = False  # takes time, and nothing here reads such memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        filling.fill_uninitialized_memory = before[2]
 
 
 @contextmanager

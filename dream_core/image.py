@@ -179,7 +179,8 @@ def _slide(
 def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
     """Sample a tensor at the points of a grid: `F.grid_sample`, also where Apple's GPUs lack it.
 
-    Before torch 2.13 they had neither border padding nor bicubic.
+    Before torch 2.13 they had neither border padding nor bicubic. Gradients add up in another order in every run on
+    a GPU; where PyTorch is asked for determinism, they are computed on the CPU.
 
     Args:
         tensor: (B,C,H,W).
@@ -191,6 +192,8 @@ def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, a
         (B,C,h,w), on the tensor's device.
     """
     source = where_possible(tensor, since=(2, 13))
+    if tensor.requires_grad and torch.are_deterministic_algorithms_enabled():
+        source = source.cpu()
     grid = grid.to(source.device)
     sampled = F.grid_sample(source, grid, mode=mode, padding_mode=padding_mode, align_corners=align_corners)
     return sampled.to(tensor.device)

@@ -81,6 +81,7 @@ class DeviceSettings:
             EfficientNet-Lite too, which bfloat16 makes no faster. The image itself is always float32.
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
+        deterministic: Dream exactly the same in every run on a GPU; slower there. On a CPU it always is so.
         mkldnn: Use oneDNN (MKL-DNN), a library of fast network operations for CPUs.
     """
 
@@ -89,7 +90,15 @@ class DeviceSettings:
     precision: Precision = "auto"
     cudnn: bool = True
     cudnn_autotune: bool = False
+    deterministic: bool = False
     mkldnn: bool = True
+
+    def check_together(self) -> None:
+        """Raise a SettingsError where cuDNN would choose by its timing, which no two runs share."""
+        if self.deterministic and self.cudnn_autotune:
+            raise SettingsError(
+                "expected `cudnn_autotune` off with `deterministic`, because timing chooses by chance; leave one out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from dream_core.checks import validate
 from dream_core.device import (
     backends,
     choose_devices,
@@ -17,7 +18,7 @@ from dream_core.device import (
     parse_device,
 )
 from dream_core.errors import SettingsError
-from dream_core.settings import DeviceSettings
+from dream_core.settings import DeviceSettings, Precision
 
 CPU = torch.device("cpu")
 Pretend = Callable[..., None]
@@ -183,9 +184,34 @@ def test_back_ends_are_switched_back_after_an_error() -> None:
 def test_switching_back_ends_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for mkldnn in (True, False):
-            with backends(DeviceSettings(mkldnn=mkldnn)):
+        for on in (True, False):
+            with backends(DeviceSettings(mkldnn=on, deterministic=on, precision="float32")):
                 pass
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("auto", True), ("bfloat16", True), ("float32", False)])
+def test_float32_is_not_tf32_if_it_is_named(precision: Precision, tf32: bool) -> None:
+    assert torch.backends.cudnn.allow_tf32  # PyTorch's default
+    with backends(DeviceSettings(precision=precision)):
+        assert torch.backends.cudnn.allow_tf32 == tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_determinism_is_asked_for_only_while_it_is_wanted(wanted: bool) -> None:
+    with backends(DeviceSettings(deterministic=wanted)):
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+        if wanted:
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_timing_does_not_go_with_determinism() -> None:
+    with pytest.raises(SettingsError, match="expected `cudnn_autotune` off with `deterministic`"):
+        validate(DeviceSettings(cudnn_autotune=True, deterministic=True))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pretended import Pretended
 from torch import Tensor
 
 from dream_core.checks import validate
+from dream_core.device import backends
 from dream_core.errors import ImageError, SettingsError
 from dream_core.image import (
     antialias,
@@ -28,7 +29,7 @@ from dream_core.image import (
     vector_like,
     zoom,
 )
-from dream_core.settings import ImageSettings
+from dream_core.settings import DeviceSettings, ImageSettings
 
 
 def ramp(height: int, width: int) -> Tensor:
@@ -253,6 +254,18 @@ def test_a_zoom_of_100_pixels_suits_large_images() -> None:
 def test_a_vector_has_the_type_of_another_tensor() -> None:
     vector = vector_like(torch.zeros(3, dtype=torch.float64), [1, 0.5])
     assert torch.equal(vector, torch.tensor([1, 0.5], dtype=torch.float64))
+
+
+def test_gradients_of_samples_are_computed_on_the_cpu_where_all_must_be_deterministic() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    with Pretended("cuda") as gpu, backends(DeviceSettings(deterministic=True)):
+        there = image.to(gpu.device)
+        zoom(there, 10, "percent")
+        assert gpu.waits == []  # forwards there is one order
+        leaf = there.requires_grad_()
+        zoomed = zoom(leaf, 10, "percent")
+        assert zoomed.device == torch.autograd.grad(zoomed.sum(), leaf)[0].device == gpu.device
+        assert gpu.waits == ["cpu", "to"]  # the image and the grid
 
 
 @pytest.mark.parametrize("version", [(2, 6), (2, 7), (2, 8), (2, 13)])
