@@ -108,8 +108,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def backends(settings: DeviceSettings) -> Iterator[None]:
     """Switch cuDNN, its autotuning, oneDNN and determinism as in the settings; restore all on exit.
 
-    With `precision` float32, cuDNN computes in float32 too, where it would take TF32 with its 10 bits of mantissa. The
-    switches hold for the whole process.
+    With `precision` float32, cuDNN computes in float32 too, where it would take TF32 with its 10 bits of mantissa.
+    The switches hold for the whole process.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32
@@ -128,7 +128,7 @@ def backends(settings: DeviceSettings) -> Iterator[None]:
 @contextmanager
 def _deterministic() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it, read before its first use
-    filling = torch.utils.deterministic
+    filling: Any = torch.utils.deterministic  # a module that PyTorch gives a property
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -97,7 +97,7 @@ class DeviceSettings:
         """Raise a SettingsError where cuDNN would choose by its timing, which no two runs share."""
         if self.deterministic and self.cudnn_autotune:
             raise SettingsError(
-                "expected `cudnn_autotune` off with `deterministic`, because timing chooses by chance; leave one out"
+                "expected `cudnn_autotune` off with `deterministic`, because timing leaves it to chance; drop one"
             )
 
 
