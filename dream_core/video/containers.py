@@ -23,21 +23,21 @@ def open_to_read(path: Path) -> InputContainer:
     return av.open(_address(path), "r", options={"pattern_type": "none"})
 
 
-def open_to_write(path: Path, *, options: dict[str, str]) -> OutputContainer:
-    """Create a media file in the container of its suffix.
+def open_to_write(path: Path, *, options: dict[str, str], container: str | None = None) -> OutputContainer:
+    """Create a media file in the container of its suffix, or in another one by ffmpeg's name.
 
     Raises:
         VideoError: ffmpeg has no such container, or it consists of several files.
         OSError: the file cannot be created.
     """
     try:
-        container = av.open(_address(path), "w", options=options)
+        opened = av.open(_address(path), "w", format=container, options=options)
     except ValueError as error:
         raise VideoError(_not_written(path)) from error
-    if flag_number(container.format.flags) & _SEVERAL_FILES:
-        container.close()
+    if flag_number(opened.format.flags) & _SEVERAL_FILES:
+        opened.close()
         raise VideoError(_not_written(path))
-    return container
+    return opened
 
 
 def flag_number(flags: Any) -> int:

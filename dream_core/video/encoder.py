@@ -1,10 +1,11 @@
-"""Encoding of images into a video file or GIF that can be played while it grows."""
+"""Encoding of images into a video file or animated image that can be played while it grows."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -29,8 +30,38 @@ from .timing import Timing
 
 _MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 _MATROSKA_SUFFIXES = (".mkv", ".webm")
+_ANIMATION_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp_anim": "bgra"}
 _VARIABLE_RATE = 0x400  # AVFMT_VARIABLE_FPS
-_CENTISECOND = Fraction(1, 100)
+
+
+@dataclass(frozen=True)
+class _Animation:
+    """A kind of animated image.
+
+    Args:
+        container, codec, pixel_format: by their names in ffmpeg; frames of a GIF then get palettes.
+        unit: seconds per step of its times.
+        shortest: smallest number of steps that an image may last.
+        options: of the container; they play it in a circle.
+    """
+
+    container: str
+    codec: str
+    pixel_format: str
+    unit: Fraction
+    shortest: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+
+
+_MILLISECOND = Fraction(1, 1000)
+_ANIMATED_PNG = _Animation("apng", "apng", "rgb24", _MILLISECOND, options=(("plays", "0"),))
+_ANIMATIONS = {
+    # Browsers show a GIF's frame of less than 0.02 s for 0.1 s.
+    ".gif": _Animation("gif", "gif", "rgb24", Fraction(1, 100), shortest=2),
+    ".webp": _Animation("webp", "libwebp_anim", "bgra", _MILLISECOND, options=(("loop", "0"),)),
+    ".png": _ANIMATED_PNG,
+    ".apng": _ANIMATED_PNG,
+}
 _KEYFRAME_DISTANCE = 250
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
@@ -62,7 +93,9 @@ class Encoder:
         """
         self._path = path
         self._size = size
+        self._animation = _ANIMATIONS.get(path.suffix.lower())
         self._is_gif = path.suffix.lower() == ".gif"
+        self._gif_step = settings.frame_duration if self._is_gif else 0
         tracks = sound_tracks(sound) if sound is not None and settings.sound else []
         # A container may refuse to hold several tracks, or a codec, once all is told. The images come first.
         attempts = (
@@ -83,7 +116,6 @@ class Encoder:
             except VideoError:
                 if number == len(attempts):
                     raise
-        self._gif_step = settings.frame_duration if self._is_gif else 0
         self._written = 0
         self._end = 0.0
         self._durations: dict[int, int] = {}
@@ -99,22 +131,27 @@ class Encoder:
         time_base: Fraction,
         settings: OutputSettings,
     ) -> None:
+        animation = self._animation
         self._container = _open_container(
-            self._path, options=_muxer_options(self._path, fps=fps, settings=settings)
+            self._path,
+            options=_muxer_options(self._path, fps=fps, settings=settings),
+            container=animation.container if animation else None,
         )
         self._sound: list[SoundCopy] = []
         try:
-            own = None if self._is_gif else settings.codec
-            codec = _codec(own or _default_codec(self._container.format.name))
+            codec = _codec(
+                animation.codec
+                if animation
+                else settings.codec or _default_codec(self._container.format.name)
+            )
             self._pixel_format = (
-                "rgb24" if self._is_gif else _checked_pixel_format(codec, settings.pixel_format)
+                animation.pixel_format if animation else _checked_pixel_format(codec, settings.pixel_format)
             )
             self._padding = _padding(self._pixel_format, *self._size)
-            constant = not self._is_gif and _is_constant(self._container, codec, time_base)
+            constant = animation is None and _is_constant(self._container, codec, time_base)
             rate = _allowed_rate(codec, top_fps if constant else fps)
-            self._time_base = _CENTISECOND if self._is_gif else 1 / rate if constant else time_base
-            # Browsers show a GIF's frame of less than 0.02 s for 0.1 s.
-            shortest = 2 if self._is_gif and not settings.frame_duration else 0
+            self._time_base = animation.unit if animation else 1 / rate if constant else time_base
+            shortest = animation.shortest if animation and not self._gif_step else 0
             self._timing = Timing(self._time_base, constant=constant, shortest=shortest)
             self._add_streams(codec, sound, tracks, copies=copies, rate=rate, settings=settings)
         except BaseException:
@@ -290,6 +327,8 @@ def _padding(pixel_format: str, height: int, width: int) -> tuple[int, int, int,
 
 def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> dict[str, str]:
     flush = {"flush_packets": "1"}
+    if animation := _ANIMATIONS.get(path.suffix.lower()):
+        return {**dict(animation.options), **flush}
     if path.suffix.lower() in _MP4_SUFFIXES:
         # Fragmented while it grows, an ordinary file once closed.
         # Edit lists hide what an encoder puts in front of the sound; without them the images come that much later.
@@ -299,9 +338,9 @@ def _muxer_options(path: Path, *, fps: Fraction, settings: OutputSettings) -> di
     return flush
 
 
-def _open_container(path: Path, *, options: dict[str, str]) -> OutputContainer:
+def _open_container(path: Path, *, options: dict[str, str], container: str | None) -> OutputContainer:
     try:
-        return open_to_write(path, options=options)
+        return open_to_write(path, options=options, container=container)
     except OSError as error:
         raise VideoError(_cannot_write(path, error)) from error
 
@@ -343,8 +382,10 @@ def _add_stream(
     context = stream.codec_context
     context.height, context.width = size
     context.time_base = time_base
-    if codec.name == "gif":
-        context.pix_fmt = "pal8"
+    if codec.name in _ANIMATION_FORMATS:
+        context.pix_fmt = _ANIMATION_FORMATS[codec.name]
+        if codec.name == "libwebp_anim":
+            context.options = {"quality": str(100 - settings.quality)}
         return stream
     context.pix_fmt = settings.pixel_format
     _set_quality(context, settings.quality)

@@ -19,6 +19,16 @@ from .containers import open_to_read
 from .pixels import image_from_frame
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+ANIMATED_SUFFIXES = (".png", ".webp")
+"""Suffixes of files that hold one image or an animation."""
+_UNREADABLE = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    av.FFmpegError,
+    Image.DecompressionBombError,
+)
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -39,6 +49,7 @@ def list_images(folder: Path) -> list[Path]:
         VideoError: the folder contains no image.
     """
     files = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
+    files = [path for path in files if not path.is_dir()]
     if not files:
         raise VideoError(
             f"{folder} holds no images: expected files ending in {', '.join(IMAGE_SUFFIXES)}; "
@@ -62,10 +73,10 @@ def load_image(path: Path) -> Tensor:
                 warnings.warn(f"{path} holds {image.n_frames} images; the first is used", stacklevel=2)
             if _loses_bits(image):
                 return deep_to_srgb(_decode_deep(path), image, path)
-            return _to_image(to_srgb(ImageOps.exif_transpose(image), path))
+            return image_to_tensor(to_srgb(ImageOps.exif_transpose(image), path))
     except FileNotFoundError as error:
         raise VideoError(f"{path} does not exist: check the path") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, av.FFmpegError) as error:
+    except _UNREADABLE as error:
         raise VideoError(
             f"{path} cannot be read as an image ({error}): the file is damaged or of another kind"
         ) from error
@@ -103,7 +114,8 @@ def _decode_deep(path: Path) -> Tensor:
         return image_from_frame(next(container.decode(video=0)))
 
 
-def _to_image(image: Image.Image) -> Tensor:
+def image_to_tensor(image: Image.Image) -> Tensor:
+    """Convert an image of any mode to (3,H,W), RGB float32 in 0..1; transparency is blended with black."""
     if image.mode.startswith("I;16") or image.mode == "I":
         gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
         return gray.clamp(0, 1).expand(3, -1, -1).clone()

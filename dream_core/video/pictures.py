@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from ..errors import VideoError
 from ..image import Size, size_of
 from ..settings import InputSettings
-from .clip import ROUNDING, Clip, limited
+from .clip import ROUNDING, Clip, Timed, limited
 from .images import load_image
 from .pixels import alike, fit, fit_inside
 
@@ -30,11 +32,13 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
             f"start is {settings.start:g} s, but {len(paths)} images at {float(fps):g} frames per second "
             f"last {float(len(paths) / fps):g} s: choose an earlier start"
         )
-    own_size = size_of(load_image(chosen[0]))
+    frames = _frames(chosen, fps)
+    first = next(frames)
+    own_size = size_of(first[0][1])
     size = fit(*own_size, longest=settings.size)
-    loader = _Loader(own_size, size, first=chosen[0])
+    loader = _Loader(own_size, size, first=first[0][0])
     return Clip(
-        ((path, index / fps) for index, path in enumerate(chosen)),
+        chain([first], frames),
         load=loader.load,
         begins_anew=loader.begins_anew,
         size=size,
@@ -46,8 +50,23 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
     )
 
 
+def _frames(paths: list[Path], fps: Fraction) -> Iterator[Timed]:
+    """Read the images; one that is damaged costs only itself, and the image before it stays."""
+    read = 0
+    for index, path in enumerate(paths):
+        try:
+            image = load_image(path)
+        except VideoError as error:
+            if not read and path == paths[-1]:
+                raise
+            warnings.warn(f"{error}: left out", stacklevel=2)
+            continue
+        read += 1
+        yield (path, image), index / fps
+
+
 class _Loader:
-    """Loads images at the clip's size; those of other proportions are fitted into it."""
+    """Brings images to the clip's size; those of other proportions are fitted into it."""
 
     def __init__(self, own_size: Size, size: Size, *, first: Path) -> None:
         self._own_size = self._before = own_size
@@ -56,9 +75,9 @@ class _Loader:
         self._warned = False
         self._anew = False
 
-    def load(self, path: Path) -> Tensor:
-        """Load an image as (3,H,W)."""
-        image = load_image(path)
+    def load(self, raw: tuple[Path, Tensor]) -> Tensor:
+        """Resize an image to (3,H,W)."""
+        path, image = raw
         own_size = size_of(image)
         self._anew, self._before = not alike(own_size, self._before), own_size
         if own_size != self._own_size and not self._warned:
@@ -71,7 +90,7 @@ class _Loader:
             )
         return fit_inside(image, own_size, self._size)
 
-    def begins_anew(self, _: Path) -> bool:
+    def begins_anew(self, _: tuple[Path, Tensor]) -> bool:
         """True if the image that was loaded last has other proportions than the one before."""
         return self._anew
 

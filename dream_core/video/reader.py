@@ -7,14 +7,16 @@ from pathlib import Path
 from ..checks import validate
 from ..errors import VideoError
 from ..settings import InputSettings
+from .animation import is_animated, open_animation
 from .clip import Clip
 from .film import open_film
-from .images import is_image, list_images
+from .folder import whole_images
+from .images import is_image
 from .pictures import open_pictures
 
 
 def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
-    """Open a video of any container that ffmpeg reads, a GIF, a folder of images or a single image.
+    """Open a video of any container that ffmpeg reads, an animated image, a folder of images or a single image.
 
     Timestamps, rotation and pixel proportions of the file are respected; 10-bit video keeps its bits; transparency
     is blended with black. The longer side of each image is `settings.size`. The first frame is the one that is
@@ -31,7 +33,9 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     if not path.exists():
         raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
     if path.is_dir():
-        return open_pictures(list_images(path), settings=settings)
+        return open_pictures(whole_images(path), settings=settings)
+    if is_image(path) and is_animated(path):
+        return open_animation(path, settings=settings)
     if is_image(path):
         return open_pictures([path], settings=settings)
     return open_film(path, settings=settings)

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from ..image import describe
 from ..settings import OutputSettings
 from .clip import Sound
 from .encoder import Encoder
-from .images import is_image, save_image
+from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
 
 
@@ -142,9 +143,9 @@ def open_output(
 ) -> Output:
     """Open an output and check everything that can be checked before the first image.
 
-    A path with an image's suffix takes one image. A path without a suffix or with a slash at its end, and an
-    existing folder, take images named frame_000000.png and so on. Any other path becomes a video in the container
-    of its suffix, or a GIF. Missing folders are created.
+    A path with an image's suffix takes one image; .png and .webp take an animation, too. A path without a suffix or
+    with a slash at its end, and an existing folder, take images named frame_000000.png and so on. Any other path
+    becomes a video in the container of its suffix, or a GIF. Missing folders are created.
 
     A video keeps the times of its images and is converted to and tagged as BT.709. All sound tracks that the
     container can hold are copied, or encoded again if it does not take their codec, from `sound.start` to the end
@@ -182,8 +183,9 @@ def open_output(
             fps=fps,
             time_base=time_base or 1 / fps,
             top_fps=top_fps,
+            frame_count=frame_count,
             settings=settings,
-            sound=sound,
+            sound=sound if not is_image(target) else None,
         )
     except BaseException:
         _remove(growing)
@@ -242,6 +244,31 @@ class _ImageSink:
         pass
 
 
+class _MaybeAnimationSink:
+    """Writes one image as such, and several as an animation."""
+
+    def __init__(self, path: Path, open_encoder: Callable[[], Encoder]) -> None:
+        self._path = path
+        self._open_encoder = open_encoder
+        self._encoder: Encoder | None = None
+        self._first: tuple[Tensor, float, float] | None = None
+
+    def write(self, image: Tensor, *, time: float, duration: float) -> None:
+        if self._first is None:
+            self._first = image, time, duration
+            save_image(image, self._path)
+            return
+        if self._encoder is None:
+            first, begin, length = self._first
+            self._encoder = self._open_encoder()
+            self._encoder.write(first, time=begin, duration=length)
+        self._encoder.write(image, time=time, duration=duration)
+
+    def close(self) -> None:
+        if self._encoder is not None:
+            self._encoder.close()
+
+
 def _one_image(path: Path) -> str:
     return f"{path} holds one image, but the clip has more: write a video or a folder, or ask for frames 1"
 
@@ -254,6 +281,7 @@ def _open_sink(
     fps: Fraction,
     time_base: Fraction,
     top_fps: Fraction | None,
+    frame_count: int | None,
     settings: OutputSettings,
     sound: Sound | None,
 ) -> _Sink:
@@ -263,9 +291,8 @@ def _open_sink(
             return _FolderSink(growing)
     except OSError as error:
         raise VideoError(f"{growing} cannot be made ({error.strerror}): check the path") from error
-    if is_image(growing):
-        return _ImageSink(growing)
-    return Encoder(
+    open_encoder = partial(
+        Encoder,
         growing,
         size=size,
         fps=fps,
@@ -274,6 +301,11 @@ def _open_sink(
         settings=settings,
         sound=sound,
     )
+    if growing.suffix.lower() in ANIMATED_SUFFIXES:
+        return (
+            open_encoder() if frame_count and frame_count > 1 else _MaybeAnimationSink(growing, open_encoder)
+        )
+    return _ImageSink(growing) if is_image(growing) else open_encoder()
 
 
 def _check_target(
@@ -285,7 +317,8 @@ def _check_target(
         raise VideoError(f"{path} is the input: choose another name for the output")
     if _is_occupied(path) and not settings.overwrite:
         raise VideoError(f"{path} exists already: choose another name, or add `overwrite`")
-    if not is_folder and is_image(path) and (frame_count or 1) > 1:
+    holds_one = not is_folder and is_image(path) and path.suffix.lower() not in ANIMATED_SUFFIXES
+    if holds_one and (frame_count or 1) > 1:
         raise VideoError(_one_image(path))
 
 

@@ -59,6 +59,7 @@ def test_images_are_told_by_their_suffix(name, expected):
 def test_a_folder_is_listed_as_people_count(tmp_path):
     for name in ("b 10.png", "b 9.png", "a.png", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty").mkdir()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b 9.png", "b 10.png"]
     with pytest.raises(VideoError, match=r"holds no images: expected files ending in \.png"):

@@ -243,12 +243,12 @@ def test_a_single_image(tmp_path, suffix):
 
 
 def test_a_single_image_cannot_hold_a_clip(tmp_path):
-    message = r"out(\.part)?\.png holds one image, but the clip has more: write a video or a folder"
+    message = r"out(\.part)?\.jpg holds one image, but the clip has more: write a video or a folder"
     with pytest.raises(VideoError, match=message):
-        write(tmp_path / "out.png", ramp(2), frame_count=2)
+        write(tmp_path / "out.jpg", ramp(2), frame_count=2)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(VideoError, match=message), pytest.warns(UserWarning, match="up to 1, are in"):
-        write(tmp_path / "out.png", ramp(2))
+        write(tmp_path / "out.jpg", ramp(2))
 
 
 def test_the_real_clip_goes_through(test_data, tmp_path):
