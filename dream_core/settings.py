@@ -203,7 +203,8 @@ class ReliabilitySettings:
             hidden before (Sundaram et al. 2010).
         check_boundaries: Distrust pixels at the edges of moving things, where flow is uncertain (Ruder et
             al. 2016).
-        check_brightness: Distrust pixels that are brighter or darker than where they came from.
+        check_brightness: Distrust pixels that are brighter or darker than where they came from, apart from
+            changes of light.
         check_leaving: Distrust pixels that came from outside the frame.
         brightness_threshold: Largest change of brightness that is still trusted, in 8-bit levels (1/255).
             Higher trusts more.

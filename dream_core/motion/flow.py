@@ -21,6 +21,7 @@ from ..image import Size, antialias, require_image, size_of
 from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
 from .flat_areas import steady_flat_areas
+from .light import match_exposure
 from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
 from .warp import resize_flow
 
@@ -240,7 +241,8 @@ def estimator_of(
 ) -> FlowEstimator:
     """Make an estimator from a network.
 
-    Areas without texture get the motion of the camera, see `steady_flat_areas`.
+    A change of exposure is taken out first, see `match_exposure`. Areas without texture get the motion of the
+    camera, see `steady_flat_areas`.
 
     Args:
         network: already on the device.
@@ -263,9 +265,10 @@ def estimator_of(
 
 
 def _steadied(estimate: Estimate) -> Estimate:
-    """Wrap an estimate so that areas without texture move with the camera."""
+    """Wrap an estimate: a change of exposure is not motion, and areas without texture move with the camera."""
 
     def steadied(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        second = match_exposure(second, first)
         return steady_flat_areas(estimate(first, second, both), first, second)
 
     return steadied

@@ -13,6 +13,7 @@ from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
 from ..image import box_mean, require_image
 from ..settings import ReliabilitySettings
+from .light import match_light
 from .warp import points_inside, require_flow, warp
 
 
@@ -107,11 +108,11 @@ def flow_is_smooth(flow: Tensor) -> Tensor:
 
 
 def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
-    """Trust pixels that are about as bright as the warped previous frame.
+    """Trust pixels that are about as bright as the warped previous frame, apart from a change of light.
 
-    Trusted specks smaller than a square of 0.003 sqrt(H W) pixels a side, at least 3, are dropped as coincidences
-    (morphological opening). A change of light is not compensated: after a flash or a cut the whole frame is
-    distrusted, and the dream starts again.
+    The light of the previous frame is matched first, see `match_light`: exposure that pumps, lamps and shadows are
+    no reason for distrust. Trusted specks smaller than a square of 0.003 sqrt(H W) pixels a side, at least 3, are
+    dropped as coincidences (morphological opening).
 
     Args:
         frame: (B,3,H,W) in 0..1.
@@ -127,7 +128,8 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
     """
     _check_images(frame, warped)
     require_valid(ReliabilitySettings, brightness_threshold=threshold)
-    difference = (_gray(frame) - _gray(warped)).abs()
+    gray = _gray(frame)
+    difference = (gray - match_light(_gray(warped), gray)).abs()
     trusted = (difference <= threshold / 255).to(frame.dtype)
     size = _opening_size(frame)
     return kornia.morphology.opening(trusted, trusted.new_ones(size, size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import kornia
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from dream_core.motion.occlusion import (
     same_brightness,
     soften_inwards,
 )
+from dream_core.motion.warp import warp
 from dream_core.settings import ReliabilitySettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -112,24 +114,33 @@ def test_motion_boundary_threshold(slope: float, trusted: float) -> None:
     assert flow_is_smooth(flow)[0, 0, 1, 1].item() == trusted
 
 
+PATCH = (slice(None), slice(None), slice(6, 9), slice(10, 13))
+
+
 @pytest.mark.parametrize(("difference", "trusted"), [(29, 1.0), (31, 0.0), (-31, 0.0)])
 def test_brightness_threshold(difference: int, trusted: float) -> None:
-    mask = same_brightness(gray(0.5), gray(0.5 + difference / 255))
-    assert torch.equal(mask, torch.full((1, 1, 9, 9), trusted))
+    warped = gray(0.5, 20, 24)
+    warped[PATCH] += difference / 255
+    mask = same_brightness(gray(0.5, 20, 24), warped)
+    assert torch.equal(mask[PATCH], torch.full((1, 1, 3, 3), trusted))
+    assert mask.mean() == (1 if trusted else 1 - 9 / 480)
 
 
 def test_brightness_is_measured_in_gray() -> None:
     # A change of blue by 100 levels is one of 11.4 in gray; of green, 58.7.
     for channel, trusted in ((2, 1.0), (1, 0.0)):
-        warped = gray(0.2)
-        warped[:, channel] += 100 / 255
-        assert same_brightness(gray(0.2), warped).unique().item() == trusted
+        warped = gray(0.2, 20, 24)
+        warped[PATCH][:, channel] += 100 / 255
+        assert same_brightness(gray(0.2, 20, 24), warped)[PATCH].unique().item() == trusted
 
 
 def test_opening_drops_trusted_specks_and_keeps_distrusted_ones() -> None:
-    warped = gray(0.9)
-    warped[..., 4, 4] = 0.1
-    assert same_brightness(gray(0.1), warped).sum() == 0
+    warped = gray(0.1, 20, 24)
+    warped[..., 3:12, 5:14] = 0.9
+    warped[..., 7, 9] = 0.1
+    mask = same_brightness(gray(0.1, 20, 24), warped)
+    assert mask[..., 3:12, 5:14].sum() == 0
+    assert mask.sum() == 480 - 81
     warped = gray(0.1)
     warped[..., 4, 4] = 0.9
     mask = same_brightness(gray(0.1), warped)
@@ -139,12 +150,56 @@ def test_opening_drops_trusted_specks_and_keeps_distrusted_ones() -> None:
 
 def test_opening_grows_with_the_image() -> None:
     # At 1800x1800 the square is int(0.003 * 1800) = 5 pixels: a trusted patch of 4 is dropped, 5 is not.
-    warped = gray(0.9, 1800, 1800)
+    warped = gray(0.1, 1800, 1800)
+    warped[..., :300, :300] = 0.9
     warped[..., 10:14, 10:14] = 0.1
     warped[..., 100:105, 100:105] = 0.1
     mask = same_brightness(gray(0.1, 1800, 1800), warped)
     assert mask[..., :50, :50].sum() == 0
-    assert mask.sum() == 25
+    assert mask[..., :300, :300].sum() == 25
+
+
+def lit(name: str, frame: Tensor) -> Tensor:
+    """A frame in other light."""
+    if name == "pumping":
+        return (0.75 * frame + 0.15).clamp(0, 1)
+    x = torch.arange(frame.shape[-1]) / frame.shape[-1]
+    return frame * (1 - 0.45 * torch.sigmoid((x - 0.6) * 40))  # a shadow falls on the right
+
+
+@pytest.mark.parametrize("light", ["pumping", "shadow"])
+def test_light_is_no_reason_for_distrust_but_what_was_hidden_is(light: str) -> None:
+    clip = synthetic_clip(frames=3, height=192, width=256, seed=4, scene=Scene(shapes=3, speed=6.0))
+    frames = torch.cat(
+        [frame if time != 1 else lit(light, frame) for time, frame in enumerate(clip.frames.split(1))]
+    )
+    warped = warp(frames[:-1], clip.backward, mode="bilinear")
+    mask = same_brightness(frames[1:], warped)
+    assert mask[clip.visible > 0].mean() > 0.9
+    # As much of what was hidden is found as in steady light.
+    steady = same_brightness(clip.frames[1:], warp(clip.frames[:-1], clip.backward, mode="bilinear"))
+    assert mask[clip.visible == 0].mean() < steady[clip.visible == 0].mean() + 0.05
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1.0])
+def test_a_thing_of_like_brightness_that_uncovers_another_texture_leaves_no_ghost(contrast: float) -> None:
+    """A thing covers a quarter of each side of the frame, and is gone in the next one."""
+    one, other = (synthetic_clip(frames=1, height=192, width=256, seed=seed).frames for seed in (5, 6))
+    box = (slice(None), slice(None), slice(60, 108), slice(90, 154))
+    before = one.clone()
+    # Flat and 40 levels brighter, or of another texture with the same mean.
+    textured = one[box].mean() + other[box] - other[box].mean()
+    before[box] = textured if contrast else one[box].mean() + 40 / 255
+    frame = one.clone()
+    if not contrast:
+        frame[box] = one[box].mean()
+    trusted = same_brightness(frame, before)
+    wrong = (kornia.color.rgb_to_grayscale(frame - before).abs() > 30 / 255)[box]
+    assert wrong.float().mean() > 0.2
+    assert trusted[box][wrong].mean() < 0.1
+    outside = torch.ones_like(trusted)
+    outside[box] = 0
+    assert trusted[outside > 0].mean() > 0.99
 
 
 def test_softening_by_hand() -> None:
