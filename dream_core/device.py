@@ -49,6 +49,9 @@ def choose_flow_device(settings: DeviceSettings) -> torch.device:
     return parse_device(settings.flow_device) if settings.flow_device else choose_devices(settings)[0]
 
 
+NAMED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
 def choose_dtype(precision: Precision, device: torch.device, *, on_cpu: bool = True) -> torch.dtype:
     """Choose the number format of a network; auto is bfloat16 if the device has instructions for it.
 
@@ -60,7 +63,7 @@ def choose_dtype(precision: Precision, device: torch.device, *, on_cpu: bool = T
         on_cpu: whether bfloat16 makes this network faster on CPUs that have it.
     """
     if precision != "auto":
-        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+        return NAMED[precision]
     if device.type == "cuda":
         with torch.cuda.device(device):
             native = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -46,7 +46,7 @@ OptimizerName: TypeAlias = Literal["clean", "classic", "adam", "lbfgs"]
 RandomTransforms: TypeAlias = Literal["none", "flip", "rotate", "all"]
 OctaveMode: TypeAlias = Literal["normal", "advanced", "manual", "manual_max", "manual_min"]
 OctaveCarry: TypeAlias = Literal["residual", "image"]
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 DreamCarry: TypeAlias = Literal["residual", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
@@ -78,7 +78,8 @@ class DeviceSettings:
         flow_device: Device for optical flow, by default the first of `device`. dis always runs on the CPU.
         precision: Number format inside the networks: float32 is more exact, bfloat16 faster where the
             processor supports it. auto is bfloat16 there, else float32; on a CPU it is float32 for
-            EfficientNet-Lite too, which bfloat16 makes no faster. The image itself is always float32.
+            EfficientNet-Lite too, which bfloat16 makes no faster. float16 is for NVIDIA's GPUs without bfloat16
+            (GTX 16, RTX 20 and older). The image itself is always float32.
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
         deterministic: Dream exactly the same in every run on a GPU; slower there. On a CPU it always is so.

@@ -9,7 +9,7 @@ whole objective. Tiled and untiled gradients differ only because a tile does not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, product
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from ..image import Size, size_of
 from ..models.dream_model import DreamModel
 from ..settings import TileSettings
-from .objectives import LossSum, Objective
+from .objectives import Activations, LossSum, Objective
 from .transforms import View, random_int
 
 GRID = 32
@@ -70,11 +70,33 @@ def fade_weights(all_spans: Sequence[Span]) -> list[Tensor]:
 
 def whole_gradient(model: DreamModel, objective: Objective, image: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the layers' part of the objective and its gradient for an image (1,3,H,W) in one piece."""
-    leaf = image.detach().requires_grad_()
+    return _value_and_gradient(model, image.detach(), objective.layers, objective)
+
+
+def _value_and_gradient(
+    model: DreamModel, image: Tensor, layers: Sequence[str], function: Callable[[Activations], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Compute a function of activations, and its gradient for an image (1,3,H,W)."""
+    leaf = image.requires_grad_()
     with torch.enable_grad():
-        value = objective(model.activations(leaf, objective.layers))
-    (gradient,) = torch.autograd.grad(value, leaf)
-    return value.detach(), gradient
+        activations = model.activations(leaf, layers)
+        if model.dtype == torch.float16:
+            return _in_float16(activations, leaf, function)
+        value = function(activations)
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
+
+
+def _in_float16(
+    activations: Activations, leaf: Tensor, function: Callable[[Activations], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Scale the gradient so that it is at most 1 at the layers: smaller numbers vanish in float16."""
+    wide = {layer: activation.detach().float().requires_grad_() for layer, activation in activations.items()}
+    value = function(wide)
+    slopes = torch.autograd.grad(value, list(wide.values()))
+    largest = torch.stack([slope.abs().amax() for slope in slopes]).amax().clamp_min(1e-30)
+    scaled = [(slope / largest).half() for slope in slopes]
+    (gradient,) = torch.autograd.grad(list(activations.values()), leaf, scaled)
+    return value.detach(), gradient * largest
 
 
 @dataclass(frozen=True)
@@ -125,14 +147,14 @@ def tiled_gradient(
     value, slopes = _slopes(objective, _gather(parts, objective, image))
     gradient = torch.zeros_like(image)
     for part, model in parts:
-        leaf = part.crop(image).to(model.device).requires_grad_()
-        with torch.enable_grad():
-            loss_sums = objective.loss_sums(model.activations(leaf, objective.layers))
-            contribution = sum(
-                slope.to(one.sum.device) * one.sum for slope, one in zip(slopes, loss_sums, strict=True)
-            )
-        assert isinstance(contribution, Tensor)
-        (slope_of_part,) = torch.autograd.grad(contribution, leaf)
+
+        def contribution(activations: Activations) -> Tensor:
+            sums = [one.sum for one in objective.loss_sums(activations)]
+            shares = [slope.to(one.device) * one for slope, one in zip(slopes, sums, strict=True)]
+            return torch.stack(shares).sum()
+
+        tile = part.crop(image).detach().to(model.device)
+        _, slope_of_part = _value_and_gradient(model, tile, objective.layers, contribution)
         part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight(image))
     return value, gradient
 

@@ -51,18 +51,24 @@ class _LocalResponseNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, band: Tensor, k: float) -> Tensor:
-        inverse_root = F.conv2d(x * x, band, band.new_full((len(band),), k)).rsqrt_()  # s^-1/2
+        wide, band = _widened(x), _widened(band)
+        inverse_root = F.conv2d(wide * wide, band, band.new_full((len(band),), k)).rsqrt_()  # s^-1/2
         scale = inverse_root.sqrt().mul_(inverse_root)  # s^-3/4
         ctx.save_for_backward(x, inverse_root, scale, band)
-        return x * scale
+        return (wide * scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         x, inverse_root, scale, band = ctx.saved_tensors
-        direct = gradients[0] * scale
+        wide, direct = _widened(x), gradients[0] * scale
         # The window is symmetric, so the sum over the neighbors is its own transpose.
-        through_sum = F.conv2d((direct * x).mul_(inverse_root).mul_(inverse_root), band)
-        return torch.addcmul(direct, x, through_sum, value=-1.5), None, None
+        through_sum = F.conv2d((direct * wide).mul_(inverse_root).mul_(inverse_root), band)
+        return torch.addcmul(direct, wide, through_sum, value=-1.5).to(x.dtype), None, None
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Convert float16 to float32: squares of activations are too large for it."""
+    return x.float() if x.dtype == torch.float16 else x
 
 
 def local_response_norm(x: Tensor, band: Tensor, k: float) -> Tensor:

@@ -113,6 +113,7 @@ def test_flow_uses_the_first_device_by_default(machine: Pretend) -> None:
 def test_a_named_precision_is_used_on_every_device(device: torch.device) -> None:
     assert choose_dtype("float32", device) == torch.float32
     assert choose_dtype("bfloat16", device) == torch.bfloat16
+    assert choose_dtype("float16", device) == torch.float16
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -21,7 +21,7 @@ from dream_core.dreaming.tiling import (
 from dream_core.image import resize
 from dream_core.models.dream_model import DreamModel, load_model
 from dream_core.models.preprocessing import Preprocessing
-from dream_core.models.registry import ModelSpec
+from dream_core.models.registry import MODELS, ModelSpec
 from dream_core.models.weights import WeightSource
 from dream_core.settings import LossMode, ModelSettings, TileSettings
 
@@ -325,3 +325,29 @@ def test_gradients_are_computed_under_no_grad_too(tile: int) -> None:
         torch.testing.assert_close(gradient_of(network, image, TileSettings(tile_size=tile)), expected)
     assert not expected[0].requires_grad
     assert not expected[1].requires_grad
+
+
+@pytest.mark.parametrize("tile", [0, 64])
+@pytest.mark.parametrize("loss", ["l2", "mean"])
+def test_gradients_in_float16_neither_overflow_nor_vanish(tile: int, loss: LossMode) -> None:
+    """Caffe's activations have squares beyond float16, and a mean over many of them has slopes below it."""
+    spec = MODELS["bvlc_googlenet"]
+    network = spec.build()
+    with torch.no_grad():
+        network.conv1_7x7_s2.weight.mul_(20)  # activations of thousands, as with Caffe's weights
+    image, settings = torch.rand(1, 3, 96, 96), TileSettings(tile_size=tile, tile_roll=False)
+    # As small as over the values of a large image.
+    objective = layer("inception_3a_output", loss=loss, weight=1e-6 if loss == "mean" else 1)
+    gradients = [
+        objective_gradient(
+            [DreamModel(network, spec, dtype=dtype)],
+            objective,
+            image,
+            settings=settings,
+            generator=torch.Generator(),
+        )[1].flatten()
+        for dtype in (torch.float32, torch.float16)
+    ]
+    assert torch.isfinite(gradients[1]).all()
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.98
+    assert gradients[1].norm() / gradients[0].norm() == pytest.approx(1, abs=0.05)

@@ -90,12 +90,13 @@ def test_a_shifted_frame_gives_the_shift(small: RAFT, pairs: tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def test_bfloat16_is_close_to_float32(small: RAFT, pairs: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bits_are_close_to_float32(dtype: torch.dtype, small: RAFT, pairs: tuple[Tensor, Tensor]) -> None:
     exact = FastRaft(copy.deepcopy(small), dtype=torch.float32)(*pairs, updates=8, both=True)
-    coarse = FastRaft(copy.deepcopy(small), dtype=torch.bfloat16)(*pairs, updates=8, both=True)
+    coarse = FastRaft(copy.deepcopy(small), dtype=dtype)(*pairs, updates=8, both=True)
     assert coarse.dtype == torch.float32
     distance = (coarse - exact).norm(dim=1)
-    assert 0 < distance.mean() < 0.05  # pixels; 0 would mean that bfloat16 was not used
+    assert 0 < distance.mean() < 0.05  # pixels; 0 would mean that they were not used
     assert distance.max() < 0.5
 
 
