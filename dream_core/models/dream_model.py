@@ -21,6 +21,7 @@ from ..errors import SettingsError, WeightsError
 from ..image import Size, require_image
 from ..settings import ModelName, ModelSettings
 from .labels import imagenet_labels, read_labels
+from .packed import pack
 from .preprocessing import Preprocessing
 from .registry import MODELS, ModelSpec, resolve_model
 from .truncate import Pooling, layer_nodes, truncate
@@ -173,6 +174,8 @@ class DreamModel(nn.Module):
             extractor = truncate(self.network, nodes, pooling=self.pooling)
             if self.dtype != torch.float32:
                 extractor = copy.deepcopy(extractor).to(self.dtype)
+            if self.device.type == "cpu":
+                pack(extractor)
             self._extractors[nodes] = extractor
         return self._extractors[nodes]
 
