@@ -153,6 +153,11 @@ def box_max(image: Tensor, side: int) -> Tensor:
     return image
 
 
+def box_opening(mask: Tensor, side: int) -> Tensor:
+    """Drop what is smaller than a square (morphological opening); the arguments are those of `box_mean`."""
+    return box_max(-box_max(-mask, side), side)
+
+
 def _slide(
     image: Tensor, side: int, dim: int, combine: Callable[[Tensor, Tensor], Tensor], outside: float
 ) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import Size, antialias, box_max, box_mean, scaled_size, size_of, vector_like
+from ..image import Size, antialias, box_max, box_mean, box_opening, scaled_size, size_of, vector_like
 from .warp import resize_flow, warp
 
 COMPARISON_SIDE = 256
@@ -77,8 +77,8 @@ def steady_flat_areas(flow: Tensor, first: Tensor, second: Tensor) -> Tensor:
     moved = similarity_flow(camera.motion, inner)
     worse = _ramp((_texture(a - warp(b, moved, mode="bilinear")) - left) / (left + TEXTURE[0] ** 2), 0.5, 2.0)
     # An edge that moved is worse over a whole window; grain, to which estimators fit flow, in specks.
-    worse = _opened(worse, WINDOW)
-    flat = _opened(1 - texture, FLAT_SIDE) * (1 - worse) * _reached(small, moved, texture)
+    worse = box_opening(worse, WINDOW)
+    flat = box_opening(1 - texture, FLAT_SIDE) * (1 - worse) * _reached(small, moved, texture)
     share = F.interpolate(flat * camera.known.view(-1, 1, 1, 1), size, mode="bilinear", align_corners=False)
     scale = vector_like(flow, [max(size) / max(inner)] * 2 + [1.0, 1.0])
     return torch.lerp(flow, similarity_flow(camera.motion * scale, size), share)
@@ -215,11 +215,6 @@ def _texture(gray: Tensor) -> Tensor:
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     energy, mean_x, mean_y = box_mean(torch.cat([dx.square() + dy.square(), dx, dy], 1), WINDOW).unbind(1)
     return (energy - mean_x.square() - mean_y.square()).clamp_min(0).unsqueeze(1)
-
-
-def _opened(mask: Tensor, side: int) -> Tensor:
-    """Drop what is smaller than a square of this side (morphological opening)."""
-    return box_max(-box_max(-mask, side), side)
 
 
 def _length(vectors: Tensor) -> Tensor:

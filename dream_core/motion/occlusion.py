@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
-from ..image import box_mean, require_image
+from ..image import box_max, box_mean, box_opening, require_image
 from ..settings import ReliabilitySettings
 from .light import match_light
 from .warp import points_inside, require_flow, warp
@@ -131,8 +131,7 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
     gray = _gray(frame)
     difference = (gray - match_light(_gray(warped), gray)).abs()
     trusted = (difference <= threshold / 255).to(frame.dtype)
-    size = _opening_size(frame)
-    return kornia.morphology.opening(trusted, trusted.new_ones(size, size))
+    return box_opening(trusted, _opening_size(frame))
 
 
 def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
@@ -158,13 +157,9 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
         raise SettingsError(f"expected a radius of at least 0 pixels, got {radius}")
     if radius == 0:
         return mask
-    rows, columns = (1, 2 * radius + 1), (2 * radius + 1, 1)
-    softened = box_mean(_lowest(_lowest(mask, rows), columns), 2 * radius + 1)
-    return torch.minimum(softened, mask)
-
-
-def _lowest(mask: Tensor, window: tuple[int, int]) -> Tensor:
-    return kornia.morphology.erosion(mask, mask.new_ones(window))
+    side = 2 * radius + 1
+    eroded = -box_max(-mask, side)
+    return torch.minimum(box_mean(eroded, side), mask)
 
 
 def _energy(vectors: Tensor) -> Tensor:
