@@ -8,5 +8,8 @@ DONE = 0
 MISTAKE = 1
 """An error was printed, in one line."""
 
+MISUSE = 2
+"""The options cannot be read."""
+
 INTERRUPTED = 130
 """Stopped by ctrl-C, as shells expect it."""

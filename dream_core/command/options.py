@@ -6,13 +6,14 @@ Nothing here imports PyTorch, so --help and a mistyped flag are answered at once
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 from docstring_parser import google
@@ -42,13 +43,17 @@ from ..settings import (
     TemporalSettings,
     TileSettings,
 )
-from .exit_codes import MISTAKE
+from .exit_codes import MISTAKE, MISUSE
+from .translate import OPTIONS, THERE, old_option, translate
 
 PROGRAM = "deepdream-video"
 """The command's name."""
 
 MEASURE = "measure"
 """The first argument of the other command."""
+
+TRANSLATE = "translate"
+"""The first argument that translates a command of the predecessor."""
 
 EveryStep = Annotated[int, Range(0, 1_000_000)]
 
@@ -89,8 +94,9 @@ class Command:
 
     The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
 
-    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help. An INPUT that is itself
-    called measure is written ./measure.
+    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help. To translate a command
+    of deepdream-video-pytorch: deepdream-video translate "python video_dream.py ...". An INPUT that is itself
+    called measure or translate is written ./measure.
 
     Args:
         input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
@@ -222,9 +228,12 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
 
     Raises:
         SystemExit: with code 2 for options that do not exist, with 1 for a look that does not exist or is wrong,
-            with 0 after --help, --version and --print-looks.
+            with 0 after --help, --version, --print-looks and a translation.
     """
     config = (OmitArgPrefixes, HelptextFromCommentsOff)
+    if arguments[:1] == [TRANSLATE]:
+        print_translation(arguments[1:])
+    refuse_old_options(arguments)
     if arguments[:1] == [MEASURE]:
         prog = f"{PROGRAM} {MEASURE}"
         parsed = tyro.cli(with_flags(MeasureCommand), args=arguments[1:], prog=prog, config=config)
@@ -245,12 +254,49 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
             print(table_of_looks())
             raise SystemExit(0)
     except SettingsError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(error_line(error))
+        _print_error(error)
         raise SystemExit(MISTAKE) from None
     if command.console.version:
         print(installed_version())
         raise SystemExit(0)
     return command
+
+
+def print_translation(arguments: Sequence[str]) -> NoReturn:
+    """Print what a command of the predecessor is here, and what replaces the options that it cannot say.
+
+    Raises:
+        SystemExit: with code 0, or with 2 if the command cannot be translated.
+    """
+    try:
+        # One argument is a whole command in quotes.
+        text = arguments[0] if len(arguments) == 1 else shlex.join(arguments)
+        translation = translate(text, program=PROGRAM)
+    except SettingsError as error:
+        _print_error(error)
+        raise SystemExit(MISUSE) from None
+    print(translation.command)
+    for answer in translation.answers:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(escape(answer))
+    raise SystemExit(0)
+
+
+def refuse_old_options(arguments: Sequence[str]) -> None:
+    """Name what replaces an option of the predecessor, such as -image_size.
+
+    Raises:
+        SystemExit: with code 2, if there is one.
+    """
+    for name in filter(None, map(old_option, arguments)):
+        _print_error(
+            f"-{name} is an option of {THERE}: here it is {OPTIONS[name].here}; "
+            f'{PROGRAM} {TRANSLATE} "python video_dream.py ..." translates a whole command'
+        )
+        raise SystemExit(MISUSE)
+
+
+def _print_error(error: Exception | str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(error_line(error))
 
 
 def look_in(arguments: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,41 @@ def open_to_write(path: Path, *, options: dict[str, str], container: str | None 
         opened.close()
         raise VideoError(_not_written(path))
     return opened
+
+
+def require_path(path: Path, *, what: str) -> None:
+    """Check that a path can be that of a file or folder here.
+
+    Args:
+        path: of an input or output.
+        what: "input" or "output", for the message.
+
+    Raises:
+        VideoError: it is an address or stands for a stream, is too long, or names neither a file nor a folder.
+    """
+    try:
+        exists = path.exists()
+        if "\0" in str(path):  # Python takes such a path for one that does not exist
+            raise ValueError("it has a zero byte")
+        special = exists and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError) as error:  # too long a name, or a zero byte in it
+        raise VideoError(
+            f"{str(path)[:60]!r} cannot be a file ({_reason(error)}): choose another name"
+        ) from error
+    if special:
+        raise VideoError(f"{path} is neither a file nor a folder: expected one as {what}")
+    if not exists and str(path) == "-":
+        raise VideoError(
+            f"expected a file or folder as {what}, got -: streams are not supported; name a file"
+        )
+    if not exists and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise VideoError(
+            f"expected a file or folder as {what}, got an address, {path}: use a file on this machine"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def flag_number(flags: Any) -> int:

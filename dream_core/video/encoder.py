@@ -62,6 +62,7 @@ _ANIMATIONS = {
     ".png": _ANIMATED_PNG,
     ".apng": _ANIMATED_PNG,
 }
+_COVER_CODECS = ("png", "mjpeg")
 _KEYFRAME_DISTANCE = 250
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
@@ -142,7 +143,7 @@ class Encoder:
             codec = _codec(
                 animation.codec
                 if animation
-                else settings.codec or _default_codec(self._container.format.name)
+                else settings.codec or _default_codec(self._container.format.name, self._path)
             )
             self._pixel_format = (
                 animation.pixel_format if animation else _checked_pixel_format(codec, settings.pixel_format)
@@ -284,13 +285,22 @@ def _cannot_write(path: Path, error: Exception) -> str:
     return f"{path} cannot be written ({_reason(error)}): check the folder"
 
 
-def _default_codec(container: str) -> str:
-    """H.264 if the container takes it, else ffmpeg's default for the container, such as VP9 for WebM."""
+def _default_codec(container: str, path: Path) -> str:
+    """H.264 if the container takes it, else ffmpeg's default for the container, such as VP9 for WebM.
+
+    Raises:
+        VideoError: the container is for sound and takes at most a cover.
+    """
     with closing(av.open(BytesIO(), "w", format=container)) as probe:
+        own = probe.default_video_codec
+        if own in _COVER_CODECS and probe.default_audio_codec != "none":
+            raise VideoError(
+                f"{path.suffix} files hold sound, and at most a picture beside it: expected a name such as .mp4"
+            )
         try:
             probe.add_stream("libx264")
         except ValueError:
-            return probe.default_video_codec if probe.default_video_codec != "none" else "libx264"
+            return own if own != "none" else "libx264"
     return "libx264"
 
 

@@ -56,8 +56,14 @@ def open_film(path: Path, *, settings: InputSettings) -> Clip:
 def _open_container(path: Path) -> InputContainer:
     try:
         return open_to_read(path)
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except EOFError as error:
+        raise VideoError(f"{path} cannot be read as a video (it is empty): expected a whole file") from error
+    except OSError as error:  # the file itself cannot be read
+        raise VideoError(
+            f"{path} cannot be opened ({error.strerror or error}): check its permissions"
+        ) from error
+    except av.FFmpegError as error:
+        reason = error.strerror or error
         raise VideoError(
             f"{path} cannot be read as a video ({reason}): it is damaged, incomplete or of another kind"
         ) from error

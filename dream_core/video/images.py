@@ -77,6 +77,8 @@ def load_image(path: Path) -> Tensor:
     except FileNotFoundError as error:
         raise VideoError(f"{path} does not exist: check the path") from error
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, av.FFmpegError):
+            raise VideoError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
         raise VideoError(
             f"{path} cannot be read as an image ({error}): the file is damaged or of another kind"
         ) from error

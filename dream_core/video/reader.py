@@ -9,6 +9,7 @@ from ..errors import VideoError
 from ..settings import InputSettings
 from .animation import is_animated, open_animation
 from .clip import Clip
+from .containers import require_path
 from .film import open_film
 from .folder import whole_images
 from .images import is_image
@@ -30,6 +31,7 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     """
     validate(settings)
     path = Path(path)
+    require_path(path, what="input")
     if not path.exists():
         raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
     if path.is_dir():

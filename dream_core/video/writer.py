@@ -22,9 +22,12 @@ from ..errors import VideoError
 from ..image import describe
 from ..settings import OutputSettings
 from .clip import Sound
+from .containers import require_path
 from .encoder import Encoder
 from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
+
+_LONGEST_NAME = 255
 
 
 class Output:
@@ -169,6 +172,7 @@ def open_output(
     """
     validate(settings)
     target = Path(path)
+    require_path(target, what="output")
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
     _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
     _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
@@ -346,8 +350,16 @@ def _is_occupied(path: Path) -> bool:
 
 def _free_name(path: Path) -> Path:
     names = chain([".part"], (f".part-{number}" for number in count(2)))
-    candidates = (path.with_name(f"{path.stem}{name}{path.suffix}") for name in names)
+    candidates = (path.with_name(f"{_shortened(path)}{name}{path.suffix}") for name in names)
     return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _shortened(path: Path) -> str:
+    """Stem of a name, so short that a few letters more are still a name."""
+    stem = path.stem
+    while len(os.fsencode(stem + path.suffix)) > _LONGEST_NAME - len(".part-999999"):
+        stem = stem[:-1]
+    return stem
 
 
 def _move(growing: Path, path: Path) -> None:

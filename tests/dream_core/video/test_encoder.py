@@ -133,6 +133,8 @@ def test_other_encoders(tmp_path, capfd, name, codec, pixel_format):
         ),
         ("out.webm", OutputSettings(codec="libx264"), r"hold no libx264: leave `codec` out for vp9, or"),
         ("out.wav", OutputSettings(), r"wav files hold no libx264: .* choose another suffix"),
+        ("out.mp3", OutputSettings(), r"^\.mp3 files hold sound, .*: expected a name such as \.mp4$"),
+        ("out.flac", OutputSettings(), r"^\.flac files hold sound"),
         ("out.xyz", OutputSettings(), r"ffmpeg does not write \.xyz files: expected \.mp4"),
         (
             "out.dv",

@@ -195,7 +195,10 @@ def test_settings_out_of_range_are_errors(tmp_path, settings, message):
         open_output(tmp_path / "out.mp4", size=(48, 64), fps=Fraction(12), settings=settings)
 
 
-# --- sound ---
+def test_the_longest_name_is_a_name_for_the_growing_file_too(tmp_path):
+    path = tmp_path / ("é" * 125 + ".mp4")
+    write(path, ramp(2))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 # --- GIF and images ---
