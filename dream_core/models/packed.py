@@ -1,18 +1,21 @@
-"""Convolutions of a truncated network on the CPU, faster: with weights in the order of oneDNN, and with their ReLU.
+"""Faster convolutions of a truncated network on the CPU: with weights in oneDNN's order, and with their activation.
 
 The weights of a dream never change, but `F.conv2d` brings them into oneDNN's order in every call. Here that happens
-once, the ReLU is computed in the same pass, and its gradient needs only the activation. The results are the same.
+once, ReLU and ReLU6 are computed in the same pass, and their gradient needs only the activation. The results are
+the same.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from .efficientnet_lite import Convolution, same_padding
 
 # What torch.compile calls on CPUs; PyTorch documents no way to keep weights in oneDNN's order.
 HAS_PACKING = torch.backends.mkldnn.is_available() and all(
@@ -29,84 +32,88 @@ def can_pack(x: Tensor) -> bool:
     return HAS_PACKING and has_dtype and enabled and x.device.type == "cpu" and x.numel() > 0
 
 
+Activation = Literal["none", "relu", "relu6"]
+
+# oneDNN's names and parameters.
+ONEDNN_NAMES: dict[Activation, tuple[str, list[float]]] = {
+    "none": ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0, 6]),
+}
+
+
 class _Packed:
     """A convolution by oneDNN whose weights do not change.
 
-    oneDNN chooses the order of the weights by the size of the input. Each order is kept once.
+    oneDNN chooses the order of the weights by the size of the input. Weights are kept once in each order, which
+    includes the size of the kernel.
     """
 
     def __init__(
-        self,
-        padding: Sequence[int],
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int,
-        relu: bool = False,
+        self, *, stride: Sequence[int], dilation: Sequence[int], groups: int, activation: Activation = "none"
     ) -> None:
-        self._geometry = padding, stride, dilation, groups
-        self._activation = "relu" if relu else "none"
-        self._by_shape: dict[torch.Size, Tensor] = {}
+        self._geometry = stride, dilation, groups
+        self._activation = ONEDNN_NAMES[activation]
+        self._by_shape: dict[torch.Size, tuple[Tensor, Sequence[int]]] = {}
         self._by_order: dict[bytes, Tensor] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Packed weights cannot be copied.
         return {**self.__dict__, "_by_shape": {}, "_by_order": {}}
 
-    def __call__(self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    def __call__(
+        self, x: Tensor, bias: Tensor | None, kernel_of: Callable[[Tensor], tuple[Tensor, Sequence[int]]]
+    ) -> Tensor:
+        """Convolve with a kernel and a padding that depend on the size of the input alone."""
         if x.shape not in self._by_shape:
+            weight, padding = kernel_of(x)
             packed = torch.ops.aten.mkldnn_reorder_conv2d_weight(
-                weight().to_mkldnn(), *self._geometry, x.shape
+                weight.to_mkldnn(), padding, *self._geometry, x.shape
             )
             order = bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(packed).tolist())
-            self._by_shape[x.shape] = self._by_order.setdefault(order, packed)
+            self._by_shape[x.shape] = self._by_order.setdefault(order, packed), padding
+        packed, padding = self._by_shape[x.shape]
+        x = x.contiguous(memory_format=torch.channels_last)
         result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x.contiguous(memory_format=torch.channels_last),
-            self._by_shape[x.shape],
-            bias,
-            *self._geometry,
-            self._activation,
-            [],
-            "",
+            x, packed, bias, padding, *self._geometry, *self._activation, ""
         )
         return result
 
 
 class PackedConvolution(nn.Module):
-    """A convolution whose weights do not change, and the ReLU after it.
+    """A convolution whose weights do not change, and the activation after it.
 
     Args:
-        convolution: padded with zeros, by numbers of pixels.
-        relu: whether a ReLU follows.
+        convolution: padded with zeros, by numbers of pixels, or EfficientNet's.
+        activation: what follows.
     """
 
-    def __init__(self, convolution: nn.Conv2d, *, relu: bool) -> None:
+    def __init__(self, convolution: nn.Conv2d, *, activation: Activation) -> None:
         super().__init__()
         self.convolution = convolution
-        self.relu = relu
-        padding = cast(tuple[int, ...], convolution.padding)
-        sides = zip(convolution.kernel_size, convolution.dilation, padding, strict=True)
-        # The gradient of a convolution with stride 1 is one with the transposed kernel, padded to the same size.
-        transposed = [(size - 1) * dilation - pad for size, dilation, pad in sides]
+        self.activation = activation
         geometry: dict[str, Any] = {
             "stride": convolution.stride,
             "dilation": convolution.dilation,
             "groups": convolution.groups,
         }
-        self._forward = _Packed(padding, **geometry, relu=relu)
-        simple = set(convolution.stride) == {1} and min(transposed) >= 0
-        self._backward = _Packed(transposed, **geometry) if simple else None
+        self._forward = _Packed(**geometry, activation=activation)
+        # The gradient of a convolution with stride 1 is one with the transposed kernel, padded to the same size.
+        simple = set(convolution.stride) == {1} and min(self._transposed_padding()) >= 0
+        self._backward = _Packed(**geometry) if simple else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,D,h,w)."""
         if can_pack(x):
             return cast(Tensor, _PackedConvolution.apply(x, self))
         result: Tensor = self.convolution(x)
-        return F.relu(result) if self.relu else result
+        if isinstance(self.convolution, Convolution):
+            return result
+        return F.relu(result) if self.activation == "relu" else result
 
     def convolve(self, x: Tensor) -> Tensor:
         """Compute the result without autograd."""
-        return self._forward(x, lambda: self.convolution.weight, self.convolution.bias)
+        return self._forward(x, self.convolution.bias, self._kernel)
 
     @property
     def needs_input(self) -> bool:
@@ -114,21 +121,42 @@ class PackedConvolution(nn.Module):
         return self._backward is None
 
     def gradient(self, gradient: Tensor, x: Tensor | None) -> Tensor:
-        """Gradient of the input `x` from the one before the ReLU."""
+        """Gradient of the input `x` from the one before the activation."""
         if self._backward is not None:
-            return self._backward(gradient, self._transposed, None)
+            return self._backward(gradient, None, self._transposed)
+        assert x is not None
         own = self.convolution
-        geometry = own.stride, own.padding, own.dilation, False, [0, 0], own.groups
+        weight, padding = self._kernel(x)
+        dtype = x.dtype
+        if own.groups > 1:  # which oneDNN computes more than ten times slower in bfloat16
+            gradient, x, weight = gradient.float(), x.float(), weight.float()
+        geometry = own.stride, padding, own.dilation, False, [0, 0], own.groups
         # The gradient of the input, without those of the weight and the bias.
         wanted = [True, False, False]
-        results = torch.ops.aten.convolution_backward(gradient, x, own.weight, None, *geometry, wanted)
-        return cast(Tensor, results[0])
+        results = torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, wanted)
+        return cast(Tensor, results[0]).to(dtype)
 
-    def _transposed(self) -> Tensor:
+    def _kernel(self, x: Tensor) -> tuple[Tensor, Sequence[int]]:
+        own = self.convolution
+        if not isinstance(own, Convolution):
+            return own.weight, cast(tuple[int, ...], own.padding)
+        above, below = same_padding(x.shape[2], own.kernel_size[0], own.stride[0])
+        left, right = same_padding(x.shape[3], own.kernel_size[1], own.stride[1])
+        # oneDNN pads both sides alike. Zeros in front of the kernel make up for one pixel more before the image.
+        return F.pad(own.weight, (right - left, 0, below - above, 0)), (below, right)
+
+    def _transposed_padding(self) -> tuple[int, ...]:
+        own = self.convolution
+        reach = [(size - 1) * dilation for size, dilation in zip(own.kernel_size, own.dilation, strict=True)]
+        if isinstance(own, Convolution):
+            return tuple(side // 2 for side in reach)
+        return tuple(side - pad for side, pad in zip(reach, cast(tuple[int, ...], own.padding), strict=True))
+
+    def _transposed(self, _: Tensor) -> tuple[Tensor, Sequence[int]]:
         # Within each group (G*d,c,k,k) -> (G*c,d,k,k), with every kernel turned around.
         weight: Tensor = self.convolution.weight
         groups: Tensor = weight.unflatten(0, (self.convolution.groups, -1))
-        return groups.transpose(1, 2).flatten(0, 1).flip(2, 3)
+        return groups.transpose(1, 2).flatten(0, 1).flip(2, 3), self._transposed_padding()
 
 
 class _PackedConvolution(torch.autograd.Function):
@@ -136,15 +164,19 @@ class _PackedConvolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, packed: PackedConvolution) -> Tensor:
         result = packed.convolve(x)
         ctx.packed = packed
-        ctx.save_for_backward(x if packed.needs_input else None, result if packed.relu else None)
+        ctx.save_for_backward(
+            x if packed.needs_input else None, result if packed.activation != "none" else None
+        )
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         x, activation = ctx.saved_tensors
         gradient = gradients[0]
-        if activation is not None:
+        if ctx.packed.activation == "relu":
             gradient = torch.ops.aten.threshold_backward(gradient, activation, 0)
+        elif ctx.packed.activation == "relu6":
+            gradient = torch.ops.aten.hardtanh_backward(gradient, activation, 0, 6)
         return ctx.packed.gradient(gradient, x), None
 
 
@@ -155,6 +187,9 @@ def pack(module: fx.GraphModule) -> None:
     """
     alike: dict[tuple[fx.Node, bool], list[fx.Node]] = {}
     for node in module.graph.nodes:
+        called = _called(module, node)
+        if isinstance(called, Convolution):
+            _call(module, node, PackedConvolution(called, activation="none" if called.linear else "relu6"))
         convolution = _convolution(module, node)
         if convolution is None:
             continue
@@ -162,7 +197,7 @@ def pack(module: fx.GraphModule) -> None:
         if convolution.kernel_size == (1, 1) and _is_plain(convolution):
             alike.setdefault((node.args[0], relu), []).append(node)
         else:
-            _call(module, node, PackedConvolution(convolution, relu=relu))
+            _call(module, node, PackedConvolution(convolution, activation="relu" if relu else "none"))
     for (_, relu), nodes in alike.items():
         _merge(module, nodes, relu=relu)
     module.delete_all_unused_submodules()
@@ -194,11 +229,11 @@ def _take_in_relu(module: fx.GraphModule, node: fx.Node) -> bool:
 def _merge(module: fx.GraphModule, nodes: list[fx.Node], *, relu: bool) -> None:
     parts = [cast(nn.Conv2d, _called(module, node)) for node in nodes]
     if len(parts) == 1:
-        _call(module, nodes[0], PackedConvolution(parts[0], relu=relu))
+        _call(module, nodes[0], PackedConvolution(parts[0], activation="relu" if relu else "none"))
         return
     with module.graph.inserting_before(nodes[0]):
         whole = module.graph.node_copy(nodes[0], lambda node: node)
-        _call(module, whole, PackedConvolution(_side_by_side(parts), relu=relu))
+        _call(module, whole, PackedConvolution(_side_by_side(parts), activation="relu" if relu else "none"))
         split = module.graph.call_function(torch.split, (whole, [part.out_channels for part in parts], 1))
         for index, node in enumerate(nodes):
             node.replace_all_uses_with(module.graph.call_function(operator.getitem, (split, index)))

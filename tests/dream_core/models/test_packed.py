@@ -8,12 +8,22 @@ from torch import Tensor, fx, nn
 from dream_core.device import backends
 from dream_core.models import packed
 from dream_core.models.dream_model import DreamModel
+from dream_core.models.efficientnet_lite import Convolution
 from dream_core.models.packed import HAS_BFLOAT16, HAS_PACKING, PackedConvolution, pack
 from dream_core.models.registry import MODELS
 from dream_core.models.truncate import layer_nodes, truncate
 from dream_core.settings import DeviceSettings
 
 DTYPES = (torch.float32, *([torch.bfloat16] if HAS_BFLOAT16 else []))
+NETWORKS = (
+    "efficientnet_lite0",
+    "bvlc_googlenet",
+    "googlenet",
+    "inception_v3",
+    "vgg16",
+    "resnet50",
+    "squeezenet1_1",
+)
 SIDES = {"inception_v3": 96}
 
 needs_packing = pytest.mark.skipif(not HAS_PACKING, reason="this PyTorch has no oneDNN")
@@ -59,7 +69,7 @@ def test_a_convolution_and_its_gradient_are_what_they_were(
     torch.manual_seed(0)
     convolution = frozen(nn.Conv2d(16, 32, **options), dtype)
     plain = nn.Sequential(convolution, nn.ReLU() if relu else nn.Identity())
-    fast = PackedConvolution(convolution, relu=relu)
+    fast = PackedConvolution(convolution, activation="relu" if relu else "none")
     # The smaller one again: weights packed for another size must not be taken.
     for height, width in ((7, 9), (40, 64), (7, 9)):
         x = torch.randn(2, 16, height, width).to(dtype)
@@ -68,8 +78,33 @@ def test_a_convolution_and_its_gradient_are_what_they_were(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("linear", [True, False])
+@pytest.mark.parametrize("depthwise", [True, False])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (5, 2)])
+def test_efficientnets_convolutions_are_what_they_were(
+    kernel: int, stride: int, depthwise: bool, linear: bool, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    plain = frozen(Convolution(16, 16, kernel, stride=stride, depthwise=depthwise, linear=linear), dtype)
+    fast = PackedConvolution(plain, activation="none" if linear else "relu6")
+    for height, width in ((8, 10), (9, 10), (9, 7)):  # uneven padding on two sides, one, none
+        x = (10 * torch.randn(2, 16, height, width)).to(dtype)
+        for found, expected in zip(with_gradient(fast, x), with_gradient(plain, x), strict=True):
+            assert_same(found, expected, 1e-6 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "name", ["bvlc_googlenet", "googlenet", "inception_v3", "vgg16", "resnet50", "squeezenet1_1"]
+    "name",
+    [
+        "efficientnet_lite0",
+        "bvlc_googlenet",
+        "googlenet",
+        "inception_v3",
+        "vgg16",
+        "resnet50",
+        "squeezenet1_1",
+    ],
 )
 def test_networks_compute_what_they_did(name: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
@@ -136,7 +171,10 @@ def test_1x1_convolutions_of_one_input_become_one() -> None:
     x = torch.randn(1, 3, 6, 5)
     fast = truncate(network, ["cat"])
     pack(fast)
-    assert [(one.relu, one.convolution.out_channels) for one in packed_of(fast)] == [(True, 15), (False, 15)]
+    assert [(one.activation, one.convolution.out_channels) for one in packed_of(fast)] == [
+        ("relu", 15),
+        ("none", 15),
+    ]
     for found, expected in zip(
         with_gradient(nn.Sequential(fast, Pick("cat")), x), with_gradient(network, x), strict=True
     ):
@@ -168,13 +206,13 @@ def test_without_onednn_convolutions_are_plain(lacking: str, monkeypatch: pytest
         monkeypatch.setattr(packed, "HAS_PACKING", False)
     monkeypatch.setattr(packed._Packed, "__call__", None)
     with backends(DeviceSettings(mkldnn=lacking != "mkldnn")):
-        fast = PackedConvolution(convolution, relu=True)(x)
+        fast = PackedConvolution(convolution, activation="relu")(x)
         assert torch.equal(fast, convolution(x).relu())
 
 
 @needs_packing
 def test_packed_weights_are_kept_once_and_left_out_of_copies() -> None:
-    fast = PackedConvolution(frozen(nn.Conv2d(3, 4, 3, padding=1)), relu=False)
+    fast = PackedConvolution(frozen(nn.Conv2d(3, 4, 3, padding=1)), activation="none")
     images = [torch.randn(1, 3, 8, width) for width in (8, 9, 10)]
     results = [fast(x) for x in images]
     assert len(fast._forward._by_shape) == 3
