@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -15,6 +16,9 @@ from .command.exit_codes import INTERRUPTED, MISTAKE
 
 if TYPE_CHECKING:
     from .command.options import Command, MeasureCommand
+
+# Parameters of glibc's mallopt, from its malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def enter() -> NoReturn:
@@ -35,6 +39,7 @@ def main() -> int:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # SVT-AV1 writes to the terminal itself: only errors, please.
     os.environ.setdefault("SVT_LOG", "1")
+    keep_freed_memory()
     received = stop_at_first_signal()
     try:
         code = run(sys.argv[1:])
@@ -47,6 +52,21 @@ def main() -> int:
             raise
         code = INTERRUPTED
     return 128 + received[0] if received and code == INTERRUPTED else code
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep up to 1 GiB that tensors free.
+
+    By default it returns the memory of large tensors to the system at once, and gets it back page by page, which
+    takes a tenth to a quarter of the time of a step on the CPU.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries lack it
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that it takes
+        mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        mallopt(M_TOP_PAD, 64 << 20)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from fractions import Fraction
@@ -68,6 +69,21 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         "received = stop_at_first_signal(); signal.raise_signal(signal.SIGHUP); assert not received"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_freed_memory_is_not_fetched_anew_page_by_page() -> None:
+    done = process(
+        "from resource import RUSAGE_SELF, getrusage\n"
+        "def use(): return [b'x' * (3 << 20) for _ in range(8)]\n"
+        "use()\n"
+        "before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(5): use()\n"
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)\n"
+        "return 0"
+    )
+    assert done.returncode == 0
+    assert int(done.stdout) < 1000  # of 30,720 pages
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
