@@ -21,7 +21,7 @@ def open_to_read(path: Path) -> InputContainer:
         av.FFmpegError, OSError: it cannot be read as one.
     """
     # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names.
-    return av.open(_address(path), "r", options={"pattern_type": "none"})
+    return av.open(_address(path), "r", options={"pattern_type": "none"}, metadata_errors="replace")
 
 
 def open_to_write(path: Path, *, options: dict[str, str], container: str | None = None) -> OutputContainer:

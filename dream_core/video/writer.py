@@ -28,6 +28,8 @@ from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
 
 _LONGEST_NAME = 255
+_FINEST = 1_000_000
+"""Steps per second at most; ffmpeg's numbers have 32 bits."""
 
 
 class Output:
@@ -185,7 +187,7 @@ def open_output(
             is_folder=is_folder,
             size=size,
             fps=fps,
-            time_base=time_base or 1 / fps,
+            time_base=(time_base or 1 / fps).limit_denominator(_FINEST),
             top_fps=top_fps,
             frame_count=frame_count,
             settings=settings,

@@ -85,3 +85,12 @@ def test_ffmpeg_opens_files_in_this_module_alone():
     opening = [path for path in modules if "av.open(" in path.read_text("utf-8")]
     text = {path.name: re.findall(r"av\.open\((.*?)[,)]", path.read_text("utf-8")) for path in opening}
     assert text == {"containers.py": ["_address(path", "_address(path"], "encoder.py": ["BytesIO("]}
+
+
+def test_tags_in_another_encoding_do_not_matter(make_clip, tmp_path):
+    path = make_clip("clip.mkv", count=3, sound="aac")
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"\xf1\xe9\xff!"))
+    assert len(read(path)) == 3
+    copy(path, tmp_path / "out.mp4")
