@@ -115,21 +115,17 @@ class PackedConvolution(nn.Module):
         """Compute the result without autograd."""
         return self._forward(x, self.convolution.bias, self._kernel)
 
-    @property
-    def needs_input(self) -> bool:
-        """True if the gradient needs the input."""
-        return self._backward is None
-
-    def gradient(self, gradient: Tensor, x: Tensor | None) -> Tensor:
-        """Gradient of the input `x` from the one before the activation."""
+    def gradient(self, gradient: Tensor, shape: torch.Size) -> Tensor:
+        """Gradient of an input of some shape from the one before the activation."""
         if self._backward is not None:
             return self._backward(gradient, None, self._transposed)
-        assert x is not None
-        own = self.convolution
-        weight, padding = self._kernel(x)
-        dtype = x.dtype
+        own, dtype = self.convolution, gradient.dtype
         if own.groups > 1:  # which oneDNN computes more than ten times slower in bfloat16
-            gradient, x, weight = gradient.float(), x.float(), weight.float()
+            gradient = gradient.float()
+        # The values of the input do not matter.
+        x = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)
+        weight, padding = self._kernel(x)
+        weight = weight.to(x.dtype)
         geometry = own.stride, padding, own.dilation, False, [0, 0], own.groups
         # The gradient of the input, without those of the weight and the bias.
         wanted = [True, False, False]
@@ -163,21 +159,19 @@ class _PackedConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, packed: PackedConvolution) -> Tensor:
         result = packed.convolve(x)
-        ctx.packed = packed
-        ctx.save_for_backward(
-            x if packed.needs_input else None, result if packed.activation != "none" else None
-        )
+        ctx.packed, ctx.shape = packed, x.shape
+        ctx.save_for_backward(result if packed.activation != "none" else None)
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, activation = ctx.saved_tensors
+        (activation,) = ctx.saved_tensors
         gradient = gradients[0]
         if ctx.packed.activation == "relu":
             gradient = torch.ops.aten.threshold_backward(gradient, activation, 0)
         elif ctx.packed.activation == "relu6":
             gradient = torch.ops.aten.hardtanh_backward(gradient, activation, 0, 6)
-        return ctx.packed.gradient(gradient, x), None
+        return ctx.packed.gradient(gradient, ctx.shape), None
 
 
 def pack(module: fx.GraphModule) -> None:
