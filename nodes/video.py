@@ -87,8 +87,10 @@ class Pipeline:
         )
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
-        """Dream the frames of a clip in order, see `dream_frames`."""
-        return dream_frames(clip, self._dreamer, on_step=self._tell)
+        """Dream the frames of a clip in order, see `dream_frames`. Cancel is heard at frames without a step too."""
+        for frame, dreamed in dream_frames(clip, self._dreamer, on_step=self._tell):
+            host.check_interrupted()
+            yield frame, dreamed
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.

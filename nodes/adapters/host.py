@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ import nodes as core_nodes
 
 from ...dream_core.device import is_out_of_memory as is_out_of_memory_error
 from ...dream_core.image import antialias, scaled_size, size_of
+from .throttle import Throttle
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
@@ -36,6 +36,7 @@ WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
 
 PREVIEW_SIDE = 512
 PREVIEW_SECONDS = 0.2
+MESSAGE_SECONDS = 0.1
 
 log = logging.getLogger("deepdream")
 
@@ -203,20 +204,21 @@ class Progress:
 
     def __init__(self, total: int = 1, *, node_id: str | None = None) -> None:
         self._bar = comfy.utils.ProgressBar(total, node_id)
-        self._next_preview = 0.0
+        self._messages, self._previews = Throttle(MESSAGE_SECONDS), Throttle(PREVIEW_SECONDS)
 
     def update(self, done: int, total: int, image: Tensor | None = None) -> None:
-        """Move the bar. Raises ComfyUI's interruption if Cancel was pressed.
+        """Move the bar, a few times a second and at the end. Raises ComfyUI's interruption if Cancel was pressed.
 
         Args:
             done, total: steps.
             image: (1,3,H,W) in 0..1; shown a few times a second.
         """
         check_interrupted()
+        if done < total and not self._messages.due():
+            return  # a GPU takes hundreds of steps a second, and each message holds the state of the whole graph
         preview = None
-        if image is not None and (now := time.perf_counter()) >= self._next_preview:
+        if image is not None and self._previews.due():
             preview = ("JPEG", _thumbnail(image), PREVIEW_SIDE)
-            self._next_preview = now + PREVIEW_SECONDS
         self._bar.update_absolute(done, total, preview)
 
 

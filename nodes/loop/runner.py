@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...dream_core.errors import DeepDreamError
 from ..adapters import host
+from ..adapters.throttle import Throttle
 from .body import Link, LoopBody, LoopError, is_link, links_of, title
 from .frames import Gatherer, check_frames, frame_at, length
 
@@ -55,7 +55,7 @@ class LoopRun:
         }
         self._open_outputs = open_outputs
         self._progress_on = progress_on
-        self._next_show = 0.0
+        self._shows = Throttle(SHOW_SECONDS)
         self._started: set[str] = set()
         self._frame: dict[str, list[Values]] = {}
         self._outside: Resolve
@@ -195,9 +195,8 @@ class LoopRun:
         kept = self.shown.setdefault(node_id, {})
         for name, items in shown.items():
             kept.setdefault(name, []).extend(items)
-        if (now := time.perf_counter()) >= self._next_show:
+        if self._shows.due():
             host.show(node_id, shown)
-            self._next_show = now + SHOW_SECONDS
 
     def all_shown(self) -> dict[str, list[Any]]:
         """Return the results that all output nodes showed, also in inner loops, for ComfyUI's history."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -68,3 +69,13 @@ def test_a_warning_about_seamless_is_told_on_the_node_in_its_words(
 ) -> None:
     dream_video(name, independent=True, **SEAMLESS)
     assert host.told == ["seamless does nothing with independent: no frame leads into another"]
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_cancel_is_heard_at_frames_without_a_step(
+    dream_video: Run, host: Any, pack: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack("nodes.adapters.working"), "_layers_listened_to", nullcontext)  # as on a GPU
+    host.interrupted = True
+    with pytest.raises(pack("nodes.adapters.host").Interrupted):
+        dream_video(name, octave_steps=0, carried_steps=0)

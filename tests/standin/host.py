@@ -17,6 +17,7 @@ FLOW_FOLDER = "optical_flow"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
 PREVIEW_SIDE = 512
 PREVIEW_SECONDS = 0.2
+MESSAGE_SECONDS = 0.1
 
 
 class Interrupted(BaseException):

@@ -35,6 +35,17 @@ def test_cancel_is_heard_after_a_layer(working: Any, host: Any, pack: Any) -> No
     nn.Identity()(torch.zeros(1))
 
 
+def test_on_a_gpu_no_layer_is_listened_to(
+    working: Any, host: Any, pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack("nodes.adapters.host"), "compute_device", lambda: torch.device("cuda"))
+    host.interrupted = True
+    with working():
+        nn.Identity()(torch.zeros(1))
+        with pytest.raises(pack("nodes.adapters.host").Interrupted):
+            pack("nodes.adapters.host").Progress().update(1, 2)  # as after every step
+
+
 def test_cancel_is_heard_on_the_way_back(working: Any, host: Any, pack: Any) -> None:
     with working():
         x = torch.ones(1, 2, requires_grad=True)
