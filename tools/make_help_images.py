@@ -46,7 +46,8 @@ from dream_core.video import SAMPLE_CLIP, open_clip
 
 FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
 WIDTH = 512
-QUALITY = 70
+QUALITY, PLOT_QUALITY = 70, 50
+"""A plot has many edges: at the lower quality it is as small as the others."""
 GAP, TEXT = 4, 20
 
 SIDE = 384
@@ -313,7 +314,8 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for make in IMAGES:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
-            make().save(FOLDER / f"{make.__name__}.jpg", quality=QUALITY, optimize=True)
+            quality = PLOT_QUALITY if make is report else QUALITY
+            make().save(FOLDER / f"{make.__name__}.jpg", quality=quality, optimize=True)
 
 
 if __name__ == "__main__":
