@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple, get_args
 
 import torch
@@ -132,13 +133,19 @@ class LayerTerm:
         channels = activation.shape[1]
         self._check_channels(channels)
         if self.channels and len(set(self.channels)) < channels:
-            activation = activation.index_select(1, torch.tensor(self.channels, device=activation.device))
+            activation = activation.index_select(1, _on_device(self.channels, activation.device))
         return LossSum(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
 
     def value(self, loss_sum: LossSum) -> Tensor:
         """Compute the weighted loss, 0-dimensional float32."""
         weight = self.weight / loss_sum.channels if self.normalize else self.weight
         return weight * LOSSES[self.loss].value(loss_sum.sum, loss_sum.values)
+
+
+@lru_cache(maxsize=32)
+def _on_device(channels: tuple[int, ...], device: torch.device) -> Tensor:
+    # Kept, because a copy from the host in every step would make the program wait for a GPU.
+    return torch.tensor(channels, device=device)
 
 
 def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from pretended import Pretended
 
 from dream_core.dreaming.objectives import (
     LayerTerm,
@@ -199,3 +200,15 @@ def test_layers_are_parsed_with_their_weights() -> None:
 def test_wrong_weights_are_refused(entry: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_layers((entry,))
+
+
+def test_chosen_channels_are_copied_to_a_gpu_once() -> None:
+    with Pretended("cuda") as gpu:
+        activation = torch.rand(1, 6, 4, 5).to(gpu.device)
+        term = LayerTerm("any", channels=(1, 4))
+        sums = [term.loss_sum(activation).sum]
+        gpu.copies.clear()
+        sums += [term.loss_sum(activation).sum for _ in range(3)]
+        assert (gpu.copies, gpu.waits) == ([], [])
+        assert sums[0].device == gpu.device
+    assert torch.equal(torch.stack(sums), activation[:, [1, 4]].square().sum().expand(4))
