@@ -122,24 +122,32 @@ class PackedConvolution(nn.Module):
         own, dtype = self.convolution, gradient.dtype
         if own.groups > 1:  # which oneDNN computes more than ten times slower in bfloat16
             gradient = gradient.float()
+        height, width = shape[2:]
+        above, below, left, right = self._padding(shape)
         # The values of the input do not matter.
-        x = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)
-        weight, padding = self._kernel(x)
-        weight = weight.to(x.dtype)
-        geometry = own.stride, padding, own.dilation, False, [0, 0], own.groups
+        size = *shape[:2], above + height + below, left + width + right
+        x = torch.empty(size, dtype=gradient.dtype, memory_format=torch.channels_last)
+        geometry = own.stride, [0, 0], own.dilation, False, [0, 0], own.groups
         # The gradient of the input, without those of the weight and the bias.
         wanted = [True, False, False]
-        results = torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, wanted)
-        return cast(Tensor, results[0]).to(dtype)
+        weight = own.weight.to(x.dtype)
+        padded = torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, wanted)[0]
+        return cast(Tensor, padded[:, :, above : above + height, left : left + width]).to(dtype)
+
+    def _padding(self, shape: torch.Size) -> tuple[int, int, int, int]:
+        """Pixels above, below, left and right."""
+        own = self.convolution
+        if isinstance(own, Convolution):
+            sizes = zip(shape[2:], own.kernel_size, own.stride, strict=True)
+            (above, below), (left, right) = (same_padding(*size) for size in sizes)
+            return above, below, left, right
+        vertical, horizontal = cast(tuple[int, int], own.padding)
+        return vertical, vertical, horizontal, horizontal
 
     def _kernel(self, x: Tensor) -> tuple[Tensor, Sequence[int]]:
-        own = self.convolution
-        if not isinstance(own, Convolution):
-            return own.weight, cast(tuple[int, ...], own.padding)
-        above, below = same_padding(x.shape[2], own.kernel_size[0], own.stride[0])
-        left, right = same_padding(x.shape[3], own.kernel_size[1], own.stride[1])
+        above, below, left, right = self._padding(x.shape)
         # oneDNN pads both sides alike. Zeros in front of the kernel make up for one pixel more before the image.
-        return F.pad(own.weight, (right - left, 0, below - above, 0)), (below, right)
+        return F.pad(self.convolution.weight, (right - left, 0, below - above, 0)), (below, right)
 
     def _transposed_padding(self) -> tuple[int, ...]:
         own = self.convolution
