@@ -15,6 +15,7 @@ from functools import partial
 
 import torch
 
+from dream_core.__main__ import keep_freed_memory
 from dream_core.device import choose_dtype, parse_device
 from dream_core.dreaming.ascent import ascend
 from dream_core.dreaming.objectives import LayerTerm, Objective
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args()
+    keep_freed_memory()
     device = parse_device(chosen.device)
     torch.manual_seed(0)
     image = torch.rand(1, 3, HEIGHT, WIDTH, device=device)

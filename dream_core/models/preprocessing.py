@@ -24,13 +24,16 @@ class Preprocessing:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Convert (B,3,H,W) RGB in 0..1 to the network's input, (B,3,H,W) float32; differentiable."""
-        planes = torch.split(image.float(), 1, dim=1)
-        if self.bgr:
-            planes = planes[::-1]
         # Python numbers, because small tensors would be copied to the device at every step.
+        lines = [(self.scale / std, mean / std) for mean, std in zip(self.mean, self.std, strict=True)]
+        image = image.float()
+        if len(set(lines)) == 1 and not self.bgr:
+            ((factor, shift),) = set(lines)
+            return image * factor - shift
+        planes = torch.split(image, 1, dim=1)
         normalized = [
-            plane * (self.scale / std) - mean / std
-            for plane, mean, std in zip(planes, self.mean, self.std, strict=True)
+            plane * factor - shift
+            for plane, (factor, shift) in zip(planes[::-1] if self.bgr else planes, lines, strict=True)
         ]
         return torch.cat(normalized, dim=1)
 
