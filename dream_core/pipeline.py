@@ -124,6 +124,7 @@ def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> O
         fps=clip.fps,
         time_base=clip.time_base,
         top_fps=clip.top_fps,
+        transparency=clip.transparency,
         frame_count=clip.frame_count,
         sound=clip.sound if settings.sound else None,
         settings=settings,
@@ -157,7 +158,8 @@ def dream_clip(
         on_step: called after every gradient step.
     """
     for frame, step in dream_frames(clip, dreamer, on_step=on_step):
-        output.write(step.dream.cpu(), time=frame.time, duration=frame.duration)
+        alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
+        output.write(step.dream.cpu(), time=frame.time, duration=frame.duration, **alpha)
         if keep:
             _keep(keep, frame.index, step)
         if on_frame:

@@ -480,6 +480,8 @@ class InputSettings:
         fps: Frame rate for a folder of images, which has none of its own.
         deinterlace: Make whole frames of those of interlaced video, whose lines are of two moments. Otherwise its
             combs are dreamed on.
+        transparency: Keep the transparency of the input in a GIF, WebP or PNG and in a folder of images. Otherwise
+            what is transparent becomes black.
     """
 
     size: Annotated[int, Range(0, 16_384, step=32)] = 512
@@ -487,6 +489,7 @@ class InputSettings:
     frames: Frames = 0
     fps: FrameRate = 25.0
     deinterlace: bool = True
+    transparency: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,12 @@ from ..image import size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Timed, limited
 from .color_profile import to_srgb
-from .images import image_to_tensor
+from .images import UNREADABLE, image_to_tensor
 from .pixels import fit, resize
 
 _FORMATS = ("PNG", "WEBP")
 _UNTIMED = Fraction(1, 10)
 """Seconds that browsers show an image that says 0."""
-_FINISHED = (OSError, SyntaxError, ValueError, EOFError)
 
 
 def is_animated(path: Path) -> bool:
@@ -29,7 +28,7 @@ def is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format in _FORMATS and getattr(image, "n_frames", 1) > 1
-    except (*_FINISHED, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
 
 
@@ -52,7 +51,7 @@ def open_animation(path: Path, *, settings: InputSettings) -> Clip:
     fps = Fraction(len(times)) / end
     lengths = [later - time for time, later in zip(times, [*times[1:], end], strict=True)]
     return Clip(
-        _frames(path, times, first=first, start=start),
+        _frames(path, times, first=first, start=start, keep_alpha=settings.transparency),
         load=lambda raw: resize(raw[0], size),
         own_duration=lambda raw: lengths[raw[1]],
         size=size,
@@ -62,15 +61,18 @@ def open_animation(path: Path, *, settings: InputSettings) -> Clip:
         frame_count=limited(len(times) - first, settings.frames),
         limit=settings.frames or None,
         sound=None,
+        transparency=settings.transparency,
     )
 
 
-def _frames(path: Path, times: list[Fraction], *, first: int, start: Fraction) -> Iterator[Timed]:
+def _frames(
+    path: Path, times: list[Fraction], *, first: int, start: Fraction, keep_alpha: bool
+) -> Iterator[Timed]:
     with Image.open(path) as file:
         images = _images(file)
         for index, (time, image) in enumerate(zip(times, images, strict=False)):
             if index >= first:
-                tensor: Tensor = image_to_tensor(to_srgb(image, path))
+                tensor: Tensor = image_to_tensor(to_srgb(image, path), keep_alpha=keep_alpha)
                 yield (tensor, index), max(time, start)
 
 
@@ -84,7 +86,7 @@ def _times(path: Path) -> tuple[list[Fraction], Fraction]:
                 end += (
                     Fraction(float(image.info.get("duration", 0))).limit_denominator(1000) / 1000 or _UNTIMED
                 )
-    except _FINISHED as error:
+    except UNREADABLE as error:
         if not times:
             raise VideoError(f"{path} cannot be read as an image ({error}): the file is damaged") from error
         warnings.warn(f"{path} breaks off after {len(times)} images; these are used", stacklevel=3)

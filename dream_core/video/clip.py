@@ -31,6 +31,8 @@ class Frame:
     """Seconds until the next frame."""
     index: int
     """0, 1, 2, ..."""
+    alpha: Tensor | None = None
+    """(1,H,W) in 0..1, 1 = opaque, if it is kept; the image lies over black."""
     anew: bool = False
     """True where the clip goes on in other proportions, so that no dream can be carried into it."""
 
@@ -62,6 +64,7 @@ class Clip:
         top_fps: Fraction | None = None,
         own_duration: Callable[[Any], Fraction] = lambda _: Fraction(0),
         begins_anew: Callable[[Any], bool] = lambda _: False,
+        transparency: bool = False,
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.size = size
@@ -76,6 +79,8 @@ class Clip:
         """Estimated number of frames to come, or None if the file does not say."""
         self.sound = sound
         """The input's sound, or None."""
+        self.transparency = transparency
+        """True if the frames have an alpha."""
         self._load = load
         self._own_duration = own_duration
         self._begins_anew = begins_anew
@@ -116,8 +121,15 @@ class Clip:
             raw, time = current
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
-            image = self._load(raw)
-            yield Frame(image, float(time - first), float(duration), index, self._begins_anew(raw))
+            image = self._load(raw)  # (4,H,W) with alpha
+            yield Frame(
+                image[:3],
+                float(time - first),
+                float(duration),
+                index,
+                alpha=image[3:] if self.transparency else None,
+                anew=self._begins_anew(raw),
+            )
             current, index = following, index + 1
 
 

@@ -30,7 +30,7 @@ from .timing import Timing
 
 _MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
 _MATROSKA_SUFFIXES = (".mkv", ".webm")
-_ANIMATION_FORMATS = {"gif": "pal8", "apng": "rgb24", "libwebp_anim": "bgra"}
+_ANIMATION_CODECS = ("gif", "apng", "libwebp_anim")
 _VARIABLE_RATE = 0x400  # AVFMT_VARIABLE_FPS
 
 
@@ -51,6 +51,12 @@ class _Animation:
     unit: Fraction
     shortest: int = 0
     options: tuple[tuple[str, str], ...] = ()
+
+    def frames(self, transparency: bool) -> str:
+        """Pixel format of its frames."""
+        # ffmpeg's libwebp_anim loses the alpha of bgra.
+        with_alpha = {"rgb24": "rgba", "bgra": "yuva420p"}
+        return with_alpha[self.pixel_format] if transparency else self.pixel_format
 
 
 _MILLISECOND = Fraction(1, 1000)
@@ -83,8 +89,9 @@ class Encoder:
         settings: OutputSettings,
         sound: Sound | None = None,
         top_fps: Fraction | None = None,
+        transparency: bool = False,
     ) -> None:
-        """Open the file and the encoder.
+        """Open the file and the encoder; with transparency, an animated image that takes images (4,H,W).
 
         A container of a constant rate, such as AVI, gets `top_fps`, by default `fps`. If the pixel format requires
         even sides, an odd side is extended by repeating its last pixels.
@@ -95,6 +102,7 @@ class Encoder:
         self._path = path
         self._size = size
         self._animation = _ANIMATIONS.get(path.suffix.lower())
+        self._transparency = transparency
         self._is_gif = path.suffix.lower() == ".gif"
         self._gif_step = settings.frame_duration if self._is_gif else 0
         tracks = sound_tracks(sound) if sound is not None and settings.sound else []
@@ -146,7 +154,9 @@ class Encoder:
                 else settings.codec or _default_codec(self._container.format.name, self._path)
             )
             self._pixel_format = (
-                animation.pixel_format if animation else _checked_pixel_format(codec, settings.pixel_format)
+                animation.frames(self._transparency)
+                if animation
+                else _checked_pixel_format(codec, settings.pixel_format)
             )
             self._padding = _padding(self._pixel_format, *self._size)
             constant = animation is None and _is_constant(self._container, codec, time_base)
@@ -170,9 +180,20 @@ class Encoder:
         settings: OutputSettings,
     ) -> None:
         height, width = self._size[0] + self._padding[3], self._size[1] + self._padding[1]
-        self._convert = FrameConverter((height, width), pixel_format=self._pixel_format)
+        self._convert = FrameConverter(
+            (height, width),
+            pixel_format=self._pixel_format,
+            alpha=self._transparency,
+            matrix="bt601" if self._animation else "bt709",  # WebP's
+        )
         self._stream = _add_stream(
-            self._container, codec, (height, width), rate=rate, time_base=self._time_base, settings=settings
+            self._container,
+            codec,
+            (height, width),
+            rate=rate,
+            time_base=self._time_base,
+            pixel_format=self._pixel_format,
+            settings=settings,
         )
         left_out: list[str] = []
         if sound is not None and settings.sound:
@@ -188,7 +209,9 @@ class Encoder:
             ) from error
         tell_left_out(left_out)
         self._palette = (
-            Palette(width=width, height=height, time_base=self._time_base) if self._is_gif else None
+            Palette(width=width, height=height, time_base=self._time_base, transparency=self._transparency)
+            if self._is_gif
+            else None
         )
 
     def write(self, image: Tensor, *, time: float, duration: float) -> None:
@@ -225,7 +248,7 @@ class Encoder:
         try:
             if not self._written:
                 # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
-                self.write(torch.zeros(3, *self._size), time=0.0, duration=1.0)
+                self.write(torch.zeros(4 if self._transparency else 3, *self._size), time=0.0, duration=1.0)
             self._encode(None)
             self._copy_sound_until(self._end)
         finally:
@@ -379,6 +402,7 @@ def _add_stream(
     *,
     rate: Fraction,
     time_base: Fraction,
+    pixel_format: str,
     settings: OutputSettings,
 ) -> VideoStream:
     try:
@@ -392,10 +416,12 @@ def _add_stream(
     context = stream.codec_context
     context.height, context.width = size
     context.time_base = time_base
-    if codec.name in _ANIMATION_FORMATS:
-        context.pix_fmt = _ANIMATION_FORMATS[codec.name]
+    if codec.name in _ANIMATION_CODECS:
+        context.pix_fmt = "pal8" if codec.name == "gif" else pixel_format
         if codec.name == "libwebp_anim":
-            context.options = {"quality": str(100 - settings.quality)}
+            # It keeps the alpha of yuva420p in lossless files alone.
+            lossless = {"lossless": "1"} if pixel_format == "yuva420p" else {}
+            context.options = {"quality": str(100 - settings.quality), **lossless}
         return stream
     context.pix_fmt = settings.pixel_format
     _set_quality(context, settings.quality)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -25,7 +26,16 @@ from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Sound, Timed, limited
 from .containers import flag_number, open_to_read
 from .packets import continuous_packets, may_jump
-from .pixels import DisplayMatrix, alike, display_matrix, fit, fit_inside, image_from_frame, turn_upright
+from .pixels import (
+    DisplayMatrix,
+    alike,
+    display_matrix,
+    fit,
+    fit_inside,
+    has_alpha,
+    image_from_frame,
+    turn_upright,
+)
 from .restore import Restorer
 
 _ATTACHED_IMAGE = 1 << 10  # AV_DISPOSITION_ATTACHED_PIC
@@ -92,9 +102,11 @@ class _Film:
         if first is None:
             raise VideoError(self._why_nothing(settings.start))
         size = fit(*first[0].size, longest=settings.size)
+        transparency = settings.transparency and has_alpha(first[0].frame.format)
         return Clip(
             chain([first], frames),
-            load=lambda shown: shown.image(size),
+            load=lambda shown: shown.image(size, keep_alpha=transparency),
+            transparency=transparency,
             own_duration=lambda shown: _own_duration(shown.frame),
             begins_anew=lambda shown: shown.anew,
             size=size,
@@ -268,9 +280,11 @@ class _Film:
         """Length of the images; sound may be longer."""
         if self._stream.duration:
             return self._stream.duration * self._unit
-        if tag := self._stream.metadata.get("DURATION"):  # Matroska's, counted from the file's beginning
-            hours, minutes, seconds = tag.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds) - self._begin
+        # Matroska's, counted from the file's beginning
+        tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", self._stream.metadata.get("DURATION", ""), re.ASCII)
+        with suppress(ValueError):
+            if tag and (end := int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])) > self._begin:
+                return end - self._begin
         if not self._container.duration:
             return None
         whole = self._container.duration * _MICROSECOND
@@ -315,10 +329,11 @@ class _Shown:
     size: Size
     anew: bool
 
-    def image(self, size: Size) -> Tensor:
-        """Convert the frame to an image (3,*size)."""
+    def image(self, size: Size, *, keep_alpha: bool) -> Tensor:
+        """Convert the frame to an image (3,*size), or (4,*size) with alpha."""
         assert self.frame is not None
-        return fit_inside(turn_upright(image_from_frame(self.frame), self.matrix), self.size, size)
+        image = image_from_frame(self.frame, keep_alpha=keep_alpha)
+        return fit_inside(turn_upright(image, self.matrix), self.size, size)
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

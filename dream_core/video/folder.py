@@ -8,10 +8,10 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import Notice, VideoError
-from .images import is_image, list_images
+from .images import UNREADABLE, is_image, list_images
 
 _SHOWN = 3
 _ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
@@ -52,7 +52,7 @@ def _is_whole(path: Path) -> bool:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LAST_BYTES))
             return end is None or end in file.read()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False
 
 

@@ -12,14 +12,18 @@ from av.filter import Graph
 class Palette:
     """Reduces each frame to its best 256 colors, dithered (ffmpeg's palettegen and paletteuse)."""
 
-    def __init__(self, *, width: int, height: int, time_base: Fraction) -> None:
-        """Build the filter graph for rgb24 frames of this size."""
+    def __init__(self, *, width: int, height: int, time_base: Fraction, transparency: bool = False) -> None:
+        """Build the filter graph for frames of this size, rgb24, or rgba with transparency."""
         self._graph = graph = Graph()
+        pixel_format = av.VideoFormat("rgba" if transparency else "rgb24")
         source = graph.add_buffer(
-            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base
+            width=width,
+            height=height,
+            format=pixel_format,
+            time_base=time_base,
         )
         split, sink = graph.add("split"), graph.add("buffersink")
-        generate = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+        generate = graph.add("palettegen", f"stats_mode=single:reserve_transparent={int(transparency)}")
         use = graph.add("paletteuse", "new=1")
         source.link_to(split)
         split.link_to(generate, 0, 0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import VideoError
@@ -21,14 +23,21 @@ from .pixels import image_from_frame
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ANIMATED_SUFFIXES = (".png", ".webp")
 """Suffixes of files that hold one image or an animation."""
-_UNREADABLE = (
-    UnidentifiedImageError,
-    OSError,
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,  # UnidentifiedImageError is one, too
     SyntaxError,
+    TypeError,
     ValueError,
     av.FFmpegError,
     Image.DecompressionBombError,
+    struct.error,
+    zlib.error,
 )
+"""Errors that Pillow's decoders and ffmpeg raise for damaged files."""
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -58,11 +67,11 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(files, key=_natural_order)
 
 
-def load_image(path: Path) -> Tensor:
+def load_image(path: Path, *, keep_alpha: bool = False) -> Tensor:
     """Read an image file as (3,H,W), RGB float32 in 0..1, turned upright by its EXIF orientation.
 
-    Gray becomes RGB, colors of a profile become sRGB, transparency is blended with black, 16 bits per channel are
-    kept.
+    Gray becomes RGB, colors of a profile become sRGB, transparency is blended with black, and added as a fourth
+    channel if `keep_alpha`; 16 bits per channel are kept.
 
     Raises:
         VideoError: the file is missing or cannot be read as an image.
@@ -72,11 +81,13 @@ def load_image(path: Path) -> Tensor:
             if getattr(image, "n_frames", 1) > 1:
                 warnings.warn(f"{path} holds {image.n_frames} images; the first is used", stacklevel=2)
             if _loses_bits(image):
-                return deep_to_srgb(_decode_deep(path), image, path)
-            return image_to_tensor(to_srgb(ImageOps.exif_transpose(image), path))
+                deep = _decode_deep(path)
+                colors = deep_to_srgb(deep[:3], image, path)
+                return torch.cat([colors, deep[3:]]) if keep_alpha else colors
+            return image_to_tensor(to_srgb(ImageOps.exif_transpose(image), path), keep_alpha=keep_alpha)
     except FileNotFoundError as error:
         raise VideoError(f"{path} does not exist: check the path") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno and not isinstance(error, av.FFmpegError):
             raise VideoError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
         raise VideoError(
@@ -85,7 +96,9 @@ def load_image(path: Path) -> Tensor:
 
 
 def save_image(image: Tensor, path: Path) -> None:
-    """Write an image (3,H,W) or mask (1,H,W) in 0..1, rounded to 8 bits, in the format of the suffix.
+    """Write an image (3,H,W), one with alpha (4,H,W) or a mask (1,H,W) in the format of the suffix.
+
+    Values in 0..1 are rounded to 8 bits.
 
     Raises:
         VideoError: the file cannot be written.
@@ -113,17 +126,24 @@ def _loses_bits(image: Image.Image) -> bool:
 
 def _decode_deep(path: Path) -> Tensor:
     with open_to_read(path) as container:
-        return image_from_frame(next(container.decode(video=0)))
+        return image_from_frame(next(container.decode(video=0)), keep_alpha=True)
 
 
-def image_to_tensor(image: Image.Image) -> Tensor:
-    """Convert an image of any mode to (3,H,W), RGB float32 in 0..1; transparency is blended with black."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
-        return gray.clamp(0, 1).expand(3, -1, -1).clone()
-    if image.mode == "F":
-        return torch.from_numpy(np.asarray(image).copy()).clamp(0, 1).expand(3, -1, -1).clone()
+def image_to_tensor(image: Image.Image, *, keep_alpha: bool = False) -> Tensor:
+    """Convert an image of any mode to (3,H,W), RGB float32 in 0..1.
+
+    Transparency is blended with black, and added as a fourth channel if `keep_alpha`.
+    """
+    image_and_alpha = _with_alpha(image)
+    return image_and_alpha if keep_alpha else image_and_alpha[:3]
+
+
+def _with_alpha(image: Image.Image) -> Tensor:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        white = 1 if image.mode == "F" else 65535
+        gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / white
+        return torch.cat([gray.clamp(0, 1).expand(3, -1, -1), torch.ones_like(gray)[None]])
     rgba = (
         torch.from_numpy(np.asarray(image.convert("RGBA")).astype(np.float32)).permute(2, 0, 1) / 255
     )  # HWC -> CHW
-    return rgba[:3] * rgba[3:]
+    return torch.cat([rgba[:3] * rgba[3:], rgba[3:]])

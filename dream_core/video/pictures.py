@@ -32,7 +32,7 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
             f"start is {settings.start:g} s, but {len(paths)} images at {float(fps):g} frames per second "
             f"last {float(len(paths) / fps):g} s: choose an earlier start"
         )
-    frames = _frames(chosen, fps)
+    frames = _frames(chosen, fps, keep_alpha=settings.transparency)
     first = next(frames)
     own_size = size_of(first[0][1])
     size = fit(*own_size, longest=settings.size)
@@ -41,6 +41,7 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
         chain([first], frames),
         load=loader.load,
         begins_anew=loader.begins_anew,
+        transparency=settings.transparency,
         size=size,
         fps=fps,
         time_base=1 / fps,
@@ -50,12 +51,12 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
     )
 
 
-def _frames(paths: list[Path], fps: Fraction) -> Iterator[Timed]:
+def _frames(paths: list[Path], fps: Fraction, *, keep_alpha: bool) -> Iterator[Timed]:
     """Read the images; one that is damaged costs only itself, and the image before it stays."""
     read = 0
     for index, path in enumerate(paths):
         try:
-            image = load_image(path)
+            image = load_image(path, keep_alpha=keep_alpha)
         except VideoError as error:
             if not read and path == paths[-1]:
                 raise

@@ -70,10 +70,11 @@ def alike(size: Size, other: Size) -> bool:
     return abs(across - down) <= _ALIKE * max(across, down)
 
 
-def image_from_frame(frame: av.VideoFrame) -> Tensor:
+def image_from_frame(frame: av.VideoFrame, *, keep_alpha: bool = False) -> Tensor:
     """Convert a decoded frame of any pixel format to an image (3,H,W), RGB float32 in 0..1.
 
-    More than 8 bits are kept; transparency is blended with black. A frame without the name of its color matrix is
+    More than 8 bits are kept; transparency is blended with black, and added as a fourth channel if `keep_alpha`. A
+    frame without the name of its color matrix is
     read as BT.709 from 720 lines on and as BT.601 below, as players do.
     """
     deep, alpha = _is_deep(frame.format), has_alpha(frame.format)
@@ -90,9 +91,11 @@ def image_from_frame(frame: av.VideoFrame) -> Tensor:
     ).to_ndarray()
     white = _white(deep=deep, limited=not _is_rgb(frame.format) and color_range != FULL_RANGE)
     colors = torch.from_numpy(array[..., :3].astype(np.float32)).permute(2, 0, 1) / white  # HWC -> CHW
+    opacity = torch.ones_like(colors[:1])
     if alpha:
-        colors *= torch.from_numpy(array[..., 3].astype(np.float32)) / (65535 if deep else 255)
-    return colors.clamp(0, 1).contiguous()
+        opacity = torch.from_numpy(array[None, ..., 3].astype(np.float32)) / (65535 if deep else 255)
+        colors *= opacity
+    return (torch.cat([colors, opacity]) if keep_alpha else colors).clamp(0, 1).contiguous()
 
 
 def frame_from_image(image: Tensor, *, pixel_format: str) -> av.VideoFrame:
@@ -108,16 +111,24 @@ class FrameConverter:
     figure E-1).
     """
 
-    def __init__(self, size: Size, *, pixel_format: str) -> None:
-        """Build the conversion for images of this size."""
+    def __init__(self, size: Size, *, pixel_format: str, alpha: bool = False, matrix: str = "bt709") -> None:
+        """Build the conversion for images of this size, which have four channels if `alpha`.
+
+        Args:
+            size: height and width.
+            pixel_format: of the frames.
+            alpha: the images have four channels, and the format has transparency.
+            matrix: of YUV, by its name in ffmpeg.
+        """
+        self._matrix = matrix
         self._pixel_format = target = av.VideoFormat(pixel_format)
         self._deep = _is_deep(target)
         self._white = _white(deep=self._deep, limited=not _is_rgb(target) and not _is_full_range(target))
-        self._source = "rgb48le" if self._deep else "rgb24"
+        self._source = ("rgba64le" if alpha else "rgb48le") if self._deep else "rgba" if alpha else "rgb24"
         self._graph = None if _is_rgb(target) else self._conversion(size)
 
     def __call__(self, image: Tensor) -> av.VideoFrame:
-        """Convert an image (3,H,W) in 0..1."""
+        """Convert an image (3,H,W), or (4,H,W) with alpha, in 0..1."""
         levels = image.detach().clamp(0, 1).mul(self._white).round().permute(1, 2, 0)  # CHW -> HWC
         array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if self._deep else np.uint8))
         frame = av.VideoFrame.from_ndarray(array, format=self._source)
@@ -132,7 +143,7 @@ class FrameConverter:
         options = [
             f"flags={_EXACT}",
             "in_range=full",
-            "out_color_matrix=bt709",
+            f"out_color_matrix={self._matrix}",
             f"out_range={'full' if full else 'limited'}",
         ]
         if target.chroma_width(8) < 8 and not full:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..checks import validate
@@ -28,6 +29,7 @@ from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
 
 _LONGEST_NAME = 255
+_FAINT = 1 / 255
 _FINEST = 1_000_000
 """Steps per second at most; ffmpeg's numbers have 32 bits."""
 
@@ -49,6 +51,7 @@ class Output:
         size: tuple[int, int],
         fps: Fraction,
         settings: OutputSettings,
+        transparency: bool = False,
     ) -> None:
         self.path = path
         """Final name."""
@@ -59,19 +62,28 @@ class Output:
         self.finished = False
         """True once the output is complete and has its final name."""
         self._sink = sink
+        self._transparency = transparency
         self._size = size
         self._settings = settings
         self._fps = fps
         self._open = True
         self._next_time = 0.0
 
-    def write(self, image: Tensor, *, time: float | None = None, duration: float | None = None) -> None:
+    def write(
+        self,
+        image: Tensor,
+        *,
+        time: float | None = None,
+        duration: float | None = None,
+        alpha: Tensor | None = None,
+    ) -> None:
         """Write one image, (3,H,W) or (1,3,H,W), RGB in 0..1, rounded to the output's levels.
 
         Args:
             image: of the output's size.
             time: seconds from the output's first frame; by default right after the frame before.
             duration: seconds until the next frame; by default one frame at the output's rate.
+            alpha: (1,H,W) in 0..1 for an output with transparency, over black; by default it is opaque.
 
         Raises:
             VideoError: the image has another size, the output is closed, or the file cannot be written.
@@ -79,6 +91,8 @@ class Output:
         if not self._open:
             raise VideoError(f"{self.path} is closed: no image can be added")
         image = _checked(image, self._size)
+        if self._transparency:
+            image = _with_alpha(image, alpha)
         duration = float(1 / self._fps) if duration is None else duration
         time = self._next_time if time is None else time
         self._sink.write(image, time=time, duration=duration)
@@ -143,6 +157,7 @@ def open_output(
     settings: OutputSettings,
     time_base: Fraction | None = None,
     top_fps: Fraction | None = None,
+    transparency: bool = False,
     frame_count: int | None = None,
     sound: Sound | None = None,
 ) -> Output:
@@ -164,6 +179,7 @@ def open_output(
         time_base: unit of the timestamps in seconds; by default one frame.
         top_fps: rate for containers that have a constant one, such as AVI, whose images are repeated or left out so
             that moments stay; by default `fps`.
+        transparency: images come with their alpha.
         frame_count: number of images to come, if known.
         sound: sound to copy.
 
@@ -180,6 +196,10 @@ def open_output(
     _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
     if sound is not None and settings.sound and (is_folder or is_image(target)):
         tell_left_out(describe_tracks(sound))
+    if transparency and not _holds_alpha(target, is_folder=is_folder):
+        transparency = False
+        text = f"`transparency` is for GIF, WebP, PNG and folders: {target} is written over black"
+        warnings.warn(text, stacklevel=2)
     growing = _free_name(target)
     try:
         sink = _open_sink(
@@ -189,6 +209,7 @@ def open_output(
             fps=fps,
             time_base=(time_base or 1 / fps).limit_denominator(_FINEST),
             top_fps=top_fps,
+            transparency=transparency,
             frame_count=frame_count,
             settings=settings,
             sound=sound if not is_image(target) else None,
@@ -196,7 +217,7 @@ def open_output(
     except BaseException:
         _remove(growing)
         raise
-    return Output(target, growing, sink, size=size, fps=fps, settings=settings)
+    return Output(target, growing, sink, size=size, fps=fps, settings=settings, transparency=transparency)
 
 
 @contextmanager
@@ -287,6 +308,7 @@ def _open_sink(
     fps: Fraction,
     time_base: Fraction,
     top_fps: Fraction | None,
+    transparency: bool,
     frame_count: int | None,
     settings: OutputSettings,
     sound: Sound | None,
@@ -304,6 +326,7 @@ def _open_sink(
         fps=fps,
         time_base=time_base,
         top_fps=top_fps,
+        transparency=transparency,
         settings=settings,
         sound=sound,
     )
@@ -344,6 +367,18 @@ def _checked(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(image.shape) != (3, *size):
         raise VideoError(f"expected an image (3,{size[0]},{size[1]}), got {describe(image)}; resize it")
     return image.detach().float()
+
+
+def _with_alpha(image: Tensor, alpha: Tensor | None) -> Tensor:
+    """Take an image (3,H,W) off its black ground, and add the alpha: (4,H,W)."""
+    if alpha is None:
+        return torch.cat([image, torch.ones_like(image[:1])])
+    alpha = alpha.to(image)
+    return torch.cat([(image / alpha.clamp_min(_FAINT)).clamp(0, 1), alpha])
+
+
+def _holds_alpha(path: Path, *, is_folder: bool) -> bool:
+    return is_folder or path.suffix.lower() in (".gif", ".webp", ".png", ".apng")
 
 
 def _is_occupied(path: Path) -> bool:

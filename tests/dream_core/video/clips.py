@@ -73,9 +73,10 @@ def copy(
             fps=clip.fps,
             time_base=clip.time_base,
             top_fps=clip.top_fps,
+            transparency=clip.transparency,
             sound=clip.sound,
             settings=output_settings,
         ) as output,
     ):
         for frame in clip:
-            output.write(frame.image, time=frame.time, duration=frame.duration)
+            output.write(frame.image, time=frame.time, duration=frame.duration, alpha=frame.alpha)

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from clips import gray, levels, ramp, read, write
+from clips import copy, gray, levels, ramp, read, write
 from PIL import Image
 
 from dream_core.errors import VideoError
@@ -111,3 +111,58 @@ def test_uneven_times_and_quality_reach_a_webp(tmp_path):
         write(path, noise, settings=OutputSettings(quality=quality))
         sizes.append(path.stat().st_size)
     assert sizes[0] > 1.3 * sizes[1]
+
+
+def save_transparent(path):
+    """A green square on what hides magenta; it moves from the left to the right."""
+    images = []
+    for index in range(3):
+        pixels = np.full((32, 48, 4), (255, 0, 255, 0), dtype=np.uint8)
+        pixels[:, 16 * index : 16 * index + 16] = (0, 200, 0, 255)
+        images.append(Image.fromarray(pixels))
+    options = (
+        {"lossless": True} if path.suffix == ".webp" else {"disposal": 2} if path.suffix == ".gif" else {}
+    )
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100, **options)
+    return path
+
+
+@pytest.mark.parametrize("target", ["out.gif", "out.webp", "out.png", "out.apng", "out"])
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_transparency_is_kept_on_request(tmp_path, suffix, target):
+    path = save_transparent(tmp_path / f"a.{suffix}")
+    (tmp_path / "b").mkdir()
+    wanted = InputSettings(size=0, transparency=True)
+    copy(path, tmp_path / "b" / target, wanted, OutputSettings(quality=0))
+    with open_clip(tmp_path / "b" / target, settings=wanted) as clip:
+        frames = list(clip)
+    assert len(frames) == 3
+    for index, frame in enumerate(frames):
+        inside = torch.zeros(32, 48, dtype=torch.bool)
+        inside[:, 16 * index + 2 : 16 * index + 14] = True
+        outside = torch.ones(32, 48, dtype=torch.bool)
+        outside[:, max(0, 16 * index - 2) : 16 * index + 18] = False
+        assert frame.alpha is not None
+        assert frame.alpha[0, inside].min() > 0.98
+        assert frame.alpha[0, outside].max() < 0.02
+        assert frame.image[1, inside].sub(200 / 255).abs().max() < 0.05
+        assert frame.image[:, outside].max() < 0.02
+
+
+def test_soft_edges_keep_their_color(tmp_path):
+    Image.new("RGBA", (8, 8), (200, 100, 0, 128)).save(tmp_path / "a.png")
+    copy(tmp_path / "a.png", tmp_path / "b.png", InputSettings(size=0, transparency=True))
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.getpixel((4, 4)) == pytest.approx((200, 100, 0, 128), abs=1)
+
+
+def test_without_a_request_and_without_room_it_lies_over_black(tmp_path):
+    path = save_transparent(tmp_path / "a.webp")
+    copy(path, tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.mode == "RGB"
+    with pytest.warns(
+        UserWarning, match=r"`transparency` is for GIF, WebP, PNG and folders: .*c\.mp4 is written"
+    ):
+        copy(path, tmp_path / "c.mp4", InputSettings(size=0, transparency=True))
+    assert read(tmp_path / "c.mp4")[0].image[:, :, 24:].max() < 0.05

@@ -325,3 +325,14 @@ def test_another_resolution_of_the_same_film_goes_on(make_clip, tmp_path):
         frames = read(path)
     assert [tuple(frame.image.shape) for frame in frames] == [(3, 48, 64)] * 8
     assert not any(frame.anew for frame in frames)
+
+
+@pytest.mark.parametrize("tag", [b"00:00:0[.5000", b"no:ti:me.0000", b"00:00:1..0000"])
+def test_a_length_that_cannot_be_read_does_not_matter(make_clip, tag):
+    path = make_clip("clip.mkv", count=12, fps=12)
+    data = path.read_bytes()
+    place = data.rindex(b"00:00:01")
+    path.write_bytes(data[:place] + tag + data[place + len(tag) :])
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.frame_count == 12
+        assert len(list(clip)) == 12

@@ -79,3 +79,17 @@ def test_a_missing_image_and_a_missing_folder_are_errors(tmp_path):
         load_image(tmp_path / "gone.png")
     with pytest.raises(VideoError, match=r"saved\.png cannot be written"):
         save_image(torch.zeros(3, 2, 2), tmp_path / "gone" / "saved.png")
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("Missing dimensions"), KeyError(3), IndexError(), OverflowError()]
+)
+def test_whatever_a_decoder_raises_for_damage_is_one_error(tmp_path, monkeypatch, error):
+    Image.new("RGB", (4, 4)).save(tmp_path / "bad.png")
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("dream_core.video.images.ImageOps.exif_transpose", fail)
+    with pytest.raises(VideoError, match=r"bad\.png cannot be read as an image"):
+        load_image(tmp_path / "bad.png")
