@@ -16,11 +16,14 @@ from ..image import require_image, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
 from ..motion.occlusion import reliability_mask
-from ..motion.scene_cuts import is_cut
+from ..motion.scene_cuts import find_pan, is_cut
 from ..motion.warp import warp
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames
 from .step_budget import StepBudget, step_budget
+
+FLASH = 4
+"""Number of frames after a cut in which it may turn out to be a flash."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,9 @@ class TemporalDreamer:
         self.reliability = reliability
         # The latest frame comes last.
         self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
+        # What came before the last cut, which may be a flash; and the frames since.
+        self._before_cut: deque[DreamedFrame] | None = None
+        self._since_cut = 0
         self._direction = 1
 
     @property
@@ -129,8 +135,9 @@ class TemporalDreamer:
         return self.dream.models[0]
 
     def reset(self) -> None:
-        """Forget the earlier frames, as at a cut."""
+        """Forget the earlier frames."""
         self._past.clear()
+        self._before_cut = None
 
     def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
         """Make a dreamer that continues from a dreamed frame in reversed time.
@@ -157,7 +164,7 @@ class TemporalDreamer:
         require_image(frame, name="frame", batch=1)
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.dream.device, torch.float32, copy=True)
-        carried = self._carry_with_memory(frame)
+        past, carried = self._carry_with_memory(frame)
         budget = self._budget(carried, frame)
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
@@ -167,13 +174,23 @@ class TemporalDreamer:
             on_step=on_step,
         )
         result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, age=budget.age)
-        if carried is None:
-            self.reset()
         if not self.temporal.independent:
-            self._past.append(replace(result, carried=None))
+            self._remember(result, past)
         return result
 
-    def _carry_with_memory(self, frame: Tensor) -> Carried | None:
+    def _remember(self, dreamed: DreamedFrame, past: deque[DreamedFrame]) -> None:
+        """Keep a dream for the next frame; `past` are those that it continues, none after a cut."""
+        self._since_cut += 1
+        if self._past and not past:
+            # A second cut within a flash leaves what was before the first.
+            if self._before_cut is None or self._since_cut >= FLASH:
+                self._before_cut, self._since_cut = self._past, 0
+        elif past is not self._past or self._since_cut >= FLASH:
+            self._before_cut = None
+        self._past = past
+        self._past.append(replace(dreamed, carried=None))
+
+    def _carry_with_memory(self, frame: Tensor) -> tuple[deque[DreamedFrame], Carried | None]:
         """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
         freed = False
         while True:
@@ -190,21 +207,30 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor) -> Carried | None:
-        """Carry the earlier dreams over to a frame; None if there are none, and after a cut."""
-        if not self._past:
-            return None
-        carried = self._carry_from(1, frame)
+    def _carry(self, frame: Tensor) -> tuple[deque[DreamedFrame], Carried | None]:
+        """Carry the earlier dreams over to a frame; return them too. Both are empty at a start and after a cut.
+
+        After a flash the frame continues what was there before it.
+        """
+        for past in (self._past, self._before_cut):
+            carried = self._carry_past(past, frame) if past else None
+            if past and carried:
+                return past, carried
+        return deque(maxlen=self._past.maxlen), None
+
+    def _carry_past(self, past: deque[DreamedFrame], frame: Tensor) -> Carried | None:
+        """Carry dreams over to a frame; None after a cut."""
+        carried = self._carry_from(past, 1, frame)
         distance = 2
-        while carried and distance <= len(self._past):
-            earlier = self._carry_from(distance, frame)
+        while carried and distance <= len(past):
+            earlier = self._carry_from(past, distance, frame)
             carried = carried.fill_from(earlier) if earlier else carried
             distance *= 2
         return carried
 
-    def _carry_from(self, distance: int, frame: Tensor) -> Carried | None:
+    def _carry_from(self, past: deque[DreamedFrame], distance: int, frame: Tensor) -> Carried | None:
         """Carry over the dream of the frame that is `distance` frames back; None after a cut."""
-        previous = self._past[-distance]
+        previous = past[-distance]
         if frame.shape != previous.frame.shape:
             raise ImageError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
@@ -212,7 +238,10 @@ class TemporalDreamer:
             )
         backward, forward = self._flows(frame, previous.frame)
         if self.temporal.cuts and is_cut(frame, previous.frame, backward):
-            return None
+            pan = find_pan(frame, previous.frame)
+            if pan is None:
+                return None
+            backward, forward = self._flows(frame, previous.frame, pan=pan)
         reliability = reliability_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.reliability
         )
@@ -262,8 +291,18 @@ class TemporalDreamer:
             image=replace(image, init="image"),
         )
 
-    def _flows(self, frame: Tensor, previous: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _flows(
+        self, frame: Tensor, previous: Tensor, *, pan: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Estimate the flow to the previous frame and, if it is needed, back; a known `pan` (1,2,1,1) is added."""
         assert self.flow is not None  # __init__ requires it
-        if self.reliability.check_consistency:
-            return self.flow.both_ways(frame, previous)
-        return self.flow.flow(frame, previous), None
+        whole = None if pan is None else pan.expand(1, 2, *size_of(frame))
+        start = previous if whole is None else warp(previous, whole, mode="bilinear")
+        if not self.reliability.check_consistency:
+            backward, forward = self.flow.flow(frame, start), None
+        else:
+            backward, forward = self.flow.both_ways(frame, start)
+        if whole is None:
+            return backward, forward
+        returned = None if forward is None else warp(forward, -whole, mode="bilinear") - whole
+        return backward + whole, returned

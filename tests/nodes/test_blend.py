@@ -87,7 +87,7 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         age=torch.ones_like(planes(previous)[:, :1]),
     )
     dreamer._past.append(before)
-    carried = dreamer._carry(planes(frame))
+    _, carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
 
     (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frame, previous=previous, both_ways=True)

@@ -415,6 +415,75 @@ def test_independent_frames_take_all_steps(tiny: DreamModel) -> None:
         assert torch.equal(step.dream, dream(step.frame, [tiny], settings=QUICK))
 
 
+# Flashes, pans and cuts
+
+
+def brighter(model: DreamModel, flow: FlowEstimator | None = None, **temporal: Any) -> TemporalDreamer:
+    """A dreamer that draws a residual of 0.1 on the first frame and adds nothing to what it carries."""
+    return dreamer(
+        model,
+        flow,
+        paint=painting(lambda image: image + 0.1),
+        temporal=TemporalSettings(**{"blend": 0, **temporal}),
+        reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
+    )
+
+
+@pytest.mark.parametrize("references", [1, 2])
+@pytest.mark.parametrize(("length", "returns"), [(1, True), (3, True), (6, False)])
+def test_after_a_flash_the_dream_comes_back(
+    tiny: DreamModel, length: int, returns: bool, references: int
+) -> None:
+    scene = 0.8 * synthetic_clip(frames=1, height=48, width=64, seed=1).frames
+    machine = brighter(tiny, references=references)
+    run(machine, scene.expand(3, -1, -1, -1))
+    flash = run(machine, torch.ones(length, 3, 48, 64))
+    assert flash[0].carried is None
+    after, later = run(machine, scene.expand(2, -1, -1, -1))
+    assert (after.carried is not None) == returns
+    residual = torch.full_like(scene, 0.1 if returns else 0.0)
+    torch.testing.assert_close(after.dream - scene, residual)
+    torch.testing.assert_close(later.dream - scene, residual)
+
+
+def test_after_a_cut_nothing_comes_back_but_the_scene_itself(tiny: DreamModel) -> None:
+    one, other = (0.8 * synthetic_clip(frames=1, height=48, width=64, seed=seed).frames for seed in (1, 4))
+    machine = brighter(tiny)
+    steps = run(machine, torch.cat([one, one, other, other, one]))
+    assert [step.carried is None for step in steps] == [True, False, True, False, False]
+    machine.reset()
+    assert machine.step(one).carried is None
+
+
+def test_the_first_frame_after_a_dark_cut_takes_all_steps(tiny: DreamModel) -> None:
+    taken = []
+
+    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
+        taken.append(settings.octave.octave_steps)
+        return image
+
+    one, other = (
+        0.2 + synthetic_clip(frames=1, height=48, width=64, seed=seed).frames.mean(1, keepdim=True) / 6
+        for seed in (1, 4)
+    )
+    settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
+    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0.1), paint=count)
+    run(machine, torch.cat([one, one, other, other]).expand(-1, 3, -1, -1))
+    assert taken == [20, 2, 20, 2]
+
+
+def test_the_dream_goes_along_with_a_pan_too_fast_for_the_estimator(tiny: DreamModel) -> None:
+    wide = 0.8 * synthetic_clip(frames=1, height=90, width=330, seed=3).frames
+    frames = torch.cat([wide[..., 70 * index : 70 * index + 160] for index in range(3)])
+    machine = brighter(tiny, constant_flow())  # it finds no motion
+    *_, last = run(machine, frames)
+    assert last.carried is not None
+    torch.testing.assert_close(last.carried.flow[:, 0], torch.full((1, 90, 160), 70.0), atol=1, rtol=0)
+    residual = (last.dream - last.frame)[0].mean(0)
+    assert residual[:, :10].mean() == pytest.approx(0.1, abs=0.01)  # what was in the first frame
+    assert residual[:, 30:].abs().max() < 0.01
+
+
 # Long-term references
 
 
@@ -459,8 +528,8 @@ def test_the_nearest_reliable_reference_wins() -> None:
 
 
 def test_references_are_1_2_4_frames_back_but_not_from_before_a_cut(tiny: DreamModel) -> None:
-    frames = 0.2 + 0.02 * random_clip(9)
-    frames[6:] += 0.7  # another scene
+    one, other = (synthetic_clip(frames=1, height=20, width=24, seed=seed).frames for seed in (1, 4))
+    frames = torch.cat([one.expand(6, -1, -1, -1), other.expand(3, -1, -1, -1)]) + 0.002 * random_clip(9)
     pairs: list[tuple[int, int]] = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
