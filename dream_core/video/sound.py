@@ -25,6 +25,8 @@ _KEPT_TAGS = ("language", "title")
 
 _TRANSPORT_CODECS = ("mp1", "mp2", "mp3", "aac", "ac3", "eac3", "dts", "truehd", "opus")
 """Codecs that MPEG transport streams name; ffmpeg writes others too, but nobody could read them."""
+_LONG_PAUSE = 60
+"""Seconds of silence that are made at once."""
 _RAW_CONTAINERS = ("avi", "mov", "matroska")
 _ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own encoders of these are experimental
 _WITHOUT_TIMES = ("avi",)
@@ -276,11 +278,33 @@ def _gapless(
     for _, alike in kinds:
         first = next(alike)
         graph = _resampler(first, target, begin=done)
-        for frame in chain([first], alike, [None]):
+        for frame in chain(_without_long_pauses(chain([first], alike)), [None]):
             for pulled in _pulled(graph, frame):
                 done += pulled.samples
                 yield pulled
     yield None
+
+
+def _without_long_pauses(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Fill long pauses bit by bit: aresample would make an hour's silence, or that of a damaged time, at once."""
+    end: int | None = None
+    for frame in frames:
+        start = frame.pts or 0
+        while end is not None and start - end > _LONG_PAUSE * frame.sample_rate:
+            yield _silence(frame, begin=end)
+            end += frame.sample_rate
+        end = start + frame.samples
+        yield frame
+
+
+def _silence(like: av.AudioFrame, *, begin: int) -> av.AudioFrame:
+    """Make a second of silence of the same kind."""
+    silence = av.AudioFrame(format=like.format.name, layout=like.layout.name, samples=like.sample_rate)
+    zero = b"\x80" if like.format.name.startswith("u8") else b"\0"
+    for plane in silence.planes:
+        plane.update(zero * plane.buffer_size)
+    silence.sample_rate, silence.pts, silence.time_base = like.sample_rate, begin, like.time_base
+    return silence
 
 
 def _moved(frame: av.AudioFrame, start: Fraction) -> av.AudioFrame:

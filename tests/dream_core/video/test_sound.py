@@ -194,6 +194,29 @@ def test_a_start_moves_images_and_sound_alike(tmp_path):
     assert _moments(tmp_path / "out.mp4") == pytest.approx((0, 0.25, 0.25), abs=0.002)
 
 
+@pytest.mark.parametrize("pause", [200, 10**7])
+def test_a_long_pause_is_silent_and_fits_into_memory(tmp_path, pause):
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=1)
+        video.width, video.height, video.pix_fmt, video.codec_context.max_b_frames = 64, 48, "yuv420p", 0
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        container.start_encoding()
+        for index in range(210):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, dtype=np.uint8))
+            frame.pts = index
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for begin in (0, pause):
+            wave = np.full((1, 8000), 16000, dtype=np.int16)
+            sound = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 8000, begin * 8000, Fraction(1, 8000)
+            container.mux(audio.encode(sound))
+    copy(path, tmp_path / "out.avi")
+    expected = [0, 200] if pause == 200 else [0]
+    assert _tones(tmp_path / "out.avi") == pytest.approx(expected, abs=0.05)
+
+
 # --- times that jump ---
 
 
