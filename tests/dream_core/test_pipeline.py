@@ -58,7 +58,7 @@ def make_dreamer(tiny: DreamModel) -> Callable[..., TemporalDreamer]:
         return TemporalDreamer(
             ImageDreamer([tiny], settings=settings),
             FlowEstimator(right_by_one, CPU, 1, 1),
-            temporal=TemporalSettings(independent=independent),
+            temporal=TemporalSettings(independent=independent, cuts=False),  # the flow is not the true one
             reliability=ReliabilitySettings(check_brightness=False),
         )
 
