@@ -100,6 +100,12 @@ def _require_values(image: Tensor, name: str) -> None:
         raise ImageError(f"expected {name} in 0..1, got values up to {highest:g}; divide it by 255")
 
 
+def require_shares(mask: Tensor, *, name: str = "mask") -> None:
+    """Raise an ImageError unless all values lie in 0..1. Reading them makes the program wait for a GPU."""
+    if not bool(((mask >= 0) & (mask <= 1)).all()):
+        raise ImageError(f"expected {name} values between 0 and 1, got values outside or NaN; clamp the mask")
+
+
 def percentile(values: Tensor, percent: float) -> Tensor:
     """Value below which `percent` of all values lie (nearest rank), a 0-dimensional tensor."""
     rank = 1 + round(percent / 100 * (values.numel() - 1))

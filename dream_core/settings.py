@@ -201,9 +201,10 @@ class ReliabilitySettings:
 
     Args:
         check_consistency: Distrust pixels whose forward and backward flow disagree, mostly because they were
-            hidden before (Sundaram et al. 2010).
+            hidden before (Sundaram et al. 2010). Those that disagree a little are trusted where they look like
+            where they came from.
         check_boundaries: Distrust pixels at the edges of moving things, where flow is uncertain (Ruder et
-            al. 2016).
+            al. 2016), unless they look like where they came from.
         check_brightness: Distrust pixels that are brighter or darker than where they came from, apart from
             changes of light.
         check_leaving: Distrust pixels that came from outside the frame.
@@ -229,10 +230,8 @@ class TemporalSettings:
         blend: Share of the carried dream that is dropped for the new frame, at every frame. Lower flickers
             less: 0 keeps the whole dream, 1 only the frame.
         carried_steps: Gradient steps at each size for a frame that carries a dream. More makes the dream
-            stronger and takes longer. 0 = as needed: if a fifth of the carried dream was dropped or not
-            trusted, a fifth of `octave_steps`.
-        catch_up: Largest factor by which steps grow where something new came into view, until the dream there
-            has caught up. 1 = off; a `carried_steps` other than 0 also switches it off.
+            stronger and takes longer. 0 = as needed, in each place: `octave_steps` where nothing is carried, few
+            where nearly all is.
         carry: Part of the dream that is carried. residual adds only what was dreamed to the new frame, which
             stays sharp. image mixes the whole last dream with the new frame, which blurs it.
         cuts: Start a new dream where the clip cuts to another scene.
@@ -248,7 +247,6 @@ class TemporalSettings:
 
     blend: Annotated[float, Range(0, 1, step=0.05)] = 0.05
     carried_steps: Annotated[int, Range(0, 10_000)] = 0
-    catch_up: Annotated[float, Range(1, 100, step=0.5)] = 3.0
     carry: DreamCarry = "residual"
     cuts: bool = True
     independent: bool = False

@@ -8,10 +8,11 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dream_core.image import require_shares
 from ..dream_core.settings import TemporalSettings
-from ..dream_core.temporal.blend import add_residual, blend_frames, require_reliability
+from ..dream_core.temporal.blend import add_residual, blend_frames, share_to_renew
 from .adapters.batches import check_same_size, entry_at, map_entries, match
-from .adapters.images import alpha_of, from_image, from_mask, to_image
+from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
 
@@ -50,7 +51,12 @@ class TemporalBlend(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "image", display_name="image", tooltip="The image to dream on, for DeepDream."
-                )
+                ),
+                io.Mask.Output(
+                    "renewal",
+                    display_name="renewal",
+                    tooltip="Where the dream is to be made anew, for DeepDream: 1 where none could be carried.",
+                ),
             ],
         )
 
@@ -70,7 +76,7 @@ class TemporalBlend(io.ComfyNode):
                 "warped": from_image(warped, name="warped"),
                 "reliability": from_mask(reliability, name="reliability"),
             }
-            require_reliability(batches["reliability"])  # here, on the CPU, it makes no GPU wait
+            require_shares(batches["reliability"])  # here, on the CPU, it makes no GPU wait
             join: Callable[..., Tensor] = blend_frames
             if warped_frame is not None:
                 batches["warped_frame"] = from_image(warped_frame, name="warped_frame")
@@ -81,10 +87,15 @@ class TemporalBlend(io.ComfyNode):
             def blended(index: int) -> Tensor:
                 return join(*(entry_at(batch, index) for batch in matched), blend=blend).clamp(0, 1)
 
+            def renewal(index: int) -> Tensor:
+                image, moved, mask, *before = (entry_at(batch, index) for batch in matched)
+                return share_to_renew(mask, moved - (before[0] if before else image), blend=blend)
+
             alpha = alpha_of(frame)
             return io.NodeOutput(
                 to_image(
                     map_entries(blended, count),
                     alpha=None if alpha is None else alpha.expand(count, -1, -1, -1),
-                )
+                ),
+                to_mask(map_entries(renewal, count)),
             )

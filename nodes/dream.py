@@ -26,7 +26,7 @@ from ..dream_core.settings import (
     TileSettings,
 )
 from .adapters import host
-from .adapters.images import alpha_of, from_image, to_image
+from .adapters.images import alpha_of, from_image, from_mask, to_image
 from .adapters.looks import Chosen, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
@@ -141,6 +141,13 @@ class Dream(io.ComfyNode):
                     "original_colors is on: one for all, or one for each, of the same size. In a loop, the "
                     "frame. Not connected: the images themselves.",
                 ),
+                io.Mask.Input(
+                    "renewal",
+                    optional=True,
+                    tooltip="Where to dream, and how much: 1 = all octave_steps, 0 = none. In a loop, from "
+                    "Temporal Blend: most steps go where no dream could be carried. One for all images, or one "
+                    "for each, of the same size. Not connected: all steps everywhere.",
+                ),
                 *with_look(*dream_widgets()),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The dreamed images.")],
@@ -159,6 +166,7 @@ class Dream(io.ComfyNode):
         dream_model: Any = None,
         objective: Objectives | None = None,
         colors: Tensor | None = None,
+        renewal: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         with working():
@@ -166,8 +174,9 @@ class Dream(io.ComfyNode):
                 from_image(image),
                 dream_model,
                 objective,
-                None if colors is None else from_image(colors, name="colors"),
                 Chosen(values),
+                colors=None if colors is None else from_image(colors, name="colors"),
+                renewal=None if renewal is None else from_mask(renewal, name="renewal"),
             )
             return io.NodeOutput(to_image(dreamed, alpha=alpha_of(image)))
 
@@ -209,8 +218,10 @@ def dream_images(
     images: Tensor,
     dream_model: Any,
     objectives: Objectives | None,
-    colors: Tensor | None,
     chosen: Chosen,
+    *,
+    colors: Tensor | None,
+    renewal: Tensor | None,
 ) -> Tensor:
     """Dream each image of a batch by itself; after memory ran out, in smaller tiles.
 
@@ -218,8 +229,9 @@ def dream_images(
         images: (B,3,H,W) in 0..1.
         dream_model: from a DREAM_MODEL socket, or None for the look's.
         objectives: from an objective socket, or None for the look's.
-        colors: (1,3,H,W) or (B,3,H,W), see `dream`.
         chosen: how to dream.
+        colors: (1,3,H,W) or (B,3,H,W), see `dream`.
+        renewal: (1,1,H,W) or (B,1,H,W) in 0..1, see `ImageDreamer.__call__`.
 
     Returns:
         (B,3,H,W) float32 on the CPU.
@@ -228,11 +240,8 @@ def dream_images(
         ImageError, SettingsError: see `dream`.
         OutOfMemoryError: there is too little memory for the smallest tiles.
     """
-    if colors is not None and (colors.shape[2:] != images.shape[2:] or len(colors) not in (1, len(images))):
-        raise ImageError(
-            f"expected colors as one image, or one for each, of {_sizes(images)}, got {_sizes(colors)}; "
-            "resize it"
-        )
+    _check_size("colors", colors, images)
+    _check_size("renewal", renewal, images)
 
     patcher = chosen.dream_model(dream_model)
 
@@ -247,9 +256,24 @@ def dream_images(
     for index in range(len(images)):
         # A copy is not an inference tensor, so gradients can pass it.
         image = images[index, None].clone(memory_format=torch.contiguous_format)
-        color = None if colors is None else colors[min(index, len(colors) - 1), None].clone()
-        dreams[index] = dream(image, colors=color, on_step=partial(report, index))[0]
+        dreams[index] = dream(
+            image, colors=_at(colors, index), renewal=_at(renewal, index), on_step=partial(report, index)
+        )[0]
     return dreams
+
+
+def _check_size(name: str, batch: Tensor | None, images: Tensor) -> None:
+    """Raise an ImageError unless a batch has one entry, or one for each image, of the images' size."""
+    if batch is None:
+        return
+    if batch.shape[2:] != images.shape[2:] or len(batch) not in (1, len(images)):
+        raise ImageError(
+            f"expected {name} as one image, or one for each, of {_sizes(images)}, got {_sizes(batch)}; resize it"
+        )
+
+
+def _at(batch: Tensor | None, index: int) -> Tensor | None:
+    return None if batch is None else batch[min(index, len(batch) - 1), None].clone()
 
 
 def _sizes(images: Tensor) -> str:

@@ -116,7 +116,7 @@ class DeepDreamVideo(io.ComfyNode):
             description=(
                 "Dreams a clip: each frame goes on with the dream of the one before, carried along by optical "
                 "flow. The same as a Temporal Loop around Optical Flow, Reliability Mask, Flow Warp, Temporal "
-                "Blend and DeepDream, where carried_steps is DeepDream's octave_steps."
+                "Blend and DeepDream, which takes the renewal of Temporal Blend."
             ),
             search_aliases=[
                 "deep dream",

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..device import layout
-from ..image import resize, size_of
+from ..image import size_of
 from ..models.dream_model import DreamModel
 from ..settings import AscentSettings, DreamSettings
 from .gradients import shape_gradient
 from .objectives import Objective, choose_channels
+from .step_plan import StepPlan
 from .tiling import objective_gradient
 from .transforms import random_view
 
@@ -129,19 +130,22 @@ def ascend(
     objective: Objective,
     *,
     settings: DreamSettings,
+    plan: StepPlan,
     generator: torch.Generator,
-    step_scale: Tensor | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Change an image step by step so that its objective rises.
+
+    A step on a part of the image takes the gradient of that part alone, at the strength that the last gradient of
+    the whole had there.
 
     Args:
         image: (1,3,H,W) in 0..1; it is not modified.
         models: the network, once per device; the image is on the first device.
         objective: the number to raise.
-        settings: number of steps, optimizer, random views, gradient filters and tiles; already validated.
+        settings: optimizer, random views, gradient filters and tiles; already validated.
+        plan: number, size and place of the steps.
         generator: on the CPU; draws the random views.
-        step_scale: (1,1,h,w) of any size, factor of each step at each pixel; 1 by default.
         on_step: called after every step.
 
     Returns:
@@ -150,26 +154,25 @@ def ascend(
     Raises:
         SettingsError: a layer or a channel does not exist.
     """
-    capture, scale = settings.objective.channel_capture, step_scale
+    capture, size = settings.objective.channel_capture, size_of(image)
     if capture == "octave":
         objective = choose_channels(image, objective, models[0])
-    if scale is not None:
-        scale = resize(scale, size_of(image))
     # The networks and their gradients have this layout too: nothing has to be converted.
     parameter = image.detach().clone(memory_format=layout(image.device))
+    gradient = torch.zeros_like(parameter)
     optimizer = make_optimizer(parameter, settings.ascent)
-    for _ in range(settings.octave.octave_steps):
-        view = random_view(settings.ascent, generator)
-        leaf = parameter.detach().requires_grad_()
-        with torch.enable_grad():
-            view_of_leaf = view.apply(leaf)
-        seen = view_of_leaf.detach()
-        chosen = choose_channels(seen, objective, models[0]) if capture == "step" else objective
-        value, gradient = objective_gradient(
-            models, chosen, seen, settings=settings.tile, generator=generator
-        )
-        gradient = torch.autograd.grad(view_of_leaf, leaf, gradient)[0]
-        gradient = shape_gradient(gradient, settings.ascent)
+    scales = plan.scales(size)
+    crop = plan.crop(size, models[0].smallest_side(objective.layers))
+    for step in range(plan.steps):
+        alone = crop if step >= plan.whole else None
+        scale = scales[step >= plan.whole]
+        seen = parameter if alone is None else alone.of(parameter)
+        value, fresh = step_gradient(seen, models, objective, settings=settings, generator=generator)
+        if alone is None:
+            gradient = fresh
+        else:
+            stale = alone.of(gradient)
+            stale.copy_(fresh * (stale.abs().mean() / fresh.abs().mean().clamp_min(1e-12)))
         # Adam's fused kernel assumes that gradient and parameter have the same memory layout.
         parameter.grad = torch.empty_like(parameter).copy_(gradient).neg_()
         before = parameter if scale is None else parameter.clone()
@@ -181,3 +184,24 @@ def ascend(
         if on_step:
             on_step(value, parameter.clone())
     return parameter
+
+
+def step_gradient(
+    image: Tensor,
+    models: Sequence[DreamModel],
+    objective: Objective,
+    *,
+    settings: DreamSettings,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Compute the objective of a random view of an image (1,3,H,W), and its gradient after the filters."""
+    view = random_view(settings.ascent, generator)
+    leaf = image.detach().requires_grad_()
+    with torch.enable_grad():
+        view_of_leaf = view.apply(leaf)
+    seen = view_of_leaf.detach()
+    if settings.objective.channel_capture == "step":
+        objective = choose_channels(seen, objective, models[0])
+    value, gradient = objective_gradient(models, objective, seen, settings=settings.tile, generator=generator)
+    gradient = torch.autograd.grad(view_of_leaf, leaf, gradient)[0]
+    return value, shape_gradient(gradient, settings.ascent)

@@ -18,17 +18,19 @@ from ..image import (
     kept_by_zoom,
     noise,
     require_image,
+    require_shares,
     resize,
     shift_colors,
     size_of,
     zoom,
 )
 from ..models.dream_model import DreamModel
-from ..settings import DreamSettings, OctaveSettings, require_tiles
+from ..settings import DreamSettings, require_tiles
 from .ascent import ascend
 from .memory import free_cached, smaller_tiles
 from .objectives import Objective, build_objective, choose_channels
 from .octaves import visible_sizes
+from .step_plan import plan_steps
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class ImageDreamer:
         *,
         settings: DreamSettings | None = None,
         colors: Tensor | None = None,
-        step_scale: Tensor | None = None,
+        renewal: Tensor | None = None,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
         """Dream on an image. The dream depends on the image and the settings alone, not on earlier calls.
@@ -107,19 +109,24 @@ class ImageDreamer:
             settings: used instead of the dreamer's own, except for the tiles; not checked again.
             colors: (1,3,H,W), source of the colors for `settings.image.original_colors`, and of the mean colors for
                 `settings.image.keep_brightness`; by default the image.
-            step_scale: (1,1,H,W), factor of each gradient step at each pixel; 1 by default.
+            renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel: 0 = the image stays as it is;
+                by default 1 everywhere.
             on_step: called after every gradient step, including those of failed attempts.
 
         Returns:
             The dreamed image, (1,3,H,W) float32 RGB in 0..1, on the device of the first model.
 
         Raises:
-            ImageError: the image has the wrong shape, type or values.
+            ImageError: the image or the renewal has the wrong shape, type or values.
             OutOfMemoryError: there is too little memory for the smallest tiles.
             RuntimeError: a network was moved to another device.
             SettingsError: the dream is not finite, or a setting does not fit the image.
         """
         require_image(image, batch=1)
+        if renewal is not None:
+            require_image(renewal, name="renewal", channels=1, like=image, values=False)
+            if renewal.device.type == "cpu":
+                require_shares(renewal, name="renewal")
         self._require_devices()
         size, settings = size_of(image), settings or self.settings
         while True:
@@ -130,7 +137,7 @@ class ImageDreamer:
                     settings=replace(settings, tile=self.settings.tile),
                     objective=self.objective,
                     colors=colors,
-                    step_scale=step_scale,
+                    renewal=renewal,
                     on_step=on_step,
                 )
             except (RuntimeError, MemoryError) as error:
@@ -191,7 +198,7 @@ def dream_octaves(
     settings: DreamSettings,
     objective: Objective,
     colors: Tensor | None = None,
-    step_scale: Tensor | None = None,
+    renewal: Tensor | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream at one size after another: the loop of `ImageDreamer`, without its checks."""
@@ -204,14 +211,18 @@ def dream_octaves(
     if settings.objective.channel_capture == "once":
         objective = choose_channels(current, objective, models[0])
     sizes = visible_sizes(size, settings.octave, models[0].smallest_side(objective.layers))
+    plan = plan_steps(renewal, settings.octave.octave_steps)
+    reporter = on_step and StepReporter(
+        on_step, steps=plan.steps, octaves=len(sizes), iterations=settings.octave.iterations
+    )
     climb = partial(
         ascend,
         models=models,
         objective=objective,
         settings=settings,
         generator=generator,
-        step_scale=step_scale,
-        on_step=StepReporter(on_step, settings.octave, len(sizes)) if on_step else None,
+        plan=plan,
+        on_step=reporter,
     )
     for iteration in range(settings.octave.iterations):
         if iteration:
@@ -243,14 +254,15 @@ class StepReporter:
 
     Args:
         on_step: called with a `DreamStep`.
-        settings: gradient steps at each size and number of passes.
+        steps: number at each size.
         octaves: number of sizes.
+        iterations: number of passes over them.
     """
 
-    def __init__(self, on_step: DreamCallback, settings: OctaveSettings, octaves: int) -> None:
+    def __init__(self, on_step: DreamCallback, *, steps: int, octaves: int, iterations: int) -> None:
         self._on_step = on_step
-        self._steps, self._octaves = settings.octave_steps, octaves
-        self._done, self._total = 0, settings.iterations * octaves * settings.octave_steps
+        self._steps, self._octaves = steps, octaves
+        self._done, self._total = 0, iterations * octaves * steps
 
     def __call__(self, objective: Tensor, image: Tensor) -> None:
         """Report one step: the objective before it and the image (1,3,h,w) after it."""

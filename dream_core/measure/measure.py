@@ -13,8 +13,8 @@ from torch import Tensor
 from ..errors import ImageError, SettingsError
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
-from ..motion.occlusion import reliability_mask
-from ..settings import ReliabilitySettings
+from ..motion.occlusion import flow_is_smooth, flows_agree
+from ..motion.warp import points_inside
 from .figures import (
     ClipFigures,
     Figures,
@@ -27,9 +27,6 @@ from .figures import (
     moving_and_still,
     warp_error,
 )
-
-CHECKS = ReliabilitySettings(check_brightness=False, mask_softness=0)
-"""Checks that choose the pixels to measure. The check of brightness would hide flicker."""
 
 INPUT = "input"
 """Name of the figures of the input."""
@@ -65,10 +62,9 @@ def flow_link(estimator: FlowEstimator) -> Link:
 
     def link(frame: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
         forward, backward = estimator.both_ways(frame[None], following[None])
-        reliability = reliability_mask(
-            forward, backward, frame=frame[None], previous=following[None], settings=CHECKS
-        )
-        return forward[0], reliability[0]
+        # Without the check of brightness, which would hide flicker.
+        reliable = flows_agree(forward, backward) * flow_is_smooth(forward) * points_inside(forward)
+        return forward[0], reliable[0]
 
     return link
 

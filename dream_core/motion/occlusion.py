@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import kornia
 import torch
@@ -17,6 +18,23 @@ from .light import match_light
 from .warp import points_inside, require_flow, warp
 
 
+class Tolerance(NamedTuple):
+    """Largest squared disagreement of two flows: `share` of the sum of their squared lengths, plus `pixels`."""
+
+    share: float
+    pixels: float
+
+
+STRICT = Tolerance(0.01, 0.5)
+"""Constants of Sundaram et al. 2010."""
+
+LOOSE = Tolerance(0.1, 2.0)
+"""For pixels that look like where they came from."""
+
+ALIKE = 12 / 255
+"""Largest difference of gray, averaged over 3x3 pixels, of neighborhoods that look alike."""
+
+
 def reliability_mask(
     backward: Tensor,
     forward: Tensor | None,
@@ -27,8 +45,9 @@ def reliability_mask(
 ) -> Tensor:
     """Compute how reliably each pixel of the current frame was visible in the previous one.
 
-    A pixel is trusted if it passes every check that the settings switch on. Trust then fades towards distrusted
-    pixels, without spreading to them.
+    A pixel is trusted if it passes every check that the settings switch on. Where only consistency and boundaries
+    say no, and the flows still agree within `LOOSE`, a pixel is trusted that looks like where it came from. Trust
+    then fades towards distrusted pixels, without spreading to them.
 
     Args:
         backward: (B,2,H,W), flow from the current frame to the previous one, in pixels.
@@ -48,21 +67,17 @@ def reliability_mask(
     validate(settings)
     _check_images(frame, previous)
     require_flow(backward, like=frame, name="backward flow")
-    masks = [torch.ones_like(frame[:, :1])]
-    if settings.check_consistency:
-        masks.append(flows_agree(backward, _required(forward)))
-    if settings.check_boundaries:
-        masks.append(flow_is_smooth(backward))
+    difference = brightness_difference(frame, warp(previous, backward, mode="bilinear"))
+    masks = [_follows_flow(backward, forward, difference, settings)]
     if settings.check_brightness:
-        warped = warp(previous, backward, mode="bilinear")
-        masks.append(same_brightness(frame, warped, threshold=settings.brightness_threshold))
+        masks.append(_below(difference, settings.brightness_threshold / 255))
     if settings.check_leaving:
         masks.append(points_inside(backward))
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
 
 
-def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
+def flows_agree(backward: Tensor, forward: Tensor, *, within: Tolerance = STRICT) -> Tensor:
     """Trust pixels where the two flows undo each other: the forward-backward check of Sundaram et al. 2010.
 
     With w the backward flow at x and w' the forward flow at x + w, a pixel is trusted where
@@ -71,6 +86,7 @@ def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
     Args:
         backward: (B,2,H,W) in pixels.
         forward: (B,2,H,W) in pixels.
+        within: the constants 0.01 and 0.5 of the formula.
 
     Returns:
         (B,1,H,W), 0 or 1.
@@ -81,7 +97,7 @@ def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
     require_flow(backward, name="backward flow")
     require_flow(forward, like=backward, name="forward flow")
     returned = warp(forward, backward, mode="bilinear")
-    tolerance = 0.01 * (_energy(backward) + _energy(returned)) + 0.5
+    tolerance = within.share * (_energy(backward) + _energy(returned)) + within.pixels
     return (_energy(backward + returned) < tolerance).to(backward.dtype)
 
 
@@ -107,16 +123,35 @@ def flow_is_smooth(flow: Tensor) -> Tensor:
     return (_energy(dx) + _energy(dy) <= 0.01 * _energy(flow) + 0.002).to(flow.dtype)
 
 
-def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
-    """Trust pixels that are about as bright as the warped previous frame, apart from a change of light.
+def brightness_difference(frame: Tensor, warped: Tensor) -> Tensor:
+    """Compute how much brighter or darker pixels are than in the warped previous frame, apart from its light.
 
     The light of the previous frame is matched first, see `match_light`: exposure that pumps, lamps and shadows are
-    no reason for distrust. Trusted specks smaller than a square of 0.003 sqrt(H W) pixels a side, at least 3, are
-    dropped as coincidences (morphological opening).
+    no difference.
 
     Args:
         frame: (B,3,H,W) in 0..1.
         warped: (B,3,H,W), the previous frame warped into this one.
+
+    Returns:
+        (B,1,H,W), the absolute difference of gray in 0..1.
+
+    Raises:
+        ImageError: the images are not RGB or differ in shape.
+    """
+    _check_images(frame, warped)
+    gray = _gray(frame)
+    return (gray - match_light(_gray(warped), gray)).abs()
+
+
+def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
+    """Trust pixels that are about as bright as the warped previous frame, apart from a change of light.
+
+    Trusted specks smaller than a square of 0.003 sqrt(H W) pixels a side, at least 3, are dropped as coincidences
+    (morphological opening).
+
+    Args:
+        frame, warped: see `brightness_difference`.
         threshold: largest trusted difference of gray, in levels of 255.
 
     Returns:
@@ -126,12 +161,31 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
         ImageError: the images are not RGB or differ in shape.
         SettingsError: the threshold is out of range.
     """
-    _check_images(frame, warped)
     require_valid(ReliabilitySettings, brightness_threshold=threshold)
-    gray = _gray(frame)
-    difference = (gray - match_light(_gray(warped), gray)).abs()
-    trusted = (difference <= threshold / 255).to(frame.dtype)
-    return box_opening(trusted, _opening_size(frame))
+    return _below(brightness_difference(frame, warped), threshold / 255)
+
+
+def _below(difference: Tensor, threshold: float) -> Tensor:
+    trusted = (difference <= threshold).to(difference.dtype)
+    return box_opening(trusted, _opening_size(difference))
+
+
+def _follows_flow(
+    backward: Tensor, forward: Tensor | None, difference: Tensor, settings: ReliabilitySettings
+) -> Tensor:
+    """Trust pixels with certain flow, and those with possible flow that look like where they came from.
+
+    Things that move by themselves bend, and the small ones are all edge: their flow is seldom certain.
+    """
+    certain = possible = torch.ones_like(difference)
+    if settings.check_consistency:
+        forward = _required(forward)
+        certain = flows_agree(backward, forward)
+        possible = flows_agree(backward, forward, within=LOOSE)
+    if settings.check_boundaries:
+        certain = certain * flow_is_smooth(backward)
+    alike = (box_mean(difference, 3) <= ALIKE).to(difference.dtype)
+    return torch.maximum(certain, possible * alike)
 
 
 def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:

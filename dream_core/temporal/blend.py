@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import require_valid
-from ..errors import ImageError
-from ..image import require_image
+from ..image import require_image, require_shares
 from ..settings import TemporalSettings
 
 
@@ -65,15 +64,29 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
     return torch.lerp(frame, warped.to(frame.dtype), ((1 - blend) * mask).to(frame.dtype))
 
 
+def share_to_renew(mask: Tensor, residual: Tensor, *, blend: float) -> Tensor:
+    """Compute the share of a first frame's steps that makes up for what is lost of the carried dream.
+
+    It is the share of the dream's energy that is lost, ``1 - ((1 - blend) * mask)^2``, because steps where a dream
+    was lost begin another pattern, and of two unrelated patterns the energies add up. If there is no dream at all,
+    as in the first frame of a loop, all steps are due.
+
+    Args:
+        mask: (B,1,H,W) in 0..1, reliability of the carried dream: 1 = trust.
+        residual: (B,3,H,W), the carried dream less its frame.
+        blend: share of the residual that is given up everywhere, 0..1.
+
+    Returns:
+        (B,1,H,W) in 0..1: 1 where a new dream begins.
+    """
+    share = 1 - ((1 - blend) * mask).square()
+    dreamed = (residual != 0).flatten(1).any(dim=1).view(-1, 1, 1, 1)
+    return torch.where(dreamed, share, torch.ones_like(share))
+
+
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
     require_image(frame, name="frame", values=False)
     require_image(warped, name="warped", like=frame, values=False)
     require_image(mask, name="mask", channels=1, like=frame, values=False)
     if mask.device.type == "cpu":
-        require_reliability(mask)
-
-
-def require_reliability(mask: Tensor) -> None:
-    """Raise an ImageError unless all values lie in 0..1. Reading them makes the program wait for a GPU."""
-    if not bool(((mask >= 0) & (mask <= 1)).all()):
-        raise ImageError("expected mask values between 0 and 1, got values outside or NaN; clamp the mask")
+        require_shares(mask)

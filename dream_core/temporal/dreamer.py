@@ -19,8 +19,7 @@ from ..motion.occlusion import reliability_mask
 from ..motion.scene_cuts import find_pan, is_cut
 from ..motion.warp import warp
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
-from .blend import add_residual, blend_frames
-from .step_budget import StepBudget, step_budget
+from .blend import add_residual, blend_frames, share_to_renew
 
 FLASH = 4
 """Number of frames after a cut in which it may turn out to be a flash."""
@@ -35,14 +34,12 @@ class Carried:
         reliability: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the earlier dream.
         warped_frame: (1,3,H,W), the earlier frame; None where whole images are carried.
-        age: (1,1,H,W), growth of the earlier dream.
     """
 
     flow: Tensor
     reliability: Tensor
     warped: Tensor
     warped_frame: Tensor | None
-    age: Tensor
 
     def fill_from(self, earlier: Carried) -> Carried:
         """Fill in the dream of an earlier frame where this one is not reliable.
@@ -60,7 +57,6 @@ class Carried:
             reliability=self.reliability + added,
             warped=torch.lerp(self.warped, earlier.warped, share),
             warped_frame=frame,
-            age=torch.lerp(self.age, earlier.age, share),
         )
 
 
@@ -72,13 +68,11 @@ class DreamedFrame:
         frame: (1,3,H,W), not clamped.
         dream: (1,3,H,W) in 0..1.
         carried: from the frame before; None for the first frame, after a cut and without feedback.
-        age: (1,1,H,W) in 0..1, growth of the dream: 1 where it took a first frame's steps.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
-    age: Tensor
 
 
 class TemporalDreamer:
@@ -165,15 +159,14 @@ class TemporalDreamer:
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         frame = frame.detach().to(self.dream.device, torch.float32, copy=True)
         past, carried = self._carry_with_memory(frame)
-        budget = self._budget(carried, frame)
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
-            settings=self.settings if carried is None else self._carried_settings(budget),
+            settings=self.settings if carried is None else self._carried_settings(),
             colors=frame,
-            step_scale=budget.step_scale,
+            renewal=None if carried is None else self._renewal(frame, carried),
             on_step=on_step,
         )
-        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, age=budget.age)
+        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried)
         if not self.temporal.independent:
             self._remember(result, past)
         return result
@@ -251,7 +244,6 @@ class TemporalDreamer:
             reliability=reliability,
             warped=self._move(previous.dream, backward, frames=distance),
             warped_frame=self._move(previous.frame, backward, frames=distance) if keeps_frame else None,
-            age=self._move(previous.age, backward, frames=distance),
         )
 
     def _move(self, image: Tensor, backward: Tensor, *, frames: int) -> Tensor:
@@ -267,27 +259,20 @@ class TemporalDreamer:
             return blend_frames(*parts, blend=blend).clamp(0, 1)
         return add_residual(*parts, carried.warped_frame, blend=blend)
 
-    def _budget(self, carried: Carried | None, frame: Tensor) -> StepBudget:
-        all_steps = self.settings.octave.octave_steps
-        if carried is None:
-            return StepBudget(steps=all_steps, age=torch.ones_like(frame[:, :1]))
+    def _renewal(self, frame: Tensor, carried: Carried) -> Tensor | None:
+        """Share of all steps that is due at each pixel, (1,1,H,W); None if `carried_steps` sets their number."""
         if self.temporal.carried_steps:
-            return StepBudget(steps=self.temporal.carried_steps, age=torch.ones_like(frame[:, :1]))
-        return step_budget(
-            carried.reliability,
-            carried.age,
-            blend=self.temporal.blend,
-            all_steps=all_steps,
-            catch_up=self.temporal.catch_up,
-        )
+            return None
+        residual = carried.warped - (frame if carried.warped_frame is None else carried.warped_frame)
+        return share_to_renew(carried.reliability, residual, blend=self.temporal.blend)
 
-    def _carried_settings(self, budget: StepBudget) -> DreamSettings:
+    def _carried_settings(self) -> DreamSettings:
         """Settings of a frame that carries a dream. Noise starts only a first frame."""
-        octave, ascent, image = self.settings.octave, self.settings.ascent, self.settings.image
+        octave, image = self.settings.octave, self.settings.image
+        steps = self.temporal.carried_steps or octave.octave_steps
         return replace(
             self.settings,
-            octave=replace(octave, octave_steps=budget.steps),
-            ascent=replace(ascent, learning_rate=budget.rate * ascent.learning_rate),
+            octave=replace(octave, octave_steps=steps),
             image=replace(image, init="image"),
         )
 

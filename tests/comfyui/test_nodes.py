@@ -130,8 +130,9 @@ def test_the_dream_differs_from_its_image_and_shows_how_it_goes(comfyui: Server,
         {"warp": "bilinear", "blend": 0.25, "original_colors": True},
         {"check_consistency": False, "seed": 3},
         {"carry": "image"},
+        {"carried_steps": QUICK["octave_steps"]},
     ],
-    ids=["defaults", "other settings", "one-way flow", "image"],
+    ids=["defaults", "other settings", "one-way flow", "image", "same steps everywhere"],
 )
 def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
     comfyui: Server, seen: Seen, values: dict[str, Any]
@@ -166,9 +167,10 @@ def test_the_loop_wired_from_nodes_gives_the_pixels_of_the_single_node(
         **also,
         **own("DeepDreamTemporalBlend"),
     )
-    dream = draft.dream(blend, colors=frame, **own("DeepDreamImage"))
+    renewal = {} if "carried_steps" in values else {"renewal": blend[1]}
+    dream = draft.dream(blend, colors=frame, **renewal, **own("DeepDreamImage"))
     wired = draft.see(draft.add("DeepDreamLoopClose", loop=start, result=dream))
-    single = draft.see(draft.video(**{"carried_steps": QUICK["octave_steps"], **values}))
+    single = draft.see(draft.video(**values))
     run = comfyui.run(draft.graph)
     (one,), (other,) = seen(run, wired), seen(run, single)
     assert one.shape == (5, 64, 96, 3)

@@ -323,7 +323,7 @@ def test_each_network_is_loaded_once_per_device_and_reports_progress(
 
     def load(settings: object, *, device: torch.device, dtype: torch.dtype, **rest: object) -> object:
         loaded.append((settings, device, dtype, rest))
-        return object()
+        return SimpleNamespace(device=device)
 
     monkeypatch.setattr(pipeline_module, "load_model", load)
     monkeypatch.setattr(pipeline_module, "load_flow", load)

@@ -85,7 +85,6 @@ LIMITS = {
     "ReliabilitySettings.mask_softness": (float, 0, 1),
     "TemporalSettings.blend": (float, 0, 1),
     "TemporalSettings.carried_steps": (int, 0, 10_000),
-    "TemporalSettings.catch_up": (float, 1, 100),
     "TemporalSettings.references": (int, 1, 6),
     "TemporalSettings.seamless_frames": (int, 1, 10_000),
     "TileSettings.tile_overlap": (float, 0, 0.5),

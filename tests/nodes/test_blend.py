@@ -14,7 +14,7 @@ SIZE = (48, 64)
 def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any, planes: Any) -> None:
     frame, warped = torch.rand(2, 2, *SIZE, 3)
     mask = torch.rand(2, *SIZE)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3)
+    image, _ = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3)
     expected = pack("dream_core.temporal.blend").blend_frames(
         planes(frame), planes(warped), mask[:, None], blend=0.3
     )
@@ -24,7 +24,7 @@ def test_blending_is_the_cores(nodes: Any, run: Any, pack: Any, planes: Any) -> 
 def test_adding_the_residual_is_the_cores(nodes: Any, run: Any, pack: Any, planes: Any) -> None:
     frame, warped, before = torch.rand(3, 2, *SIZE, 3)
     mask = torch.rand(2, *SIZE)
-    (image,) = run(
+    image, _ = run(
         nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, warped_frame=before[:1], blend=0.3
     )
     expected = pack("dream_core.temporal.blend").add_residual(
@@ -35,13 +35,13 @@ def test_adding_the_residual_is_the_cores(nodes: Any, run: Any, pack: Any, plane
 
 def test_blending_ends_in_range(nodes: Any, run: Any) -> None:
     frame, mask = torch.tensor([-0.5, 0.5, 1.5]).expand(1, *SIZE, 3), torch.ones(SIZE)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=frame, reliability=mask, blend=0.3)
+    image, _ = run(nodes.TemporalBlend, frame=frame, warped=frame, reliability=mask, blend=0.3)
     assert torch.equal(image, torch.tensor([0.0, 0.5, 1.0]).expand(1, *SIZE, 3))
 
 
 def test_the_frames_transparency_is_kept(nodes: Any, run: Any) -> None:
     frame, warped = torch.rand(1, *SIZE, 4), torch.rand(2, *SIZE, 3)
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=torch.ones(*SIZE), blend=0.0)
+    image, _ = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=torch.ones(*SIZE), blend=0.0)
     assert image.shape == (2, *SIZE, 4)
     assert torch.equal(image[..., :3], warped)
     assert torch.equal(image[1, ..., 3], frame[0, ..., 3])
@@ -80,12 +80,7 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
         temporal=settings.TemporalSettings(blend=0.3, carry=carry),
         reliability=settings.ReliabilitySettings(),
     )
-    before = temporal.DreamedFrame(
-        frame=planes(previous),
-        dream=planes(dream),
-        carried=None,
-        age=torch.ones_like(planes(previous)[:, :1]),
-    )
+    before = temporal.DreamedFrame(frame=planes(previous), dream=planes(dream), carried=None)
     dreamer._past.append(before)
     _, carried = dreamer._carry(planes(frame))
     start = dreamer._start(planes(frame), carried)
@@ -94,11 +89,12 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=previous)
     warped = moved(dream, flow.backward)
     also = {"warped_frame": moved(previous, flow.backward)} if carry == "residual" else {}
-    (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also)
+    image, renewal = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also)
     assert torch.equal(flow.backward, carried.flow)
     assert torch.equal(mask[:, None], carried.reliability)
     assert torch.equal(planes(warped), carried.warped)
     assert torch.equal(planes(image), start.clamp(0, 1))
+    assert torch.equal(renewal[:, None], dreamer._renewal(planes(frame), carried))
     assert 0 < mask.mean() < 1
 
 
@@ -110,5 +106,8 @@ def test_the_first_frame_of_a_loop_starts_from_itself_bit_for_bit(
     (mask,) = run(nodes.ReliabilityMask, flow=flow, frames=frame, previous=frame)
     warped = moved(frame, flow.backward)
     for also in ({}, {"warped_frame": warped}):
-        (image,) = run(nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also)
+        image, renewal = run(
+            nodes.TemporalBlend, frame=frame, warped=warped, reliability=mask, blend=0.3, **also
+        )
         assert torch.equal(image, frame)
+        assert renewal.min() == 1

@@ -149,6 +149,28 @@ def test_colors_are_kept_of_the_image_or_of_another(dream: Run) -> None:
     assert not torch.equal(one[1], theirs[1])
 
 
+def test_steps_go_where_a_dream_is_to_be_renewed(dream: Run) -> None:
+    image, renewal = images(2), torch.ones(2, 72, 88)
+    assert torch.equal(dream(image, renewal=renewal[0]), dream(image))
+    renewal[1] = 0
+    once = dream(image, renewal=renewal, keep_brightness=False)
+    assert torch.equal(once[0], dream(image, keep_brightness=False)[0])
+    assert torch.equal(once[1], image[1])
+
+
+@pytest.mark.parametrize(
+    ("renewal", "message"),
+    [
+        (torch.ones(1, 72, 90), "expected renewal as one image, or one for each"),
+        (torch.ones(3, 72, 88), "expected renewal as one image, or one for each"),
+        (torch.full((1, 72, 88), 1.5), "expected renewal values between 0 and 1"),
+    ],
+)
+def test_a_renewal_that_does_not_fit_is_told(pack: Pack, dream: Run, renewal: Tensor, message: str) -> None:
+    with pytest.raises(pack("dream_core.errors").ImageError, match=message):
+        dream(images(2), renewal=renewal)
+
+
 @pytest.mark.parametrize("shape", [(1, 72, 90, 3), (3, 72, 88, 3)])
 def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape: tuple[int, ...]) -> None:
     with pytest.raises(pack("dream_core.errors").ImageError, match="expected colors as one image, or one"):

@@ -47,14 +47,15 @@ def test_every_node_socket_and_widget_is_explained(schemas: dict[str, Any]) -> N
 
 
 def test_one_thing_has_one_name_on_all_nodes(schemas: dict[str, Any]) -> None:
-    """OPTICAL_FLOW is flow_model, DREAM_MODEL is dream_model, and masks of trust are reliability."""
+    """OPTICAL_FLOW is flow_model, DREAM_MODEL is dream_model, masks are reliability or renewal."""
     kinds = {
         "OPTICAL_FLOW": "flow_model",
         "DREAM_MODEL": "dream_model",
-        "MASK": "reliability",
         "FLOW": "flow",
     }
     for schema in schemas.values():
         for one in (*schema.inputs, *schema.outputs):
-            kind = one.io_type
-            assert kinds.get(kind, one.id) in (one.id, one.display_name), (schema.node_id, one.id)
+            names = {one.id, one.display_name}
+            if one.io_type == "MASK":
+                assert names & {"reliability", "renewal"}, (schema.node_id, one.id)
+            assert kinds.get(one.io_type, one.id) in names, (schema.node_id, one.id)

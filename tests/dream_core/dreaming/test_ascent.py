@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dream_core.checks import validate
 from dream_core.dreaming.ascent import LEVEL, BoundedLBFGS, ClassicAscent, CleanAscent, ascend
-from dream_core.settings import AscentSettings, DreamSettings, OctaveSettings
+from dream_core.dreaming.step_plan import LARGEST_STEP, Box, StepPlan
+from dream_core.settings import AscentSettings, DreamSettings
 
 OPTIMIZERS = ("clean", "adam", "classic", "lbfgs")
 STILL = {
@@ -30,6 +31,11 @@ def generator(seed: int = 0) -> torch.Generator:
 
 class Pixels:
     """A network whose only layer is the image itself."""
+
+    dtype = torch.float32
+
+    def smallest_side(self, layers: object) -> int:
+        return 1
 
     def activations(self, image: Tensor, layers: object) -> dict[str, Tensor]:
         return {"image": image}
@@ -66,7 +72,8 @@ def climb(
     settings: AscentSettings,
     **options: Any,
 ) -> Tensor:
-    whole = DreamSettings(ascent=settings, octave=OctaveSettings(octave_steps=steps))
+    options = {"plan": StepPlan(whole=steps), **options}
+    whole = DreamSettings(ascent=settings)
     return ascend(image, [Pixels()], Formula(value), settings=whole, generator=generator(), **options)
 
 
@@ -308,15 +315,61 @@ def test_the_gradient_of_a_view_is_turned_back() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_step_scale_is_a_factor_of_each_step(optimizer: str) -> None:
+def test_what_is_due_is_a_factor_of_each_step(optimizer: str) -> None:
     image, settings = torch.rand(1, 3, 6, 8) * 0.2 + 0.4, AscentSettings(optimizer=optimizer, jitter=0)
-    step_scale = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
+    due = torch.tensor([0.0, 0.5, 1.0, 3.0]).repeat(2).expand(1, 1, 6, 8)
 
-    def moved(**options: Tensor) -> Tensor:
-        return climb(image, upwards, steps=1, settings=settings, **options) - image
+    def moved(plan: StepPlan) -> Tensor:
+        return climb(image, upwards, steps=1, settings=settings, plan=plan) - image
 
-    assert moved().abs().min() > 0
-    torch.testing.assert_close(moved(step_scale=step_scale), step_scale * moved(), atol=1e-6, rtol=1e-4)
+    plain = moved(StepPlan(whole=1))
+    assert plain.abs().min() > 0
+    torch.testing.assert_close(moved(StepPlan(whole=1, due=due)), due * plain, atol=1e-6, rtol=1e-4)
+    most = moved(StepPlan(whole=1, due=100 * torch.ones_like(due)))
+    torch.testing.assert_close(most, LARGEST_STEP * plain, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_extra_steps_change_the_box_alone_and_see_little_more(optimizer: str) -> None:
+    image = torch.rand(1, 3, 128, 128) * 0.2 + 0.4
+    due = torch.full((1, 1, 128, 128), 0.5)
+    due[..., 32:64, 64:96] = 6
+    seen: list[tuple[int, int]] = []
+
+    def note(view: Tensor) -> Tensor:
+        seen.append((view.shape[-2], view.shape[-1]))
+        return upwards(view)
+
+    plan = StepPlan(whole=1, extra=2, box=Box(0.25, 0.5, 0.5, 0.75), due=due)
+    settings = AscentSettings(optimizer=optimizer, jitter=0)
+    moved = climb(image, note, steps=3, settings=settings, plan=plan) - image
+    once = climb(image, upwards, steps=1, settings=settings, plan=StepPlan(whole=1, due=due)) - image
+    assert seen == [(128, 128), (64, 64), (64, 64)]
+    inside = (..., slice(32, 64), slice(64, 96))
+    outside = torch.ones(128, 128, dtype=torch.bool)
+    outside[inside[1:]] = False
+    assert torch.equal(moved[..., outside], once[..., outside])
+    assert moved[inside].abs().mean() > 6 * moved[..., outside].abs().mean()
+
+
+def test_steps_on_a_box_are_as_large_as_on_the_whole() -> None:
+    """A box in which the gradient is weak dreams weakly: it is no reason to amplify it there."""
+    weight = torch.ones(1, 1, 96, 96)
+    weight[..., :48] = 0.1
+    image = torch.full((1, 3, 96, 96), 0.5)
+    settings = AscentSettings(**(STILL | {"optimizer": "classic", "gradient_blur": 0}))
+
+    def weighted(view: Tensor) -> Tensor:
+        part = weight if view.shape[-1] == 96 else weight[..., : view.shape[-2], : view.shape[-1]]
+        return (view * part).sum()
+
+    due = torch.full((1, 1, 96, 96), 2.0)
+    box = Box(0, 1 / 3, 0, 1 / 3)
+    whole = climb(image, weighted, steps=2, settings=settings, plan=StepPlan(whole=2, due=due))
+    part = climb(
+        image, weighted, steps=2, settings=settings, plan=StepPlan(whole=1, extra=1, box=box, due=due)
+    )
+    torch.testing.assert_close(part[..., :32, :32], whole[..., :32, :32])
 
 
 def test_the_gradient_is_filtered() -> None:

@@ -367,16 +367,40 @@ def test_the_colors_of_another_image_are_kept(model: DreamModel, image: Tensor) 
 
 
 @pytest.mark.parametrize("octaves", [1, 2])
-def test_where_the_step_scale_is_zero_nothing_is_dreamed(
-    model: DreamModel, image: Tensor, octaves: int
-) -> None:
-    step_scale = torch.zeros_like(image[:, :1])
-    step_scale[..., step_scale.shape[-1] // 2 :] = 1
+def test_where_nothing_is_due_nothing_is_dreamed(model: DreamModel, image: Tensor, octaves: int) -> None:
+    renewal = torch.zeros_like(image[:, :1])
+    renewal[..., renewal.shape[-1] // 2 :] = 1
     dreamer = ImageDreamer([model], settings=make(octaves=octaves, keep_brightness=False))
-    change = dreamer(image, step_scale=step_scale) - image
-    still, dreamed = change[..., : step_scale.shape[-1] // 2 - 8], change[..., step_scale.shape[-1] // 2 :]
+    change = dreamer(image, renewal=renewal) - image
+    still, dreamed = change[..., : renewal.shape[-1] // 2 - 8], change[..., renewal.shape[-1] // 2 :]
     assert still.abs().max() < 1e-4
     assert dreamed.abs().mean() > 0.003
+
+
+def test_where_all_is_due_the_dream_is_the_plain_one(model: DreamModel, image: Tensor) -> None:
+    dreamer = ImageDreamer([model], settings=make(octaves=2))
+    assert torch.equal(dreamer(image, renewal=torch.ones_like(image[:, :1])), dreamer(image))
+
+
+def test_progress_counts_the_steps_that_are_taken(model: DreamModel, image: Tensor) -> None:
+    seen: list[DreamStep] = []
+    dreamer = ImageDreamer([model], settings=make(octaves=2, octave_steps=10))
+    dreamer(image, renewal=torch.full_like(image[:, :1], 0.3), on_step=seen.append)
+    assert [(step.done, step.total, step.octave) for step in seen] == [
+        (done, 6, 1 + (done > 3)) for done in range(1, 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("renewal", "message"),
+    [
+        (torch.rand(1, 1, 40, 40), r"^expected renewal \(1,1,40,56\)"),
+        (torch.full((1, 1, 40, 56), 1.5), "^expected renewal values between 0 and 1"),
+    ],
+)
+def test_a_wrong_renewal_is_told(model: DreamModel, image: Tensor, renewal: Tensor, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        ImageDreamer([model], settings=make())(image, renewal=renewal)
 
 
 @pytest.mark.parametrize("level", [0.3, 0.5, 0.7])
@@ -400,7 +424,7 @@ def test_a_dream_keeps_the_mean_colors_of_its_image(model: DreamModel, image: Te
 class Brightening:
     """A network whose only layer is the mean, so that each step brightens the whole image."""
 
-    device = torch.device("cpu")
+    device, dtype = torch.device("cpu"), torch.float32
     default_layer = "mean"
 
     def __init__(self) -> None:

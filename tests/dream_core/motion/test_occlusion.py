@@ -159,6 +159,26 @@ def test_opening_grows_with_the_image() -> None:
     assert mask[..., :300, :300].sum() == 25
 
 
+def test_doubtful_pixels_are_trusted_where_they_look_alike() -> None:
+    """At the edge of a moving thing, and where two flows agree only roughly."""
+    edge = torch.zeros(1, 2, 20, 24)
+    edge[:, 0, :, 12:] = 0.4
+    still, rough, wrong = (constant_flow(x, 0, 20, 24) for x in (0, -1.3, -3))  # 1.3^2 is between 0.5 and 2
+    options = replace(NOTHING, check_consistency=True, check_boundaries=True)
+    for backward, forward, difference, trusted in (
+        (edge, -edge, 10, 1.0),
+        (edge, -edge, 14, 0.0),
+        (still, rough, 10, 1.0),
+        (still, rough, 14, 0.0),
+        (still, wrong, 0, 0.0),
+        (still, still, 100, 1.0),
+    ):
+        frame, previous = gray(0.3, 20, 24), gray(0.3, 20, 24)
+        previous[PATCH] += difference / 255
+        mask = reliability_mask(backward, forward, frame=frame, previous=previous, settings=options)
+        assert mask[0, 0, 7, 11].item() == trusted
+
+
 def lit(name: str, frame: Tensor) -> Tensor:
     """A frame in other light."""
     if name == "pumping":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_core.errors import ImageError, SettingsError
-from dream_core.temporal.blend import add_residual, blend_frames
+from dream_core.temporal.blend import add_residual, blend_frames, share_to_renew
 
 FRAME = torch.full((1, 3, 2, 2), 0.2)
 WARPED = torch.full((1, 3, 2, 2), 0.8)
@@ -121,3 +121,22 @@ def test_the_residual_is_checked_in_the_same_way() -> None:
         add_residual(FRAME, WARPED, 2 * ONES, WARPED, blend=0)
     with pytest.raises(ImageError, match=r"warped_frame \(1,3,2,2\) .*, got \(1, 3, 2, 1\)"):
         add_residual(FRAME, WARPED, ONES, WARPED[..., :1], blend=0)
+
+
+# The share to renew
+
+
+def test_the_energy_that_is_lost_is_renewed() -> None:
+    mask = torch.tensor([1.0, 0.5, 0.0]).view(1, 1, 1, 3)
+    residual = torch.full((1, 3, 1, 3), 0.1)
+    share = share_to_renew(mask, residual, blend=0.2).flatten()
+    torch.testing.assert_close(share, torch.tensor([1 - 0.8**2, 1 - 0.4**2, 1.0]))
+    assert share_to_renew(mask, residual, blend=0)[0, 0, 0, 0] == 0
+
+
+def test_all_is_renewed_where_there_is_no_dream_at_all() -> None:
+    residual = torch.zeros(2, 3, 4, 5)
+    residual[1, 0, 3, 3] = 0.1
+    share = share_to_renew(torch.ones(2, 1, 4, 5), residual, blend=0.1)
+    assert (share[0] == 1).all()
+    torch.testing.assert_close(share[1], torch.full((1, 4, 5), 1 - 0.9**2))

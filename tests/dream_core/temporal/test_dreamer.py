@@ -74,7 +74,7 @@ def uncut(**options: Any) -> TemporalSettings:
 
 
 Paint = Callable[..., Tensor]
-"""A fake dream: (image, settings=, colors=, step_scale=, on_step=) -> image."""
+"""A fake dream: (image, settings=, colors=, renewal=, on_step=) -> image."""
 
 
 class Painter(ImageDreamer):
@@ -113,18 +113,16 @@ def dreamer(
     )
 
 
-def steps_of(steps: int, *, rate: float = 1.0) -> DreamSettings:
-    """Settings with this number of steps, the learning rate multiplied by `rate`."""
-    ascent = replace(QUICK.ascent, learning_rate=rate * QUICK.ascent.learning_rate)
-    return replace(QUICK, octave=replace(QUICK.octave, octave_steps=steps), ascent=ascent)
-
-
 def run(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
     return [machine.step(frame) for frame in frames.split(1)]
 
 
 def random_clip(frames: int = 4, height: int = 20, width: int = 24) -> Tensor:
     return torch.rand(frames, 3, height, width, generator=torch.Generator().manual_seed(3))
+
+
+HALF = torch.full((1, 1, 20, 24), 1 - 0.5**2)
+"""Share of the steps that is due where half of a dream is carried."""
 
 
 # The feedback
@@ -239,7 +237,7 @@ def test_the_carried_dream_is_the_last_one_warped(tiny: DreamModel, mode: Any) -
     assert second.carried is not None
     torch.testing.assert_close(second.carried.warped, warp(first.dream, flow, mode=mode).clamp(0, 1))
     start = blend_frames(frames[1:], second.carried.warped, second.carried.reliability, blend=0.5)
-    expected = dream(start, [tiny], settings=steps_of(2, rate=0.75), colors=frames[1:])
+    expected = ImageDreamer([tiny], settings=QUICK)(start, colors=frames[1:], renewal=HALF)
     torch.testing.assert_close(second.dream, expected)
 
 
@@ -255,7 +253,7 @@ def test_the_residual_is_added_to_the_frame(tiny: DreamModel) -> None:
     first, second = run(machine, frames)
     flow = torch.tensor([0.4, -0.3]).view(1, 2, 1, 1).expand(1, 2, 20, 24)
     start = frames[1:] + 0.5 * warp(first.dream - first.frame, flow, mode="bilinear")
-    expected = dream(start, [tiny], settings=steps_of(2, rate=0.75), colors=frames[1:])
+    expected = ImageDreamer([tiny], settings=QUICK)(start, colors=frames[1:], renewal=HALF)
     torch.testing.assert_close(second.dream, expected)
 
 
@@ -295,104 +293,45 @@ def test_the_carried_dream_loses_the_share_blend_at_every_frame(tiny: DreamModel
         torch.testing.assert_close(step.dream - frame, torch.full_like(frame, 0.4 * 0.8**index))
 
 
-@pytest.mark.parametrize(
-    ("blend", "carried_steps", "expected", "rate"),
-    [
-        (0.1, 0, 2, 1),
-        (0.5, 0, 10, 1),
-        (1.0, 0, 20, 1),
-        (0.02, 0, 1, 0.4),
-        (0.08, 0, 2, 0.8),
-        (0.0, 0, 0, 1),
-        (0.02, 3, 3, 1),
-        (0.1, 25, 25, 1),
-    ],
-)
-def test_steps_are_taken_in_proportion_to_what_is_given_up(
-    tiny: DreamModel,
-    blend: float,
-    carried_steps: int,
-    expected: int,
-    rate: float,
-) -> None:
-    taken, rates = [], []
+def renewals(machine: TemporalDreamer, frames: Tensor) -> list[tuple[int, Tensor | None]]:
+    """Steps at each size, and the share of them that is due at each pixel, of every frame."""
+    found = []
 
-    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
-        taken.append(settings.octave.octave_steps)
-        rates.append(settings.ascent.learning_rate / AscentSettings().learning_rate)
-        return image
+    def note(image: Tensor, *, settings: DreamSettings, renewal: Tensor | None, **_: Any) -> Tensor:
+        found.append((settings.octave.octave_steps, renewal))
+        return image + 0.1
 
-    temporal = TemporalSettings(blend=blend, carried_steps=carried_steps)
-    settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
-    machine = dreamer(tiny, settings=settings, temporal=temporal, paint=count)
-    run(machine, synthetic_clip(frames=1, height=24, width=32).frames.expand(3, -1, -1, -1))
-    machine.reset()
-    machine.step(random_clip(1))
-    assert taken == [20, expected, expected, 20]
-    assert rates == pytest.approx([1, rate, rate, 1])
+    machine.dream = Painter(machine.model, note, machine.settings)
+    run(machine, frames)
+    return found
 
 
-@pytest.mark.parametrize(("seen", "expected"), [(0, 20), (8, 16), (16, 11), (32, 2)])
-def test_the_less_is_carried_the_more_steps_are_taken(tiny: DreamModel, seen: int, expected: int) -> None:
-    taken = []
-
-    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
-        taken.append(settings.octave.octave_steps)
-        return image
-
+def test_what_is_lost_is_renewed(tiny: DreamModel) -> None:
     machine = dreamer(
         tiny,
-        constant_flow(x=32 - seen),  # `seen` of 32 columns come from inside the frame
-        settings=DreamSettings(octave=OctaveSettings(octave_steps=20)),
+        constant_flow(x=8),  # the last 8 columns of 32 come into view
+        settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
         temporal=uncut(blend=0.1),
         reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
-        paint=count,
     )
-    run(machine, random_clip(2, 24, 32))
-    assert taken == [20, expected]
+    (steps, first), (same, second) = renewals(machine, 0.5 * random_clip(2, 24, 32))
+    assert steps == same == 10
+    assert first is None
+    assert second is not None
+    torch.testing.assert_close(second[0, 0, 0], torch.tensor([1 - 0.9**2] * 24 + [1.0] * 8))
 
 
-def test_newly_visible_pixels_catch_up(tiny: DreamModel) -> None:
-    scales: list[Tensor | None] = []
-
-    def note(image: Tensor, *, step_scale: Tensor | None, **_: Any) -> Tensor:
-        scales.append(step_scale)
-        return image
-
-    def steps(catch_up: float, **options: Any) -> list[DreamedFrame]:
-        scales.clear()
-        machine = dreamer(
-            tiny,
-            constant_flow(x=8),  # the last 8 columns of 32 come into view
-            settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
-            temporal=uncut(blend=0.1, catch_up=catch_up, **options),
-            reliability=replace(TRUST_ALL, check_leaving=True, mask_softness=0),
-            paint=note,
-        )
-        return run(machine, random_clip(3, 24, 32))
-
-    first, second, third = steps(3)
-    assert scales[0] is None
-    assert scales[1] is not None
-    torch.testing.assert_close(scales[1], torch.ones(1, 1, 24, 32))
-    # Of ten steps 0.1 * 24 / 32 + 8 / 32, 3.25, are needed, so that three are taken.
-    grown = [age.age[0, 0, 0] for age in (first, second, third)]
-    assert torch.equal(grown[0], torch.ones(32))
-    torch.testing.assert_close(grown[1], torch.tensor([1.0] * 24 + [0.3] * 8))
-    assert scales[2] is not None
-    step_scale = 1 + 2 * 0.9 * 0.7
-    torch.testing.assert_close(scales[2][0, 0, 0], torch.tensor([1.0] * 16 + [step_scale] * 8 + [1.0] * 8))
-    young = 0.9 * 0.3 + step_scale * 0.3
-    torch.testing.assert_close(grown[2], torch.tensor([1.0] * 16 + [young] * 8 + [0.3] * 8))
-
-    steps(1)
-    assert scales == [None] * 3
-    steps(3, carried_steps=2)
-    assert scales == [None] * 3
+def test_carried_steps_are_taken_everywhere(tiny: DreamModel) -> None:
+    machine = dreamer(
+        tiny,
+        settings=DreamSettings(octave=OctaveSettings(octave_steps=10)),
+        temporal=uncut(carried_steps=25),
+    )
+    assert renewals(machine, random_clip(3)) == [(10, None), (25, None), (25, None)]
 
 
 def test_the_dream_of_a_still_reaches_a_fixed_point(tiny: DreamModel) -> None:
-    settings = replace(steps_of(10), octave=OctaveSettings(octaves=1, octave_steps=10))
+    settings = replace(QUICK, octave=OctaveSettings(octaves=1, octave_steps=10))
 
     def energies(temporal: TemporalSettings, frames: int) -> list[float]:
         frame = 0.45 + 0.1 * random_clip(1)
@@ -456,20 +395,13 @@ def test_after_a_cut_nothing_comes_back_but_the_scene_itself(tiny: DreamModel) -
 
 
 def test_the_first_frame_after_a_dark_cut_takes_all_steps(tiny: DreamModel) -> None:
-    taken = []
-
-    def count(image: Tensor, *, settings: DreamSettings, **_: Any) -> Tensor:
-        taken.append(settings.octave.octave_steps)
-        return image
-
     one, other = (
         0.2 + synthetic_clip(frames=1, height=48, width=64, seed=seed).frames.mean(1, keepdim=True) / 6
         for seed in (1, 4)
     )
-    settings = DreamSettings(octave=OctaveSettings(octave_steps=20))
-    machine = dreamer(tiny, settings=settings, temporal=TemporalSettings(blend=0.1), paint=count)
-    run(machine, torch.cat([one, one, other, other]).expand(-1, 3, -1, -1))
-    assert taken == [20, 2, 20, 2]
+    machine = dreamer(tiny, settings=QUICK, temporal=TemporalSettings(blend=0.1))
+    found = renewals(machine, torch.cat([one, one, other, other]).expand(-1, 3, -1, -1))
+    assert [renewal is None for _, renewal in found] == [True, False, True, False]
 
 
 def test_the_dream_goes_along_with_a_pan_too_fast_for_the_estimator(tiny: DreamModel) -> None:
@@ -514,7 +446,7 @@ def test_the_nearest_reliable_reference_wins() -> None:
         mask = torch.tensor(reliability).view(1, 1, 1, -1)
         image = torch.full((1, 3, 1, len(reliability)), value)
         flow = torch.full((1, 2, 1, len(reliability)), value)
-        return Carried(flow=flow, reliability=mask, warped=image, warped_frame=image / 2, age=image[:, :1])
+        return Carried(flow=flow, reliability=mask, warped=image, warped_frame=image / 2)
 
     near, far = carried([1, 0, 0.5, 0.25, 0], 0.2), carried([1, 1, 0.25, 0.75, 0], 0.8)
     merged = near.fill_from(far)
@@ -523,7 +455,6 @@ def test_the_nearest_reliable_reference_wins() -> None:
     torch.testing.assert_close(merged.warped[0, 0, 0], expected)
     assert merged.warped_frame is not None
     torch.testing.assert_close(merged.warped_frame[0, 2, 0], expected / 2)
-    torch.testing.assert_close(merged.age[0, 0, 0], expected)
     assert merged.flow is near.flow
 
 
@@ -650,8 +581,10 @@ def test_zoom_moves_only_the_residual_if_that_is_carried(tiny: DreamModel) -> No
     )
     zoomed = [zoom(image, 10.0, "percent").clamp(0, 1) for image in (first.dream, first.frame)]
     start = add_residual(frames[1:], zoomed[0], torch.ones(1, 1, 20, 24), zoomed[1], blend=0.2)
-    settings = replace(steps_of(1, rate=0.6), image=settings.image)
-    torch.testing.assert_close(second.dream, dream(start, [tiny], settings=settings))
+    renewal = torch.full((1, 1, 20, 24), 1 - 0.8**2)
+    torch.testing.assert_close(
+        second.dream, ImageDreamer([tiny], settings=settings)(start, colors=frames[1:], renewal=renewal)
+    )
 
 
 def test_in_reversed_time_the_zoom_is_inverted_and_the_state_stays(tiny: DreamModel) -> None:
@@ -1020,8 +953,8 @@ def test_a_clip_on_a_gpu_is_that_of_the_cpu(
             assert dreamed.dream.device == gpu.device
             if number > 1 and version > (2, 12):
                 assert gpu.copies == ["to"]  # the frame
-                # Do the frames differ? Were its features computed? How many steps? Is the dream finite?
-                assert gpu.waits == ["__bool__", "equal", "item", "__bool__"]
+                # Do the frames differ? Were its features computed? Where are steps due? Is the dream finite?
+                assert gpu.waits == ["__bool__", "equal", "cpu", "__bool__"]
             tolerance = (
                 1e-6 if kind == "cuda" else 0.02
             )  # another layout rounds otherwise, and dreams amplify it

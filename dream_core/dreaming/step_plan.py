@@ -1,0 +1,180 @@
+"""Number and place of the gradient steps of a dream: most of them only where most is due."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..image import Size, resize, size_of
+from .tiling import Span
+
+LARGEST_STEP = 4.0
+"""Largest factor of a step. Few large steps change more from frame to frame than many small ones."""
+
+CELLS = 32
+"""Cells along the longer side of an image in which the steps that are due are compared."""
+
+MARGIN = 16
+"""Pixels around the box that its steps see besides, so that the network knows what surrounds it."""
+
+LARGEST_BOX = 0.7
+"""Share of the image from which the whole is computed instead of a box."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of an image, its edges as fractions of the height or width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    def spans(self, size: Size, *, margin: int = 0, smallest: int = 1) -> tuple[Span, Span]:
+        """Rows and columns of this box and a margin, in pixels, at least `smallest` where the image is."""
+        height, width = size
+        return (
+            _span(self.top, self.bottom, height, margin, smallest),
+            _span(self.left, self.right, width, margin, smallest),
+        )
+
+
+def _span(start: float, stop: float, side: int, margin: int, smallest: int) -> Span:
+    first, last = math.floor(start * side) - margin, math.ceil(stop * side) + margin
+    missing = max(0, smallest - (last - first))
+    first, last = first - missing // 2, last + (missing + 1) // 2
+    # A box that would leave the image is moved inside.
+    first, last = first - max(0, last - side), last + max(0, -first)
+    return Span(max(0, first), min(side, last))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of pixels."""
+
+    rows: Span
+    columns: Span
+
+    def of(self, image: Tensor) -> Tensor:
+        """Cut this rectangle out of (B,C,H,W): a view."""
+        return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """The gradient steps of a dream at each size.
+
+    Args:
+        whole: number of steps on the whole image.
+        extra: number of steps after them on the box alone.
+        box: its place; None without extra steps.
+        due: (1,1,H,W), number of steps due at each pixel; None for every step everywhere.
+    """
+
+    whole: int
+    extra: int = 0
+    box: Box | None = None
+    due: Tensor | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of all steps."""
+        return self.whole + self.extra
+
+    def crop(self, size: Size, smallest: int) -> Crop | None:
+        """Pixels that the extra steps compute at one size; None for all of them.
+
+        Args:
+            size: of the image at that size.
+            smallest: least length of a side for which the layers can be computed.
+        """
+        if self.box is None:
+            return None
+        rows, columns = self.box.spans(size, margin=MARGIN, smallest=smallest)
+        share = len(rows) * len(columns) / (size[0] * size[1])
+        return None if share > LARGEST_BOX else Crop(rows, columns)
+
+    def scales(self, size: Size) -> tuple[Tensor | None, Tensor | None]:
+        """Factors of each step on the whole image, and of each extra step; (1,1,*size), None for 1 everywhere.
+
+        Inside the box, what is due is shared by all steps; outside of it, by those on the whole image.
+        """
+        if self.due is None:
+            return None, None
+        due = resize(self.due, size).clamp_min(0)
+        whole = (due / max(1, self.whole)).clamp_max(LARGEST_STEP)
+        if self.box is None:
+            return whole, None
+        inside = (slice(None), slice(None), *(slice(span.start, span.stop) for span in self.box.spans(size)))
+        extra = due.new_zeros(due.shape)
+        extra[inside] = (due[inside] / self.steps).clamp_max(LARGEST_STEP)
+        whole[inside] = extra[inside]
+        return whole, extra
+
+
+def plan_steps(renewal: Tensor | None, all_steps: int) -> StepPlan:
+    """Choose the cheapest steps that give each pixel its due.
+
+    A part of the image takes as many steps as its pixels are due on average, or more if the factor of a step would
+    exceed `LARGEST_STEP`. Where a few places are due much more than the rest, a box around them takes extra steps.
+
+    Args:
+        renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel; None for all steps everywhere.
+        all_steps: number of steps at each size of a dream from nothing.
+    """
+    if renewal is None:
+        return StepPlan(whole=all_steps)
+    due = all_steps * renewal
+    # The numbers of steps must be known on the CPU: the program waits for the device once.
+    moments = F.adaptive_avg_pool2d(torch.cat([due, due.square()], 1), _grid(size_of(due)))[0].cpu().numpy()
+    mean = moments[0]
+    if mean.max() <= 0:
+        return StepPlan(whole=0)
+    if mean.min() >= (1 - 1e-6) * all_steps:
+        return StepPlan(whole=all_steps)
+    most = moments[1] / np.maximum(mean, 1e-6)
+    enough = max(1, math.ceil(max(mean.max(), most.max())))
+    plans = [plan for whole in range(1, enough + 1) if (plan := _plan(whole, mean, most, due))]
+    return min(plans, key=lambda plan: (_cost(plan), plan.extra))
+
+
+def _plan(whole: int, cells: np.ndarray, most: np.ndarray, due: Tensor) -> StepPlan | None:
+    """Plan this number of steps on the whole image; None if they are too few for the rest of it."""
+    busy = most > LARGEST_STEP * whole
+    rest = cells[~busy]
+    if rest.size and round(float(rest.mean())) > whole:
+        return None
+    if not busy.any():
+        return StepPlan(whole=whole, due=due) if round(float(cells.mean())) <= whole else None
+    (top, bottom), (left, right) = _extent(busy, 0), _extent(busy, 1)
+    inside = cells[top:bottom, left:right]
+    wanted = max(
+        math.ceil(float(most[top:bottom, left:right].max()) / LARGEST_STEP), round(float(inside.mean()))
+    )
+    box = Box(top / cells.shape[0], bottom / cells.shape[0], left / cells.shape[1], right / cells.shape[1])
+    return StepPlan(whole=whole, extra=max(1, wanted - whole), box=box, due=due)
+
+
+def _extent(busy: np.ndarray, axis: int) -> tuple[int, int]:
+    """First and last busy row or column, and one more each way: what is due does not end at a cell's edge."""
+    found = np.flatnonzero(busy.any(axis=1 - axis)).tolist()
+    return max(0, found[0] - 1), min(busy.shape[axis], found[-1] + 2)
+
+
+def _cost(plan: StepPlan) -> float:
+    """Number of steps, those on the box by its share of the image."""
+    if plan.box is None:
+        return plan.whole
+    area = (plan.box.bottom - plan.box.top) * (plan.box.right - plan.box.left)
+    return plan.whole + plan.extra * (1 if area > LARGEST_BOX else area)
+
+
+def _grid(size: Size) -> Size:
+    longest = max(size)
+    height, width = (max(1, round(CELLS * side / longest)) for side in size)
+    return min(height, size[0]), min(width, size[1])
