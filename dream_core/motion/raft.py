@@ -234,13 +234,14 @@ class FastRaft(nn.Module):
         super().__init__()
         self.network = network.to(dtype=dtype)
         self.dtype = dtype
-        self._last: FrameFeatures | None = None
+        self._last: dict[torch.Size, FrameFeatures] = {}
+        """Features of the last frame of each size: flow to a far frame is estimated at a smaller one."""
         self._laid_out: torch.device | None = None
         """The device for which the weights are laid out."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FastRaft:
         # `.to(device)` calls this: drop the features that lie on the old device.
-        self._last = None
+        self._last.clear()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -259,12 +260,15 @@ class FastRaft(nn.Module):
         if first.device != self._laid_out:  # ComfyUI moves weights module by module, without `_apply`
             self.network.to(memory_format=layout(first.device))
             self._laid_out = first.device
-        last, self._last = self._last, None
+        last = self._last.pop(second.shape, None)
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
         start = self._encode(first)
-        # Batches do not repeat, and their features would only take memory.
-        self._last = start if len(first) == 1 else None
+        if len(first) == 1:
+            self._last[first.shape] = start
+        if len(first) > 1 or len(self._last) > 2:
+            # Batches do not repeat, nor do sizes of an earlier clip: their features would only take memory.
+            self._last = {first.shape: start} if len(first) == 1 else {}
         of_first, of_second, context = start.features, to.features, start.context
         if both:
             of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])

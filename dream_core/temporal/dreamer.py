@@ -21,6 +21,9 @@ from ..motion.warp import warp
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames, share_to_renew
 
+FAR_SCALE = 0.35
+"""Factor of the size at which flow to frames before the last one is estimated: they fill in a few places only."""
+
 FLASH = 4
 """Number of frames after a cut in which it may turn out to be a flash."""
 
@@ -222,15 +225,16 @@ class TemporalDreamer:
         return carried
 
     def _carry_from(self, past: deque[DreamedFrame], distance: int, frame: Tensor) -> Carried | None:
-        """Carry over the dream of the frame that is `distance` frames back; None after a cut."""
+        """Carry over the dream of the frame that is `distance` frames back; None after a cut, of which 1 tells."""
         previous = past[-distance]
         if frame.shape != previous.frame.shape:
             raise ImageError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
-        backward, forward = self._flows(frame, previous.frame)
-        if self.temporal.cuts and is_cut(frame, previous.frame, backward):
+        near = distance == 1
+        backward, forward = self._flows(frame, previous.frame, near=near)
+        if near and self.temporal.cuts and is_cut(frame, previous.frame, backward):
             pan = find_pan(frame, previous.frame)
             if pan is None:
                 return None
@@ -277,16 +281,23 @@ class TemporalDreamer:
         )
 
     def _flows(
-        self, frame: Tensor, previous: Tensor, *, pan: Tensor | None = None
+        self, frame: Tensor, previous: Tensor, *, near: bool = True, pan: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Estimate the flow to the previous frame and, if it is needed, back; a known `pan` (1,2,1,1) is added."""
+        """Estimate the flow to an earlier frame and, if it is needed, back.
+
+        Args:
+            frame, previous: (1,3,H,W).
+            near: whether it is the frame just before; otherwise the flow is estimated at `FAR_SCALE`.
+            pan: (1,2,1,1), a known motion of the whole image, which is added.
+        """
         assert self.flow is not None  # __init__ requires it
+        flow = self.flow if near else replace(self.flow, scale=FAR_SCALE * self.flow.scale)
         whole = None if pan is None else pan.expand(1, 2, *size_of(frame))
         start = previous if whole is None else warp(previous, whole, mode="bilinear")
         if not self.reliability.check_consistency:
-            backward, forward = self.flow.flow(frame, start), None
+            backward, forward = flow.flow(frame, start), None
         else:
-            backward, forward = self.flow.both_ways(frame, start)
+            backward, forward = flow.both_ways(frame, start)
         if whole is None:
             return backward, forward
         returned = None if forward is None else warp(forward, -whole, mode="bilinear") - whole

@@ -13,6 +13,11 @@ from ..errors import VideoError
 
 _SEVERAL_FILES = 0x1  # AVFMT_NOFILE: the muxer makes files of its own, such as a playlist's
 
+# PyAV 19 has no such option: it reads any bytes as text, and writes them back.
+_BROKEN_TAGS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+
 
 def open_to_read(path: Path) -> InputContainer:
     """Open a media file.
@@ -21,7 +26,9 @@ def open_to_read(path: Path) -> InputContainer:
         av.FFmpegError, OSError: it cannot be read as one.
     """
     # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names.
-    return av.open(_address(path), "r", options={"pattern_type": "none"}, metadata_errors="replace")
+    options = {"pattern_type": "none"}
+    opened: InputContainer = av.open(_address(path), "r", options=options, **_BROKEN_TAGS)
+    return opened
 
 
 def open_to_write(path: Path, *, options: dict[str, str], container: str | None = None) -> OutputContainer:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from kornia.color import rgb_to_ycbcr
 from pretended import Pretended
 from torch import Tensor
@@ -462,18 +463,21 @@ def test_references_are_1_2_4_frames_back_but_not_from_before_a_cut(tiny: DreamM
     one, other = (synthetic_clip(frames=1, height=20, width=24, seed=seed).frames for seed in (1, 4))
     frames = torch.cat([one.expand(6, -1, -1, -1), other.expand(3, -1, -1, -1)]) + 0.002 * random_clip(9)
     pairs: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
-        index = [
-            next(i for i, frame in enumerate(frames) if torch.equal(frame, one[0])) for one in (first, second)
-        ]
+        scaled = F.interpolate(frames, images.size_of(first), mode="bilinear", antialias=True)
+        index = [int((scaled - one).abs().mean((1, 2, 3)).argmin()) for one in (first, second)]
         pairs.append((index[0], index[1]))
-        return torch.zeros(1 + both, 2, 20, 24)
+        sizes.append(images.size_of(first))
+        return torch.zeros(1 + both, 2, *images.size_of(first))
 
     machine = dreamer(tiny, FlowEstimator(estimate, CPU, 1, 1), temporal=TemporalSettings(references=3))
     run(machine, frames)
     looked = [(5, 4), (5, 3), (5, 1), (6, 5), (7, 6), (8, 7), (8, 6)]
     assert pairs == [(1, 0), (2, 1), (2, 0), (3, 2), (3, 1), (4, 3), (4, 2), (4, 0), *looked]
+    # Far frames are compared at a smaller scale.
+    assert sizes == [(20, 24) if one == other + 1 else (7, 8) for one, other in pairs]
 
 
 def test_zoom_moves_an_earlier_dream_as_often_as_it_is_frames_back(tiny: DreamModel) -> None:

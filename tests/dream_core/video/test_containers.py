@@ -12,6 +12,7 @@ from PIL import Image
 
 from dream_core.errors import VideoError
 from dream_core.settings import OutputSettings
+from dream_core.video.containers import open_to_read, open_to_write
 from dream_core.video.images import load_image
 
 NAMES = (
@@ -94,3 +95,18 @@ def test_tags_in_another_encoding_do_not_matter(make_clip, tmp_path):
     path.write_bytes(data.replace(b"Lavf", b"\xf1\xe9\xff!"))
     assert len(read(path)) == 3
     copy(path, tmp_path / "out.mp4")
+
+
+def test_tags_that_are_no_text_are_read(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    with open_to_write(clip, options={}) as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        output.metadata["title"] = "a title"
+        frame = av.VideoFrame(32, 32, "yuv420p")
+        output.mux([*stream.encode(frame), *stream.encode()])
+    clip.write_bytes(clip.read_bytes().replace(b"a title", b"a\xff\xe9itle"))
+    with open_to_read(clip) as container:
+        assert container.metadata["title"].endswith("itle")
+        assert len(list(container.decode(video=0))) == 1
