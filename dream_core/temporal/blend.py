@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import require_valid
-from ..image import require_image, require_shares
+from ..image import box_mean, require_image, require_shares
 from ..settings import TemporalSettings
 
 
@@ -64,10 +64,17 @@ def blend_frames(frame: Tensor, warped: Tensor, mask: Tensor, *, blend: float) -
     return torch.lerp(frame, warped.to(frame.dtype), ((1 - blend) * mask).to(frame.dtype))
 
 
+RENEWAL_POWER = 2.5
+"""At 2 it is the energy of the dream that is renewed. A little more, because the old pattern is also blurred."""
+
+SMOOTHING = 3
+"""Side in pixels of the square over which the share to renew is averaged, twice. Single pixels would be specks."""
+
+
 def share_to_renew(mask: Tensor, residual: Tensor, *, blend: float) -> Tensor:
     """Compute the share of a first frame's steps that makes up for what is lost of the carried dream.
 
-    It is the share of the dream's energy that is lost, ``1 - ((1 - blend) * mask)^2``, because steps where a dream
+    ``1 - ((1 - blend) * mask)^2.5``, smoothed. It is about the energy that is lost, because steps where a dream
     was lost begin another pattern, and of two unrelated patterns the energies add up. If there is no dream at all,
     as in the first frame of a loop, all steps are due.
 
@@ -79,7 +86,8 @@ def share_to_renew(mask: Tensor, residual: Tensor, *, blend: float) -> Tensor:
     Returns:
         (B,1,H,W) in 0..1: 1 where a new dream begins.
     """
-    share = 1 - ((1 - blend) * mask).square()
+    share = 1 - ((1 - blend) * mask).pow(RENEWAL_POWER)
+    share = box_mean(box_mean(share, SMOOTHING), SMOOTHING).clamp(0, 1)
     dreamed = (residual != 0).flatten(1).any(dim=1).view(-1, 1, 1, 1)
     return torch.where(dreamed, share, torch.ones_like(share))
 

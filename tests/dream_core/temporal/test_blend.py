@@ -126,12 +126,19 @@ def test_the_residual_is_checked_in_the_same_way() -> None:
 # The share to renew
 
 
-def test_the_energy_that_is_lost_is_renewed() -> None:
-    mask = torch.tensor([1.0, 0.5, 0.0]).view(1, 1, 1, 3)
-    residual = torch.full((1, 3, 1, 3), 0.1)
-    share = share_to_renew(mask, residual, blend=0.2).flatten()
-    torch.testing.assert_close(share, torch.tensor([1 - 0.8**2, 1 - 0.4**2, 1.0]))
-    assert share_to_renew(mask, residual, blend=0)[0, 0, 0, 0] == 0
+def test_what_is_lost_is_renewed() -> None:
+    residual = torch.full((1, 3, 9, 9), 0.1)
+    for trust, blend, expected in ((1, 0.2, 1 - 0.8**2.5), (0.5, 0.2, 1 - 0.4**2.5), (0, 0.2, 1), (1, 0, 0)):
+        share = share_to_renew(torch.full((1, 1, 9, 9), float(trust)), residual, blend=blend)
+        torch.testing.assert_close(share, torch.full_like(share, expected))
+
+
+def test_single_pixels_are_hardly_renewed() -> None:
+    mask = torch.ones(1, 1, 11, 11)
+    mask[..., 5, 5] = 0
+    share = share_to_renew(mask, torch.full((1, 3, 11, 11), 0.1), blend=0)
+    torch.testing.assert_close(share.sum(), torch.tensor(1.0))
+    assert share.max() == share[..., 5, 5] < 0.12
 
 
 def test_all_is_renewed_where_there_is_no_dream_at_all() -> None:
@@ -139,4 +146,4 @@ def test_all_is_renewed_where_there_is_no_dream_at_all() -> None:
     residual[1, 0, 3, 3] = 0.1
     share = share_to_renew(torch.ones(2, 1, 4, 5), residual, blend=0.1)
     assert (share[0] == 1).all()
-    torch.testing.assert_close(share[1], torch.full((1, 4, 5), 1 - 0.9**2))
+    torch.testing.assert_close(share[1], torch.full((1, 4, 5), 1 - 0.9**2.5))
