@@ -30,6 +30,7 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
     PipelineSettings,
+    ReliabilitySettings,
     TemporalSettings,
 )
 from dream_core.video import open_clip
@@ -48,7 +49,7 @@ class Row:
 
     Args:
         name: as the table calls it.
-        temporal, flow, ascent, octave: what differs from the defaults, by field.
+        temporal, flow, ascent, octave, reliability: what differs from the defaults, by field.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Row:
     flow: dict[str, Any] = field(default_factory=dict)
     ascent: dict[str, Any] = field(default_factory=dict)
     octave: dict[str, Any] = field(default_factory=dict)
+    reliability: dict[str, Any] = field(default_factory=dict)
 
 
 ROWS = (
@@ -98,6 +100,7 @@ def settings_of(row: Row, weights: Path) -> PipelineSettings:
         ),
         temporal=replace(TemporalSettings(), **row.temporal),
         flow=replace(FlowSettings(flow="raft_small"), **row.flow),
+        reliability=replace(ReliabilitySettings(), **row.reliability),
     )
 
 

@@ -32,7 +32,7 @@ LOOSE = Tolerance(0.1, 2.0)
 """For pixels that look like where they came from."""
 
 ALIKE = 12 / 255
-"""Largest difference of gray, averaged over 3x3 pixels, of neighborhoods that look alike."""
+"""Largest difference, averaged over colors and 3x3 pixels, of neighborhoods that look alike."""
 
 
 def reliability_mask(
@@ -67,10 +67,10 @@ def reliability_mask(
     validate(settings)
     _check_images(frame, previous)
     require_flow(backward, like=frame, name="backward flow")
-    difference = brightness_difference(frame, warp(previous, backward, mode="bilinear"))
-    masks = [_follows_flow(backward, forward, difference, settings)]
+    difference = difference_of(frame, warp(previous, backward, mode="bilinear"))
+    masks = [_follows_flow(backward, forward, difference.color, settings)]
     if settings.check_brightness:
-        masks.append(_below(difference, settings.brightness_threshold / 255))
+        masks.append(_below(difference.gray, settings.brightness_threshold / 255))
     if settings.check_leaving:
         masks.append(points_inside(backward))
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
@@ -123,8 +123,20 @@ def flow_is_smooth(flow: Tensor) -> Tensor:
     return (_energy(dx) + _energy(dy) <= 0.01 * _energy(flow) + 0.002).to(flow.dtype)
 
 
-def brightness_difference(frame: Tensor, warped: Tensor) -> Tensor:
-    """Compute how much brighter or darker pixels are than in the warped previous frame, apart from its light.
+class Difference(NamedTuple):
+    """How much a frame differs from the warped previous one, apart from its light.
+
+    Args:
+        gray: (B,1,H,W), absolute difference of gray in 0..1.
+        color: (B,1,H,W), absolute difference in 0..1, averaged over the colors.
+    """
+
+    gray: Tensor
+    color: Tensor
+
+
+def difference_of(frame: Tensor, warped: Tensor) -> Difference:
+    """Compare a frame with the warped previous one.
 
     The light of the previous frame is matched first, see `match_light`: exposure that pumps, lamps and shadows are
     no difference.
@@ -133,15 +145,14 @@ def brightness_difference(frame: Tensor, warped: Tensor) -> Tensor:
         frame: (B,3,H,W) in 0..1.
         warped: (B,3,H,W), the previous frame warped into this one.
 
-    Returns:
-        (B,1,H,W), the absolute difference of gray in 0..1.
-
     Raises:
         ImageError: the images are not RGB or differ in shape.
     """
     _check_images(frame, warped)
-    gray = _gray(frame)
-    return (gray - match_light(_gray(warped), gray)).abs()
+    gray, before = _gray(frame), _gray(warped)
+    matched = match_light(before, gray)
+    color = (frame - warped - (matched - before)).abs().mean(dim=1, keepdim=True)
+    return Difference((gray - matched).abs(), color)
 
 
 def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -> Tensor:
@@ -151,7 +162,7 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
     (morphological opening).
 
     Args:
-        frame, warped: see `brightness_difference`.
+        frame, warped: see `difference_of`.
         threshold: largest trusted difference of gray, in levels of 255.
 
     Returns:
@@ -162,7 +173,7 @@ def same_brightness(frame: Tensor, warped: Tensor, *, threshold: float = 30.0) -
         SettingsError: the threshold is out of range.
     """
     require_valid(ReliabilitySettings, brightness_threshold=threshold)
-    return _below(brightness_difference(frame, warped), threshold / 255)
+    return _below(difference_of(frame, warped).gray, threshold / 255)
 
 
 def _below(difference: Tensor, threshold: float) -> Tensor:
