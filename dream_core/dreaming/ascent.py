@@ -166,12 +166,12 @@ def ascend(
     for step in range(plan.steps):
         alone = crop if step >= plan.whole else None
         scale = scales[step >= plan.whole]
-        seen = parameter if alone is None else alone.of(parameter)
+        seen = parameter if alone is None else alone.crop(parameter)
         value, fresh = step_gradient(seen, models, objective, settings=settings, generator=generator)
         if alone is None:
             gradient = fresh
         else:
-            stale = alone.of(gradient)
+            stale = alone.crop(gradient)
             stale.copy_(fresh * (stale.abs().mean() / fresh.abs().mean().clamp_min(1e-12)))
         # Adam's fused kernel assumes that gradient and parameter have the same memory layout.
         parameter.grad = torch.empty_like(parameter).copy_(gradient).neg_()

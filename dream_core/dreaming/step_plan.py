@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image import Size, resize, size_of
-from .tiling import Span
+from .tiling import Rectangle, Span
 
 LARGEST_STEP = 4.0
 """Largest factor of a step. Few large steps change more from frame to frame than many small ones."""
@@ -35,10 +35,10 @@ class Box:
     left: float
     right: float
 
-    def spans(self, size: Size, *, margin: int = 0, smallest: int = 1) -> tuple[Span, Span]:
-        """Rows and columns of this box and a margin, in pixels, at least `smallest` where the image is."""
+    def pixels(self, size: Size, *, margin: int = 0, smallest: int = 1) -> Rectangle:
+        """Pixels of this box and a margin; each side is at least `smallest` where the image's is."""
         height, width = size
-        return (
+        return Rectangle(
             _span(self.top, self.bottom, height, margin, smallest),
             _span(self.left, self.right, width, margin, smallest),
         )
@@ -51,18 +51,6 @@ def _span(start: float, stop: float, side: int, margin: int, smallest: int) -> S
     # A box that would leave the image is moved inside.
     first, last = first - max(0, last - side), last + max(0, -first)
     return Span(max(0, first), min(side, last))
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A rectangle of pixels."""
-
-    rows: Span
-    columns: Span
-
-    def of(self, image: Tensor) -> Tensor:
-        """Cut this rectangle out of (B,C,H,W): a view."""
-        return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +74,7 @@ class StepPlan:
         """Number of all steps."""
         return self.whole + self.extra
 
-    def crop(self, size: Size, smallest: int) -> Crop | None:
+    def crop(self, size: Size, smallest: int) -> Rectangle | None:
         """Pixels that the extra steps compute at one size; None for all of them.
 
         Args:
@@ -95,9 +83,9 @@ class StepPlan:
         """
         if self.box is None:
             return None
-        rows, columns = self.box.spans(size, margin=MARGIN, smallest=smallest)
-        share = len(rows) * len(columns) / (size[0] * size[1])
-        return None if share > LARGEST_BOX else Crop(rows, columns)
+        part = self.box.pixels(size, margin=MARGIN, smallest=smallest)
+        share = len(part.rows) * len(part.columns) / (size[0] * size[1])
+        return None if share > LARGEST_BOX else part
 
     def scales(self, size: Size) -> tuple[Tensor | None, Tensor | None]:
         """Factors of each step on the whole image, and of each extra step; (1,1,*size), None for 1 everywhere.
@@ -110,10 +98,11 @@ class StepPlan:
         whole = (due / max(1, self.whole)).clamp_max(LARGEST_STEP)
         if self.box is None:
             return whole, None
-        inside = (slice(None), slice(None), *(slice(span.start, span.stop) for span in self.box.spans(size)))
-        extra = due.new_zeros(due.shape)
-        extra[inside] = (due[inside] / self.steps).clamp_max(LARGEST_STEP)
-        whole[inside] = extra[inside]
+        inside = self.box.pixels(size)
+        shared = (inside.crop(due) / self.steps).clamp_max(LARGEST_STEP)
+        extra = torch.zeros_like(due)
+        for scale in (whole, extra):
+            inside.crop(scale).copy_(shared)
         return whole, extra
 
 

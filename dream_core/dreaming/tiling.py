@@ -100,22 +100,31 @@ def _in_float16(
 
 
 @dataclass(frozen=True)
-class Tile:
+class Rectangle:
     """A part of an image.
 
     Args:
         rows, columns: its place in the image.
-        row_weight, column_weight: (h,1) and (w,), its weight in the sum of all tiles.
     """
 
     rows: Span
     columns: Span
-    row_weight: Tensor
-    column_weight: Tensor
 
     def crop(self, image: Tensor) -> Tensor:
-        """Cut this tile out of (B,C,H,W)."""
+        """Cut this rectangle out of (B,C,H,W): a view."""
         return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+
+
+@dataclass(frozen=True)
+class Tile(Rectangle):
+    """One of the overlapping parts that make up an image.
+
+    Args:
+        row_weight, column_weight: (h,1) and (w,), its weight in the sum of all tiles.
+    """
+
+    row_weight: Tensor
+    column_weight: Tensor
 
     def weight(self, like: Tensor) -> Tensor:
         """Weight (h,w) in the sum of all tiles, in the type and on the device of `like`."""

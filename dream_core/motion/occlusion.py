@@ -18,11 +18,28 @@ from .light import match_light
 from .warp import points_inside, require_flow, warp
 
 
+class Disagreement(NamedTuple):
+    """How far two flows are from undoing each other.
+
+    Args:
+        squared: (B,1,H,W), squared length of their sum.
+        lengths: (B,1,H,W), sum of their squared lengths.
+    """
+
+    squared: Tensor
+    lengths: Tensor
+
+
 class Tolerance(NamedTuple):
     """Largest squared disagreement of two flows: `share` of the sum of their squared lengths, plus `pixels`."""
 
     share: float
     pixels: float
+
+    def allows(self, disagreement: Disagreement) -> Tensor:
+        """Trust pixels below the largest disagreement: (B,1,H,W), 0 or 1."""
+        largest = self.share * disagreement.lengths + self.pixels
+        return (disagreement.squared < largest).to(largest.dtype)
 
 
 STRICT = Tolerance(0.01, 0.5)
@@ -77,7 +94,7 @@ def reliability_mask(
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
 
 
-def flows_agree(backward: Tensor, forward: Tensor, *, within: Tolerance = STRICT) -> Tensor:
+def flows_agree(backward: Tensor, forward: Tensor) -> Tensor:
     """Trust pixels where the two flows undo each other: the forward-backward check of Sundaram et al. 2010.
 
     With w the backward flow at x and w' the forward flow at x + w, a pixel is trusted where
@@ -86,7 +103,6 @@ def flows_agree(backward: Tensor, forward: Tensor, *, within: Tolerance = STRICT
     Args:
         backward: (B,2,H,W) in pixels.
         forward: (B,2,H,W) in pixels.
-        within: the constants 0.01 and 0.5 of the formula.
 
     Returns:
         (B,1,H,W), 0 or 1.
@@ -96,9 +112,12 @@ def flows_agree(backward: Tensor, forward: Tensor, *, within: Tolerance = STRICT
     """
     require_flow(backward, name="backward flow")
     require_flow(forward, like=backward, name="forward flow")
+    return STRICT.allows(_disagreement(backward, forward))
+
+
+def _disagreement(backward: Tensor, forward: Tensor) -> Disagreement:
     returned = warp(forward, backward, mode="bilinear")
-    tolerance = within.share * (_energy(backward) + _energy(returned)) + within.pixels
-    return (_energy(backward + returned) < tolerance).to(backward.dtype)
+    return Disagreement(_energy(backward + returned), _energy(backward) + _energy(returned))
 
 
 def flow_is_smooth(flow: Tensor) -> Tensor:
@@ -191,8 +210,9 @@ def _follows_flow(
     certain = possible = torch.ones_like(difference)
     if settings.check_consistency:
         forward = _required(forward)
-        certain = flows_agree(backward, forward)
-        possible = flows_agree(backward, forward, within=LOOSE)
+        require_flow(forward, like=backward, name="forward flow")
+        disagreement = _disagreement(backward, forward)
+        certain, possible = STRICT.allows(disagreement), LOOSE.allows(disagreement)
     if settings.check_boundaries:
         certain = certain * flow_is_smooth(backward)
     alike = (box_mean(difference, 3) <= ALIKE).to(difference.dtype)

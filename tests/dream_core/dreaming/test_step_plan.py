@@ -53,7 +53,8 @@ def test_a_few_places_take_extra_steps_of_their_own() -> None:
     assert plan.whole == 1
     assert plan.extra == 5  # of ten, because the box is not full
     assert plan.box is not None
-    rows, columns = plan.box.spans(SIZE)
+    box = plan.box.pixels(SIZE)
+    rows, columns = box.rows, box.columns
     assert rows.start <= 32 < 56 <= rows.stop
     assert columns.start <= 48 < 72 <= columns.stop
     assert len(rows) * len(columns) < 0.2 * SIZE[0] * SIZE[1]
@@ -98,7 +99,8 @@ def test_scales_are_those_of_any_octave() -> None:
         assert whole is not None
         assert extra is not None
         assert plan.box is not None
-        rows, columns = plan.box.spans(size)
+        box = plan.box.pixels(size)
+        rows, columns = box.rows, box.columns
         inside = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
         outside = torch.ones(size, dtype=torch.bool)
         outside[inside[1:]] = False
@@ -124,7 +126,7 @@ def test_the_crop_is_the_box_and_a_margin_inside_the_image() -> None:
     assert len(large.rows) == len(large.columns) == 100
     assert len(large.rows) * len(large.columns) / (200 * 300) < LARGEST_BOX
     image = torch.rand(1, 3, 200, 300)
-    assert torch.equal(crop.of(image), image[..., :52, 134:196])
+    assert torch.equal(crop.crop(image), image[..., :52, 134:196])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 3), (300, 2)])
