@@ -75,7 +75,7 @@ def require_image(
             f"expected {name} ({expected}) in floating point, got {describe(image)}{_advice(image, like)}"
         )
     if values or (values is None and image.device.type == "cpu"):
-        _require_values(image, name)
+        require_values(image, name)
 
 
 def _fits(image: Tensor, shape: tuple[int | None, ...]) -> bool:
@@ -92,7 +92,8 @@ def _advice(image: Tensor, like: Tensor | None) -> str:
     return ""
 
 
-def _require_values(image: Tensor, name: str) -> None:
+def require_values(image: Tensor, name: str) -> None:
+    """Raise an ImageError if a tensor holds NaN, infinite values or levels of 255. A GPU is waited for."""
     lowest, highest = torch.stack(image.aminmax()).tolist()  # NaN if any value is
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         raise ImageError(f"expected finite {name} in 0..1, got NaN or infinite values; check its source")

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep
+from ..dream_core.errors import SettingsError
 from ..dream_core.image import Size
 from ..dream_core.pipeline import dream_frames
 from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
@@ -175,6 +176,8 @@ class DeepDreamVideo(io.ComfyNode):
         with working():
             chosen = Chosen(values)
             flow_and_reliability = chosen.value("flow_and_reliability", True)
+            if not flow_and_reliability:
+                _check_that_nothing_is_missed()
             pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=(height, width))
             dreams = torch.empty(count, height, width, 3)
             flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
@@ -189,6 +192,17 @@ class DeepDreamVideo(io.ComfyNode):
         if not flow_and_reliability:
             return io.NodeOutput(dreams, host.blocker(), host.blocker())
         return io.NodeOutput(dreams, Flow(flow), reliability)
+
+
+def _check_that_nothing_is_missed() -> None:
+    """Raise a SettingsError if something is connected to an output that flow_and_reliability switches off."""
+    names = {number: str(one.id) for number, one in enumerate(DeepDreamVideo.define_schema().outputs)}
+    missed = " and ".join(names[number] for number in sorted(host.wired_outputs() - {0}))
+    if missed:
+        raise SettingsError(
+            f"expected flow_and_reliability on, because {missed} of DeepDream Video is connected, got off: switch "
+            f"it on, or disconnect {missed}"
+        )
 
 
 def _clip(frames: Tensor) -> Iterator[Frame]:

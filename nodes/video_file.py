@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from io import BytesIO
-from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import InputImpl, io
-from torch.nn.functional import pad
 
 from ..dream_core.pipeline import open_output_like
 from ..dream_core.settings import InputSettings, OutputSettings
-from ..dream_core.video import Output, open_clip
 from .adapters import host
 from .adapters.looks import Chosen, with_look
 from .adapters.sockets import Objectives
+from .adapters.videos import WRITING, keep_what_is_done, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .video import Pipeline, pipeline_sockets, pipeline_widgets
 
-QUALITY_IN_BETWEEN = 10
-"""Constant rate factor for an input that is not a file; its quality is better than that of the result."""
-
 READING = ("size", "frames")
-WRITING = ("quality", "sound")
-"""Fields of InputSettings and of OutputSettings that have a widget here."""
+"""Fields of InputSettings that have a widget here."""
 
 
 class DeepDreamVideoFile(io.ComfyNode):
@@ -88,64 +77,18 @@ class DeepDreamVideoFile(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         target = host.temporary_file(".mp4")
-        start, seconds = video.get_active_trim_window()
         with working():
             chosen = Chosen(values)
-            reading = replace(chosen.settings(InputSettings, only=READING), start=start)
+            reading = chosen.settings(InputSettings, only=READING)
             writing = chosen.settings(OutputSettings, only=WRITING)
-            with _as_file(video) as source, open_clip(source, settings=reading) as clip:
-                count = clip.frame_count or 1
-                if seconds:
-                    count = min(count, max(1, round(seconds * float(clip.fps))))
+            with open_video(video, settings=reading) as (clip, wanted, count):
                 pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=clip.size)
                 output = open_output_like(clip, target, settings=writing)
                 try:
-                    wanted = takewhile(lambda frame: not seconds or frame.time < seconds, clip)
                     for frame, dreamed in pipeline.dream(wanted):
                         output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
                     output.finish()
                 except BaseException:  # Cancel is not an Exception
-                    _keep_what_is_done(output)
+                    keep_what_is_done(output)
                     raise
         return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
-
-
-def _keep_what_is_done(output: Output) -> None:
-    if not output.written:
-        output.discard()
-        return
-    output.finish()
-    host.tell(
-        f"stopped: the {output.written} frames that are done are in {output.path} until ComfyUI starts again"
-    )
-
-
-@contextmanager
-def _as_file(video: Any) -> Iterator[Path]:
-    """Return the file of a VIDEO; one in memory is first written to a temporary file."""
-    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
-    if isinstance(source, str):
-        yield Path(source)
-        return
-    path = host.temporary_file(".mp4")
-    try:
-        if isinstance(source, BytesIO):
-            path.write_bytes(source.getbuffer())
-        else:
-            _encodable(video).save_to(str(path), crf=QUALITY_IN_BETWEEN)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _encodable(video: Any) -> Any:
-    """Prepare a VIDEO for H.264: drop alpha, and pad odd sides as `Encoder` does."""
-    if not isinstance(video, InputImpl.VideoFromComponents):
-        return video
-    components = video.get_components()
-    frames = components.images[..., :3]
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        images = frames.movedim(-1, 1)  # BHWC -> BCHW
-        frames = pad(images, (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
-    return InputImpl.VideoFromComponents(replace(components, images=frames))

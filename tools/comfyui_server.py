@@ -177,10 +177,12 @@ class Server:
     Args:
         base: a folder for models, custom nodes, inputs, outputs and everything else it writes; also its home.
         packs: more custom nodes: files or folders.
+        options: more options of ComfyUI's command line.
     """
 
-    def __init__(self, base: Path, *, packs: tuple[Path, ...] = ()) -> None:
+    def __init__(self, base: Path, *, packs: tuple[Path, ...] = (), options: tuple[str, ...] = ()) -> None:
         self.base = base
+        self._options = options
         self.log = base / "server.log"
         self._client = uuid.uuid4().hex
         self._runs: dict[str, Run] = {}
@@ -201,7 +203,7 @@ class Server:
             self.port = free.getsockname()[1]
         command = [str(python), "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
         command += ["--base-directory", str(self.base), "--database-url", "sqlite:///:memory:"]
-        command += ["--disable-auto-launch", "--disable-api-nodes"]
+        command += ["--disable-auto-launch", "--disable-api-nodes", *self._options]
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("DEEPDREAM", "PYTHON"))
         }

@@ -151,6 +151,11 @@ def with_frames(graph: Graph) -> None:
     show(graph, "Frames", only(graph, "ImageScaleToTotalPixels"))
 
 
+def with_upscaled(graph: Graph) -> None:
+    """Add a node in the first loop that shows the frames as they are upscaled."""
+    show(graph, "Frames", only(graph, "ImageScaleBy"))
+
+
 STABLE_DIFFUSION_LOOP = Drawing(
     boxes=(
         (20, 60, 84, 60, "frame", PLAIN),
@@ -193,6 +198,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "deepdream_video": Thumbnail(last),
     "deepdream_video_loop": Thumbnail(before_and_after, with_frames),
     "deepdream_video_file": Thumbnail(film),
+    "long_video_loop": Thumbnail(before_and_after, with_upscaled),
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
     "independent_vs_temporal": Thumbnail(both_and_curves),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -42,6 +43,8 @@ GROWING = "COMFY_AUTOGROW_V3"
 PAGE_NODES = {"MarkdownNote", "Note", "Reroute", "PrimitiveNode"}
 """Nodes that the page alone knows."""
 MUTED, BYPASSED = 2, 4
+ENDS = {"DeepDreamLoopOpen": "initial", "DeepDreamLoopClose": "carried"}
+"""The ends of a loop, and the groups of their inputs for carried values."""
 
 LOOK, CUSTOM = "look", "custom"
 """The choice of a look, and its choice that is none."""
@@ -204,6 +207,9 @@ def _source(socket: Node, nodes: Mapping[int, Node], links: Mapping[int, list[An
     node, kind = nodes[origin], kind or socket["type"]
     if node["mode"] == MUTED:
         return None
+    if node["mode"] == BYPASSED and node["type"] in ENDS:
+        through = _pass_on(node, slot)
+        return _source(through, nodes, links) if isinstance(through, dict) else through
     if node["mode"] == BYPASSED:
         through = _bypass(node, slot, kind)
         return through and _source(through, nodes, links)
@@ -223,6 +229,19 @@ def _bypass(node: Node, slot: int, kind: str) -> Node | None:
     own = node["outputs"][slot]["type"]
     fitting = [one for one in node["inputs"] if _fits(one["type"], own) and _fits(one["type"], kind)]
     return next(iter([one for one in here if one in fitting] + same + fitting), None)
+
+
+def _pass_on(node: Node, slot: int) -> Node | int | None:
+    """Return the input or the constant that a bypassed end of a loop passes on, as web/temporal_loop.js has it."""
+    name = re.sub("^carried_", f"{ENDS[node['type']]}.carried_", node["outputs"][slot]["name"])
+    constants = {"loop": False, "index": 0, "count": 1, "time": 0}
+    if name in constants:
+        return constants[name]
+    wired = {one["name"]: one for one in node["inputs"] if one["link"] is not None}
+    names = {"frame": "frames", "previous_frame": "frames", "results": "result"}
+    if name == "previous_result":
+        return wired.get("initial_result", wired.get("frames"))
+    return wired.get(names.get(name, name))
 
 
 def _fits(one: str, other: str) -> bool:

@@ -265,6 +265,16 @@ def running_graph() -> dict[str, dict[str, Any]]:
     return graph_of(get_progress_state().dynprompt)
 
 
+def wired_outputs() -> set[int]:
+    """Return the indices of the running node's outputs to which something is connected."""
+    context = get_executing_context()
+    node_id = context.node_id if context else ""
+    links = (
+        value for node in running_graph().values() for value in node["inputs"].values() if is_link(value)
+    )
+    return {slot for source, slot in links if source == node_id}
+
+
 class HostedNode:
     """One node of a graph, prepared to be called many times, as ComfyUI itself calls it.
 

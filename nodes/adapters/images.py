@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...dream_core.errors import ImageError
+from ...dream_core.image import require_values
 
 
 def from_image(image: Tensor, *, name: str = "image") -> Tensor:
@@ -21,7 +22,7 @@ def from_image(image: Tensor, *, name: str = "image") -> Tensor:
         (B,3,H,W) float32, on the image's device.
 
     Raises:
-        ImageError: the batch is empty, has another shape, or holds NaN or infinite values.
+        ImageError: the batch is empty, has another shape, or holds NaN, infinite values or levels of 255.
     """
     if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ImageError(
@@ -29,9 +30,9 @@ def from_image(image: Tensor, *, name: str = "image") -> Tensor:
         )
     if 0 in image.shape:
         raise ImageError(f"{name} is empty, {tuple(image.shape)}: connect at least one image")
-    if not torch.isfinite(image).all():
-        raise ImageError(f"{name} holds NaN or infinite values: check the node that made it")
-    colors = image[..., :3].to(torch.float32).movedim(-1, 1)
+    image = image.to(torch.float32)
+    require_values(image, name)
+    colors = image[..., :3].movedim(-1, 1)
     return colors.expand(-1, 3, -1, -1)
 
 
@@ -55,15 +56,15 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     """Convert a MASK (B,H,W), or one mask (H,W), to (B,1,H,W) float32.
 
     Raises:
-        ImageError: the mask is empty, has another shape, or holds NaN or infinite values.
+        ImageError: the mask is empty, has another shape, or holds NaN, infinite values or levels of 255.
     """
     if not isinstance(mask, Tensor) or mask.ndim not in (2, 3):
         raise ImageError(f"expected {name} as MASK (batch, height, width), got {_kind(mask)}")
     if 0 in mask.shape:
         raise ImageError(f"{name} is empty, {tuple(mask.shape)}: connect at least one mask")
-    if not torch.isfinite(mask).all():
-        raise ImageError(f"{name} holds NaN or infinite values: check the node that made it")
-    return mask.to(torch.float32).reshape(-1, 1, *mask.shape[-2:])
+    mask = mask.to(torch.float32)
+    require_values(mask, name)
+    return mask.reshape(-1, 1, *mask.shape[-2:])
 
 
 def to_mask(masks: Tensor) -> Tensor:

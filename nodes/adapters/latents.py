@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ...dream_core.errors import ImageError
 
@@ -13,7 +14,7 @@ Latent: TypeAlias = dict[str, Any]
 
 SAMPLES = "samples"
 NOISE_MASK = "noise_mask"
-"""Key of the noise mask, which has one row for each sample, or one for all."""
+"""Key of the noise mask, which has any number of rows."""
 BATCH_INDEX = "batch_index"
 """Key of the samples' indices in the batch that they were taken from."""
 
@@ -55,22 +56,59 @@ def to_latent(latent: Latent, samples: Tensor, noise_mask: Tensor | None) -> Lat
     return changed
 
 
+def is_video(latent: Latent) -> bool:
+    """Return True for the latent of one video, (1,C,T,h,w), whose T latent frames are its entries."""
+    samples: Tensor = latent[SAMPLES]
+    return samples.ndim == 5 and len(samples) == 1
+
+
+def entry_count(latent: Latent) -> int:
+    """Count the samples of a batch, or the latent frames of one video."""
+    return int(latent[SAMPLES].shape[2 if is_video(latent) else 0])
+
+
 def sample_at(latent: Latent, index: int) -> Latent:
-    """Copy one sample of a batch as a batch of one; a view would keep the whole batch in memory."""
-    samples, mask = latent[SAMPLES], latent.get(NOISE_MASK)
+    """Copy one entry as a batch of one; a view would keep the whole batch in memory.
+
+    Its noise mask is the one that ComfyUI would use for it: too few masks are repeated, too many cut.
+    """
+    samples = latent[SAMPLES]
     picked = {name: value for name, value in latent.items() if name != BATCH_INDEX}
-    picked[SAMPLES] = samples[index : index + 1].clone()
-    if isinstance(mask, Tensor) and len(mask) == len(samples):
-        picked[NOISE_MASK] = mask[index : index + 1].clone()
+    picked[SAMPLES] = (
+        samples[:, :, index : index + 1] if is_video(latent) else samples[index : index + 1]
+    ).clone()
+    if latent.get(NOISE_MASK) is not None:
+        picked[NOISE_MASK] = noise_mask_at(latent, index).clone()
     return picked
 
 
-def noise_mask_of(latent: Latent) -> Tensor | None:
-    """Copy the noise mask to the CPU, with one row for each sample; None if the LATENT has none."""
-    mask: Tensor | None = latent.get(NOISE_MASK)
-    if mask is None:
-        return None
-    return mask.expand(len(latent[SAMPLES]), *mask.shape[1:]).to("cpu", copy=True)
+def noise_mask_at(latent: Latent, index: int) -> Tensor:
+    """Return the noise mask of one entry, as ComfyUI's samplers fit masks to samples.
+
+    Args:
+        latent: with a noise mask.
+        index: of the entry.
+
+    Returns:
+        (1,1,H,W); for one of several videos (1,1,T,H,W).
+
+    Raises:
+        ImageError: the noise mask is no mask.
+    """
+    mask = latent[NOISE_MASK]
+    if not isinstance(mask, Tensor) or mask.ndim < 2 or 0 in mask.shape:
+        came = tuple(getattr(mask, "shape", ())) or type(mask).__name__
+        raise ImageError(f"expected noise_mask of the latent as (batch, height, width), got {came}")
+    size, count = mask.shape[-2:], entry_count(latent)
+    if latent[SAMPLES].ndim == 5 and not is_video(latent):
+        rows = mask if mask.ndim == 5 else mask.reshape(1, 1, -1, *size)
+    else:
+        rows = mask.reshape(-1, 1, *size)
+    if is_video(latent) and len(rows) not in (1, count):
+        stretched = interpolate(rows.movedim(0, 1)[None].float(), size=(count, *size), mode="trilinear")
+        rows = stretched[0].movedim(0, 1)  # 1CTHW -> TCHW
+    index %= len(rows)
+    return rows[index : index + 1]
 
 
 def rest_of(latent: Latent) -> Latent:

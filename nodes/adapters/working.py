@@ -28,8 +28,15 @@ def working() -> Iterator[None]:
     the node, and its errors name widgets. A lack of memory is raised as ComfyUI's own: it then shows its advice and
     unloads all models.
     """
+    with torch.inference_mode(False), speaking(), _layers_listened_to():
+        yield
+
+
+@contextmanager
+def speaking() -> Iterator[None]:
+    """Show the library's warnings on the node, and let its errors name widgets; see `working`."""
     try:
-        with torch.inference_mode(False), _warnings_on_the_node(), _layers_listened_to():
+        with _warnings_on_the_node():
             yield
     except OutOfMemoryError as error:
         raise host.out_of_memory(as_widgets(str(error))) from error

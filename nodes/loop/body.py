@@ -154,10 +154,10 @@ def _collect(
 
 def _open_of(graph: Graph, close_id: str) -> str:
     link = links_of(graph[close_id]).get("loop")
-    if link is None or graph[link[0]]["class_type"] != OPEN:
+    if link is None or graph.get(link[0], {}).get("class_type") != OPEN:
         raise LoopError(
-            f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: "
-            "connect the two 'loop' sockets directly"
+            f"{title(graph[close_id], close_id)} is not tied to a Temporal Loop Open: connect the two 'loop' "
+            "sockets directly; to run the nodes in between on the whole batch, bypass both ends"
         )
     closes = closes_of(graph, link[0])
     if len(closes) > 1:

@@ -7,32 +7,39 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...dream_core.settings import OutputSettings
 from ..adapters import host
 from ..adapters.sockets import LoopSocket
+from ..adapters.videos import WRITING
+from ..adapters.widgets import widgets
 from .body import CLOSE, OPEN, Link, LoopBody, LoopError, closes_of, collect, watched
-from .runner import CARRIED, CARRIED_AT_MOST, INITIAL, LoopRun, Values
+from .carried import CARRIED, CARRIED_AT_MOST, INITIAL, carried_name, check_carried
+from .runner import LoopRun, Values
 
 RUNNER = "DeepDreamLoopRunner"
 
-KINDS = [io.Image, io.Mask, io.Latent]
+FRAME = "IMAGE,MASK,LATENT"
+"""Types of one frame and of its result."""
+FrameSocket = io.Custom(FRAME)
+ClipSocket = io.Custom(f"{FRAME},VIDEO")
 
 
-def _carried_inputs(name: str, *, tooltip: str, follow: bool) -> io.Autogrow.Input:
+def _carried_inputs(name: str, *, tooltip: str, lazy: bool) -> io.Autogrow.Input:
     """Make sockets that appear as they are connected.
 
     Args:
         name: of the group.
         tooltip: of each.
-        follow: True to get their values, False to get their links.
+        lazy: True to get their links, and no values.
     """
-    one = io.AnyType.Input(name, tooltip=tooltip, optional=True, raw_link=None if follow else True)
+    one = io.AnyType.Input(name, tooltip=tooltip, optional=True, lazy=lazy or None, raw_link=lazy or None)
     template = io.Autogrow.TemplatePrefix(one, prefix=f"{CARRIED}_", min=0, max=CARRIED_AT_MOST)
     return io.Autogrow.Input(name, template=template, tooltip=tooltip)
 
 
 def _carried_outputs(tooltip: str) -> list[io.Output]:
     return [
-        io.AnyType.Output(f"{CARRIED}_{number}", display_name=f"{CARRIED}_{number}", tooltip=tooltip)
+        io.AnyType.Output(carried_name(number), display_name=carried_name(number), tooltip=tooltip)
         for number in range(CARRIED_AT_MOST)
     ]
 
@@ -42,19 +49,30 @@ class TemporalLoopOpen(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        kind = io.MatchType.Template("frames", KINDS)
         return io.Schema(
             node_id=OPEN,
             display_name="Temporal Loop Open",
             category="DeepDream",
             description=(
                 "Begins a loop that runs the nodes up to Temporal Loop Close once for every frame, each time with "
-                "the result of the frame before. Any nodes may stand in between."
+                "the result of the frame before. Any nodes may stand in between. A video is decoded frame by "
+                "frame, so that it may be of any length."
             ),
-            search_aliases=["for loop", "for each frame", "feedback loop", "video loop", "iterate", "repeat"],
+            search_aliases=[
+                "for loop",
+                "for each frame",
+                "feedback loop",
+                "video loop",
+                "iterate",
+                "repeat",
+                "long video",
+                "stream",
+            ],
             inputs=[
-                io.MatchType.Input(
-                    "frames", kind, tooltip="The batch that the loop goes through, frame by frame."
+                ClipSocket.Input(
+                    "frames",
+                    tooltip="The batch or video that the loop goes through, frame by frame. Of a video, as from "
+                    "Load Video, one frame is decoded at a time.",
                 ),
                 io.AnyType.Input(
                     "initial_result",
@@ -64,14 +82,15 @@ class TemporalLoopOpen(io.ComfyNode):
                 _carried_inputs(
                     INITIAL,
                     tooltip="A value of any kind to carry from frame to frame: its value for the first frame.",
-                    follow=True,
+                    lazy=False,
                 ),
             ],
             outputs=[
                 LoopSocket.Output("loop", display_name="loop", tooltip="Connect it to Temporal Loop Close."),
-                io.MatchType.Output(kind, "frame", display_name="frame", tooltip="The current frame."),
-                io.MatchType.Output(
-                    kind,
+                FrameSocket.Output(
+                    "frame", display_name="frame", tooltip="The current frame; of a video as IMAGE."
+                ),
+                FrameSocket.Output(
                     "previous_frame",
                     display_name="previous_frame",
                     tooltip="The frame before; for the first frame, the frame itself.",
@@ -83,7 +102,15 @@ class TemporalLoopOpen(io.ComfyNode):
                     "initial_result, or else the frame itself.",
                 ),
                 io.Int.Output("index", display_name="index", tooltip="Number of the frame, from 0."),
-                io.Int.Output("count", display_name="count", tooltip="Number of frames."),
+                io.Int.Output(
+                    "count", display_name="count", tooltip="Number of frames; of a video, as its file says."
+                ),
+                io.Float.Output(
+                    "time",
+                    display_name="time",
+                    tooltip="Time of the frame in seconds, from the first frame on. A batch has no times: its "
+                    "frames count as 25 a second.",
+                ),
                 *_carried_outputs(
                     "The value that Temporal Loop Close got under this name for the frame before."
                 ),
@@ -106,7 +133,7 @@ class TemporalLoopOpen(io.ComfyNode):
         if not closes_of(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id):
             raise LoopError(
                 "no Temporal Loop Close is tied to this loop: connect the 'loop' sockets of the two, and the "
-                "result of a frame"
+                "result of a frame; to run the nodes in between on the whole batch, bypass both ends"
             )
         return io.NodeOutput(*[host.blocker()] * len(open_outputs()))
 
@@ -121,19 +148,25 @@ class TemporalLoopClose(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        kind = io.MatchType.Template("result", KINDS)
+        # With lazy inputs alone, ComfyUI expands Close before all else. Otherwise nodes that feed both the loop
+        # and something else would run twice where outputs are not cached.
+        writing = widgets(OutputSettings, only=WRITING)
+        for widget in writing:
+            widget.lazy = True
         return io.Schema(
             node_id=CLOSE,
             display_name="Temporal Loop Close",
             category="DeepDream",
-            description="Ends a loop: gathers the result of every frame into one batch. The loop also runs for "
-            "output nodes in it, such as Save Image, where nothing uses the batch.",
+            description="Ends a loop: gathers the result of every frame into one batch or, where the loop goes "
+            "through a video, writes them into a video one by one. The loop also runs for output nodes in it, such "
+            "as Save Image, where nothing uses its results.",
             search_aliases=["end loop", "loop end", "gather frames", "collect", "feedback loop"],
             inputs=[
-                LoopSocket.Input("loop", raw_link=True, tooltip="The loop socket of Temporal Loop Open."),
-                io.MatchType.Input(
+                LoopSocket.Input(
+                    "loop", lazy=True, raw_link=True, tooltip="The loop socket of Temporal Loop Open."
+                ),
+                FrameSocket.Input(
                     "result",
-                    kind,
                     lazy=True,
                     raw_link=True,
                     tooltip="The result of one frame: IMAGE, MASK or LATENT, of the same size for every frame. A "
@@ -143,12 +176,16 @@ class TemporalLoopClose(io.ComfyNode):
                     CARRIED,
                     tooltip="A value of any kind for the next frame, which finds it on Temporal Loop Open under "
                     "the same name.",
-                    follow=False,
+                    lazy=True,
                 ),
+                *writing,
             ],
             outputs=[
-                io.MatchType.Output(
-                    kind, "results", display_name="results", tooltip="The results of all frames as one batch."
+                ClipSocket.Output(
+                    "results",
+                    display_name="results",
+                    tooltip="The results of all frames: a batch or, of a video, a video with its times and its "
+                    "sound, H.264 in MP4, among ComfyUI's temporary files until Save Video keeps it.",
                 ),
                 *_carried_outputs("The carried value of this name after the last frame."),
             ],
@@ -168,9 +205,14 @@ class TemporalLoopClose(io.ComfyNode):
         return json.dumps(inputs, default=repr)
 
     @classmethod
-    def execute(cls, loop: Any, result: Any, carried: Any = None) -> io.NodeOutput:
-        """Expand into the runner, which gets the body and the values that lead into it from outside."""
+    def execute(cls, **_: Any) -> io.NodeOutput:
+        """Expand into the runner, which gets the body and the values that lead into it from outside.
+
+        Raises:
+            LoopError: the loop is connected in a way that cannot run.
+        """
         body = collect(host.graph_of(cls.hidden.dynprompt), cls.hidden.unique_id, host.is_output_node)
+        check_carried(body, open_outputs())
         runner = f"{cls.hidden.unique_id}.runner"
         inputs = {"body": body} | {_name(number): list(link) for number, link in enumerate(body.outside)}
         outputs = [[runner, number] for number in range(1 + CARRIED_AT_MOST)]

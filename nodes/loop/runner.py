@@ -6,22 +6,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...dream_core.errors import DeepDreamError
+from ...dream_core.settings import OutputSettings
 from ..adapters import host
 from ..adapters.throttle import Throttle
+from ..adapters.videos import WRITING, is_video
+from ..adapters.widgets import settings_from
 from .body import Link, LoopBody, LoopError, is_link, links_of, title
-from .frames import Gatherer, check_frames, frame_at, length
+from .carried import CARRIED_AT_MOST, carried_name, initial_name, next_name
+from .frames import BatchFrames, Gatherer, Shot, check_one_frame
+from .videos import VideoFrames, VideoGatherer
 
 Values: TypeAlias = list[Any]
 """The values of one output of a node: a list, usually of one, as ComfyUI passes them on."""
 
 Resolve: TypeAlias = Callable[[Link], Awaitable[Values]]
 """Returns the values of a link from outside of a loop."""
-
-CARRIED = "carried"
-"""Prefix of the names of carried values, and the name of their group on Close."""
-INITIAL = "initial"
-"""Name of the group on Open of the values carried into the first frame."""
-CARRIED_AT_MOST = 100
 
 SHOW_SECONDS = 0.5
 """Shortest time between two updates of the results that output nodes show."""
@@ -74,55 +73,78 @@ class LoopRun:
         inputs = await self._open_inputs()
         if any(map(host.is_blocker, inputs.values())):
             return [host.blocker()] * (1 + CARRIED_AT_MOST)
-        frames = check_frames(inputs["frames"], name="frames")
-        count = length(frames)
-        if count == 0:
-            raise LoopError("the loop got no frames: connect a batch of at least one to Temporal Loop Open")
-        carried = {index: inputs.get(_initial(index)) for index in range(CARRIED_AT_MOST)}
-        self._check_initial(carried)
-        result: Any = inputs.get("initial_result")
-        frame = frame_at(frames, 0)
-        result = frame if result is None else result
-        gatherer, progress = Gatherer(count), host.Progress(count, node_id=self._progress_on)
+        check_one_frame(inputs.get("initial_result"), name="initial_result")
+        carried = {number: inputs.get(initial_name(number)) for number in range(CARRIED_AT_MOST)}
+        source = await self._source(inputs["frames"])
+        gatherer = source.gatherer()
         try:
-            for index in range(count):
-                previous, frame = frame, frame_at(frames, index)
-                values = {
-                    "frame": frame,
-                    "previous_frame": previous,
-                    "previous_result": result,
-                    "index": index,
-                    "count": count,
-                    **{_carried(number): value for number, value in carried.items()},
-                }
-                result = await self._step(values, carried, gatherer)
-                progress.update(index + 1, count)
+            await self._frames(source, gatherer, carried, result=inputs.get("initial_result"))
+            gathered = gatherer.gathered()
+        except BaseException:  # Cancel is not an Exception
+            gatherer.stop()
+            raise
         finally:
+            source.close()
             self._finish()
-        gathered = gatherer.gathered()
         return [host.blocker() if gathered is None else gathered, *carried.values()]
 
+    async def _frames(
+        self,
+        source: BatchFrames | VideoFrames,
+        gatherer: Gatherer | VideoGatherer,
+        carried: dict[int, Any],
+        *,
+        result: Any,
+    ) -> None:
+        progress = host.Progress(source.count, node_id=self._progress_on)
+        index, previous = -1, None
+        for index, shot in enumerate(source):
+            count = max(source.count, index + 1)  # a file may have more frames than it says
+            values = {
+                "frame": shot.value,
+                "previous_frame": shot.value if previous is None else previous,
+                "previous_result": shot.value if result is None else result,
+                "index": index,
+                "count": count,
+                "time": shot.time,
+                **{carried_name(number): value for number, value in carried.items()},
+            }
+            result = await self._step(values, carried, gatherer, shot)
+            previous = shot.value
+            progress.update(index + 1, count)
+        if index < 0:
+            raise LoopError("the loop got no frames: connect a batch of at least one to Temporal Loop Open")
+
     async def _open_inputs(self) -> dict[str, Any]:
-        inputs = {}
-        for name, value in self.body.open_inputs.items():
-            inputs[name] = _only(await self._outside((value[0], value[1])), name) if is_link(value) else value
-        return inputs
+        return {name: await self._given(name, value) for name, value in self.body.open_inputs.items()}
 
-    def _check_initial(self, carried: Mapping[int, Any]) -> None:
-        """Raise a LoopError if a node uses a carried value that has no value for the first frame."""
-        missing = {_carried(number) for number, value in carried.items() if value is None}
-        for node_id, node in self.body.nodes.items():
-            for source, slot in links_of(node).values():
-                if source != self.body.open_id:
-                    continue
-                name = self._open_outputs[slot]
-                if name in missing:
-                    raise LoopError(
-                        f"{title(node, node_id)} uses {name}, which has no value for the first frame: connect one "
-                        f"to {name} of Temporal Loop Open (node {source})"
-                    )
+    async def _source(self, frames: Any) -> BatchFrames | VideoFrames:
+        if not is_video(frames):
+            return BatchFrames(frames)
+        close = {name: value for name, value in self.body.close_inputs.items() if name in WRITING}
+        inside = {name for name, value in close.items() if is_link(value) and self._is_inside(value[0])}
+        if inside:
+            raise LoopError(
+                f"{' and '.join(sorted(inside))} of Temporal Loop Close (node {self.body.close_id}) come from "
+                "inside of the loop, but a video has one for all frames: connect a value from outside"
+            )
+        given = {name: await self._given(name, value) for name, value in close.items()}
+        return VideoFrames(frames, settings_from(OutputSettings, given, only=WRITING))
 
-    async def _step(self, open_values: Mapping[str, Any], carried: dict[int, Any], gatherer: Gatherer) -> Any:
+    async def _given(self, name: str, value: Any) -> Any:
+        """Return a constant, or the value of a link from outside."""
+        return _only(await self._outside((value[0], value[1])), name) if is_link(value) else value
+
+    def _is_inside(self, node_id: str) -> bool:
+        return node_id == self.body.open_id or node_id in self._nodes or node_id in self._inner
+
+    async def _step(
+        self,
+        open_values: Mapping[str, Any],
+        carried: dict[int, Any],
+        gatherer: Gatherer | VideoGatherer,
+        shot: Shot,
+    ) -> Any:
         """Run one frame. A blocked result leaves its frame out; a blocked carried value stays as it was."""
         self._frame = {self.body.open_id: [[open_values.get(name)] for name in self._open_outputs]}
         self._where = f"frame {open_values['index']} of {open_values['count']}"
@@ -130,7 +152,11 @@ class LoopRun:
             for node_id in self.body.outputs:
                 await self._outputs(node_id)
             links = links_of({"inputs": self.body.close_inputs})
-            values = {name: await self._value(link) for name, link in links.items() if name != "loop"}
+            values = {
+                name: await self._value(link)
+                for name, link in links.items()
+                if name not in ("loop", *WRITING)
+            }
         finally:
             self._frame = {}
         try:
@@ -138,14 +164,14 @@ class LoopRun:
         except LoopError as error:
             raise LoopError(f"{self._where}: {error}") from error
         for number in carried:
-            value = found.get(f"{CARRIED}.{_carried(number)}")
+            value = found.get(next_name(number))
             if value is not None and not host.is_blocker(value):
                 carried[number] = value
         new = found["result"]
         if host.is_blocker(new):
             return open_values["previous_result"]
         try:
-            gatherer.add(new)
+            gatherer.add(new, shot)
         except DeepDreamError as error:
             raise LoopError(f"{self._where}: {error}") from error
         return new
@@ -217,14 +243,6 @@ class LoopRun:
         self._started = set()
         for node_id, shown in self.shown.items():
             host.show(node_id, shown)
-
-
-def _carried(number: int) -> str:
-    return f"{CARRIED}_{number}"
-
-
-def _initial(number: int) -> str:
-    return f"{INITIAL}.{_carried(number)}"
 
 
 def _only(values: Values, name: str) -> Any:

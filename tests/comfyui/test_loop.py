@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 from comfyui_server import Draft, Node, Run, Server
+from studio import PACKS
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
 Executions = Callable[[], list[str]]
 
-FRAME, PREVIOUS_FRAME, PREVIOUS_RESULT, INDEX, COUNT, CARRIED = range(1, 7)
+FRAME, PREVIOUS_FRAME, PREVIOUS_RESULT, INDEX, COUNT, TIME, CARRIED = range(1, 8)
 
 
 class Loop(Draft):
@@ -294,3 +297,64 @@ def test_nodes_inside_know_who_queued_the_prompt(comfyui: Server) -> None:
     outputs = comfyui.wait(run).outputs
     assert see.id not in outputs  # shown by the loop
     assert [text for shown in outputs.values() for text in shown.get("texts", [])] == ["a test"]
+
+
+def test_a_video_gives_the_pixels_of_the_batch_and_keeps_its_times_and_its_sound(
+    comfyui: Server, seen: Seen
+) -> None:
+    draft = Draft()
+    frames = draft.add("ProbeFrames", kind="moving", count=5, height=64, width=96)
+    sound = draft.add("EmptyAudio", duration=0.5, sample_rate=44100, channels=2)
+    film = draft.add("CreateVideo", images=frames, fps=10, audio=sound)
+    ends, bodies = [], []
+    for source in (frames, film):
+        start = draft.add("DeepDreamLoopOpen", frames=source)
+        mixed = draft.add(
+            "ImageBlend",
+            image1=draft.add("ImageInvert", image=start[FRAME]),
+            image2=start[PREVIOUS_RESULT],
+            blend_factor=0.5,
+            blend_mode="normal",
+        )
+        bodies.append(draft.add("ProbeSee", value=mixed))
+        times = draft.add("ProbeSee", value=start[TIME])
+        ends.append(draft.add("DeepDreamLoopClose", loop=start, result=mixed, quality=0))
+    parts = draft.add("GetVideoComponents", video=ends[1])
+    see = draft.add("ProbeSee", value=parts)
+    rate = draft.add("ProbeSee", value=parts[2])
+    heard = draft.add("PreviewAudio", audio=parts[1])
+    run = comfyui.run(draft.graph)
+    (written,) = seen(run, see)
+    shown = run.outputs[f"{ends[0].id}.runner"], run.outputs[f"{ends[1].id}.runner"]
+    of_batch, of_video = ([np.load(file) for file in one["files"]] for one in shown)
+    assert len(of_batch) == 5
+    assert np.array_equal(of_batch, of_video)
+    assert [float(text) for text in shown[1]["texts"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert times.id not in run.outputs
+    assert run.outputs[rate.id]["texts"] == ["10.0"]
+    assert run.outputs[heard.id]["audio"]
+    # Lossless but for the colors, which H.264 halves.
+    assert np.abs(written.mean(-1) - np.concatenate(of_batch).mean(-1)).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "options", [("--cache-none",), ("--cache-ram", "1000")], ids=["no cache", "memory is short"]
+)
+def test_what_feeds_a_loop_runs_once_whatever_is_cached(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with Server(tmp_path, packs=PACKS, options=options) as comfyui:
+        loop = Loop()
+        counted = loop.add("ProbeCount", value=loop.frames, label="frames")
+        loop.graph[loop.open.id]["inputs"]["frames"] = [counted.id, 0]
+        other = loop.add("ProbeCount", value=loop.frames, label="other")
+        loop.add("PreviewImage", images=counted)
+        loop.add("PreviewImage", images=other)
+        loop.add("PreviewImage", images=loop.open[FRAME])
+        mixed = loop.add(
+            "ImageBlend", image1=loop.open[FRAME], image2=other, blend_factor=0.5, blend_mode="normal"
+        )
+        inside = loop.add("ProbeCount", value=mixed, label="inside")
+        loop.close(loop.add("ImageInvert", image=inside))
+        run = comfyui.run(loop.graph)
+        assert run.error is None
+        lines = (tmp_path / "temp" / "executions.txt").read_text("utf-8").split()
+        assert sorted(lines) == ["frames", *["inside"] * 4, "other"]

@@ -13,7 +13,7 @@ from comfyui_page import Page, bounds
 from comfyui_server import Server
 from make_layers import FILE as LAYER_FILE
 from PIL import Image
-from refresh_workflows import BYPASSED, MUTED, PAGE_NODES, prompt_of, refreshed
+from refresh_workflows import BYPASSED, ENDS, MUTED, PAGE_NODES, prompt_of, refreshed
 from templates import NAMES, read
 
 SAVE = "() => window.app.graph.serialize()"
@@ -78,6 +78,68 @@ def test_nodes_that_are_muted_or_bypassed_are_left_out_as_the_page_does(
             page.load(graph)
             assert sent(page) == prompt_of(graph, definitions), node["type"]
             node["mode"] = 0
+
+
+def test_a_loop_whose_ends_are_bypassed_passes_the_batch_on(page: Page, comfyui: Server) -> None:
+    graph = read("deepdream_video_loop")
+    for node in graph["nodes"]:
+        if node["type"] in ENDS:
+            node["mode"] = BYPASSED
+    page.load(graph)
+    prompt = sent(page)
+    assert prompt == prompt_of(graph, comfyui.get("/object_info"))
+    (scaled,) = (key for key, node in prompt.items() if node["class_type"] == "ImageScaleToTotalPixels")
+    (flow,) = (node for node in prompt.values() if node["class_type"] == "DeepDreamOpticalFlow")
+    assert flow["inputs"]["frames"] == flow["inputs"]["previous"] == [scaled, 0]
+    (made,) = (node for node in prompt.values() if node["class_type"] == "CreateVideo")
+    assert prompt[made["inputs"]["images"][0]]["class_type"] == "DeepDreamImage"
+    assert all(node["mode"] == BYPASSED for node in page.call(SAVE)["nodes"] if node["type"] in ENDS)
+
+
+WIRE_A_VIDEO = """
+async expected => {
+    const { graph } = window.app;
+    graph.clear();
+    const add = type => { const node = window.LiteGraph.createNode(type); graph.add(node); return node; };
+    const [load, open, invert, close, save] =
+        ["LoadVideo", "DeepDreamLoopOpen", "ImageInvert", "DeepDreamLoopClose", "SaveVideo"].map(add);
+    const seen = [];
+    const see = async () => {  // the page changes types a little later
+        const types = () => [open.outputs[1].type, open.outputs[2].type, close.outputs[0].type];
+        const wanted = expected[seen.length].join();
+        for (let left = 100; left && types().join() !== wanted; left--)
+            await new Promise(done => setTimeout(done, 50));
+        seen.push(types());
+    };
+    await see();
+    load.connect(0, open, "frames");
+    open.connect(0, close, "loop");
+    open.connect(1, invert, "image");
+    invert.connect(0, close, "result");
+    close.connect(0, save, "video");
+    await see();
+    load.disconnectOutput(0);
+    await see();
+    return [seen, graph.links.size];
+}
+"""
+
+
+def test_the_ends_of_a_loop_show_what_goes_through(page: Page) -> None:
+    frame = "IMAGE,MASK,LATENT"
+    expected = [[frame, frame, f"{frame},VIDEO"], ["IMAGE", "IMAGE", "VIDEO"], [frame, frame, "IMAGE"]]
+    assert page.call(WIRE_A_VIDEO, expected) == [expected, 4]
+
+
+def test_a_file_from_before_open_had_time_keeps_its_carried_wires(page: Page) -> None:
+    graph = read("endless_zoom")
+    (start,) = (node for node in graph["nodes"] if node["type"] == "DeepDreamLoopOpen")
+    (end,) = (node for node in graph["nodes"] if node["type"] == "DeepDreamLoopClose")
+    start["outputs"][6] = {"name": "carried_0", "type": "*", "links": [900]}
+    graph["links"].append([900, start["id"], 6, end["id"], 2, "*"])
+    end["inputs"][2]["link"] = 900
+    page.load(graph)
+    assert page.prompt()[str(end["id"])]["inputs"]["carried.carried_0"] == [str(start["id"]), 7]
 
 
 def test_reroutes_and_primitives_are_followed_as_the_page_does(page: Page, comfyui: Server) -> None:

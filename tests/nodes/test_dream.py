@@ -180,7 +180,7 @@ def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (torch.full((1, 72, 88, 3), float("nan")), "image holds NaN"),
+        (torch.full((1, 72, 88, 3), float("nan")), "expected finite image"),
         (torch.rand(0, 72, 88, 3), "image is empty"),
         (torch.rand(1, 72, 88, 3) * 255, "divide it by 255"),
     ],

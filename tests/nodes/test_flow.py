@@ -261,7 +261,7 @@ def test_it_works_outside_of_inference_mode_and_names_widgets(
         (torch.rand(3, 8, 9, 3), torch.rand(2, 8, 9, 3), "equal length.*got 3 in frames, 2 in previous"),
         (torch.rand(0, 8, 9, 3), None, "frames is empty"),
         (torch.rand(2, 8, 9, 3), torch.rand(0, 8, 9, 3), "previous is empty"),
-        (torch.full((1, 8, 9, 3), torch.nan), None, "frames holds NaN"),
+        (torch.full((1, 8, 9, 3), torch.nan), None, "expected finite frames"),
     ],
 )
 def test_frames_that_do_not_fit_are_named(

@@ -54,6 +54,19 @@ def test_flow_and_reliability_come_beside_a_look(
     assert reliability.shape == (2, 64, 80)
 
 
+def test_what_is_switched_off_and_connected_is_refused(
+    pack: Any, dream_video: Run, errors: Any, host: Any
+) -> None:
+    host.wired = {0}
+    dream_video("DeepDreamVideo", flow_and_reliability=False)
+    host.wired = {0, 2}
+    dream_video("DeepDreamVideo")
+    with pytest.raises(
+        errors.SettingsError, match="expected flow_and_reliability on, because reliability of"
+    ):
+        dream_video("DeepDreamVideo", flow_and_reliability=False)
+
+
 @pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_progress_reaches_its_end(dream_video: Run, host: Any, name: str, values: dict[str, Any]) -> None:

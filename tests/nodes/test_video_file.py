@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 Pack = Callable[[str], ModuleType]
 Run = Callable[..., Any]
@@ -45,25 +43,6 @@ def test_a_video_in_memory_is_dreamed_as_the_file_and_only_the_dream_stays(
     in_memory = pack("nodes.video_file").InputImpl.VideoFromFile(BytesIO(video.read_bytes()))
     assert torch.equal(dream_video("DeepDreamVideoFile", video=in_memory), expected)
     assert len(set((host.folder / "temp").iterdir()) - before) == 1
-
-
-@dataclass
-class Components:
-    """Stands for ComfyUI's VideoComponents."""
-
-    images: Tensor
-    frame_rate: int = 24
-
-
-def test_frames_lose_alpha_and_repeat_their_last_pixels_up_to_even_sides(pack: Pack) -> None:
-    module = pack("nodes.video_file")
-    images = torch.rand(2, 3, 5, 4)
-    found = module._encodable(module.InputImpl.VideoFromComponents(Components(images))).get_components()
-    assert found.frame_rate == 24
-    assert found.images.shape == (2, 4, 6, 3)
-    assert torch.equal(found.images[:, :3, :5], images[..., :3])
-    assert torch.equal(found.images[:, 3], found.images[:, 2])
-    assert torch.equal(found.images[:, :, 5], found.images[:, :, 4])
 
 
 def test_cancel_while_the_clip_is_closed_keeps_what_is_done(

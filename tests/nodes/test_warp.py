@@ -119,7 +119,7 @@ def test_one_latent_of_several_flows_stays_consistent(moved: Any) -> None:
     ("tensor", "message"),
     [
         (torch.rand(0, 8, 8, 3), "input is empty"),
-        (torch.full((1, 8, 8), torch.nan), "input holds NaN"),
+        (torch.full((1, 8, 8), torch.nan), "expected finite input"),
         ({"samples": torch.full((1, 4, 8, 8), torch.inf)}, "samples of the latent hold NaN or infinite"),
         ({"samples": torch.rand(0, 4, 8, 8)}, r"samples of the latent are empty, \(0, 4, 8, 8\)"),
         ({"samples": torch.rand(2, 4, 3, 8, 8)}, r"expected samples .*one video.*, got \(2, 4, 3, 8, 8\)"),

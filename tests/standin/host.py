@@ -38,6 +38,7 @@ class Record:
         cancel_at: the number of the progress update at which Cancel is pressed; 0 never.
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
+        wired: outputs of the running node to which something is connected.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
         others: whether other models hold memory; freeing evicts them.
@@ -49,6 +50,7 @@ class Record:
     cancel_at: int = 0
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wired: set[int] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     progress: list[tuple[int, int, Tensor | None]] = field(default_factory=list)
     shown: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -184,6 +186,10 @@ def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
 
 def running_graph() -> dict[str, dict[str, Any]]:
     return record.graph
+
+
+def wired_outputs() -> set[int]:
+    return record.wired
 
 
 class HostedNode:

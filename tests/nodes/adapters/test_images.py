@@ -49,7 +49,11 @@ def test_a_mask_there_and_back(images: Any) -> None:
         (torch.rand(4, 5, 3), r"expected frames as IMAGE .*, got \(4, 5, 3\)"),
         (torch.rand(1, 4, 5, 2), r"1, 3 or 4 channels\), got \(1, 4, 5, 2\)"),
         (torch.rand(0, 4, 5, 3), r"frames is empty, \(0, 4, 5, 3\)"),
-        (torch.full((1, 4, 5, 3), torch.nan), "frames holds NaN or infinite values"),
+        (torch.full((1, 4, 5, 3), torch.nan), "expected finite frames in 0..1, got NaN or infinite values"),
+        (
+            torch.full((1, 4, 5, 3), 255, dtype=torch.uint8),
+            "expected frames in 0..1, got values up to 255; divide it",
+        ),
     ],
 )
 def test_what_is_not_an_image_is_named(images: Any, errors: Any, image: Any, message: str) -> None:
@@ -62,7 +66,8 @@ def test_what_is_not_an_image_is_named(images: Any, errors: Any, image: Any, mes
     [
         (torch.rand(1, 4, 5, 1), r"expected mask as MASK .*, got \(1, 4, 5, 1\)"),
         (torch.rand(0, 4, 5), "mask is empty"),
-        (torch.full((1, 4, 5), torch.inf), "mask holds NaN or infinite values"),
+        (torch.full((1, 4, 5), torch.inf), "expected finite mask in 0..1, got NaN or infinite values"),
+        (torch.full((1, 4, 5), 200.0), "expected mask in 0..1, got values up to 200; divide it"),
     ],
 )
 def test_what_is_not_a_mask_is_named(images: Any, errors: Any, mask: Tensor, message: str) -> None:

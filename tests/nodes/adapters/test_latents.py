@@ -50,11 +50,45 @@ def test_one_sample_of_a_batch_takes_its_own_mask_and_the_rest_along(latents: An
     assert latents.rest_of(latent) == {"type": "x"}
 
 
-def test_a_noise_mask_for_all_has_a_row_for_each_sample(latents: Any) -> None:
-    mask = torch.rand(1, 1, 40, 48)
-    latent = {"samples": torch.rand(3, 4, 5, 6), "noise_mask": mask}
-    assert torch.equal(latents.noise_mask_of(latent), mask.expand(3, -1, -1, -1))
-    assert latents.noise_mask_of({"samples": torch.rand(3, 4, 5, 6)}) is None
+@pytest.mark.parametrize(
+    ("shape", "rows"),
+    [
+        ((40, 48), [0] * 8),
+        ((1, 1, 40, 48), [0] * 8),
+        ((2, 40, 48), [0, 1] * 4),
+        ((3, 1, 40, 48), [0, 1, 2, 0, 1, 2, 0, 1]),
+        ((16, 40, 48), range(8)),
+    ],
+)
+def test_noise_masks_are_repeated_or_left_out_as_comfyui_does(
+    latents: Any, shape: tuple[int, ...], rows: list[int]
+) -> None:
+    mask = torch.rand(shape)
+    latent = {"samples": torch.rand(8, 4, 5, 6), "noise_mask": mask}
+    found = [latents.sample_at(latent, index)["noise_mask"] for index in range(8)]
+    assert torch.equal(torch.cat(found), mask.reshape(-1, 1, 40, 48)[torch.tensor(rows)])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_video_is_taken_apart_into_its_latent_frames_with_their_masks(latents: Any, rows: int) -> None:
+    latent = {"samples": torch.rand(1, 16, 3, 5, 6), "noise_mask": torch.rand(1, 1, rows, 40, 48)}
+    assert latents.entry_count(latent) == 3
+    parts = [latents.sample_at(latent, index) for index in range(3)]
+    assert torch.equal(torch.cat([part["samples"] for part in parts], dim=2), latent["samples"])
+    masks = torch.cat([part["noise_mask"] for part in parts])
+    assert torch.equal(masks, latent["noise_mask"][0].movedim(0, 1).expand(3, -1, -1, -1))
+
+
+def test_a_mask_of_more_moments_than_latent_frames_is_stretched_over_them(latents: Any) -> None:
+    ramp = torch.linspace(0, 1, 9).view(9, 1, 1).expand(9, 4, 4)
+    latent = {"samples": torch.rand(1, 16, 3, 5, 6), "noise_mask": ramp}
+    means = [latents.sample_at(latent, index)["noise_mask"].mean().item() for index in range(3)]
+    assert means == pytest.approx([1 / 8, 1 / 2, 7 / 8])
+
+
+def test_what_is_no_noise_mask_is_named(latents: Any, errors: Any) -> None:
+    with pytest.raises(errors.ImageError, match="expected noise_mask of the latent"):
+        latents.sample_at({"samples": torch.rand(2, 4, 5, 6), "noise_mask": "none"}, 0)
 
 
 @pytest.mark.parametrize(

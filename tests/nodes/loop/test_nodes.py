@@ -47,7 +47,7 @@ def fingerprint(node: Any, node_id: str) -> Any:
 
 
 def test_the_outputs_of_open_are_in_the_order_that_workflows_hold(nodes: Any) -> None:
-    first = ["loop", "frame", "previous_frame", "previous_result", "index", "count"]
+    first = ["loop", "frame", "previous_frame", "previous_result", "index", "count", "time"]
     assert nodes.open_outputs() == first + [f"carried_{number}" for number in range(100)]
 
 

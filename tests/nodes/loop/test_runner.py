@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ OPEN = {
     "previous_result": 3,
     "index": 4,
     "count": 5,
-    "carried": 6,
+    "time": 6,
+    "carried": 7,
 }
 FRAMES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 2, 3, 3)
 
@@ -158,8 +160,8 @@ def test_carried_values_of_any_type(loop: Loop) -> None:
             "empty": ({}, lambda: ""),
             "text": ({}, lambda: "as it was"),
             "work": ({"x": of("frame")}, lambda x: x),
-            "add": ({"a": ["open", 6], "i": of("index")}, lambda a, i: a + i),
-            "note": ({"s": ["open", 7], "i": of("index")}, lambda s, i: f"{s}{i}"),
+            "add": ({"a": ["open", 7], "i": of("index")}, lambda a, i: a + i),
+            "note": ({"s": ["open", 8], "i": of("index")}, lambda s, i: f"{s}{i}"),
         },
         opened={f"initial.carried_{k}": [name, 0] for k, name in enumerate(("zero", "empty", "text"))},
         **{"carried.carried_0": ["add", 0], "carried.carried_1": ["note", 0]},
@@ -206,7 +208,7 @@ def test_a_blocked_result_leaves_its_frame_out(loop: Loop, pack: Any) -> None:
                 {"i": of("index"), "new": of("frame"), "old": of("previous_result")},
                 lambda i, new, old: blocker() if i == 1 else new + old,
             ),
-            "add": ({"a": ["open", 6], "i": of("index")}, lambda a, i: blocker() if i == 2 else a + 1),
+            "add": ({"a": ["open", 7], "i": of("index")}, lambda a, i: blocker() if i == 2 else a + 1),
         },
         opened={"initial.carried_0": ["zero", 0]},
         **{"carried.carried_0": ["add", 0]},
@@ -320,11 +322,83 @@ def test_an_output_node_shows_all_it_made(loop: Loop, host: Any) -> None:
     assert host.shown[-1] == ("look", {"images": [0, 1, 2, 3]})
 
 
-def test_a_carried_value_that_begins_with_nothing_is_refused(loop: Loop, error: type[Exception]) -> None:
+def test_one_initial_result_is_meant(loop: Loop, pack: Any) -> None:
     with pytest.raises(
-        error, match=r"'Fake' \(node work\) uses carried_0, which has no value .* \(node open\)"
+        pack("dream_core.errors").ImageError, match="expected initial_result of one frame, got 4"
     ):
         loop(
-            {"work": ({"new": of("frame"), "old": of("carried")}, lambda new, old: new)},
-            **{"carried.carried_0": ["work", 0]},
+            {"start": ({}, lambda: FRAMES), "work": ({"old": of("previous_result")}, lambda old: old)},
+            opened={"initial_result": ["start", 0]},
         )
+
+
+@pytest.fixture
+def film(pack: Any, video: Path) -> Any:
+    """The video of `swinging` as VIDEO."""
+    return pack("nodes.adapters.videos").InputImpl.VideoFromFile(str(video))
+
+
+MIX = ({"new": of("frame"), "old": of("previous_result")}, lambda new, old: (new + old) / 2)
+
+
+def test_a_video_gives_the_pixels_that_its_frames_as_a_batch_give(
+    loop: Loop, read: Any, video: Path, film: Any
+) -> None:
+    frames = read(video).movedim(1, -1)
+    results, *_ = loop({"work": MIX}, frames=frames)
+    seen: list[Tensor] = []
+
+    def mix(new: Tensor, old: Tensor) -> Tensor:
+        seen.append((new + old) / 2)
+        return seen[-1]
+
+    made, *_ = loop({"work": (MIX[0], mix)}, frames=film, quality=0)
+    assert torch.equal(torch.cat(seen), results)
+    # Lossless but for the colors, which H.264 halves.
+    found = read(Path(made.get_stream_source())).movedim(1, -1)
+    assert found.shape == results.shape
+    assert (found - results).mean(-1).abs().mean() < 0.01
+
+
+def test_each_frame_of_a_video_comes_with_its_time(loop: Loop, film: Any) -> None:
+    loop(
+        {"work": ({"x": of("frame"), "t": of("time"), "i": of("index"), "n": of("count")}, lambda x, **_: x)},
+        frames=film,
+    )
+    calls = loop.nodes["work"].calls
+    assert [call["t"] for call in calls] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [(call["i"], call["n"]) for call in calls] == [(index, 6) for index in range(6)]
+
+
+def test_a_failure_keeps_what_is_done_of_a_video(
+    loop: Loop, read: Any, film: Any, error: type[Exception], host: Any
+) -> None:
+    def fail(x: Tensor, i: int) -> Tensor:
+        if i == 3:
+            raise ValueError("no more")
+        return x
+
+    with pytest.raises(error, match="frame 3 of 6"):
+        loop({"work": ({"x": of("frame"), "i": of("index")}, fail)}, frames=film)
+    (path,) = (host.folder / "temp").glob("*.mp4")
+    assert len(read(path)) == 3
+    assert host.told == [f"stopped: the 3 frames that are done are in {path} until ComfyUI starts again"]
+
+
+def test_quality_may_come_from_outside_and_not_from_inside(
+    loop: Loop, film: Any, error: type[Exception]
+) -> None:
+    work = ({"x": of("frame")}, lambda x: x)
+    made, *_ = loop({"work": work, "best": ({}, lambda: 0)}, frames=film, quality=["best", 0])
+    poor, *_ = loop({"work": work}, frames=film, quality=51)
+    sizes = [Path(one.get_stream_source()).stat().st_size for one in (made, poor)]
+    assert sizes[0] > 3 * sizes[1]
+    with pytest.raises(error, match=r"quality of Temporal Loop Close .* from inside"):
+        loop({"work": work, "bad": ({"i": of("index")}, lambda i: i)}, frames=film, quality=["bad", 0])
+
+
+def test_what_loses_all_its_frames_makes_no_video(loop: Loop, film: Any, pack: Any, host: Any) -> None:
+    adapter = pack("nodes.adapters.host")
+    results, *_ = loop({"work": ({"x": of("frame")}, lambda x: adapter.blocker())}, frames=film)
+    assert adapter.is_blocker(results)
+    assert list((host.folder / "temp").glob("*")) == []

@@ -8,9 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from . import io
-from .video import InputImpl
+from .video import Input, InputImpl
 
-__all__ = ["ComfyExtension", "InputImpl", "io"]
+__all__ = ["ComfyExtension", "Input", "InputImpl", "io"]
 
 
 class ComfyExtension(ABC):

@@ -6,7 +6,12 @@ from io import BytesIO
 from typing import Any
 
 
-class VideoFromFile:
+class VideoInput:
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
+class VideoFromFile(VideoInput):
     def __init__(self, file: str | BytesIO, *, start_time: float = 0, duration: float = 0) -> None:
         self._file = file
         self._window = (start_time, duration)
@@ -20,12 +25,28 @@ class VideoFromFile:
         return self._window
 
 
-class VideoFromComponents:
+class VideoFromComponents(VideoInput):
     def __init__(self, components: Any, bit_depth: int = 8) -> None:
         self._components = components
 
     def get_components(self) -> Any:
         return self._components
+
+    def save_to(
+        self,
+        path: str,
+        format: str = "auto",
+        codec: str = "auto",
+        metadata: dict[str, Any] | None = None,
+        bit_depth: int | None = None,
+        crf: float | None = None,
+        color_space: str | None = None,
+    ) -> None:
+        raise OSError(f"{path}: the stand-in encodes nothing")
+
+
+class Input:
+    Video = VideoInput
 
 
 class InputImpl:

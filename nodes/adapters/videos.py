@@ -1,0 +1,128 @@
+"""ComfyUI's VIDEO as a clip that is read frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from io import BytesIO
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import Input, InputImpl
+
+from ...dream_core.image import size_of
+from ...dream_core.settings import InputSettings
+from ...dream_core.video import Clip, Frame, Output, Sound, open_clip
+from ...dream_core.video.clip import limited
+from ...dream_core.video.pixels import fit, resize
+from . import host
+from .images import from_image
+
+QUALITY_IN_BETWEEN = 10
+"""Constant rate factor for a video of another pack that is not a file; it looks better than the result."""
+
+WRITING = ("quality", "sound")
+"""Fields of OutputSettings that have a widget where a node writes a video."""
+
+
+def is_video(value: Any) -> bool:
+    """Return True for a VIDEO."""
+    return isinstance(value, Input.Video)
+
+
+@contextmanager
+def open_video(video: Any, *, settings: InputSettings) -> Iterator[tuple[Clip, Iterator[Frame], int]]:
+    """Open the part of a VIDEO that it is trimmed to.
+
+    Args:
+        video: a VIDEO.
+        settings: its `start` is that of the video.
+
+    Returns:
+        The clip, its frames, and about how many they are, at least 1.
+
+    Raises:
+        VideoError: see `open_clip`.
+        ImageError: a video in memory has no images, or they hold NaN, infinite values or levels of 255.
+    """
+    start, seconds = video.get_active_trim_window()
+    with _opened(video, replace(settings, start=start)) as clip:
+        count = clip.frame_count or 1
+        if seconds:
+            count = min(count, max(1, round(seconds * float(clip.fps))))
+        yield clip, takewhile(lambda frame: not seconds or frame.time < seconds, clip), count
+
+
+def keep_what_is_done(output: Output) -> None:
+    """Complete a video whose making was stopped, and say where it is; remove it if it has no frame."""
+    if not output.written:
+        output.discard()
+        return
+    output.finish()
+    host.tell(
+        f"stopped: the {output.written} frames that are done are in {output.path} until ComfyUI starts again"
+    )
+
+
+@contextmanager
+def _opened(video: Any, settings: InputSettings) -> Iterator[Clip]:
+    if isinstance(video, InputImpl.VideoFromComponents):
+        components = video.get_components()
+        with _sound_of(components) as sound:
+            yield _clip_of(components, sound, settings)
+        return
+    with _as_file(video) as source, open_clip(source, settings=settings) as clip:
+        yield clip
+
+
+def _clip_of(components: Any, sound: Sound | None, settings: InputSettings) -> Clip:
+    """Make a clip of the images of a VIDEO in memory, without their alpha."""
+    images, rate = from_image(components.images, name="images of the video"), Fraction(components.frame_rate)
+    size = fit(*size_of(images), longest=settings.size)
+    return Clip(
+        ((image, index / rate) for index, image in enumerate(images)),
+        load=lambda image: resize(image, size),
+        size=size,
+        fps=rate,
+        time_base=1 / rate,
+        frame_count=limited(len(images), settings.frames),
+        limit=settings.frames or None,
+        sound=sound,
+    )
+
+
+@contextmanager
+def _sound_of(components: Any) -> Iterator[Sound | None]:
+    """Write the sound of a VIDEO in memory to a temporary file, beside small images, which ComfyUI wants there."""
+    if not components.audio:
+        yield None
+        return
+    black = torch.zeros(1, 16, 16, 3).expand(len(components.images), -1, -1, -1)
+    path = host.temporary_file(".mp4")
+    try:
+        InputImpl.VideoFromComponents(replace(components, images=black)).save_to(str(path))
+        yield Sound(path, start=0.0)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _as_file(video: Any) -> Iterator[Path]:
+    """Return the file of a VIDEO; one that has none is first written to a temporary file."""
+    source = video.get_stream_source() if isinstance(video, InputImpl.VideoFromFile) else None
+    if isinstance(source, str):
+        yield Path(source)
+        return
+    path = host.temporary_file(".mp4")
+    try:
+        if isinstance(source, BytesIO):
+            path.write_bytes(source.getbuffer())
+        else:
+            video.save_to(str(path), crf=QUALITY_IN_BETWEEN)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
