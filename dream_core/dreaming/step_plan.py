@@ -13,7 +13,7 @@ from torch import Tensor
 from ..image import Size, resize, size_of
 from .tiling import Rectangle, Span
 
-LARGEST_STEP = 4.0
+LARGEST_STEP = 5.0
 """Largest factor of a step. Few large steps change more from frame to frame than many small ones."""
 
 CELLS = 32
@@ -25,32 +25,42 @@ MARGIN = 16
 LARGEST_BOX = 0.7
 """Share of the image from which the whole is computed instead of a box."""
 
+PARTS = 4
+"""The sides of a box are multiples of this part of the image's: a size that the libraries for convolutions have not
+met costs them more time than the step."""
+
 
 @dataclass(frozen=True)
 class Box:
-    """A part of an image, its edges as fractions of the height or width."""
+    """A part of an image, as fractions of its height and width."""
 
     top: float
-    bottom: float
     left: float
-    right: float
+    height: float
+    width: float
+
+    @property
+    def area(self) -> float:
+        """Share of the image."""
+        return self.height * self.width
 
     def pixels(self, size: Size, *, margin: int = 0, smallest: int = 1) -> Rectangle:
-        """Pixels of this box and a margin; each side is at least `smallest` where the image's is."""
-        height, width = size
+        """Pixels of this box and a margin; each side is at least `smallest` where the image's is.
+
+        Their number depends on the size of the box, not on its place.
+        """
         return Rectangle(
-            _span(self.top, self.bottom, height, margin, smallest),
-            _span(self.left, self.right, width, margin, smallest),
+            _span(self.top, self.height, size[0], margin, smallest),
+            _span(self.left, self.width, size[1], margin, smallest),
         )
 
 
-def _span(start: float, stop: float, side: int, margin: int, smallest: int) -> Span:
-    first, last = math.floor(start * side) - margin, math.ceil(stop * side) + margin
-    missing = max(0, smallest - (last - first))
-    first, last = first - missing // 2, last + (missing + 1) // 2
-    # A box that would leave the image is moved inside.
-    first, last = first - max(0, last - side), last + max(0, -first)
-    return Span(max(0, first), min(side, last))
+def _span(start: float, length: float, side: int, margin: int, smallest: int) -> Span:
+    count = min(side, max(smallest, math.ceil(length * side) + 2 * margin))
+    first = round((start + length / 2) * side - count / 2)
+    # What would leave the image is moved inside.
+    first = min(max(0, first), side - count)
+    return Span(first, first + count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,27 +150,30 @@ def _plan(whole: int, cells: np.ndarray, most: np.ndarray, due: Tensor) -> StepP
         return None
     if not busy.any():
         return StepPlan(whole=whole, due=due) if round(float(cells.mean())) <= whole else None
-    (top, bottom), (left, right) = _extent(busy, 0), _extent(busy, 1)
-    inside = cells[top:bottom, left:right]
+    (top, height), (left, width) = _extent(busy, 0), _extent(busy, 1)
+    box = Box(top, left, height, width)
+    inside = box.pixels((cells.shape[0], cells.shape[1]))
     wanted = max(
-        math.ceil(float(most[top:bottom, left:right].max()) / LARGEST_STEP), round(float(inside.mean()))
+        math.ceil(float(inside.crop(most).max()) / LARGEST_STEP), round(float(inside.crop(cells).mean()))
     )
-    box = Box(top / cells.shape[0], bottom / cells.shape[0], left / cells.shape[1], right / cells.shape[1])
     return StepPlan(whole=whole, extra=max(1, wanted - whole), box=box, due=due)
 
 
-def _extent(busy: np.ndarray, axis: int) -> tuple[int, int]:
-    """First and last busy row or column, and one more each way: what is due does not end at a cell's edge."""
-    found = np.flatnonzero(busy.any(axis=1 - axis)).tolist()
-    return max(0, found[0] - 1), min(busy.shape[axis], found[-1] + 2)
+def _extent(busy: np.ndarray, axis: int) -> tuple[float, float]:
+    """Start and length of the busy rows or columns as fractions of the side, the length in whole parts."""
+    found, count = np.flatnonzero(busy.any(axis=1 - axis)).tolist(), busy.shape[axis]
+    # One more each way: what is due does not end at a cell's edge.
+    first, last = max(0, found[0] - 1), min(count, found[-1] + 2)
+    length = math.ceil(PARTS * (last - first) / count) / PARTS
+    start = (first + last) / (2 * count) - length / 2
+    return min(max(0, start), 1 - length), length
 
 
 def _cost(plan: StepPlan) -> float:
     """Number of steps, those on the box by its share of the image."""
     if plan.box is None:
         return plan.whole
-    area = (plan.box.bottom - plan.box.top) * (plan.box.right - plan.box.left)
-    return plan.whole + plan.extra * (1 if area > LARGEST_BOX else area)
+    return plan.whole + plan.extra * (1 if plan.box.area > LARGEST_BOX else plan.box.area)
 
 
 def _grid(size: Size) -> Size:

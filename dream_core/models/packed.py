@@ -8,6 +8,7 @@ the same.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
@@ -16,6 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .efficientnet_lite import Convolution, same_padding
+
+# oneDNN keeps 1024 compiled operations by default, but a dream has a hundred of them at each size of an octave or a
+# crop, and compiling one takes longer than running it. It reads this before its first operation.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 
 # What torch.compile calls on CPUs; PyTorch documents no way to keep weights in oneDNN's order.
 HAS_PACKING = torch.backends.mkldnn.is_available() and all(

@@ -340,7 +340,7 @@ def test_extra_steps_change_the_box_alone_and_see_little_more(optimizer: str) ->
         seen.append((view.shape[-2], view.shape[-1]))
         return upwards(view)
 
-    plan = StepPlan(whole=1, extra=2, box=Box(0.25, 0.5, 0.5, 0.75), due=due)
+    plan = StepPlan(whole=1, extra=2, box=Box(top=0.25, left=0.5, height=0.25, width=0.25), due=due)
     settings = AscentSettings(optimizer=optimizer, jitter=0)
     moved = climb(image, note, steps=3, settings=settings, plan=plan) - image
     once = climb(image, upwards, steps=1, settings=settings, plan=StepPlan(whole=1, due=due)) - image
@@ -364,7 +364,7 @@ def test_steps_on_a_box_are_as_large_as_on_the_whole() -> None:
         return (view * part).sum()
 
     due = torch.full((1, 1, 96, 96), 2.0)
-    box = Box(0, 1 / 3, 0, 1 / 3)
+    box = Box(top=0, left=0, height=1 / 3, width=1 / 3)
     whole = climb(image, weighted, steps=2, settings=settings, plan=StepPlan(whole=2, due=due))
     part = climb(
         image, weighted, steps=2, settings=settings, plan=StepPlan(whole=1, extra=1, box=box, due=due)

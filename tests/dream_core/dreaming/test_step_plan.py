@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dream_core.dreaming.step_plan import LARGEST_BOX, LARGEST_STEP, MARGIN, Box, StepPlan, plan_steps
+from dream_core.dreaming.step_plan import LARGEST_BOX, LARGEST_STEP, MARGIN, PARTS, Box, StepPlan, plan_steps
 
 SIZE = (96, 128)
 
@@ -51,7 +53,7 @@ def test_an_even_share_takes_its_number_of_steps(share: float, steps: int) -> No
 def test_a_few_places_take_extra_steps_of_their_own() -> None:
     plan = plan_steps(shares(0.05), 10)
     assert plan.whole == 1
-    assert plan.extra == 5  # of ten, because the box is not full
+    assert plan.extra == 3  # of ten, because the box is not full
     assert plan.box is not None
     box = plan.box.pixels(SIZE)
     rows, columns = box.rows, box.columns
@@ -110,23 +112,37 @@ def test_scales_are_those_of_any_octave() -> None:
 
 
 def test_a_large_box_is_computed_as_the_whole() -> None:
-    plan = StepPlan(whole=1, extra=2, box=Box(0.1, 0.9, 0, 1), due=torch.ones(1, 1, *SIZE))
+    plan = StepPlan(
+        whole=1, extra=2, box=Box(top=0.1, left=0, height=0.75, width=1), due=torch.ones(1, 1, *SIZE)
+    )
     assert plan.crop(SIZE, 1) is None
     assert plan_steps(None, 10).crop(SIZE, 1) is None
 
 
 def test_the_crop_is_the_box_and_a_margin_inside_the_image() -> None:
-    plan = StepPlan(whole=1, extra=2, box=Box(0, 0.1, 0.5, 0.6), due=torch.ones(1, 1, 200, 300))
+    plan = StepPlan(
+        whole=1, extra=2, box=Box(top=0, left=0.5, height=0.25, width=0.25), due=torch.ones(1, 1, 200, 300)
+    )
     crop = plan.crop((200, 300), 1)
     assert crop is not None
-    assert (crop.rows.start, crop.rows.stop) == (0, 20 + 2 * MARGIN)  # moved inside
-    assert (crop.columns.start, crop.columns.stop) == (150 - MARGIN, 180 + MARGIN)
-    large = plan.crop((200, 300), 100)
+    assert (crop.rows.start, crop.rows.stop) == (0, 50 + 2 * MARGIN)  # moved inside
+    assert (crop.columns.start, crop.columns.stop) == (150 - MARGIN, 225 + MARGIN)
+    large = plan.crop((200, 300), 120)
     assert large is not None
-    assert len(large.rows) == len(large.columns) == 100
+    assert (len(large.rows), len(large.columns)) == (120, 120)
     assert len(large.rows) * len(large.columns) / (200 * 300) < LARGEST_BOX
     image = torch.rand(1, 3, 200, 300)
-    assert torch.equal(crop.crop(image), image[..., :52, 134:196])
+    assert torch.equal(crop.crop(image), image[..., :82, 134:241])
+
+
+def test_a_thing_that_moves_and_grows_meets_few_sizes_of_crops() -> None:
+    """Each new size costs the libraries for convolutions more time than the step."""
+    sizes, octave = set(), (77, 103)
+    for top, left, side in product(range(0, 60, 7), range(0, 90, 7), range(4, 36, 3)):
+        crop = plan_steps(shares(0.05, top=top, left=left, side=side), 10).crop(octave, 30)
+        if crop is not None:
+            sizes.add((len(crop.rows), len(crop.columns)))
+    assert 1 < len(sizes) <= PARTS**2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 3), (300, 2)])
