@@ -24,20 +24,22 @@ def from_latent(latent: Latent) -> tuple[Tensor, Tensor | None]:
 
     Args:
         latent: "samples" (B,C,h,w), or (1,C,T,h,w) whose T latent frames become the entries, and optionally
-            a "noise_mask": (B,H,W), (B,1,H,W) or, of a video, (1,1,T,H,W), at any resolution.
+            a "noise_mask": (R,H,W), (R,1,H,W) or, of a video, (1,1,R,H,W), at any resolution.
 
     Returns:
-        Samples (B,C,h,w) and None or a mask (B,1,H,W) or (1,1,H,W), in their own types.
+        Samples (B,C,h,w) and None or a mask (B,1,H,W) or (1,1,H,W), in their own types. Masks are fitted to the
+        samples as ComfyUI's samplers do it.
 
     Raises:
         ImageError: they have another shape, are empty, or hold NaN or infinite values.
     """
     samples = _entries(latent.get(SAMPLES), "samples of the latent")
-    mask: Tensor | None = latent.get(NOISE_MASK)
-    if mask is None:
+    if latent.get(NOISE_MASK) is None:
         return samples, None
-    mask = mask.unsqueeze(1) if mask.ndim == 3 else mask
-    return samples, _entries(mask, "noise_mask of the latent")
+    rows = _mask_rows(latent)
+    if len(rows) not in (1, len(samples)):
+        rows = rows[torch.arange(len(samples)) % len(rows)]
+    return samples, _entries(rows, "noise_mask of the latent")
 
 
 def to_latent(latent: Latent, samples: Tensor, noise_mask: Tensor | None) -> Latent:
@@ -95,6 +97,13 @@ def noise_mask_at(latent: Latent, index: int) -> Tensor:
     Raises:
         ImageError: the noise mask is no mask.
     """
+    rows = _mask_rows(latent)
+    index %= len(rows)
+    return rows[index : index + 1]
+
+
+def _mask_rows(latent: Latent) -> Tensor:
+    """Return the noise masks as (R,1,H,W), for a video R = T or 1; those of several videos as (R,1,T,H,W)."""
     mask = latent[NOISE_MASK]
     if not isinstance(mask, Tensor) or mask.ndim < 2 or 0 in mask.shape:
         came = tuple(getattr(mask, "shape", ())) or type(mask).__name__
@@ -107,8 +116,7 @@ def noise_mask_at(latent: Latent, index: int) -> Tensor:
     if is_video(latent) and len(rows) not in (1, count):
         stretched = interpolate(rows.movedim(0, 1)[None].float(), size=(count, *size), mode="trilinear")
         rows = stretched[0].movedim(0, 1)  # 1CTHW -> TCHW
-    index %= len(rows)
-    return rows[index : index + 1]
+    return rows
 
 
 def rest_of(latent: Latent) -> Latent:
@@ -134,4 +142,4 @@ def _like(before: Tensor, entries: Tensor) -> Tensor:
     """Return entries to the layout of the tensor that they came from."""
     if before.ndim == 5:
         return entries.movedim(0, 1)[None].contiguous()  # TCHW -> 1CTHW
-    return (entries[:, 0] if before.ndim == 3 else entries).contiguous()
+    return (entries[:, 0] if before.ndim < 4 else entries).contiguous()

@@ -25,6 +25,9 @@ from .images import from_image
 QUALITY_IN_BETWEEN = 10
 """Constant rate factor for a video of another pack that is not a file; it looks better than the result."""
 
+_FINEST = 1001
+"""Largest denominator of a frame rate, that of 30000/1001."""
+
 WRITING = ("quality", "sound")
 """Fields of OutputSettings that have a widget where a node writes a video."""
 
@@ -81,7 +84,8 @@ def _opened(video: Any, settings: InputSettings) -> Iterator[Clip]:
 
 def _clip_of(components: Any, sound: Sound | None, settings: InputSettings) -> Clip:
     """Make a clip of the images of a VIDEO in memory, without their alpha."""
-    images, rate = from_image(components.images, name="images of the video"), Fraction(components.frame_rate)
+    images = from_image(components.images, name="images of the video")
+    rate = Fraction(components.frame_rate).limit_denominator(_FINEST)  # Create Video takes 29.97 as binary
     size = fit(*size_of(images), longest=settings.size)
     return Clip(
         ((image, index / rate) for index, image in enumerate(images)),

@@ -69,6 +69,17 @@ def test_noise_masks_are_repeated_or_left_out_as_comfyui_does(
     assert torch.equal(torch.cat(found), mask.reshape(-1, 1, 40, 48)[torch.tensor(rows)])
 
 
+@pytest.mark.parametrize("shape", [(2, 40, 48), (2, 1, 40, 48), (16, 40, 48), (40, 48)])
+def test_nodes_get_noise_masks_fitted_to_the_samples(latents: Any, shape: tuple[int, ...]) -> None:
+    latent = {"samples": torch.rand(8, 4, 5, 6), "noise_mask": torch.rand(shape)}
+    entries, masks = latents.from_latent(latent)
+    rows = latent["noise_mask"].reshape(-1, 1, 40, 48)
+    expected = rows if len(rows) == 1 else rows[torch.arange(8) % len(rows)]
+    assert torch.equal(masks, expected)
+    back = latents.to_latent(latent, entries, masks)
+    assert back["noise_mask"].numel() == expected.numel()
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_video_is_taken_apart_into_its_latent_frames_with_their_masks(latents: Any, rows: int) -> None:
     latent = {"samples": torch.rand(1, 16, 3, 5, 6), "noise_mask": torch.rand(1, 1, rows, 40, 48)}

@@ -63,12 +63,17 @@ def test_a_trimmed_file(impl: Any, opened: Opened, read: Callable[[Path], Tensor
     assert count == 3
 
 
-def test_the_images_of_a_video_in_memory_are_taken_as_they_are(impl: Any, opened: Opened) -> None:
+def test_the_images_of_a_video_in_memory_are_taken_as_they_are(pack: Pack, impl: Any, opened: Opened) -> None:
     images = torch.rand(4, 5, 7, 4)
     frames, times, count = opened(impl.VideoFromComponents(Components(images)))
     assert torch.equal(frames, images[..., :3].movedim(-1, 1))
     assert times == pytest.approx([0, 1 / 24, 2 / 24, 3 / 24])
     assert count == 4
+    with pack("nodes.adapters.videos").open_video(
+        impl.VideoFromComponents(Components(images, Fraction(29.97))),
+        settings=pack("dream_core.settings").InputSettings(),
+    ) as (clip, *_):
+        assert clip.fps == Fraction(2997, 100)
     frames, _, count = opened(impl.VideoFromComponents(Components(images)), size=14, frames=2)
     assert frames.shape == (2, 3, 10, 14)
     assert count == 2
