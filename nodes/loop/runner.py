@@ -22,6 +22,8 @@ Values: TypeAlias = list[Any]
 Resolve: TypeAlias = Callable[[Link], Awaitable[Values]]
 """Returns the values of a link from outside of a loop."""
 
+SHOWN_AT_MOST = 100
+"""Results that an output node shows of a video, the last ones: those of an hour are too many for a page."""
 SHOW_SECONDS = 0.5
 """Shortest time between two updates of the results that output nodes show."""
 
@@ -46,7 +48,8 @@ class LoopRun:
     ) -> None:
         self.body = body
         self.shown: dict[str, dict[str, list[Any]]] = {}
-        """Results that the output nodes showed, over all frames."""
+        """Results that the output nodes showed, over all frames; of a video the last ones."""
+        self._shown_at_most = 0
         self._nodes = {node_id: prepare(node_id, node) for node_id, node in body.own().items()}
         self._inner = {
             node_id: LoopRun(loop, prepare, open_outputs=open_outputs, progress_on=node_id)
@@ -121,6 +124,7 @@ class LoopRun:
     async def _source(self, frames: Any) -> BatchFrames | VideoFrames:
         if not is_video(frames):
             return BatchFrames(frames)
+        self._show_at_most(SHOWN_AT_MOST)
         close = {name: value for name, value in self.body.close_inputs.items() if name in WRITING}
         inside = {name for name, value in close.items() if is_link(value) and self._is_inside(value[0])}
         if inside:
@@ -221,8 +225,14 @@ class LoopRun:
         kept = self.shown.setdefault(node_id, {})
         for name, items in shown.items():
             kept.setdefault(name, []).extend(items)
+            del kept[name][: -self._shown_at_most or 0]
         if self._shows.due():
             host.show(node_id, shown)
+
+    def _show_at_most(self, count: int) -> None:
+        self._shown_at_most = count
+        for loop in self._inner.values():
+            loop._show_at_most(count)
 
     def all_shown(self) -> dict[str, list[Any]]:
         """Return the results that all output nodes showed, also in inner loops, for ComfyUI's history."""

@@ -385,6 +385,20 @@ def test_a_failure_keeps_what_is_done_of_a_video(
     assert host.told == [f"stopped: the 3 frames that are done are in {path} until ComfyUI starts again"]
 
 
+def test_an_output_node_shows_the_last_results_of_a_video(
+    loop: Loop, film: Any, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.runner, "SHOWN_AT_MOST", 2)
+    loop(
+        {
+            "work": ({"x": of("frame")}, lambda x: x),
+            "look": ({"i": of("index")}, lambda i: {"images": [i, -i]}),
+        },
+        frames=film,
+    )
+    assert host.shown[-1] == ("look", {"images": [5, -5]})
+
+
 def test_quality_may_come_from_outside_and_not_from_inside(
     loop: Loop, film: Any, error: type[Exception]
 ) -> None:
