@@ -1,8 +1,9 @@
 """Measure time and memory of the routes by which nodes get over a long video, in a real ComfyUI on the CPU.
 
-    uv run benchmarks/long_video.py --frames 100 3000 --size 320 180
-    uv run benchmarks/long_video.py --frames 30 300 --size 960 540 --routes video batch
-    uv run benchmarks/long_video.py --for-loop ~/execution-inversion-demo-comfyui --frames 30 120
+    GOMP_SPINCOUNT=20000 uv run benchmarks/long_video.py --frames 100 3000 --size 320 180
+    GOMP_SPINCOUNT=20000 uv run benchmarks/long_video.py --frames 30 300 --size 960 540
+    GOMP_SPINCOUNT=20000 uv run benchmarks/long_video.py --frames 30 120 \\
+        --for-loop ~/execution-inversion-demo-comfyui
 
 The body is ComfyUI's own upscaler without a model, to twice the size, and a sharpener. A generated clip goes
 through it from Load Video to Save Video. The routes:
