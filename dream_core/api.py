@@ -145,7 +145,7 @@ class Dreamer:
         batch = frame if frame.ndim == 4 else frame[None]
         require_image(batch, name="frame", batch=1, values=True)
         with backends(self._device):
-            return self._temporal.step(batch, on_step=on_step).dream.cpu().reshape(frame.shape)
+            return self._temporal.step(batch, on_step=on_step).read().reshape(frame.shape)
 
     def reset(self) -> None:
         """Forget all frames, to start another clip."""

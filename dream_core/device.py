@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, cast
 
 import torch
 
@@ -87,6 +88,46 @@ def layout(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor to a device. For an NVIDIA GPU it is copied into pinned memory, and the program goes on."""
+    if device.type != "cuda" or tensor.device.type != "cpu" or not torch.cuda.is_available():
+        return tensor.to(device, copy=True)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+P = ParamSpec("P")
+
+_used: list[torch.Tensor] | None = None
+
+
+def kept_on_device(make: Callable[P, torch.Tensor]) -> Callable[P, torch.Tensor]:
+    """Decorate a function that copies a constant to a device: its latest results are kept.
+
+    Copies from the host in every step would make the program wait for a GPU.
+    """
+    kept = cast("Callable[P, torch.Tensor]", lru_cache(maxsize=32)(make))
+
+    @wraps(make)
+    def constant(*args: P.args, **kwargs: P.kwargs) -> torch.Tensor:
+        tensor = kept(*args, **kwargs)
+        if _used is not None:
+            _used.append(tensor)
+        return tensor
+
+    return constant
+
+
+@contextmanager
+def constants_used() -> Iterator[list[torch.Tensor]]:
+    """List the constants of `kept_on_device` that are used inside the block. A CUDA graph has to hold them."""
+    global _used
+    before, _used = _used, []
+    try:
+        yield _used
+    finally:
+        _used = before
+
+
 def sums_in_float32() -> bool:
     """Return whether CUDA multiplies matrices of 16 bits into float32, without rounding; since PyTorch 2.8."""
     return hasattr(torch.ops.aten.bmm, "dtype") and torch.version.hip is None
@@ -115,17 +156,29 @@ def backends(settings: DeviceSettings) -> Iterator[None]:
     The switches hold for the whole process.
     """
     cudnn = torch.backends.cudnn
-    before = cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32
+    before = cudnn.enabled, cudnn.benchmark
     cudnn.enabled, cudnn.benchmark = settings.cudnn, settings.cudnn_autotune
-    cudnn.allow_tf32 = before[2] and settings.precision != "float32"
     try:
         with (
+            tf32(settings.precision != "float32"),
             nullcontext() if settings.mkldnn else _without_mkldnn(),
             _deterministic() if settings.deterministic else nullcontext(),
         ):
             yield
     finally:
-        cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32 = before
+        cudnn.enabled, cudnn.benchmark = before
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let cuDNN take TF32, with its 10 bits of mantissa, for float32, unless that is switched off already."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = before and allowed
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def zoom(image: Tensor, amount: float, mode: ZoomMode) -> Tensor:
     if amount == 0:
         return image
     kept = kept_by_zoom(size_of(image), amount, mode)
-    matrix = torch.tensor([[kept[0], 0, 0], [0, kept[1], 0]], dtype=image.dtype, device=image.device)
+    matrix = vector_like(image, [kept[0], 0, 0, 0, kept[1], 0]).view(1, 2, 3)
     grid = F.affine_grid(matrix.expand(len(image), 2, 3), list(image.shape), align_corners=False)
     return sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 

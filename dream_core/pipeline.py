@@ -12,6 +12,7 @@ import torch
 from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer
+from .dreaming.graphs import StepGraphs
 from .models.dream_model import DreamModel, load_model
 from .models.registry import MODELS, resolve_model
 from .models.weights import Progress
@@ -38,6 +39,7 @@ def load_models(
             replace(settings, model=name),
             device=one,
             dtype=choose_dtype(device.precision, one, on_cpu=on_cpu),
+            exact=device.precision == "float32",
             progress=progress,
         )
         for one in choose_devices(device)
@@ -64,7 +66,8 @@ def load_estimator(
 def load_image_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> ImageDreamer:
     """Load the networks for dreams of single images; see `load_dreamer`."""
     models = load_models(settings.model, settings.device, progress=progress)
-    return ImageDreamer(models, settings=settings.dream)
+    graphs = StepGraphs() if settings.device.cuda_graphs else None
+    return ImageDreamer(models, settings=settings.dream, graphs=graphs)
 
 
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
@@ -159,7 +162,7 @@ def dream_clip(
     """
     for frame, step in dream_frames(clip, dreamer, on_step=on_step):
         alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
-        output.write(step.dream.cpu(), time=frame.time, duration=frame.duration, **alpha)
+        output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
         if keep:
             _keep(keep, frame.index, step)
         if on_frame:

@@ -82,6 +82,7 @@ class DeviceSettings:
             (GTX 16, RTX 20 and older). The image itself is always float32.
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
+        cuda_graphs: Record gradient steps as CUDA graphs, which an NVIDIA GPU starts faster. Not yet run on a GPU.
         deterministic: Dream exactly the same in every run on a GPU; slower there. On a CPU it always is so.
         mkldnn: Use oneDNN (MKL-DNN), a library of fast network operations for CPUs.
     """
@@ -91,6 +92,7 @@ class DeviceSettings:
     precision: Precision = "auto"
     cudnn: bool = True
     cudnn_autotune: bool = False
+    cuda_graphs: bool = False
     deterministic: bool = False
     mkldnn: bool = True
 

@@ -183,7 +183,7 @@ class DeepDreamVideo(io.ComfyNode):
             flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
             reliability = torch.ones(count if flow_and_reliability else 0, height, width)
             for frame, dreamed in pipeline.dream(_clip(frames)):
-                dreams[frame.index] = to_image(dreamed.dream)[0]
+                dreams[frame.index] = to_image(dreamed.read())[0]
                 if dreamed.carried and flow_and_reliability:
                     flow[frame.index] = dreamed.carried.flow[0]
                     reliability[frame.index] = dreamed.carried.reliability[0, 0]

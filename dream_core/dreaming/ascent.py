@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,10 +14,11 @@ from ..image import size_of
 from ..models.dream_model import DreamModel
 from ..settings import AscentSettings, DreamSettings
 from .gradients import shape_gradient
+from .graphs import StepGraphs
 from .objectives import Objective, choose_channels
 from .step_plan import StepPlan
 from .tiling import objective_gradient
-from .transforms import random_view
+from .transforms import AffineView, View, random_view
 
 LEVEL = 1 / 255
 """One brightness level of an 8-bit image: the unit of the learning rate."""
@@ -132,6 +134,7 @@ def ascend(
     settings: DreamSettings,
     plan: StepPlan,
     generator: torch.Generator,
+    graphs: StepGraphs | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Change an image step by step so that its objective rises.
@@ -146,6 +149,7 @@ def ascend(
         settings: optimizer, random views, gradient filters and tiles; already validated.
         plan: number, size and place of the steps.
         generator: on the CPU; draws the random views.
+        graphs: for steps on the whole image on an NVIDIA GPU.
         on_step: called after every step.
 
     Returns:
@@ -167,7 +171,14 @@ def ascend(
         alone = crop if step >= plan.whole else None
         scale = scales[step >= plan.whole]
         seen = parameter if alone is None else alone.crop(parameter)
-        value, fresh = step_gradient(seen, models, objective, settings=settings, generator=generator)
+        value, fresh = step_gradient(
+            seen,
+            models,
+            objective,
+            settings=settings,
+            generator=generator,
+            graphs=graphs if alone is None else None,
+        )
         if alone is None:
             gradient = fresh
         else:
@@ -193,15 +204,56 @@ def step_gradient(
     *,
     settings: DreamSettings,
     generator: torch.Generator,
+    graphs: StepGraphs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the objective of a random view of an image (1,3,H,W), and its gradient after the filters."""
-    view = random_view(settings.ascent, generator)
+    view, size = random_view(settings.ascent, generator), size_of(image)
+    if settings.objective.channel_capture == "step":
+        objective = choose_channels(view.apply(image), objective, models[0])
+    compute = partial(
+        view_gradient, models=models, objective=objective, settings=settings, generator=generator
+    )
+    if graphs is None or not can_record(image, settings):
+        return compute(image, None, view=view)
+    key = view.shape, size, objective, settings.ascent
+    owner = models[0].extractor(objective.layers)
+    function = partial(compute, view=view.shape)
+    value, gradient = graphs(key, owner, function, image, view.numbers(size, "cpu"))
+    return value.clone(), gradient
+
+
+def can_record(image: Tensor, settings: DreamSettings) -> bool:
+    """Return whether a step on an image can be a CUDA graph: in one piece, with channels chosen before."""
+    in_one_piece = settings.tile.tile_size == 0 or max(size_of(image)) <= settings.tile.tile_size
+    return (
+        image.is_cuda
+        and in_one_piece
+        and settings.objective.channel_capture != "step"
+        and not torch.are_deterministic_algorithms_enabled()  # which samples on the CPU
+    )
+
+
+def view_gradient(
+    image: Tensor,
+    numbers: Tensor | None,
+    *,
+    view: View | AffineView,
+    models: Sequence[DreamModel],
+    objective: Objective,
+    settings: DreamSettings,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Compute `step_gradient` for a view. In one piece, no value is read on the CPU.
+
+    Args:
+        image: (1,3,H,W).
+        numbers: replace those of the view.
+        view, models, objective, settings, generator: as in `step_gradient`.
+    """
     leaf = image.detach().requires_grad_()
     with torch.enable_grad():
-        view_of_leaf = view.apply(leaf)
+        view_of_leaf = view.apply(leaf) if numbers is None else view.look(leaf, numbers)
     seen = view_of_leaf.detach()
-    if settings.objective.channel_capture == "step":
-        objective = choose_channels(seen, objective, models[0])
     value, gradient = objective_gradient(models, objective, seen, settings=settings.tile, generator=generator)
     gradient = torch.autograd.grad(view_of_leaf, leaf, gradient)[0]
     return value, shape_gradient(gradient, settings.ascent)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import validate
-from ..device import is_out_of_memory
+from ..device import is_out_of_memory, tf32
 from ..errors import SettingsError
 from ..image import (
     finish,
@@ -27,6 +28,7 @@ from ..image import (
 from ..models.dream_model import DreamModel
 from ..settings import DreamSettings, require_tiles
 from .ascent import ascend
+from .graphs import StepGraphs
 from .memory import free_cached, smaller_tiles
 from .objectives import Objective, build_objective, choose_channels
 from .octaves import visible_sizes
@@ -67,6 +69,7 @@ class ImageDreamer:
         objective: the number to raise; by default the one that `settings.objective` describes.
         free: called after each attempt that ran out of memory, once its tensors are gone; returns True if it freed
             what something else held, so that the same attempt is worth another try.
+        graphs: records steps on an NVIDIA GPU.
 
     Raises:
         SettingsError: a setting is out of range, or does not fit another or the network.
@@ -79,6 +82,7 @@ class ImageDreamer:
         settings: DreamSettings,
         objective: Objective | None = None,
         free: Callable[[], bool] = free_cached,
+        graphs: StepGraphs | None = None,
     ) -> None:
         validate(settings)
         require_tiles(settings.tile, devices=len(models))
@@ -86,6 +90,7 @@ class ImageDreamer:
         self.settings = settings
         self.objective = objective or build_objective(settings.objective, models[0])
         self.free = free
+        self.graphs = graphs
         self._devices = [model.device for model in models]
 
     @property
@@ -100,6 +105,8 @@ class ImageDreamer:
         settings: DreamSettings | None = None,
         colors: Tensor | None = None,
         renewal: Tensor | None = None,
+        means: np.ndarray | None = None,
+        wait: bool = True,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
         """Dream on an image. The dream depends on the image and the settings alone, not on earlier calls.
@@ -111,6 +118,9 @@ class ImageDreamer:
                 `settings.image.keep_brightness`; by default the image.
             renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel: 0 = the image stays as it is;
                 by default 1 everywhere.
+            means: `cell_means` of the renewal, if they were read already: on a GPU, reading makes the program wait.
+            wait: False: a dream on a GPU that is not finite is no error, for which the program would have to wait.
+                It is NaN everywhere, which `require_finite` tells once the dream has been copied to the CPU.
             on_step: called after every gradient step, including those of failed attempts.
 
         Returns:
@@ -131,20 +141,28 @@ class ImageDreamer:
         size, settings = size_of(image), settings or self.settings
         while True:
             try:
-                return dream_octaves(
-                    image,
-                    self.models,
-                    settings=replace(settings, tile=self.settings.tile),
-                    objective=self.objective,
-                    colors=colors,
-                    renewal=renewal,
-                    on_step=on_step,
-                )
+                with tf32(not self.models[0].exact):
+                    dreamed = dream_octaves(
+                        image,
+                        self.models,
+                        settings=replace(settings, tile=self.settings.tile),
+                        objective=self.objective,
+                        colors=colors,
+                        renewal=renewal,
+                        means=means,
+                        graphs=self.graphs,
+                        on_step=on_step,
+                    )
+                if wait or dreamed.device.type == "cpu":
+                    require_finite(dreamed)
+                return dreamed
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 problem = str(error).partition("\n")[0]
             # The traceback held the tensors of the attempt; outside of `except` it is gone.
+            if self.graphs:
+                self.graphs.clear()
             if self.free():
                 continue
             tile = smaller_tiles(self.settings.tile, size, problem)
@@ -199,9 +217,14 @@ def dream_octaves(
     objective: Objective,
     colors: Tensor | None = None,
     renewal: Tensor | None = None,
+    means: np.ndarray | None = None,
+    graphs: StepGraphs | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
-    """Dream at one size after another: the loop of `ImageDreamer`, without its checks."""
+    """Dream at one size after another: the loop of `ImageDreamer`, without its checks.
+
+    A dream that is not finite is NaN everywhere.
+    """
     size, image_settings = size_of(image), settings.image
     kept_by_zoom(size, image_settings.zoom, image_settings.zoom_mode)
     generator = torch.Generator().manual_seed(settings.ascent.seed)
@@ -211,7 +234,7 @@ def dream_octaves(
     if settings.objective.channel_capture == "once":
         objective = choose_channels(current, objective, models[0])
     sizes = visible_sizes(size, settings.octave, models[0].smallest_side(objective.layers))
-    plan = plan_steps(renewal, settings.octave.octave_steps)
+    plan = plan_steps(renewal, settings.octave.octave_steps, means=means)
     reporter = on_step and StepReporter(
         on_step, steps=plan.steps, octaves=len(sizes), iterations=settings.octave.iterations
     )
@@ -222,6 +245,7 @@ def dream_octaves(
         settings=settings,
         generator=generator,
         plan=plan,
+        graphs=graphs,
         on_step=reporter,
     )
     for iteration in range(settings.octave.iterations):
@@ -240,13 +264,17 @@ def dream_octaves(
             current = start + resize(residual, size)
         if image_settings.keep_brightness:
             current = shift_colors(current, own_colors)
-    # Once for the whole dream: on a GPU, reading values makes the program wait.
-    if not torch.isfinite(current).all():
+    # Once for the whole dream, and without reading a value, for which the program would wait for a GPU.
+    return torch.where(torch.isfinite(current).all(), finish(current, own_colors, image_settings), torch.nan)
+
+
+def require_finite(dreamed: Tensor) -> None:
+    """Raise a SettingsError if a dream of `dream_octaves` was not finite; on a GPU, the program waits for it."""
+    if dreamed.flatten()[0].isnan():
         raise SettingsError(
             "expected a finite dream, got NaN or infinite values; lower `learning_rate`, check the input for NaN, "
             "or use `precision` float32"
         )
-    return finish(current, own_colors, image_settings)
 
 
 class StepReporter:

@@ -6,28 +6,41 @@ Each takes a gradient (B,C,H,W) and returns a new one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from ..device import kept_on_device
 from ..image import Size, percentile, size_of
 from ..settings import AscentSettings
 
 
 def blur(gradient: Tensor, sigma: float) -> Tensor:
     """Blur by a Gaussian, sigma in pixels. A sigma of at least the longer side gives the mean."""
-    if sigma >= max(gradient.shape[-2:]):
+    if sigma >= max(size_of(gradient)):
         return gradient.mean((-2, -1), keepdim=True).expand_as(gradient)
-    size = 2 * max(1, round(3 * sigma)) + 1
+    reach = max(1, round(3 * sigma))
+    weights = [math.exp(-(shift / sigma) * (shift / sigma) / 2) for shift in range(-reach, reach + 1)]
     # Reflection needs a side longer than the padding; narrow images repeat their edge instead.
-    border = "reflect" if min(gradient.shape[-2:]) > size // 2 else "replicate"
-    # Gradients are channels_last, in which a depthwise convolution takes fifty times as long.
-    blurred: Tensor = gaussian_blur2d(gradient.contiguous(), size, (sigma, sigma), border_type=border)
+    border = "reflect" if min(size_of(gradient)) > reach else "replicate"
+    blurred = F.pad(gradient.contiguous(), (reach,) * 4, mode=border)
+    for dim in (-1, -2):
+        blurred = _weigh(blurred, [weight / sum(weights) for weight in weights], dim)
     return blurred
+
+
+def _weigh(image: Tensor, weights: Sequence[float], dim: int) -> Tensor:
+    """Add up neighbors along a dimension, which gets shorter by all weights but one.
+
+    Not a convolution: for three channels it is slower on the CPU, and its kernel would be copied to a GPU.
+    """
+    length = image.shape[dim] - len(weights) + 1
+    total = image.narrow(dim, 0, length) * weights[0]
+    for start, weight in enumerate(weights[1:], 1):
+        total.add_(image.narrow(dim, start, length), alpha=weight)
+    return total
 
 
 def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
@@ -57,7 +70,7 @@ def equalize_octaves(gradient: Tensor, levels: int, sigma: float) -> Tensor:
 COLOR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
 
 
-@lru_cache(maxsize=32)
+@kept_on_device
 def _color_mix(share: float, device: torch.device) -> Tensor:
     root = torch.tensor(COLOR_ROOT)
     covariance = root @ root.T
@@ -92,14 +105,18 @@ def fast_length(least: int) -> int:
         length += 2
 
 
-@lru_cache(maxsize=32)
+@kept_on_device
 def _spectrum_weights(size: Size, exponent: float, device: torch.device) -> Tensor:
-    rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+    # On the device: parts of an image have new sizes all the time, and copies make the program wait for a GPU.
+    rows, columns = (
+        torch.fft.fftfreq(size[0], device=device),
+        torch.fft.rfftfreq(size[1], device=device),
+    )
     frequency = (rows[:, None].square() + columns.square()).sqrt()
     frequency[0, 0] = 1
     weights: Tensor = frequency**-exponent
     weights[0, 0] = 0
-    return weights.to(device)
+    return weights
 
 
 def weigh_frequencies(gradient: Tensor, exponent: float) -> Tensor:

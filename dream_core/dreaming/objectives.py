@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import NamedTuple, get_args
 
 import torch
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import validate
+from ..device import kept_on_device
 from ..errors import SettingsError
 from ..image import resize, scaled_size, size_of
 from ..models.dream_model import DreamModel
@@ -142,9 +142,8 @@ class LayerTerm:
         return weight * LOSSES[self.loss].value(loss_sum.sum, loss_sum.values)
 
 
-@lru_cache(maxsize=32)
+@kept_on_device
 def _on_device(channels: tuple[int, ...], device: torch.device) -> Tensor:
-    # Kept, because a copy from the host in every step would make the program wait for a GPU.
     return torch.tensor(channels, device=device)
 
 

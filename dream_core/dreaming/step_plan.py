@@ -116,7 +116,12 @@ class StepPlan:
         return whole, extra
 
 
-def plan_steps(renewal: Tensor | None, all_steps: int) -> StepPlan:
+def cell_means(renewal: Tensor) -> Tensor:
+    """Mean of the share that is due, and of its square, over each cell of an image: (2,h,w), on its device."""
+    return F.adaptive_avg_pool2d(torch.cat([renewal, renewal.square()], 1), _grid(size_of(renewal)))[0]
+
+
+def plan_steps(renewal: Tensor | None, all_steps: int, *, means: np.ndarray | None = None) -> StepPlan:
     """Choose the cheapest steps that give each pixel its due.
 
     A part of the image takes as many steps as its pixels are due on average, or more if the factor of a step would
@@ -125,18 +130,19 @@ def plan_steps(renewal: Tensor | None, all_steps: int) -> StepPlan:
     Args:
         renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel; None for all steps everywhere.
         all_steps: number of steps at each size of a dream from nothing.
+        means: of `cell_means`, on the CPU, because the numbers of steps must be known there; by default they are
+            computed, for which the program waits for the device.
     """
     if renewal is None:
         return StepPlan(whole=all_steps)
     due = all_steps * renewal
-    # The numbers of steps must be known on the CPU: the program waits for the device once.
-    moments = F.adaptive_avg_pool2d(torch.cat([due, due.square()], 1), _grid(size_of(due)))[0].cpu().numpy()
-    mean = moments[0]
+    means = cell_means(renewal).cpu().numpy() if means is None else means
+    mean, square = all_steps * means[0], all_steps**2 * means[1]
     if mean.max() <= 0:
         return StepPlan(whole=0)
     if mean.min() >= (1 - 1e-6) * all_steps:
         return StepPlan(whole=all_steps)
-    most = moments[1] / np.maximum(mean, 1e-6)
+    most = square / np.maximum(mean, 1e-6)
     enough = max(1, math.ceil(max(mean.max(), most.max())))
     plans = [plan for whole in range(1, enough + 1) if (plan := _plan(whole, mean, most, due))]
     return min(plans, key=lambda plan: (_cost(plan), plan.extra))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import cycle, product
 
 import torch
@@ -126,9 +127,15 @@ class Tile(Rectangle):
     row_weight: Tensor
     column_weight: Tensor
 
-    def weight(self, like: Tensor) -> Tensor:
-        """Weight (h,w) in the sum of all tiles, in the type and on the device of `like`."""
-        return (self.row_weight * self.column_weight).to(like)
+    @property
+    def weight(self) -> Tensor:
+        """Weight (h,w) in the sum of all tiles."""
+        return self.row_weight * self.column_weight
+
+    def on(self, device: torch.device) -> Tile:
+        """Copy the weights to a device."""
+        weights = {name: getattr(self, name).to(device) for name in ("row_weight", "column_weight")}
+        return replace(self, **weights)
 
 
 def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
@@ -144,6 +151,12 @@ def tiles(size: Size, settings: TileSettings) -> Iterator[Tile]:
         yield Tile(row, column, row_weight[:, None], column_weight)
 
 
+@lru_cache(maxsize=16)
+def _tiles_on(size: Size, settings: TileSettings, device: torch.device) -> tuple[Tile, ...]:
+    # Kept, because copies from the host in every step would make the program wait for a GPU.
+    return tuple(tile.on(device) for tile in tiles(size, settings))
+
+
 def tiled_gradient(
     models: Sequence[DreamModel], objective: Objective, image: Tensor, settings: TileSettings
 ) -> tuple[Tensor, Tensor]:
@@ -152,7 +165,7 @@ def tiled_gradient(
     Each tile is computed twice: for the sums of the whole image, and for its share of the gradient. The result
     differs from the whole's only because a tile does not see beyond its edge.
     """
-    parts = list(zip(tiles(size_of(image), settings), cycle(models), strict=False))
+    parts = list(zip(_tiles_on(size_of(image), settings, image.device), cycle(models), strict=False))
     value, slopes = _slopes(objective, _gather(parts, objective, image))
     gradient = torch.zeros_like(image)
     for part, model in parts:
@@ -164,7 +177,7 @@ def tiled_gradient(
 
         tile = part.crop(image).detach().to(model.device)
         _, slope_of_part = _value_and_gradient(model, tile, objective.layers, contribution)
-        part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight(image))
+        part.crop(gradient).addcmul_(slope_of_part.to(image.device), part.weight)
     return value, gradient
 
 

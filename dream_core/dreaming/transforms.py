@@ -7,13 +7,13 @@ out of the dream (the jitter of Mordvintsev et al. 2015).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import sample, size_of, vector_like
+from ..image import Size, sample, size_of, vector_like
 from ..settings import AscentSettings
 
 
@@ -32,10 +32,33 @@ class View:
     turns: int = 0
     flip: bool = False
 
+    @property
+    def shape(self) -> View:
+        """The same view without what `numbers` says of it."""
+        return replace(self, down=0, right=0)
+
+    def numbers(self, size: Size, device: torch.device | str) -> Tensor:
+        """Rows, then columns, to take from an image of a size: (H+W,) integers."""
+        height, width = size
+        rows = (torch.arange(height, device=device) - self.down) % height
+        columns = (torch.arange(width, device=device) - self.right) % width
+        return torch.cat([rows, columns])
+
+    def look(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Apply the view whose `numbers` are given, and whose `shape` is this one's."""
+        rows, columns = numbers.split(size_of(x))
+        rolled = x.index_select(-2, rows).index_select(-1, columns)
+        return self._flip(self._turn(rolled, self.turns))
+
     def apply(self, x: Tensor) -> Tensor:
         """Roll, turn, then flip."""
-        x = torch.roll(x, (self.down, self.right), (-2, -1))
-        return self._flip(self._turn(x, self.turns))
+        if not (self.down or self.right):
+            return self._flip(self._turn(x, self.turns))
+        if x.device.type != "cpu":
+            return self.look(x, self.numbers(size_of(x), x.device))
+        # The same, but faster there.
+        rolled = torch.roll(x, (self.down, self.right), (-2, -1))
+        return self._flip(self._turn(rolled, self.turns))
 
     def undo(self, x: Tensor) -> Tensor:
         """Invert `apply`."""
@@ -68,18 +91,30 @@ class AffineView:
     scale: float
     exact: View
 
-    def apply(self, x: Tensor) -> Tensor:
-        """Sample the view of (1,C,H,W), bilinear."""
-        x = self.exact.apply(x)
-        height, width = size_of(x)
+    @property
+    def shape(self) -> AffineView:
+        """The same view without what `numbers` says of it."""
+        return AffineView(0, 0, 0, 1, self.exact)
+
+    def numbers(self, size: Size, device: torch.device | str) -> Tensor:
+        """Matrix of the view of an image of a size: (6,), by rows."""
+        height, width = size[::-1] if self.exact.turns % 2 else size
         cos = math.cos(math.radians(self.degrees)) / self.scale
         sin = math.sin(math.radians(self.degrees)) / self.scale
         # In units of half a side, x first.
         across = cos, -sin * height / width, -2 * self.right / width
         down = sin * width / height, cos, -2 * self.down / height
-        matrix = vector_like(x, [*across, *down]).view(1, 2, 3)
-        grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+        return vector_like(torch.empty(0, device=device), [*across, *down])
+
+    def look(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Apply the view whose `numbers` are given, and whose `shape` is this one's."""
+        x = self.exact.apply(x)
+        grid = F.affine_grid(numbers.to(x.dtype).view(1, 2, 3), list(x.shape), align_corners=False)
         return sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Sample the view of (1,C,H,W), bilinear."""
+        return self.look(x, self.numbers(size_of(x), x.device))
 
 
 def random_int(low: int, high: int, generator: torch.Generator) -> int:

@@ -39,6 +39,7 @@ class DreamModel(nn.Module):
         preprocessing: replaces the preprocessing of `spec`.
         pooling: "avg" replaces each maximum by an average over the same window.
         dtype: type of the arithmetic and of the activations.
+        exact: whether float32 is float32 on NVIDIA's GPUs too, not TF32; dreams switch it.
         labels: one name per class, or None if unknown.
     """
 
@@ -50,6 +51,7 @@ class DreamModel(nn.Module):
         preprocessing: Preprocessing | None = None,
         pooling: Pooling = "max",
         dtype: torch.dtype = torch.float32,
+        exact: bool = False,
         labels: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class DreamModel(nn.Module):
         self.preprocessing = preprocessing or spec.preprocessing
         self.pooling: Pooling = pooling
         self.dtype = dtype
+        self.exact = exact
         self.labels = tuple(labels) if labels is not None else None
         self._nodes = layer_nodes(network)
         self._extractors: dict[tuple[str, ...], fx.GraphModule] = {}
@@ -348,9 +351,16 @@ def load_model(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    exact: bool = False,
     progress: Progress | None = None,
 ) -> DreamModel:
     """Build the settings' network (see `resolve_model`), find or download its weights, and load them.
+
+    Args:
+        settings: the network, its files and folders.
+        device: where its weights go.
+        dtype, exact: see `DreamModel`.
+        progress: called during a download.
 
     Raises:
         SettingsError: the network or a model folder does not exist, or the label file cannot be read.
@@ -376,6 +386,7 @@ def load_model(
         preprocessing=_preprocessing(settings, spec),
         pooling=settings.pooling,
         dtype=dtype,
+        exact=exact,
         labels=_labels(settings, spec),
     )
     return model.to(device)

@@ -74,7 +74,7 @@ class FlowEstimator:
         Returns:
             (B,2,H,W) float32 in pixels, x first, on the first frames' device:
             ``first(x) = second(x + flow(x))``. The backward flow of a clip is
-            ``flow(current, previous)``. Exactly zero for a pair of identical frames, without an estimate.
+            ``flow(current, previous)``. Exactly zero for a pair of identical frames.
 
         Raises:
             ImageError: the frames differ in shape, or are not finite images.
@@ -125,13 +125,20 @@ class FlowEstimator:
 
     def _estimate(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
         _check(first, second)
-        size = size_of(first)
         moved = (first != second).flatten(1).any(dim=1)
-        if not moved.all():
-            flows = first.new_zeros(1 + both, len(first), 2, *size, dtype=torch.float32)
-            if moved.any():
-                flows[:, moved] = torch.stack(self._estimate(first[moved], second[moved], both=both))
-            return flows.unbind()
+        if first.device.type != "cpu":
+            # Asking would make the program wait for the device.
+            flows = torch.stack(self._estimate_moving(first, second, both=both))
+            return torch.where(moved.view(-1, 1, 1, 1), flows, 0).unbind()
+        if moved.all():
+            return self._estimate_moving(first, second, both=both)
+        flows = first.new_zeros(1 + both, len(first), 2, *size_of(first), dtype=torch.float32)
+        if moved.any():
+            flows[:, moved] = torch.stack(self._estimate_moving(first[moved], second[moved], both=both))
+        return flows.unbind()
+
+    def _estimate_moving(self, first: Tensor, second: Tensor, *, both: bool) -> tuple[Tensor, ...]:
+        size = size_of(first)
         inner = self._inner_size(size, both)
         if inner < self._wanted_size(size):
             warnings.warn(

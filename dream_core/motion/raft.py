@@ -222,7 +222,8 @@ class FrameFeatures(NamedTuple):
 class FastRaft(nn.Module):
     """Flow between two batches of frames, in one direction or both.
 
-    In a clip every frame belongs to two pairs; its features are computed once.
+    In a clip every frame belongs to two pairs. On the CPU its features are computed once; on a GPU, where asking
+    whether two frames are the same makes the program wait, twice, but those of both frames at once.
 
     Args:
         network: torchvision's RAFT with its weights.
@@ -260,6 +261,21 @@ class FastRaft(nn.Module):
         if first.device != self._laid_out:  # ComfyUI moves weights module by module, without `_apply`
             self.network.to(memory_format=layout(first.device))
             self._laid_out = first.device
+        start, to = self._encode_both(first, second)
+        of_first, of_second, context = start.features, to.features, start.context
+        if both:
+            of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])
+            context = torch.cat([context, to.context])
+        block = self.network.corr_block
+        correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
+        return self._refine(correlation, context, updates)
+
+    def _encode_both(self, first: Tensor, second: Tensor) -> tuple[FrameFeatures, FrameFeatures]:
+        if first.device.type != "cpu":
+            of_first, of_second = zip(
+                *(part.chunk(2) for part in self._encode(torch.cat([first, second]))), strict=True
+            )
+            return FrameFeatures(*of_first), FrameFeatures(*of_second)
         last = self._last.pop(second.shape, None)
         seen_before = last is not None and _same(last.frames, second)
         to = last if last and seen_before else self._encode(second)
@@ -269,13 +285,7 @@ class FastRaft(nn.Module):
         if len(first) > 1 or len(self._last) > 2:
             # Batches do not repeat, nor do sizes of an earlier clip: their features would only take memory.
             self._last = {first.shape: start} if len(first) == 1 else {}
-        of_first, of_second, context = start.features, to.features, start.context
-        if both:
-            of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])
-            context = torch.cat([context, to.context])
-        block = self.network.corr_block
-        correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
-        return self._refine(correlation, context, updates)
+        return start, to
 
     def _encode(self, frames: Tensor) -> FrameFeatures:
         x = frames.to(self.dtype, memory_format=layout(frames.device))
@@ -311,7 +321,7 @@ class FastRaft(nn.Module):
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
+    return a.shape == b.shape and torch.equal(a, b)
 
 
 def _positions(like: Tensor) -> Tensor:

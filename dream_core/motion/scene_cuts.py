@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import kornia
@@ -32,7 +33,9 @@ COMPARISON_SIDE = 256
 """Longest side in pixels at which frames are compared, so that grain and the size of the frame do not count."""
 
 
-def is_cut(frame: Tensor, previous: Tensor, backward: Tensor) -> bool:
+def is_cut(
+    frame: Tensor, previous: Tensor, backward: Tensor, *, found: Sequence[float] | None = None
+) -> bool:
     """Return whether a cut lies between two frames.
 
     Motion is no cut, however fast, nor is a change of light: what counts is whether the frame has the structure of
@@ -43,24 +46,26 @@ def is_cut(frame: Tensor, previous: Tensor, backward: Tensor) -> bool:
     Args:
         frame, previous: (1,3,H,W) RGB in 0..1, of one size.
         backward: (1,2,H,W), flow from the frame to the previous one, in pixels.
+        found: the numbers of `structure`, if they were read already.
     """
-    moved = warp(previous, backward, mode="bilinear")
-    alike = likeness(frame, moved, points_inside(backward))
+    alike = likeness(structure(frame, previous, backward).tolist() if found is None else found)
     if alike is not None and not UNLIKE <= alike < ALIKE:
         return alike < UNLIKE
-    return min(content_change(frame, previous), content_change(frame, moved)) >= THRESHOLD
+    moved = warp(previous, backward, mode="bilinear")
+    return min(_content_changes(frame, previous, moved)) >= THRESHOLD
 
 
-def likeness(frame: Tensor, moved: Tensor, inside: Tensor) -> float | None:
-    """Compute the correlation of the structure of two frames: their gray, less its mean around each pixel.
+def structure(frame: Tensor, previous: Tensor, backward: Tensor) -> Tensor:
+    """Compare the structure of two frames: their gray, less its mean around each pixel.
 
     Args:
-        frame, moved: (1,3,H,W) RGB in 0..1, of one size.
-        inside: (1,1,H,W), 1 for the pixels to compare.
+        frame, previous: (1,3,H,W) RGB in 0..1, of one size.
+        backward: (1,2,H,W), flow from the frame to the previous one, in pixels; points outside do not count.
 
     Returns:
-        -1..1, 1 for frames that differ in light alone; None if neither frame has structure.
+        (3,): the mean product of both structures, and the mean square of each.
     """
+    moved, inside = warp(previous, backward, mode="bilinear"), points_inside(backward)
     size = _comparison_size(size_of(frame), STRUCTURE_SIDE)
     mask = antialias(inside, size, mode="bilinear")
     share = box_mean(mask, STRUCTURE_WINDOW).clamp_min(1e-3)
@@ -68,9 +73,16 @@ def likeness(frame: Tensor, moved: Tensor, inside: Tensor) -> float | None:
         (gray - box_mean(gray * mask, STRUCTURE_WINDOW) / share) * mask
         for gray in (_gray(image, size) for image in (frame, moved))
     )
-    products = torch.stack([(one * other).mean(), one.square().mean(), other.square().mean()])
-    # At once: on a GPU, every transfer makes the program wait.
-    both, energy, other_energy = (float(product) for product in products.tolist())
+    return torch.stack([(one * other).mean(), one.square().mean(), other.square().mean()])
+
+
+def likeness(found: Sequence[float]) -> float | None:
+    """Compute the correlation of the structure of two frames from the numbers of `structure`.
+
+    Returns:
+        -1..1, 1 for frames that differ in light alone; None if neither frame has structure.
+    """
+    both, energy, other_energy = found
     if max(energy, other_energy) < NO_STRUCTURE**2:
         return None
     return both / math.sqrt(max(energy, NO_STRUCTURE**2 / 4) * max(other_energy, NO_STRUCTURE**2 / 4))
@@ -103,7 +115,7 @@ def find_pan(frame: Tensor, previous: Tensor) -> Tensor | None:
     ]
     pan = vector_like(frame, shift).view(1, 2, 1, 1)
     flow = pan.expand(1, 2, *size_of(frame))
-    alike = likeness(frame, warp(previous, flow, mode="bilinear"), points_inside(flow))
+    alike = likeness(structure(frame, previous, flow).tolist())
     return pan if alike is not None and alike >= UNLIKE else None
 
 
@@ -113,11 +125,15 @@ def content_change(frame: Tensor, previous: Tensor) -> float:
     Args:
         frame, previous: (1,3,H,W) RGB in 0..1, of one size.
     """
-    # Both frames at once: on a GPU, every transfer makes the program wait.
-    levels = torch.cat([frame, previous]).mul(255).round().clamp(0, 255).byte()
+    return _content_changes(frame, previous)[0]
+
+
+def _content_changes(frame: Tensor, *others: Tensor) -> list[float]:
+    # All frames at once: on a GPU, every transfer makes the program wait.
+    levels = torch.cat([frame, *others]).mul(255).round().clamp(0, 255).byte()
     levels = levels.permute(0, 2, 3, 1)  # BCHW -> BHWC
-    one, other = (_hsv(colors) for colors in levels.cpu().numpy())
-    return float(np.abs(one - other).mean())
+    own, *rest = (_hsv(colors) for colors in levels.cpu().numpy())
+    return [float(np.abs(own - other).mean()) for other in rest]
 
 
 def _gray(image: Tensor, size: Size) -> Tensor:

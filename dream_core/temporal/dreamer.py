@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..checks import validate
-from ..device import is_out_of_memory
-from ..dreaming.dream import DreamCallback, ImageDreamer
+from ..device import is_out_of_memory, send
+from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
+from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
 from ..image import require_image, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.flow import FlowEstimator
 from ..motion.occlusion import reliability_mask
-from ..motion.scene_cuts import find_pan, is_cut
+from ..motion.scene_cuts import find_pan, is_cut, structure
 from ..motion.warp import warp
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames, share_to_renew
@@ -69,13 +73,39 @@ class DreamedFrame:
 
     Args:
         frame: (1,3,H,W), not clamped.
-        dream: (1,3,H,W) in 0..1.
+        dream: (1,3,H,W) in 0..1, or NaN everywhere on a GPU if it was not finite: `read` tells.
         carried: from the frame before; None for the first frame, after a cut and without feedback.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
+
+    def read(self) -> Tensor:
+        """Copy the dream to the CPU: (1,3,H,W). The program waits for a GPU.
+
+        Raises:
+            SettingsError: the dream is not finite.
+        """
+        dream = self.dream.cpu()
+        require_finite(dream)
+        return dream
+
+
+class Start(NamedTuple):
+    """What a frame continues.
+
+    Args:
+        past: the earlier frames; none at a start and after a cut.
+        carried: their dreams, moved to the frame; None with an empty past.
+        renewal: (1,1,H,W), share of all steps that is due; None where another setting says it.
+        means: `cell_means` of the renewal, on the CPU.
+    """
+
+    past: deque[DreamedFrame]
+    carried: Carried | None = None
+    renewal: Tensor | None = None
+    means: np.ndarray | None = None
 
 
 class TemporalDreamer:
@@ -160,18 +190,21 @@ class TemporalDreamer:
         """
         require_image(frame, name="frame", batch=1)
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
-        frame = frame.detach().to(self.dream.device, torch.float32, copy=True)
-        past, carried = self._carry_with_memory(frame)
+        frame = send(frame.detach().float(), self.dream.device)
+        start = self._carry_with_memory(frame)
+        carried = start.carried
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
             settings=self.settings if carried is None else self._carried_settings(),
             colors=frame,
-            renewal=None if carried is None else self._renewal(frame, carried),
+            renewal=start.renewal,
+            means=start.means,
+            wait=False,
             on_step=on_step,
         )
         result = DreamedFrame(frame=frame, dream=dreamed, carried=carried)
         if not self.temporal.independent:
-            self._remember(result, past)
+            self._remember(result, start.past)
         return result
 
     def _remember(self, dreamed: DreamedFrame, past: deque[DreamedFrame]) -> None:
@@ -186,7 +219,7 @@ class TemporalDreamer:
         self._past = past
         self._past.append(replace(dreamed, carried=None))
 
-    def _carry_with_memory(self, frame: Tensor) -> tuple[deque[DreamedFrame], Carried | None]:
+    def _carry_with_memory(self, frame: Tensor) -> Start:
         """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
         freed = False
         while True:
@@ -203,42 +236,50 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor) -> tuple[deque[DreamedFrame], Carried | None]:
-        """Carry the earlier dreams over to a frame; return them too. Both are empty at a start and after a cut.
-
-        After a flash the frame continues what was there before it.
-        """
+    def _carry(self, frame: Tensor) -> Start:
+        """Carry the earlier dreams over to a frame. After a flash it continues what was there before that."""
         for past in (self._past, self._before_cut):
-            carried = self._carry_past(past, frame) if past else None
-            if past and carried:
-                return past, carried
-        return deque(maxlen=self._past.maxlen), None
+            start = self._carry_past(past, frame) if past else None
+            if start:
+                return start
+        return Start(deque(maxlen=self._past.maxlen))
 
-    def _carry_past(self, past: deque[DreamedFrame], frame: Tensor) -> Carried | None:
-        """Carry dreams over to a frame; None after a cut."""
-        carried = self._carry_from(past, 1, frame)
-        distance = 2
-        while carried and distance <= len(past):
-            earlier = self._carry_from(past, distance, frame)
-            carried = carried.fill_from(earlier) if earlier else carried
+    def _carry_past(
+        self, past: deque[DreamedFrame], frame: Tensor, pan: Tensor | None = None
+    ) -> Start | None:
+        """Carry dreams over to a frame; None after a cut.
+
+        Whether there is one and how many steps are due is read at once, because the program waits for a GPU there.
+        """
+        previous = past[-1].frame
+        carried = self._carry_from(past, 1, frame, pan)
+        backward, distance = carried.flow, 2
+        while distance <= len(past):
+            carried = carried.fill_from(self._carry_from(past, distance, frame))
             distance *= 2
-        return carried
+        renewal = self._renewal(frame, carried)
+        asked = {}
+        if self.temporal.cuts and pan is None:
+            asked["structure"] = structure(frame, previous, backward)
+        if renewal is not None:
+            asked["means"] = cell_means(renewal)
+        read = _read(asked)
+        if "structure" in read and is_cut(frame, previous, backward, found=read["structure"].tolist()):
+            pan = find_pan(frame, previous)
+            return None if pan is None else self._carry_past(past, frame, pan)
+        return Start(past, carried, renewal, read.get("means"))
 
-    def _carry_from(self, past: deque[DreamedFrame], distance: int, frame: Tensor) -> Carried | None:
-        """Carry over the dream of the frame that is `distance` frames back; None after a cut, of which 1 tells."""
+    def _carry_from(
+        self, past: deque[DreamedFrame], distance: int, frame: Tensor, pan: Tensor | None = None
+    ) -> Carried:
+        """Carry over the dream of the frame that is `distance` frames back; `pan`: see `_flows`."""
         previous = past[-distance]
         if frame.shape != previous.frame.shape:
             raise ImageError(
                 f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
-        near = distance == 1
-        backward, forward = self._flows(frame, previous.frame, near=near)
-        if near and self.temporal.cuts and is_cut(frame, previous.frame, backward):
-            pan = find_pan(frame, previous.frame)
-            if pan is None:
-                return None
-            backward, forward = self._flows(frame, previous.frame, pan=pan)
+        backward, forward = self._flows(frame, previous.frame, near=distance == 1, pan=pan)
         reliability = reliability_mask(
             backward, forward, frame=frame, previous=previous.frame, settings=self.reliability
         )
@@ -302,3 +343,15 @@ class TemporalDreamer:
             return backward, forward
         returned = None if forward is None else warp(forward, -whole, mode="bilinear") - whole
         return backward + whole, returned
+
+
+def _read(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copy tensors to the CPU together: on a GPU, every copy makes the program wait."""
+    if not tensors:
+        return {}
+    whole = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu()
+    parts = whole.split([tensor.numel() for tensor in tensors.values()])
+    return {
+        name: part.view(tensor.shape).numpy()
+        for part, (name, tensor) in zip(parts, tensors.items(), strict=True)
+    }

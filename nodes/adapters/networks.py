@@ -134,7 +134,7 @@ def _located_model(settings: ModelSettings, weights: str) -> ModelSettings:
 def _load(located: ModelSettings, precision: Precision) -> DreamModel:
     on_cpu = MODELS[resolve_model(located)].bfloat16_on_cpu
     dtype = choose_dtype(precision, host.compute_device(), on_cpu=on_cpu)
-    return load_model(located, device=torch.device("cpu"), dtype=dtype)
+    return load_model(located, device=torch.device("cpu"), dtype=dtype, exact=precision == "float32")
 
 
 def _flow_name(model: str) -> str:

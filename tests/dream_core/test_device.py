@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from pretended import Pretended
 
 from dream_core.checks import validate
 from dream_core.device import (
@@ -13,9 +14,12 @@ from dream_core.device import (
     choose_devices,
     choose_dtype,
     choose_flow_device,
+    constants_used,
     is_out_of_memory,
+    kept_on_device,
     layout,
     parse_device,
+    send,
 )
 from dream_core.errors import SettingsError
 from dream_core.settings import DeviceSettings, Precision
@@ -254,3 +258,28 @@ def test_the_error_of_the_cpu_is_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_constant_is_made_once_and_held_by_who_uses_it() -> None:
+    @kept_on_device
+    def ramp(length: int, device: torch.device) -> torch.Tensor:
+        return torch.arange(length).to(device)
+
+    with Pretended("cuda") as gpu:
+        first = ramp(3, gpu.device)
+        with constants_used() as used:
+            assert ramp(3, gpu.device) is first
+            other = ramp(4, gpu.device)
+        ramp(3, gpu.device)
+        assert gpu.copies == ["to", "to"]
+    assert [id(one) for one in used] == [id(first), id(other)]
+
+
+def test_what_is_sent_is_a_copy() -> None:
+    tensor = torch.rand(3)
+    assert send(tensor, CPU).data_ptr() != tensor.data_ptr()
+    with Pretended("cuda") as gpu:
+        there = send(tensor, gpu.device)
+        assert there.device == gpu.device
+        assert (gpu.copies, gpu.waits) == (["to"], [])
+    assert torch.equal(there, tensor)

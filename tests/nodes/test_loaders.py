@@ -65,6 +65,7 @@ def test_a_model_is_found_in_comfyuis_folder(pack: Pack, load: Run, folder: Path
     model = pack("nodes.adapters.models").model_on_device(patcher)
     assert model.spec.name == "squeezenet1_1"
     assert model.dtype == torch.float32
+    assert model.exact  # float32 is named
     assert model.device.type == "cpu"
     assert not any(weight.is_inference() for weight in model.parameters())
     lines = layers.splitlines()
@@ -77,7 +78,7 @@ def test_the_settings_arrive(pack: Pack, load: Run, folder: Path) -> None:
     squeezenet(pack, folder / "mine.safetensors")
     patcher, _ = load(weights="mine.safetensors", pooling="avg", precision="bfloat16", model_mean="1 2 3")
     model = pack("nodes.adapters.models").model_on_device(patcher)
-    assert (model.pooling, model.dtype) == ("avg", torch.bfloat16)
+    assert (model.pooling, model.dtype, model.exact) == ("avg", torch.bfloat16, False)
     assert tuple(model.preprocessing.mean) == (1.0, 2.0, 3.0)
 
 

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -424,7 +425,7 @@ def test_a_dream_keeps_the_mean_colors_of_its_image(model: DreamModel, image: Te
 class Brightening:
     """A network whose only layer is the mean, so that each step brightens the whole image."""
 
-    device, dtype = torch.device("cpu"), torch.float32
+    device, dtype, exact = torch.device("cpu"), torch.float32, False
     default_layer = "mean"
 
     def __init__(self) -> None:
@@ -796,3 +797,20 @@ def test_a_network_that_was_moved_is_told_and_not_dreamed_with_elsewhere(image: 
             dreamer(image)
         model.to(gpu.device)
         assert dreamer(image).device == gpu.device
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_an_exact_network_dreams_without_tf32(exact: bool, image: Tensor) -> None:
+    found = []
+
+    class Watched(DreamModel):
+        def activations(self, image: Tensor, layers: Any) -> dict[str, Tensor]:
+            found.append(torch.backends.cudnn.allow_tf32)
+            return super().activations(image, layers)
+
+    model, before = tiny(Watched), torch.backends.cudnn.allow_tf32
+    model.exact = exact
+    dream(image, [model], settings=DreamSettings(octave=OctaveSettings(octave_steps=1)))
+    assert before
+    assert set(found) == {not exact}
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -1,9 +1,11 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretended import Pretended
 from torch import Tensor
 
 from dream_core.dreaming.gradients import (
@@ -237,3 +239,28 @@ def test_filters_do_not_modify_their_input() -> None:
     before = gradient.clone()
     shape_gradient(gradient, AscentSettings(gradient_blur=1, laplacian_levels=2, fft_block=2, norm_percent=9))
     assert torch.equal(gradient, before)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"gradient_blur": 1.5},
+        {"laplacian_levels": 3},
+        {"fft_block": 2},
+        {"norm_percent": 20.0, "abs_percent": 10.0, "mean_percent": 10.0},
+        {"optimizer": "clean", "natural_colors": 0.5, "spectrum": 1.0},
+    ],
+    ids=lambda filters: next(iter(filters)),
+)
+def test_filters_on_a_gpu_copy_nothing_and_wait_for_nothing(filters: dict[str, Any]) -> None:
+    """Also for a size that is new, as parts of an image have."""
+    chosen = AscentSettings(**{"gradient_blur": 0, "optimizer": "classic", **filters})
+    gradients = [torch.randn(1, 3, 30, 40), torch.randn(1, 3, 21, 33)]
+    expected = [shape_gradient(gradient, chosen) for gradient in gradients]
+    with Pretended("cuda") as gpu:
+        there = [gradient.to(gpu.device) for gradient in gradients]
+        shape_gradient(there[0], chosen)
+        gpu.copies.clear()
+        found = [shape_gradient(gradient, chosen) for gradient in there]
+        assert (gpu.copies, gpu.waits) == ([], [])
+    torch.testing.assert_close(found, expected)

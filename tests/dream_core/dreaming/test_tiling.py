@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretended import Pretended
 from torch import Tensor, nn
 
 from dream_core.dreaming.objectives import Objective, layer
@@ -129,7 +130,7 @@ def test_weights_add_up_to_one_everywhere(side: int, tile: int, overlap: float) 
 def test_weights_add_up_in_two_dimensions() -> None:
     total = torch.zeros(1, 1, 97, 131)
     for tile in tiles((97, 131), TileSettings(tile_size=48)):
-        tile.crop(total).add_(tile.weight(total))
+        tile.crop(total).add_(tile.weight)
     torch.testing.assert_close(total, torch.ones(1, 1, 97, 131))
 
 
@@ -351,3 +352,16 @@ def test_gradients_in_float16_neither_overflow_nor_vanish(tile: int, loss: LossM
     assert torch.isfinite(gradients[1]).all()
     assert torch.cosine_similarity(*gradients, dim=0) > 0.98
     assert gradients[1].norm() / gradients[0].norm() == pytest.approx(1, abs=0.05)
+
+
+def test_tiles_on_a_gpu_copy_nothing_and_wait_for_nothing() -> None:
+    image, objective = torch.rand(1, 3, 40, 44), layer("second")
+    expected = tiled_gradient([model(Near())], objective, image, still(32))[1]
+    with Pretended("cuda") as gpu:
+        network, there = model(Near()).to(gpu.device), image.to(gpu.device)
+        tiled_gradient([network], objective, there, still(32))
+        gpu.copies.clear()
+        value, gradient = tiled_gradient([network], objective, there, still(32))
+        assert (gpu.copies, gpu.waits) == ([], [])
+        assert value.device == gradient.device == gpu.device
+    torch.testing.assert_close(gradient, expected)

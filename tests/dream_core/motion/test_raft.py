@@ -113,9 +113,8 @@ def test_flow_on_a_gpu_is_that_of_the_cpu_and_copies_nothing_to_it(kind: str) ->
         first, second = first.to(gpu.device), second.to(gpu.device)
         gpu.copies.clear()
         flow = fast(first, second, updates=2, both=True)
-        assert (gpu.copies, gpu.waits) == ([], [])
         fast(second, first, updates=2, both=True)
-        assert (gpu.copies, gpu.waits) == ([], ["equal"])  # was the frame seen before?
+        assert (gpu.copies, gpu.waits) == ([], [])
         assert flow.device == gpu.device
         assert network.feature_encoder.conv.weight.is_contiguous() or kind == "cuda"
     torch.testing.assert_close(flow, expected, atol=1e-3, rtol=1e-4)
