@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSetting
 from .temporal.dreamer import DreamedFrame, TemporalDreamer
 from .temporal.seamless import dream_seamless
 from .video import Clip, Frame, KeepFolder, Output, open_output
+from .video.ahead import read_ahead
 
 
 def load_models(
@@ -160,13 +162,22 @@ def dream_clip(
         on_frame: called after every frame is written.
         on_step: called after every gradient step.
     """
-    for frame, step in dream_frames(clip, dreamer, on_step=on_step):
-        alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
-        output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
-        if keep:
-            _keep(keep, frame.index, step)
-        if on_frame:
-            on_frame(frame, step)
+    with reading_ahead(clip, dreamer.dream.device) as frames:
+        for frame, step in dream_frames(frames, dreamer, on_step=on_step):
+            alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
+            output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
+            if keep:
+                _keep(keep, frame.index, step)
+            if on_frame:
+                on_frame(frame, step)
+
+
+def reading_ahead(clip: Iterable[Frame], device: torch.device) -> AbstractContextManager[Iterable[Frame]]:
+    """Read a clip ahead in a thread while a GPU dreams; a CPU that dreams has no time for both.
+
+    The clip can be closed once the block is left.
+    """
+    return nullcontext(clip) if device.type == "cpu" else read_ahead(clip)
 
 
 def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:

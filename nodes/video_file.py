@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import InputImpl, io
 
-from ..dream_core.pipeline import open_output_like
+from ..dream_core.pipeline import open_output_like, reading_ahead
 from ..dream_core.settings import InputSettings, OutputSettings
 from .adapters import host
 from .adapters.looks import Chosen, with_look
@@ -85,8 +85,9 @@ class DeepDreamVideoFile(io.ComfyNode):
                 pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=clip.size)
                 output = open_output_like(clip, target, settings=writing)
                 try:
-                    for frame, dreamed in pipeline.dream(wanted):
-                        output.write(dreamed.dream.cpu(), time=frame.time, duration=frame.duration)
+                    with reading_ahead(wanted, host.compute_device()) as frames:
+                        for frame, dreamed in pipeline.dream(frames):
+                            output.write(dreamed.read(), time=frame.time, duration=frame.duration)
                     output.finish()
                 except BaseException:  # Cancel is not an Exception
                     keep_what_is_done(output)

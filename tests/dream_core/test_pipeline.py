@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,14 @@ from dream_core.errors import ImageError, SettingsError, VideoError, WeightsErro
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator
 from dream_core.motion.flow_image import flow_image
-from dream_core.pipeline import dream_clip, load_dreamer, load_estimator, load_models
+from dream_core.pipeline import (
+    dream_clip,
+    load_dreamer,
+    load_estimator,
+    load_image_dreamer,
+    load_models,
+    reading_ahead,
+)
 from dream_core.settings import (
     AscentSettings,
     DeviceSettings,
@@ -376,3 +384,25 @@ def test_a_network_computes_in_the_format_that_is_faster_for_it(
     settings = ModelSettings(model=name, model_dirs=(test_data / "weights",))
     (model,) = load_models(settings, DeviceSettings(device="cpu"))
     assert model.dtype == expected
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_a_clip_is_read_in_a_thread_where_a_gpu_dreams(kind: str) -> None:
+    threads = set()
+
+    def clip() -> Iterator[Frame]:
+        threads.add(threading.get_ident())
+        yield Frame(torch.zeros(3, *SIZE), time=0, duration=1, index=0)
+
+    with reading_ahead(clip(), torch.device(kind)) as frames:
+        assert [frame.index for frame in frames] == [0]
+    assert (threads == {threading.get_ident()}) == (kind == "cpu")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_steps_are_recorded_if_it_is_asked_for(wanted: bool) -> None:
+    device = DeviceSettings(device="cpu", cuda_graphs=wanted)
+    dreamer = load_image_dreamer(
+        PipelineSettings(device=device, model=ModelSettings(model="efficientnet_lite0"))
+    )
+    assert (dreamer.graphs is not None) == wanted
