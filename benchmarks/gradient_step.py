@@ -19,9 +19,10 @@ from dream_core.__main__ import keep_freed_memory
 from dream_core.device import choose_dtype, parse_device
 from dream_core.dreaming.ascent import ascend
 from dream_core.dreaming.objectives import LayerTerm, Objective
+from dream_core.dreaming.step_plan import StepPlan
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
-from dream_core.settings import DreamSettings, OctaveSettings
+from dream_core.settings import DreamSettings
 
 HEIGHT, WIDTH = 384, 512
 STEPS = 5
@@ -57,7 +58,8 @@ def main() -> None:
             image,
             [model],
             Objective((LayerTerm(layer),)),
-            settings=DreamSettings(octave=OctaveSettings(octave_steps=STEPS)),
+            settings=DreamSettings(),
+            plan=StepPlan(whole=STEPS),
             generator=torch.Generator().manual_seed(0),
         )
     seconds: dict[str, list[float]] = {name: [] for name in runs}
