@@ -33,7 +33,7 @@ from dream_core.video import SAMPLE_CLIP, open_clip
 
 FPS = 25
 """Of the sample clip."""
-VIDEOS = [name for name in NAMES if name.startswith("deepdream_video")]
+VIDEOS = [name for name in NAMES if name.startswith("deepdream_video") or name == "long_video_loop"]
 NOTE = "MarkdownNote"
 """The page's own: the server does not know it."""
 
