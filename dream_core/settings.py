@@ -78,7 +78,7 @@ class DeviceSettings:
         flow_device: Device for optical flow, by default the first of `device`. dis always runs on the CPU.
         precision: Number format inside the networks: float32 is more exact, bfloat16 faster where the
             processor supports it. auto is bfloat16 there, else float32; on a CPU it is float32 for
-            EfficientNet-Lite too, which bfloat16 makes no faster. float16 is for NVIDIA's GPUs without bfloat16
+            EfficientNet-Lite too, which bfloat16 makes hardly faster. float16 is for NVIDIA's GPUs without bfloat16
             (GTX 16, RTX 20 and older). The image itself is always float32.
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
