@@ -82,7 +82,8 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     )
     before = temporal.DreamedFrame(frame=planes(previous), dream=planes(dream), carried=None)
     dreamer._past.append(before)
-    _, carried = dreamer._carry(planes(frame))
+    continued = dreamer._carry(planes(frame))
+    carried = continued.carried
     start = dreamer._start(planes(frame), carried)
 
     (flow,) = run(nodes.OpticalFlow, flow_model=dis, frames=frame, previous=previous, both_ways=True)
@@ -94,7 +95,7 @@ def test_the_nodes_carry_a_dream_bit_for_bit_as_the_pipeline(
     assert torch.equal(mask[:, None], carried.reliability)
     assert torch.equal(planes(warped), carried.warped)
     assert torch.equal(planes(image), start.clamp(0, 1))
-    assert torch.equal(renewal[:, None], dreamer._renewal(planes(frame), carried))
+    assert torch.equal(renewal[:, None], continued.renewal)
     assert 0 < mask.mean() < 1
 
 
