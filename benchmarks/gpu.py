@@ -29,11 +29,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.optical_flow import raft_small
 
-from dream_core.device import backends, choose_dtype
+from dream_core.device import backends, choose_dtype, parse_device
 from dream_core.dreaming.dream import ImageDreamer
 from dream_core.dreaming.graphs import StepGraphs
 from dream_core.dreaming.objectives import build_objective
 from dream_core.dreaming.tiling import whole_gradient
+from dream_core.errors import SettingsError
 from dream_core.image import resize
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
@@ -489,7 +490,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> Results:
     args = parse(arguments)
-    device, deadline = torch.device(args.device), Deadline(args.seconds)
+    try:
+        device = parse_device(args.device)
+    except SettingsError as error:
+        sys.exit(str(error))
+    deadline = Deadline(args.seconds)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     results = Results(name, torch.__version__)
     settings = DreamSettings(octave=OctaveSettings(octave_steps=args.octave_steps))

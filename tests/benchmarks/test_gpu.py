@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gpu
 import pytest
+import torch
 
 TINY = [
     *("--device", "cpu", "--networks", "squeezenet1_1", "--sizes", "160x128", "--check-size", "160x128"),
@@ -14,7 +15,10 @@ TINY = [
 ]
 
 
-def test_it_checks_then_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_checks_then_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "WARM_UPS", 1)
     results = gpu.main([*TINY, "--json", str(tmp_path / "gpu.json")])
     assert results.failed == []
     done = {check.name for check in results.checks if check.result == "ok"}
@@ -40,3 +44,9 @@ def test_a_wrong_result_fails() -> None:
     check = gpu.run_check("any", wrong)
     assert check.result == "failed"
     assert check.detail.startswith("AssertionError: expected at most 0.1, got 0.5 (gpu.py:")
+
+
+def test_a_machine_without_a_gpu_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SystemExit, match="expected a CUDA device that exists, got 'cuda'"):
+        gpu.main([])
