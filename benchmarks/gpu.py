@@ -203,7 +203,8 @@ def size_named(name: str) -> tuple[int, int]:
 
 def check_network(device: torch.device, size: tuple[int, int], name: ModelName, precision: Any) -> str:
     """Compare a gradient with the CPU's in float32."""
-    most = {"float32": 1e-3, "bfloat16": 0.3, "float16": 0.1}[precision]
+    # About twice what 16 bits make of these networks, with random weights, on the CPU.
+    most = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.2}[precision]
     image = picture(size)
     expected = gradient_of(network(name, CPU, torch.float32), image)
     with backends(DeviceSettings(precision=precision)):
