@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ OPEN = {
     "time": 6,
     "carried": 7,
 }
+STATM = Path("/proc/self/statm")
+"""Memory of this process, in pages."""
 FRAMES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 2, 3, 3)
 
 
@@ -368,6 +371,29 @@ def test_each_frame_of_a_video_comes_with_its_time(loop: Loop, film: Any) -> Non
     calls = loop.nodes["work"].calls
     assert [call["t"] for call in calls] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert [(call["i"], call["n"]) for call in calls] == [(index, 6) for index in range(6)]
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="needs Linux's /proc")
+def test_memory_does_not_grow_with_a_video(loop: Loop, pack: Any, tmp_path: Path) -> None:
+    """3,000 frames, which as a batch would take 110 MB."""
+    settings = pack("dream_core.settings").OutputSettings()
+    path, frame = tmp_path / "long.mp4", torch.rand(3, 48, 64)
+    with pack("dream_core.video").open_output(
+        path, size=(48, 64), fps=Fraction(25), settings=settings
+    ) as output:
+        for _ in range(3000):
+            output.write(frame)
+    memory: dict[int, int] = {}
+
+    def look(x: Tensor, i: int) -> Tensor:
+        loop.nodes["work"].calls.clear()
+        if i in (100, 2999):
+            memory[i] = int(STATM.read_text("ascii").split()[1])
+        return x
+
+    film = pack("nodes.adapters.videos").InputImpl.VideoFromFile(str(path))
+    loop({"work": ({"x": of("frame"), "i": of("index")}, look)}, frames=film)
+    assert memory[2999] < 1.03 * memory[100]
 
 
 def test_a_failure_keeps_what_is_done_of_a_video(
