@@ -16,6 +16,7 @@ from .image import require_image
 from .looks import with_look
 from .models.weights import Progress
 from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_keep_folder, open_output_like
+from .resume import work_folder
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
@@ -34,6 +35,8 @@ def dream_video(
 ) -> Path:
     """Dream a video into a file. The sound is kept.
 
+    A run that was stopped or killed goes on, if it is called again with the same source and options.
+
         dream_video("in.mp4", "out.mp4", look="creatures", size=512)
 
     Args:
@@ -50,7 +53,8 @@ def dream_video(
         The path of the dreamed file.
 
     Raises:
-        SettingsError: the look or an option is unknown, or an option is out of range.
+        SettingsError: the look or an option is unknown, or an option is out of range, or differs from those of the
+            run that it would go on.
         VideoError: the source cannot be read, or the target cannot be written.
         WeightsError: weights are missing or wrong.
     """
@@ -63,8 +67,9 @@ def dream_video(
         )
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         dreamer = load_dreamer(pipeline, progress=on_download)
-        with open_output_like(clip, Path(target), settings=writing) as output:
-            keep = open_keep_folder(writing)
+        work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)
+        with open_output_like(clip, Path(target), settings=writing, work=work) as output:
+            keep = open_keep_folder(writing, goes_on=output.restored > 0)
             dream_clip(clip, dreamer, output, keep=keep, on_frame=on_frame, on_step=on_step)
     return output.path
 

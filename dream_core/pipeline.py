@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,17 @@ from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer
 from .dreaming.graphs import StepGraphs
+from .errors import VideoError
 from .models.dream_model import DreamModel, load_model
 from .models.registry import MODELS, resolve_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
+from .resume import Keeper
 from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, TemporalDreamer
-from .temporal.seamless import dream_seamless
+from .temporal.seamless import Begun, dream_seamless
+from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
 from .video.ahead import read_ahead
 
@@ -93,13 +96,19 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
 
 
 def dream_frames(
-    clip: Iterable[Frame], dreamer: TemporalDreamer, *, on_step: DreamCallback | None = None
+    clip: Iterable[Frame],
+    dreamer: TemporalDreamer,
+    *,
+    begun: Begun | None = None,
+    on_step: DreamCallback | None = None,
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
     """Dream the frames of a clip in order, by `dream_seamless` if the settings ask for it.
 
     Args:
         clip: frames of one size.
-        dreamer: without earlier frames.
+        dreamer: without earlier frames, or after those that are done.
+        begun: what is done already: the clip begins with the frame after it or, where it is to be seamless, with
+            the first one needed.
         on_step: called after every gradient step.
 
     Yields:
@@ -109,7 +118,7 @@ def dream_frames(
     if temporal.seamless and temporal.independent:
         warnings.warn("`seamless` does nothing with `independent`: no frame leads into another", stacklevel=2)
     elif temporal.seamless:
-        yield from dream_seamless(clip, dreamer, on_step=on_step)
+        yield from dream_seamless(clip, dreamer, begun=begun, on_step=on_step)
         return
     for frame in clip:
         if frame.anew:
@@ -117,8 +126,16 @@ def dream_frames(
         yield frame, dreamer.step(frame.image[None], on_step=on_step)
 
 
-def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> Output:
+def open_output_like(
+    clip: Clip, target: Path, *, settings: OutputSettings, work: Unfinished | None = None
+) -> Output:
     """Open an output with the size and times of a clip, and with its sound if the settings ask for it.
+
+    Args:
+        clip: the input.
+        target: final name of the output.
+        settings: how it is written.
+        work: from `work_folder`, to go on where an earlier run was stopped.
 
     Raises:
         SettingsError, VideoError: see `open_output`.
@@ -133,12 +150,13 @@ def open_output_like(clip: Clip, target: Path, *, settings: OutputSettings) -> O
         frame_count=clip.frame_count,
         sound=clip.sound if settings.sound else None,
         settings=settings,
+        work=work,
     )
 
 
-def open_keep_folder(settings: OutputSettings) -> KeepFolder | None:
-    """Open the folder that `keep` names; None if it names none."""
-    return KeepFolder(settings.keep, overwrite=settings.overwrite) if settings.keep else None
+def open_keep_folder(settings: OutputSettings, *, goes_on: bool = False) -> KeepFolder | None:
+    """Open the folder that `keep` names; None if it names none. A run that goes on replaces its own files."""
+    return KeepFolder(settings.keep, overwrite=settings.overwrite or goes_on) if settings.keep else None
 
 
 def dream_clip(
@@ -152,7 +170,9 @@ def dream_clip(
 ) -> None:
     """Dream every frame of a clip into an output. Memory does not grow with the clip.
 
-    If memory runs out, dreaming continues in smaller tiles, with a warning.
+    If memory runs out, dreaming continues in smaller tiles, with a warning. If the output has a folder of its
+    unfinished work, the dream goes on where an earlier run was stopped, and what it needs to go on is saved there
+    every few seconds; the clip is then from `open_clip`.
 
     Args:
         clip: from `open_clip`, or any frames of one size.
@@ -162,14 +182,35 @@ def dream_clip(
         on_frame: called after every frame is written.
         on_step: called after every gradient step.
     """
-    with reading_ahead(clip, dreamer.dream.device) as frames:
-        for frame, step in dream_frames(frames, dreamer, on_step=on_step):
-            alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
-            output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
-            if keep:
-                _keep(keep, frame.index, step)
-            if on_frame:
-                on_frame(frame, step)
+    keeper = Keeper(dreamer, output) if output.work else None
+    begun = _go_on(clip, dreamer, keeper) if keeper else None
+    try:
+        with reading_ahead(clip, dreamer.dream.device) as ahead:
+            for frame, step in dream_frames(ahead, dreamer, begun=begun, on_step=on_step):
+                if keeper:
+                    keeper.begin()
+                alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
+                output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
+                if keep:
+                    _keep(keep, frame.index, step)
+                if keeper:
+                    keeper.done(frame, step)
+                if on_frame:
+                    on_frame(frame, step)
+    except BaseException:
+        if keeper:
+            with suppress(VideoError):  # the first error says more
+                keeper.save()
+        raise
+
+
+def _go_on(clip: Iterable[Frame], dreamer: TemporalDreamer, keeper: Keeper) -> Begun | None:
+    begun = keeper.restore()
+    if begun:
+        assert isinstance(clip, Clip)
+        seam = dreamer.temporal.seamless and not dreamer.temporal.independent
+        clip.skip(begun.needed(dreamer.temporal.seamless_frames) if seam else begun.done)
+    return begun
 
 
 def reading_ahead(clip: Iterable[Frame], device: torch.device) -> AbstractContextManager[Iterable[Frame]]:

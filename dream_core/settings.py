@@ -504,10 +504,11 @@ class OutputSettings:
             detail) or yuv420p10le (10 bits).
         sound: Copy the sound of the input.
         update_interval: Number of frames after which the growing file is updated, so that it can be played
-            meanwhile. 0 = ffmpeg decides.
+            meanwhile, 48 at most. 0 = 48.
         keep: Folder to save every frame, dream, flow image and reliability mask in.
         frame_duration: Milliseconds per frame of a GIF. 0 = the input's timing.
         overwrite: Replace files that already exist.
+        restart: Begin anew where an earlier run was stopped. By default it goes on from there.
     """
 
     codec: str | None = None
@@ -518,6 +519,7 @@ class OutputSettings:
     keep: Path | None = None
     frame_duration: Annotated[float, Range(1, 655_350, step=10, or_zero=True)] = 0
     overwrite: bool = False
+    restart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
 from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, open_output_like
+from ..resume import work_folder
 from ..settings import split_list
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.images import is_image, save_image
@@ -23,7 +24,7 @@ from ..video.keep import STEPS
 from ..video.sample import SAMPLE_CREDIT
 from .console import EXPECTED, Teller, exit_code, objective_teller
 from .exit_codes import DONE, INTERRUPTED
-from .options import Command
+from .options import Command, as_flags
 
 SUFFIX = "_dream"
 """Added to the input's name if no output is given."""
@@ -84,25 +85,29 @@ def open_input(command: Command, teller: Teller) -> Clip:
 
 
 def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
-    """Dream a clip into a file. Returns the exit code; after ctrl-C, the file holds the frames done.
+    """Dream a clip into a file. Returns the exit code; after ctrl-C, the same command goes on.
 
     Raises:
         KeyboardInterrupt: ctrl-C came before the first frame was done.
     """
+    source = command.input or SAMPLE_CLIP
     target = command.output or default_output(command.input or Path(SAMPLE_CLIP.name))
     if command.input and target.resolve() == command.input.resolve():
         raise VideoError(f"{target} is the input: choose another name for the output")
-    output = open_output_like(clip, target, settings=command.write)
+    work = work_folder(source, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
+    output = open_output_like(clip, target, settings=command.write, work=work)
     try:
         with output:
             dream_into(output, clip, command, teller)
     except KeyboardInterrupt:
         if not output.written:
             raise
-        place = output.path if output.finished else output.growing_path
-        teller.say(f"stopped: {place} has the {frames(output.written)} done so far")
+        if output.finished:
+            teller.say(f"stopped: {output.path} has the {frames(output.written)} done so far")
+        else:
+            teller.say(f"stopped: {as_flags(output.what_is_left())}")
         return INTERRUPTED
-    speed = output.written / teller.elapsed
+    speed = (output.written - output.restored) / teller.elapsed
     teller.say(f"{output.path}: {frames(output.written)}, {speed:.2f} a second")
     return DONE
 
@@ -145,12 +150,14 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
     if command.console.save_look:
         save_look_of(command, model)
         teller.say(f"this look is in {command.console.save_look}: use it by --look")
+    if output.restored:
+        teller.say(f"going on after frame {output.restored}, where an earlier run was stopped")
     teller.begin(clip.frame_count)
     dream_clip(
         clip,
         dreamer,
         output,
-        keep=open_keep_folder(command.write),
+        keep=open_keep_folder(command.write, goes_on=output.restored > 0),
         on_frame=lambda frame, _: teller.frame_done(frame.index),
         on_step=callback,
     )

@@ -75,11 +75,13 @@ class DreamedFrame:
         frame: (1,3,H,W), not clamped.
         dream: (1,3,H,W) in 0..1, or NaN everywhere on a GPU if it was not finite: `read` tells.
         carried: from the frame before; None for the first frame, after a cut and without feedback.
+        number: of the frame, counted by the dreamer.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
+    number: int = 0
 
     def read(self) -> Tensor:
         """Copy the dream to the CPU: (1,3,H,W). The program waits for a GPU.
@@ -90,6 +92,27 @@ class DreamedFrame:
         dream = self.dream.cpu()
         require_finite(dream)
         return dream
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamerState:
+    """All that a dreamer carries from one frame to the next.
+
+    Args:
+        past: the earlier frames and their dreams, the latest last.
+        before_cut: those before the last cut, if it may still turn out to be a flash.
+        since_cut: frames since then.
+        count: frames dreamed so far.
+        tile_size: of the dreams; smaller than the settings' after memory ran out.
+        flow_limits: `batch` and `pair_memory` of the flow estimator, likewise; None without one.
+    """
+
+    past: tuple[DreamedFrame, ...]
+    before_cut: tuple[DreamedFrame, ...] | None
+    since_cut: int
+    count: int
+    tile_size: int
+    flow_limits: tuple[int, float] | None
 
 
 class Start(NamedTuple):
@@ -146,6 +169,7 @@ class TemporalDreamer:
         # What came before the last cut, which may be a flash; and the frames since.
         self._before_cut: deque[DreamedFrame] | None = None
         self._since_cut = 0
+        self._count = 0
         self._direction = 1
 
     @property
@@ -165,6 +189,30 @@ class TemporalDreamer:
         """Forget the earlier frames."""
         self._past.clear()
         self._before_cut = None
+
+    @property
+    def state(self) -> DreamerState:
+        """What another dreamer of the same networks and settings needs to go on; set it to go on from it."""
+        return DreamerState(
+            past=tuple(self._past),
+            before_cut=None if self._before_cut is None else tuple(self._before_cut),
+            since_cut=self._since_cut,
+            count=self._count,
+            tile_size=self.settings.tile.tile_size,
+            flow_limits=(self.flow.batch, self.flow.pair_memory) if self.flow else None,
+        )
+
+    @state.setter
+    def state(self, state: DreamerState) -> None:
+        most = self._past.maxlen
+        self._past = deque(state.past, maxlen=most)
+        self._before_cut = None if state.before_cut is None else deque(state.before_cut, maxlen=most)
+        self._since_cut, self._count = state.since_cut, state.count
+        tile = replace(self.settings.tile, tile_size=state.tile_size)
+        self.dream.settings = replace(self.settings, tile=tile)
+        if self.flow and state.flow_limits:
+            batch, pair_memory = state.flow_limits
+            self.flow = replace(self.flow, batch=batch, pair_memory=pair_memory)
 
     def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
         """Make a dreamer that continues from a dreamed frame in reversed time.
@@ -202,7 +250,8 @@ class TemporalDreamer:
             wait=False,
             on_step=on_step,
         )
-        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried)
+        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count)
+        self._count += 1
         if not self.temporal.independent:
             self._remember(result, start.past)
         return result

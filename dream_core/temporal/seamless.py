@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,8 +19,31 @@ MAX_GAIN = 2**0.5
 but little of them is left to amplify."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What of a clip is dreamed already.
+
+    Args:
+        done: number of frames.
+        last_start: index of the last of them that continued no dream.
+        first: the first one.
+    """
+
+    done: int
+    last_start: int
+    first: DreamedFrame
+
+    def needed(self, seamless_frames: int) -> int:
+        """Index of the first frame that is read again: the last of those done may lie in the fade."""
+        return max(1, self.done - seamless_frames)
+
+
 def dream_seamless(
-    clip: Iterable[Frame], dreamer: TemporalDreamer, *, on_step: DreamCallback | None = None
+    clip: Iterable[Frame],
+    dreamer: TemporalDreamer,
+    *,
+    begun: Begun | None = None,
+    on_step: DreamCallback | None = None,
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
     """Dream a clip that plays in a circle.
 
@@ -30,8 +53,9 @@ def dream_seamless(
     loses none.
 
     Args:
-        clip: frames of one size.
-        dreamer: without earlier frames.
+        clip: frames of one size; with `begun`, those from the index on that it says is needed.
+        dreamer: without earlier frames, or after those that are done.
+        begun: what is done already; it is not yielded.
         on_step: called after every gradient step, including those in reversed time.
 
     Yields:
@@ -41,33 +65,49 @@ def dream_seamless(
         ImageError, OutOfMemoryError: see `TemporalDreamer.step`.
     """
     frames = iter(clip)
-    opening = next(frames, None)
-    if opening is None:
-        return
-    first = dreamer.step(opening.image[None], on_step=on_step)
-    yield opening, first
+    if begun is None:
+        opening = next(frames, None)
+        if opening is None:
+            return
+        first = dreamer.step(opening.image[None], on_step=on_step)
+        yield opening, first
+        begun = Begun(done=1, last_start=0, first=first)
     ahead: deque[Frame] = deque()
     for frame in frames:
         ahead.append(frame)
         if len(ahead) > dreamer.temporal.seamless_frames:
             frame = ahead.popleft()
-            if frame.anew:
-                dreamer.reset()
-            yield frame, dreamer.step(frame.image[None], on_step=on_step)
-    ends = _dream_back(ahead, dreamer.backwards_from(first), on_step)
-    fading, after_cut = len(ends), False
+            if frame.index >= begun.done:
+                yield frame, _next(dreamer, frame, on_step)
+    yield from _fade(ahead, dreamer, begun, on_step)
+
+
+def _fade(
+    ahead: deque[Frame], dreamer: TemporalDreamer, begun: Begun, on_step: DreamCallback | None
+) -> Iterator[tuple[Frame, DreamedFrame]]:
+    """Dream the last frames, fading into the dream that is carried from the first frame in reversed time."""
+    ends = _dream_back(ahead, dreamer.backwards_from(begun.first), on_step)
+    fading = len(ends)
+    # After a cut there is no carried dream to fade out.
+    after_cut = bool(ends) and begun.last_start > ahead[-1].index - fading
     while ahead:
         frame = ahead.popleft()
-        if frame.anew:
-            dreamer.reset()
-        dreamed = dreamer.step(frame.image[None], on_step=on_step)
-        if len(ahead) < fading:
-            # After a cut there is no carried dream to fade out.
+        end = ends.popleft() if len(ahead) < fading else None
+        if frame.index < begun.done:
+            continue
+        dreamed = _next(dreamer, frame, on_step)
+        if end is not None:
             after_cut = after_cut or dreamed.carried is None
             share = 1 if after_cut else 1 - len(ahead) / fading
-            end = ends.popleft().to(dreamed.dream.device)
-            dreamed = replace(dreamed, dream=crossfade(dreamed.frame, dreamed.dream, end, share))
+            faded = crossfade(dreamed.frame, dreamed.dream, end.to(dreamed.dream.device), share)
+            dreamed = replace(dreamed, dream=faded)
         yield frame, dreamed
+
+
+def _next(dreamer: TemporalDreamer, frame: Frame, on_step: DreamCallback | None) -> DreamedFrame:
+    if frame.anew:
+        dreamer.reset()
+    return dreamer.step(frame.image[None], on_step=on_step)
 
 
 def _dream_back(

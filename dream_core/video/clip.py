@@ -85,7 +85,8 @@ class Clip:
         self._own_duration = own_duration
         self._begins_anew = begins_anew
         self._close = close
-        self._frames: Iterator[Frame] = islice(self._with_durations(frames), limit)
+        self._skipped = 0
+        self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
 
     @property
     def has_sound(self) -> bool:
@@ -96,7 +97,14 @@ class Clip:
         return self
 
     def __next__(self) -> Frame:
-        return next(self._frames)
+        return next(frame for frame in self._frames if frame is not None)
+
+    def skip(self, count: int) -> None:
+        """Begin with the frame of this index. Those before it are decoded, but not brought to the clip's size.
+
+        Call it before the first frame is read.
+        """
+        self._skipped = count
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -111,7 +119,8 @@ class Clip:
     ) -> None:
         self.close()
 
-    def _with_durations(self, frames: Iterable[Timed]) -> Iterator[Frame]:
+    def _with_durations(self, frames: Iterable[Timed]) -> Iterator[Frame | None]:
+        """Yield the frames; None for each one that is skipped."""
         remaining = iter(frames)
         current = next(remaining, None)
         first = None if current is None else current[1]
@@ -121,15 +130,20 @@ class Clip:
             raw, time = current
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
-            image = self._load(raw)  # (4,H,W) with alpha
-            yield Frame(
-                image[:3],
-                float(time - first),
-                float(duration),
-                index,
-                alpha=image[3:] if self.transparency else None,
-                anew=self._begins_anew(raw),
-            )
+            if index + 1 < self._skipped:
+                yield None
+            else:
+                # The last one that is skipped is loaded: the loader compares each with the one before.
+                image = self._load(raw)  # (4,H,W) with alpha
+                frame = Frame(
+                    image[:3],
+                    float(time - first),
+                    float(duration),
+                    index,
+                    alpha=image[3:] if self.transparency else None,
+                    anew=self._begins_anew(raw),
+                )
+                yield frame if index >= self._skipped else None
             current, index = following, index + 1
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import av
 import torch
@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 from ..errors import Notice, VideoError
 from ..settings import OutputSettings
+from ..unfinished import Unfinished
 from .clip import Sound
 from .containers import flag_number, open_to_write
 from .gif import Palette
+from .journal import Journal
 from .pixels import BT709, FrameConverter, color_tags
 from .sound import SoundCopy, copy_sound, sound_tracks, tell_left_out
 from .timing import Timing
@@ -69,7 +71,8 @@ _ANIMATIONS = {
     ".apng": _ANIMATED_PNG,
 }
 _COVER_CODECS = ("png", "mjpeg")
-_KEYFRAME_DISTANCE = 250
+SEGMENT = 48
+"""Number of images after which a video can be cut: each such segment is encoded by itself."""
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 _QUANTIZER_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
@@ -77,7 +80,11 @@ _QUIET = {"libx265": {"x265-params": "log-level=error"}}
 
 
 class Encoder:
-    """Encodes images, copies sound, and writes both into one container."""
+    """Encodes images, copies sound, and writes both into one container.
+
+    A video is encoded in segments of about `SEGMENT` images, whether or not it is recorded, so that one that goes
+    on from its record is the same. An animated image is one segment.
+    """
 
     def __init__(
         self,
@@ -90,14 +97,19 @@ class Encoder:
         sound: Sound | None = None,
         top_fps: Fraction | None = None,
         transparency: bool = False,
+        work: Unfinished | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         """Open the file and the encoder; with transparency, an animated image that takes images (4,H,W).
 
         A container of a constant rate, such as AVI, gets `top_fps`, by default `fps`. If the pixel format requires
         even sides, an odd side is extended by repeating its last pixels.
 
+        With `work`, all is recorded there; with a `state` of it too, the file gets what was recorded, and goes on.
+
         Raises:
-            VideoError: container, codec, pixel format, quality and size do not go together.
+            VideoError: container, codec, pixel format, quality and size do not go together, or the record cannot be
+                read or written.
         """
         self._path = path
         self._size = size
@@ -105,6 +117,7 @@ class Encoder:
         self._transparency = transparency
         self._is_gif = path.suffix.lower() == ".gif"
         self._gif_step = settings.frame_duration if self._is_gif else 0
+        self._journal: Journal | None = None
         tracks = sound_tracks(sound) if sound is not None and settings.sound else []
         # A container may refuse to hold several tracks, or a codec, once all is told. The images come first.
         attempts = (
@@ -128,6 +141,51 @@ class Encoder:
         self._written = 0
         self._end = 0.0
         self._durations: dict[int, int] = {}
+        self._coder: VideoCodecContext | None = self._stream.codec_context
+        self._held = 0
+        self._segment = None if self._animation else _segment_length(settings)
+        if work is not None:
+            try:
+                self._journal = Journal(work, state and state["journal"])
+                if state:
+                    self._go_on(state)
+            except BaseException:
+                self._release()
+                raise
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        """Write what was recorded, as it was written then."""
+        assert self._journal
+        self._written, self._end = state["written"], state["end"]
+        self._timing.restore(state["timing"])
+        try:
+            for packet in self._journal.packets():
+                packet.stream, packet.time_base = self._stream, self._time_base
+                self._mux(packet)
+            for frame, steps in self._journal.frames(self._padded_size, self._pixel_format):
+                frame.time_base = self._time_base
+                self._encode(frame, steps)
+        except av.FFmpegError as error:
+            self._fail(error)
+
+    def state(self) -> dict[str, Any]:
+        """Bring the record onto the disk, and return what an encoder needs to go on from it.
+
+        Raises:
+            VideoError: the record cannot be written.
+        """
+        assert self._journal
+        return {
+            "journal": self._journal.state(),
+            "timing": self._timing.state(),
+            "written": self._written,
+            "end": self._end,
+        }
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files of the record."""
+        return self._journal.files if self._journal else []
 
     def _open(
         self,
@@ -160,7 +218,7 @@ class Encoder:
             )
             self._padding = _padding(self._pixel_format, *self._size)
             constant = animation is None and _is_constant(self._container, codec, time_base)
-            rate = _allowed_rate(codec, top_fps if constant else fps)
+            self._rate = rate = _allowed_rate(codec, top_fps if constant else fps)
             self._time_base = animation.unit if animation else 1 / rate if constant else time_base
             shortest = animation.shortest if animation and not self._gif_step else 0
             self._timing = Timing(self._time_base, constant=constant, shortest=shortest)
@@ -179,14 +237,15 @@ class Encoder:
         rate: Fraction,
         settings: OutputSettings,
     ) -> None:
-        height, width = self._size[0] + self._padding[3], self._size[1] + self._padding[1]
+        height, width = self._padded_size
+        self._settings = settings
         self._convert = FrameConverter(
             (height, width),
             pixel_format=self._pixel_format,
             alpha=self._transparency,
             matrix="bt601" if self._animation else "bt709",  # WebP's
         )
-        self._stream = _add_stream(
+        self._stream: VideoStream = _add_stream(
             self._container,
             codec,
             (height, width),
@@ -228,8 +287,9 @@ class Encoder:
             for stamp, steps in self._timing.stamps(time=time, duration=duration):
                 frame = self._convert(self._padded(image))
                 frame.pts, frame.time_base = stamp, self._time_base
-                self._durations[stamp] = steps
-                self._encode(frame)
+                if self._journal:
+                    self._journal.add_frame(frame, steps)
+                self._encode(frame, steps)
         except av.FFmpegError as error:
             self._fail(error)
 
@@ -249,7 +309,7 @@ class Encoder:
             if not self._written:
                 # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
                 self.write(torch.zeros(4 if self._transparency else 3, *self._size), time=0.0, duration=1.0)
-            self._encode(None)
+            self._flush()
             self._copy_sound_until(self._end)
         finally:
             self._release()
@@ -273,25 +333,71 @@ class Encoder:
     def _padded(self, image: Tensor) -> Tensor:
         return F.pad(image[None], self._padding, mode="replicate")[0] if any(self._padding) else image
 
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        for reduced in self._palette.reduce(frame) if self._palette else [frame] if frame else []:
-            self._mux(self._stream.encode(reduced))
-        if frame is None:
-            self._mux(self._stream.encode(None))
+    @property
+    def _padded_size(self) -> tuple[int, int]:
+        return self._size[0] + self._padding[3], self._size[1] + self._padding[1]
 
-    def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
+    def _encode(self, frame: av.VideoFrame, steps: int) -> None:
+        """Encode a converted frame that lasts this many steps."""
+        self._durations[frame.pts or 0] = steps
+        self._coder = self._coder or self._another_coder()
+        for reduced in self._palette.reduce(frame) if self._palette else [frame]:
+            self._take(self._coder.encode(reduced))
+        self._held += 1
+        if self._held == self._segment:
+            self._flush()
+            if self._journal:
+                self._journal.complete_segment()
+
+    def _flush(self) -> None:
+        """Take what the encoder still holds, and end its segment."""
+        if self._held and self._coder:
+            for reduced in self._palette.reduce(None) if self._palette else []:
+                self._take(self._coder.encode(reduced))
+            self._take(self._coder.encode(None))
+            self._coder, self._held = None, 0
+
+    def _another_coder(self) -> VideoCodecContext:
+        """Make an encoder like that of the stream, for another segment."""
+        like = self._stream.codec_context
+        context = VideoCodecContext.create(like.name, "w")
+        assert isinstance(context, VideoCodecContext)
+        # As PyAV sets up the encoder of a stream.
+        context.framerate, context.bit_rate, context.bit_rate_tolerance = self._rate, 0, 128000
+        context.flags = like.flags
+        _set_up(
+            context,
+            self._padded_size,
+            container=self._container,
+            time_base=self._time_base,
+            pixel_format=self._pixel_format,
+            settings=self._settings,
+        )
+        return context
+
+    def _take(self, packets: list[av.Packet[Any]]) -> None:
+        """Time, record and write packets that the encoder returned."""
         for packet in packets:
+            packet.stream = self._stream
             if packet.pts is not None and packet.time_base == self._time_base:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
-            if packet.dts is not None:
-                self._copy_sound_until(float(packet.dts * packet.time_base))
-            self._container.mux_one(packet)
+        if self._journal and self._segment:
+            self._journal.add_packets(packets)
+        for packet in packets:
+            self._mux(packet)
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
+        if packet.dts is not None:
+            self._copy_sound_until(float(packet.dts * packet.time_base))
+        self._container.mux_one(packet)
 
     def _copy_sound_until(self, seconds: float) -> None:
         for track in self._sound:
             track.copy_until(seconds)
 
     def _release(self) -> None:
+        if self._journal:
+            self._journal.close()
         for track in self._sound:
             track.close()
         self._container.close()
@@ -413,26 +519,51 @@ def _add_stream(
             f"{container.default_video_codec}, or choose another suffix"
         ) from error
     assert isinstance(stream, VideoStream)
-    context = stream.codec_context
+    _set_up(
+        stream.codec_context,
+        size,
+        container=container,
+        time_base=time_base,
+        pixel_format=pixel_format,
+        settings=settings,
+    )
+    return stream
+
+
+def _set_up(
+    context: VideoCodecContext,
+    size: tuple[int, int],
+    *,
+    container: OutputContainer,
+    time_base: Fraction,
+    pixel_format: str,
+    settings: OutputSettings,
+) -> None:
+    """Set what an encoder needs to know before it is opened."""
     context.height, context.width = size
     context.time_base = time_base
-    if codec.name in _ANIMATION_CODECS:
-        context.pix_fmt = "pal8" if codec.name == "gif" else pixel_format
-        if codec.name == "libwebp_anim":
+    if context.name in _ANIMATION_CODECS:
+        context.pix_fmt = "pal8" if context.name == "gif" else pixel_format
+        if context.name == "libwebp_anim":
             # It keeps the alpha of yuva420p in lossless files alone.
             lossless = {"lossless": "1"} if pixel_format == "yuva420p" else {}
             context.options = {"quality": str(100 - settings.quality), **lossless}
-        return stream
+        return
     context.pix_fmt = settings.pixel_format
     _set_quality(context, settings.quality)
     # No B-frames: AVI cannot store them, MP4 gets uneven times wrong with them, and dreams do not become smaller.
     context.max_b_frames = 0
-    context.gop_size = min(settings.update_interval or _KEYFRAME_DISTANCE, _KEYFRAME_DISTANCE)
+    context.gop_size = min(settings.update_interval or SEGMENT, SEGMENT)
     context.color_primaries = context.color_trc = BT709
     context.colorspace, context.color_range = color_tags(settings.pixel_format)
-    if codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
+    if context.codec.canonical_name == "hevc" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players require this tag
-    return stream
+
+
+def _segment_length(settings: OutputSettings) -> int:
+    """Number of images of a segment: whole distances of keyframes."""
+    distance = min(settings.update_interval or SEGMENT, SEGMENT)
+    return -(-SEGMENT // distance) * distance
 
 
 def _set_quality(context: VideoCodecContext, quality: int) -> None:

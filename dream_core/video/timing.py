@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 
@@ -26,6 +27,20 @@ class Timing:
         self._shortest = shortest
         self._next = 0
         self._begun = False
+
+    def state(self) -> dict[str, int]:
+        """Return what another one needs to go on."""
+        return {
+            "next": self._next,
+            "begun": int(self._begun),
+            "repeated": self.repeated,
+            "dropped": self.dropped,
+        }
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on from a state."""
+        self._next, self._begun = state["next"], bool(state["begun"])
+        self.repeated, self.dropped = state["repeated"], state["dropped"]
 
     def stamps(self, *, time: float, duration: float) -> list[tuple[int, int]]:
         """Return the stamp and the number of steps of each copy of an image; none drops it."""

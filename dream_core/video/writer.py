@@ -6,15 +6,16 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
+import av
 import torch
 from torch import Tensor
 
@@ -22,8 +23,9 @@ from ..checks import validate
 from ..errors import VideoError
 from ..image import describe
 from ..settings import OutputSettings
+from ..unfinished import Unfinished, sync
 from .clip import Sound
-from .containers import require_path
+from .containers import open_to_read, require_path
 from .encoder import Encoder
 from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
@@ -40,6 +42,9 @@ class Output:
     The output grows at `growing_path`, where a video can already be played. `finish` renames it to its final name;
     `discard` removes it. As a context manager it finishes at the end and on ctrl-C; after any other error the
     incomplete output stays at `growing_path`, and a warning says so.
+
+    With `work`, `save` records what an output needs to go on; then it also stays at `growing_path` after ctrl-C,
+    and `open_output` goes on from there.
     """
 
     def __init__(
@@ -52,13 +57,21 @@ class Output:
         fps: Fraction,
         settings: OutputSettings,
         transparency: bool = False,
+        work: Unfinished | None = None,
     ) -> None:
         self.path = path
         """Final name."""
         self.growing_path = growing_path
         """Name until the output is complete."""
-        self.written = 0
-        """Number of images written so far."""
+        state = (work.state if work else None) or {}
+        self.work = work
+        """Folder in which the output is recorded, None without one."""
+        self.restored: int = state.get("written", 0)
+        """Number of images from the record of an earlier run."""
+        self.state: Mapping[str, Any] | None = state.get("run")
+        """What was given to the last `save` of an earlier run, None if there was none."""
+        self.written = self.restored
+        """Number of images written so far, with those of an earlier run."""
         self.finished = False
         """True once the output is complete and has its final name."""
         self._sink = sink
@@ -67,7 +80,8 @@ class Output:
         self._settings = settings
         self._fps = fps
         self._open = True
-        self._next_time = 0.0
+        self._next_time: float = state.get("next_time", 0.0)
+        self._saved = self.restored
 
     def write(
         self,
@@ -99,6 +113,34 @@ class Output:
         self.written += 1
         self._next_time = time + duration
 
+    def save(self, run: Mapping[str, Any], *, files: Iterable[str] = ()) -> None:
+        """Record all that is written so far, so that it outlasts a kill or a loss of power.
+
+        Args:
+            run: what the caller needs to go on, as JSON can hold it; `state` has it then.
+            files: names of its files in `work`, which are on disk already.
+
+        Raises:
+            VideoError: the record cannot be written.
+        """
+        assert self.work
+        sink = self._sink.state()
+        state = {"growing": self.growing_path.name, "written": self.written, "next_time": self._next_time}
+        self.work.commit({**state, "sink": sink, "run": dict(run)}, files=[*self._sink.files, *files])
+        self._saved = self.written
+
+    def what_is_left(self) -> str:
+        """Say in one line where what is done so far is, after the output was closed, and how to go on."""
+        shown = _count_images(self.growing_path)
+        images = f"{shown} image{'' if shown == 1 else 's'}"
+        place = (
+            f"{self.growing_path} has the {images} done so far" if shown else "no image of it can be seen yet"
+        )
+        if self.work is None or not self.work.exists():
+            return place
+        onward = f"after image {self._saved}" if self._saved else "from the beginning"
+        return f"{place}; the same again goes on {onward}, `restart` begins anew"
+
     def close(self) -> None:
         """Complete the file and leave it at `growing_path`; a second call does nothing."""
         if self._open:
@@ -120,13 +162,20 @@ class Output:
                 raise VideoError(
                     f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}"
                 )
+            if self.work:
+                _bring_to_disk(self.growing_path)
             _move(self.growing_path, self.path)
             self.finished = True
+            if self.work:
+                _bring_to_disk(self.path.parent, whole=False)
+                self.work.remove()
 
     def discard(self) -> None:
         """Close and remove the incomplete output at `growing_path`; after `finish` there is none."""
         self.close()
         _remove(self.growing_path)
+        if self.work:
+            self.work.remove()
 
     def __enter__(self) -> Output:
         return self
@@ -136,15 +185,16 @@ class Output:
     ) -> None:
         if not self._open:
             return
-        if kind is None or (self.written and issubclass(kind, KeyboardInterrupt)):
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if kind is None or (self.written and interrupted and not self.work):
             self.finish()
         elif self.written:
             with suppress(VideoError):  # the first error says more
                 self.close()
-            warnings.warn(
-                f"the images made before the error, up to {self.written}, are in {self.growing_path}",
-                stacklevel=2,
-            )
+            if self.work:
+                self.work.close()
+            if not interrupted:
+                warnings.warn(self.what_is_left(), stacklevel=2)
         else:
             self.discard()
 
@@ -160,6 +210,7 @@ def open_output(
     transparency: bool = False,
     frame_count: int | None = None,
     sound: Sound | None = None,
+    work: Unfinished | None = None,
 ) -> Output:
     """Open an output and check everything that can be checked before the first image.
 
@@ -182,15 +233,20 @@ def open_output(
         transparency: images come with their alpha.
         frame_count: number of images to come, if known.
         sound: sound to copy.
+        work: folder of the unfinished output, not opened yet: the output goes on from it, and is recorded in it.
+            An image, and an animation of unknown length, is not recorded.
 
     Raises:
-        SettingsError: quality, update_interval or frame_duration is out of range.
+        SettingsError: quality, update_interval or frame_duration is out of range, or the unfinished output was
+            begun with other settings.
         VideoError: the output exists and may not be overwritten, or cannot be written, or its suffix, codec, pixel
             format and size do not go together, or a clip is to be written into a single image.
     """
     validate(settings)
     target = Path(path)
     require_path(target, what="output")
+    if work:
+        _forget_finished(work, target)
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
     _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
     _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
@@ -200,7 +256,10 @@ def open_output(
         transparency = False
         text = f"`transparency` is for GIF, WebP, PNG and folders: {target} is written over black"
         warnings.warn(text, stacklevel=2)
-    growing = _free_name(target)
+    animated = frame_count is not None and frame_count > 1
+    if work and not is_folder and is_image(target) and not animated:
+        work = None
+    growing = _begin_or_go_on(work, target) if work else _free_name(target)
     try:
         sink = _open_sink(
             growing,
@@ -213,11 +272,36 @@ def open_output(
             frame_count=frame_count,
             settings=settings,
             sound=sound if not is_image(target) else None,
+            work=work,
         )
     except BaseException:
-        _remove(growing)
+        if work and work.state and work.state["written"]:
+            work.close()
+        else:
+            _remove(growing)
+            if work:
+                work.remove()
         raise
-    return Output(target, growing, sink, size=size, fps=fps, settings=settings, transparency=transparency)
+    return Output(
+        target, growing, sink, size=size, fps=fps, settings=settings, transparency=transparency, work=work
+    )
+
+
+def _forget_finished(work: Unfinished, target: Path) -> None:
+    """Remove what a run left that was killed right after its output got its name."""
+    state = work.peek()
+    if state and target.exists() and not target.with_name(state["growing"]).exists():
+        work.remove()
+
+
+def _begin_or_go_on(work: Unfinished, target: Path) -> Path:
+    """Open the folder of an output, and return the name at which it grows."""
+    work.open()
+    if work.state is None:
+        growing = _free_name(target)
+        # Noted at once, so that whoever is killed before the first record leaves no file that nobody knows.
+        work.commit({"growing": growing.name, "written": 0, "sink": None, "run": None})
+    return target.with_name(work.state["growing"]) if work.state else _free_name(target)
 
 
 @contextmanager
@@ -243,22 +327,49 @@ class _Sink(Protocol):
 
     def close(self) -> None: ...
 
+    def state(self) -> Mapping[str, Any]: ...
+
+    @property
+    def files(self) -> Sequence[str]: ...
+
+
+class _Unrecorded:
+    """What an output of one image records: nothing."""
+
+    files: tuple[str, ...] = ()
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
 
 class _FolderSink:
-    def __init__(self, folder: Path) -> None:
+    files: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path, state: Mapping[str, Any] | None) -> None:
         self._folder = folder
-        self._index = 0
-        folder.mkdir(parents=True)
+        self._index: int = state["index"] if state else 0
+        self._fresh: list[Path] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob("frame_*.png"))[self._index :]:
+            path.unlink()  # it may be incomplete
 
     def write(self, image: Tensor, *, time: float, duration: float) -> None:
-        save_image(image, self._folder / f"frame_{self._index:06d}.png")
+        path = self._folder / f"frame_{self._index:06d}.png"
+        save_image(image, path)
+        self._fresh.append(path)
         self._index += 1
+
+    def state(self) -> Mapping[str, Any]:
+        for path in (*self._fresh, self._folder):
+            _bring_to_disk(path, whole=False)
+        self._fresh.clear()
+        return {"index": self._index}
 
     def close(self) -> None:
         pass
 
 
-class _ImageSink:
+class _ImageSink(_Unrecorded):
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -271,7 +382,7 @@ class _ImageSink:
         pass
 
 
-class _MaybeAnimationSink:
+class _MaybeAnimationSink(_Unrecorded):
     """Writes one image as such, and several as an animation."""
 
     def __init__(self, path: Path, open_encoder: Callable[[], Encoder]) -> None:
@@ -312,11 +423,13 @@ def _open_sink(
     frame_count: int | None,
     settings: OutputSettings,
     sound: Sound | None,
+    work: Unfinished | None,
 ) -> _Sink:
+    state = work.state["sink"] if work and work.state else None
     try:
         growing.parent.mkdir(parents=True, exist_ok=True)
         if is_folder:
-            return _FolderSink(growing)
+            return _FolderSink(growing, state)
     except OSError as error:
         raise VideoError(f"{growing} cannot be made ({error.strerror}): check the path") from error
     open_encoder = partial(
@@ -329,6 +442,8 @@ def _open_sink(
         transparency=transparency,
         settings=settings,
         sound=sound,
+        work=work,
+        state=state,
     )
     if growing.suffix.lower() in ANIMATED_SUFFIXES:
         return (
@@ -411,6 +526,31 @@ def _move(growing: Path, path: Path) -> None:
         raise VideoError(
             f"{path} cannot be written ({error.strerror}); the output is in {growing}"
         ) from error
+
+
+def _bring_to_disk(path: Path, *, whole: bool = True) -> None:
+    """Bring a file onto the disk; of a folder all its files, or with `whole` off its list of files."""
+    try:
+        for file in path.iterdir() if whole and path.is_dir() else ():
+            sync(file)
+        sync(path)
+    except OSError as error:
+        raise VideoError(
+            f"{path} cannot be written ({error.strerror}): check the folder and the disk"
+        ) from error
+
+
+def _count_images(growing: Path) -> int:
+    """Count the images that can be seen in an output that was stopped."""
+    if growing.is_dir():
+        return sum(1 for _ in growing.glob("frame_*.png"))
+    if is_image(growing) and growing.suffix.lower() not in ANIMATED_SUFFIXES:
+        return int(growing.exists())
+    count = 0
+    with suppress(OSError, ValueError, av.FFmpegError), open_to_read(growing) as container:
+        for packet in container.demux(container.streams.video[0]):
+            count += packet.size > 0
+    return count
 
 
 def _remove(growing: Path) -> None:

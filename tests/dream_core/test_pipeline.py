@@ -148,7 +148,7 @@ def test_times_and_durations_are_passed_to_the_output(make_dreamer: Callable[...
         written.append((tuple(image.shape), time, duration))
 
     clip = [Frame(torch.rand(3, 8, 9), time, duration, index) for index, (time, duration) in enumerate(PACE)]
-    dream_clip(clip, make_dreamer(), SimpleNamespace(write=note))
+    dream_clip(clip, make_dreamer(), SimpleNamespace(write=note, work=None))
     assert written == [((1, 3, 8, 9), time, duration) for time, duration in PACE]
 
 
@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_the_clip(
     def note(image: Tensor, *, time: float, duration: float) -> None:
         dreams.append(weakref.ref(image))
 
-    dream_clip(frames(), make_dreamer(), SimpleNamespace(write=note))
+    dream_clip(frames(), make_dreamer(), SimpleNamespace(write=note, work=None))
     assert len(alive) == 6
     assert max(alive[2:]) == alive[1] <= 4  # the last frame and dream, as they came and as they are carried
 
@@ -258,7 +258,7 @@ def test_memory_does_not_grow_with_the_clip(
 def test_frames_of_different_sizes_are_refused(make_dreamer: Callable[..., TemporalDreamer]) -> None:
     clip = [Frame(torch.rand(3, 8, width), 0.0, 0.1, 0) for width in (8, 9)]
     with pytest.raises(ImageError, match=r"^expected a frame of the clip's size \(1, 3, 8, 8\)"):
-        dream_clip(clip, make_dreamer(), SimpleNamespace(write=lambda *_, **__: None))
+        dream_clip(clip, make_dreamer(), SimpleNamespace(write=lambda *_, **__: None, work=None))
 
 
 # Loading

@@ -124,25 +124,37 @@ def interrupted_after(count: int) -> Clip:
         load=lambda frame: frame,
         size=(48, 64),
         fps=Fraction(10),
-        time_base=Fraction(1, 10),
+        time_base=Fraction(1, 10240),  # that of the clip
         frame_count=FRAMES,
         limit=None,
         sound=None,
     )
 
 
-def test_ctrl_c_leaves_what_is_done(
-    quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_ctrl_c_leaves_what_is_done_and_the_same_command_goes_on(
+    clip: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output = tmp_path / "out.mp4"
-    command = parse(["clip.mp4", str(output), *quick])
-    assert dream_file(interrupted_after(3), command, Teller()) == 130
-    assert len(read(output)) == 3
-    assert f"stopped: {output} has the 3 frames done so far" in capsys.readouterr().err
+    output, growing = tmp_path / "out.mp4", tmp_path / "out.part.mp4"
+    arguments = [str(clip), str(output), *quick]
+    assert dream_file(interrupted_after(3), parse(arguments), Teller()) == 130
+    assert len(read(growing)) == 3
+    assert (
+        f"stopped: {growing} has the 3 images done so far; the same again goes on after image 3, --restart begins"
+        in capsys.readouterr().err
+    )
+    assert main([*arguments, "--octave-steps", "3"]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"{output} is unfinished: expected what it was begun with, got --octave-steps 3 instead of 2" in error
+    )
+    assert main(arguments) == 0
+    assert "going on after frame 3, where an earlier run was stopped" in capsys.readouterr().err
+    assert len(read(output)) == FRAMES
+    assert list(tmp_path.iterdir()) == [output]
 
 
-def test_ctrl_c_before_the_first_frame_leaves_nothing(quick: list[str], tmp_path: Path) -> None:
-    command = parse(["clip.mp4", str(tmp_path / "out.mp4"), *quick])
+def test_ctrl_c_before_the_first_frame_leaves_nothing(clip: Path, quick: list[str], tmp_path: Path) -> None:
+    command = parse([str(clip), str(tmp_path / "out.mp4"), *quick])
     with pytest.raises(KeyboardInterrupt):
         dream_file(interrupted_after(0), command, Teller())
     assert not list(tmp_path.iterdir())

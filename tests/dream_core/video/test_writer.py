@@ -14,6 +14,7 @@ from PIL import Image
 
 from dream_core.errors import SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
+from dream_core.unfinished import Unfinished
 from dream_core.video import Output, Sound, open_output
 from dream_core.video.encoder import Encoder
 
@@ -110,9 +111,7 @@ def test_a_thread_can_finish_an_output(tmp_path):
 def test_another_error_keeps_the_part_and_says_where(tmp_path):
     with (
         pytest.raises(RuntimeError),
-        pytest.warns(
-            UserWarning, match=r"the images made before the error, up to 7, are in .*out\.part\.mp4"
-        ),
+        pytest.warns(UserWarning, match=r"out\.part\.mp4 has the 7 images done so far"),
     ):
         _interrupted(tmp_path / "out.mp4", RuntimeError("boom"), written=7)
     assert [file.name for file in tmp_path.iterdir()] == ["out.part.mp4"]
@@ -250,7 +249,10 @@ def test_a_single_image_cannot_hold_a_clip(tmp_path):
     with pytest.raises(VideoError, match=message):
         write(tmp_path / "out.jpg", ramp(2), frame_count=2)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(VideoError, match=message), pytest.warns(UserWarning, match="up to 1, are in"):
+    with (
+        pytest.raises(VideoError, match=message),
+        pytest.warns(UserWarning, match="has the 1 image done so far"),
+    ):
         write(tmp_path / "out.jpg", ramp(2))
 
 
@@ -285,3 +287,17 @@ def test_options_without_effect_are_told(tmp_path, name, settings, message):
     with pytest.warns(UserWarning, match=message) as warned:
         write(tmp_path / name, ramp(1), settings=settings)
     assert len(warned) == 1
+
+
+def test_a_kill_right_after_the_end_leaves_nothing_for_long(tmp_path):
+    work = Unfinished(tmp_path / "out.mp4", conditions={})
+    options = {"size": (48, 64), "fps": Fraction(12), "settings": FAST}
+    with open_output(tmp_path / "out.mp4", **options, work=work) as output:
+        output.write(gray(10))
+        output.save({})
+        output.close()
+        output.growing_path.rename(output.path)
+        work.close()
+    with pytest.raises(VideoError, match=r"out\.mp4 exists already"):
+        open_output(tmp_path / "out.mp4", **options, work=work)
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]

@@ -1,0 +1,188 @@
+"""Dreams that go on where they were stopped: the state of a run, saved every few seconds beside its output."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .device import choose_devices
+from .errors import VideoError
+from .models.registry import resolve_model
+from .motion.flow import resolve_flow
+from .settings import InputSettings, OutputSettings, PipelineSettings
+from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
+from .temporal.seamless import Begun
+from .unfinished import Unfinished, digest_of
+from .video import Frame, Output
+
+SECONDS = 2.0
+"""Shortest time between two records."""
+SHARE = 20
+"""A record may take one part in so many of the time."""
+
+NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch")
+"""Settings that do not change what comes out."""
+
+
+def work_folder(
+    source: Path,
+    target: Path,
+    *,
+    pipeline: PipelineSettings,
+    reading: InputSettings,
+    writing: OutputSettings,
+) -> Unfinished:
+    """Return the folder of an unfinished dream, not opened yet.
+
+    Args:
+        source: the input.
+        target: the output.
+        pipeline, reading, writing: all settings that the output depends on.
+
+    Raises:
+        VideoError: the input cannot be read.
+    """
+    conditions: dict[str, Any] = {}
+    for settings in (pipeline, reading, writing):
+        conditions.update(_flat(settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is chosen is told when it is loaded
+        conditions["model"] = resolve_model(pipeline.model)
+        if not pipeline.temporal.independent:
+            conditions["flow"] = resolve_flow(pipeline.flow, folders=pipeline.model.model_dirs)
+    conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
+    try:
+        conditions["input"] = digest_of(source)
+        for name in ("model_file", "flow_file", "label_file"):
+            file = conditions[name]
+            conditions[name] = digest_of(Path(file)) if file and Path(file).is_file() else file
+    except OSError as error:
+        raise VideoError(
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        ) from error
+    return Unfinished(target, conditions=conditions, restart=writing.restart)
+
+
+class Keeper:
+    """Saves what a dream needs to go on, and restores it.
+
+    Args:
+        dreamer: of the clip, without earlier frames.
+        output: opened with its folder.
+    """
+
+    def __init__(self, dreamer: TemporalDreamer, output: Output) -> None:
+        assert output.work
+        self._dreamer = dreamer
+        self._output = output
+        self._work = output.work
+        self._first: DreamedFrame | None = None
+        self._last_start = 0
+        self._state: DreamerState | None = None
+        """After the last frame that is done; None while one is being written."""
+        self._files: set[str] = set()
+        self._due = time.monotonic() + SECONDS
+
+    def restore(self) -> Begun | None:
+        """Bring the dreamer to where the earlier run was; None if there was none.
+
+        Raises:
+            VideoError: the record is damaged.
+        """
+        run = self._output.state
+        if run is None:
+            return None
+        self._dreamer.state = DreamerState(
+            past=tuple(map(self._load, run["past"])),
+            before_cut=None if run["before_cut"] is None else tuple(map(self._load, run["before_cut"])),
+            since_cut=run["since_cut"],
+            count=run["count"],
+            tile_size=run["tile_size"],
+            flow_limits=None if run["flow_limits"] is None else tuple(run["flow_limits"]),
+        )
+        self._first, self._last_start = self._load(run["first"]), run["last_start"]
+        return Begun(done=self._output.restored, last_start=self._last_start, first=self._first)
+
+    def begin(self) -> None:
+        """Note that a frame is about to be written."""
+        self._state = None
+
+    def done(self, frame: Frame, dreamed: DreamedFrame) -> None:
+        """Note that a frame is written, and save all if that is due.
+
+        Raises:
+            VideoError: the record cannot be written.
+        """
+        if self._first is None:
+            self._first = replace(dreamed, carried=None)
+        if dreamed.carried is None:
+            self._last_start = frame.index
+        self._state = self._dreamer.state
+        if time.monotonic() >= self._due:
+            self.save()
+
+    def save(self) -> None:
+        """Save what is done; nothing while a frame is being written.
+
+        Raises:
+            VideoError: the record cannot be written.
+        """
+        state, first = self._state, self._first
+        if state is None or first is None:
+            return
+        begun = time.monotonic()
+        before_cut = state.before_cut
+        frames = list(_each(first, state))
+        for frame in frames:
+            self._save(frame)
+        run = {
+            "past": [one.number for one in state.past],
+            "before_cut": None if before_cut is None else [one.number for one in before_cut],
+            "since_cut": state.since_cut,
+            "count": state.count,
+            "tile_size": state.tile_size,
+            "flow_limits": state.flow_limits,
+            "first": first.number,
+            "last_start": self._last_start,
+        }
+        self._files = {_file(frame.number) for frame in frames}
+        self._output.save(run, files=self._files)
+        now = time.monotonic()
+        self._due = now + max(SECONDS, SHARE * (now - begun))
+
+    def _save(self, one: DreamedFrame) -> None:
+        name = _file(one.number)
+        if name not in self._files:
+            self._work.save_tensors(name, {"frame": one.frame, "dream": one.dream})
+
+    def _load(self, number: int) -> DreamedFrame:
+        tensors = self._work.load_tensors(_file(number))
+        self._files.add(_file(number))
+        device = self._dreamer.dream.device
+        frame, dream = (tensors[name].to(device) for name in ("frame", "dream"))
+        return DreamedFrame(frame=frame, dream=dream, carried=None, number=number)
+
+
+def _each(first: DreamedFrame, state: DreamerState) -> Iterator[DreamedFrame]:
+    yield first
+    yield from state.past
+    yield from state.before_cut or ()
+
+
+def _file(number: int) -> str:
+    return f"dream_{number:08d}.safetensors"
+
+
+def _flat(settings: Any) -> dict[str, Any]:
+    """Return the settings, and those nested in them, by name."""
+    flat: dict[str, Any] = {}
+    for name, value in vars(settings).items():
+        if is_dataclass(value):
+            flat.update(_flat(value))
+        elif name not in NOT_OF_A_RESULT:
+            flat[name] = value
+    return flat
