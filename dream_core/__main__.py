@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -23,11 +24,20 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 def enter() -> NoReturn:
     """Run the command and end the process."""
+    replace_closed_streams()
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever read them has gone, which is no fault of the run
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Every file is closed by now, and Python would need a second to unload PyTorch.
     os._exit(code)
+
+
+def replace_closed_streams() -> None:
+    """Write to nowhere what a closed standard output or error would have got: Python has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def main() -> int:
