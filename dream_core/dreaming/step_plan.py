@@ -158,10 +158,8 @@ def _plan(whole: int, cells: np.ndarray, most: np.ndarray, due: Tensor) -> StepP
         return StepPlan(whole=whole, due=due) if round(float(cells.mean())) <= whole else None
     (top, height), (left, width) = _extent(busy, 0), _extent(busy, 1)
     box = Box(top, left, height, width)
-    inside = box.pixels((cells.shape[0], cells.shape[1]))
-    wanted = max(
-        math.ceil(float(inside.crop(most).max()) / LARGEST_STEP), round(float(inside.crop(cells).mean()))
-    )
+    inside = box.pixels((cells.shape[0], cells.shape[1])).slices
+    wanted = max(math.ceil(float(most[inside].max()) / LARGEST_STEP), round(float(cells[inside].mean())))
     return StepPlan(whole=whole, extra=max(1, wanted - whole), box=box, due=due)
 
 

@@ -111,9 +111,15 @@ class Rectangle:
     rows: Span
     columns: Span
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in (H,W)."""
+        return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
+
     def crop(self, image: Tensor) -> Tensor:
         """Cut this rectangle out of (B,C,H,W): a view."""
-        return image[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+        rows, columns = self.slices
+        return image[..., rows, columns]
 
 
 @dataclass(frozen=True)
