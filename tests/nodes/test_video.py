@@ -40,8 +40,10 @@ def test_a_look_needs_nothing_but_the_clip(
     core = pack("dream_core.settings")
     network = pack("nodes.adapters.networks").default_dream_model(core.ModelSettings(model="squeezenet1_1"))
     wired = {"dream_model": network, "objective": (core.ObjectiveSettings(layers=("features.6",)),)}
-    assert torch.equal(by_look, dream_video(name, learning_rate=3.0, **{**unwired, **wired}))
-    assert not torch.equal(by_look, dream_video(name, look="embers", seed=1, **unwired))
+    by_hand = dream_video(name, learning_rate=3.0, **{**unwired, **wired})
+    another = dream_video(name, look="embers", seed=1, **unwired)
+    # x264 does not encode the same images to the same bytes every time.
+    assert (by_look - by_hand).abs().mean() < 0.002 < 0.01 < (by_look - another).abs().mean()
 
 
 def test_flow_and_reliability_come_beside_a_look(

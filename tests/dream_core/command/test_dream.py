@@ -362,7 +362,7 @@ def test_documents_name_only_options_that_exist(document: str, capsys: pytest.Ca
 def test_a_look_is_saved_and_dreams_the_same(clip: Path, quick: list[str], tmp_path: Path) -> None:
     saved = tmp_path / "mine.json"
     given = [*quick, "--frames", "1", "--seed", "5"]
-    assert main([str(clip), str(tmp_path / "a.mp4"), *given, "--save-look", str(saved)]) == 0
+    assert main([str(clip), str(tmp_path / "a.png"), *given, "--save-look", str(saved)]) == 0
     look = load_look(saved)
     assert look.description == "squeezenet1_1, fire2"
     assert look.options == {
@@ -374,8 +374,8 @@ def test_a_look_is_saved_and_dreams_the_same(clip: Path, quick: list[str], tmp_p
         "carried_steps": 2,
     }
     files = [option for option in quick[: quick.index("--octaves")] if option not in ("--layers", "fire2")]
-    assert main([str(clip), str(tmp_path / "b.mp4"), *files, "--frames", "1", "--look", str(saved)]) == 0
-    for one, other in zip(read(tmp_path / "a.mp4"), read(tmp_path / "b.mp4"), strict=True):
+    assert main([str(clip), str(tmp_path / "b.png"), *files, "--frames", "1", "--look", str(saved)]) == 0
+    for one, other in zip(read(tmp_path / "a.png"), read(tmp_path / "b.png"), strict=True):
         assert torch.equal(one, other)
 
 
