@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..dream_core.errors import DeepDreamError
 from .adapters import host
 from .blend import TemporalBlend
 from .camera import CameraFlow
@@ -44,8 +45,9 @@ class DeepDreamExtension(ComfyExtension):
     """The extension that ComfyUI asks for the pack's nodes."""
 
     async def on_load(self) -> None:
-        """Register the pack's model folder."""
+        """Register the pack's model folder, and give its errors short names."""
         host.register_folders()
+        host.name_errors(DeepDreamError)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return all nodes of the pack."""

@@ -380,6 +380,32 @@ def is_graph_link(value: Any) -> bool:
     return bool(is_link(value))
 
 
+async def show_error_at(node_id: str, dynprompt: Any, runner_id: str) -> None:
+    """Let the page show the error that the running node is about to raise at another node.
+
+    ComfyUI shows the error of an expanded node at the node of the page that it descends from. It looks that up when
+    it starts a node or returns to one that was waiting: so wait once, and descend from the other node.
+
+    Args:
+        node_id: the node to show it at.
+        dynprompt: the running prompt.
+        runner_id: the running node, an async and expanded one.
+    """
+    display_id = dynprompt.get_display_node_id(runner_id)
+    await asyncio.sleep(0)
+    dynprompt.add_ephemeral_node(runner_id, dynprompt.get_node(runner_id), node_id, display_id)
+
+
+def name_errors(base: type[Exception]) -> None:
+    """Let ComfyUI name a class of errors and all that derive from it without their module.
+
+    It puts the module before the name, which for a pack is the path of its folder.
+    """
+    base.__module__ = "builtins"
+    for derived in base.__subclasses__():
+        name_errors(derived)
+
+
 def out_of_memory(message: str) -> BaseException:
     """Make an error with this message that ComfyUI handles as its own out-of-memory error."""
     error: BaseException = torch.OutOfMemoryError(message)

@@ -237,6 +237,7 @@ class TemporalLoopRunner(io.ComfyNode):
             ],
             hidden=[
                 io.Hidden.dynprompt,
+                io.Hidden.unique_id,
                 io.Hidden.extra_pnginfo,
                 io.Hidden.auth_token_comfy_org,
                 io.Hidden.api_key_comfy_org,
@@ -262,7 +263,12 @@ class TemporalLoopRunner(io.ComfyNode):
             lambda node_id, node: host.HostedNode(node_id, node, cls.hidden),
             open_outputs=open_outputs(),
         )
-        outputs = await run.run(resolve)
+        try:
+            outputs = await run.run(resolve)
+        except Exception:
+            if failing := run.failing_node():
+                await host.show_error_at(failing, cls.hidden.dynprompt, cls.hidden.unique_id)
+            raise
         return io.NodeOutput(*outputs, ui=run.all_shown())
 
 

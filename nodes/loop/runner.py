@@ -59,6 +59,7 @@ class LoopRun:
         self._progress_on = progress_on
         self._shows = Throttle(SHOW_SECONDS)
         self._started: set[str] = set()
+        self._failed: str | None = None
         self._frame: dict[str, list[Values]] = {}
         self._outside: Resolve
 
@@ -69,7 +70,7 @@ class LoopRun:
             The outputs of Close: the batch of results, then the carried values after the last frame.
 
         Raises:
-            LoopError: a node failed, or its value cannot be used in a loop; the message names node and frame.
+            LoopError: a node failed, or its value cannot be used in a loop; the message ends with node and frame.
             ImageError: the frames are not a batch.
         """
         self._outside = outside
@@ -166,7 +167,7 @@ class LoopRun:
         try:
             found = {name: _only(value, name) for name, value in values.items()}
         except LoopError as error:
-            raise LoopError(f"{self._where}: {error}") from error
+            raise LoopError(f"{error} ({self._where})") from error
         for number in carried:
             value = found.get(next_name(number))
             if value is not None and not host.is_blocker(value):
@@ -177,7 +178,7 @@ class LoopRun:
         try:
             gatherer.add(new, shot)
         except DeepDreamError as error:
-            raise LoopError(f"{self._where}: {error}") from error
+            raise LoopError(f"{error} ({self._where})") from error
         return new
 
     async def _value(self, link: Link) -> Values:
@@ -199,7 +200,8 @@ class LoopRun:
         try:
             return [[value] for value in await self._inner[node_id].run(self._value)]
         except DeepDreamError as error:
-            raise LoopError(f"{self._where}, {error}") from error
+            self._failed = node_id
+            raise LoopError(f"{error} ({self._where} of the loop around it)") from error
 
     async def _call(self, node_id: str) -> list[Values]:
         node = self._nodes[node_id]
@@ -211,6 +213,7 @@ class LoopRun:
         except LoopError:
             raise
         except Exception as error:
+            self._failed = node_id
             raise self._failure(node_id, error) from error
         if shown:
             self._show(node_id, shown)
@@ -218,7 +221,7 @@ class LoopRun:
 
     def _failure(self, node_id: str, error: Exception) -> BaseException:
         kind = "" if isinstance(error, DeepDreamError) else f"{type(error).__name__}: "
-        message = f"{self._where}: {title(self.body.nodes[node_id], node_id)} failed: {kind}{error}"
+        message = f"{kind}{error} ({title(self.body.nodes[node_id], node_id)}, {self._where})"
         return host.out_of_memory(message) if host.is_out_of_memory(error) else LoopError(message)
 
     def _show(self, node_id: str, shown: dict[str, list[Any]]) -> None:
@@ -233,6 +236,11 @@ class LoopRun:
         self._shown_at_most = count
         for loop in self._inner.values():
             loop._show_at_most(count)
+
+    def failing_node(self) -> str | None:
+        """Return the id of the node that failed, the innermost one; None if the loop itself did, or nothing."""
+        inner = (loop.failing_node() for loop in self._inner.values())
+        return next(filter(None, inner), self._failed)
 
     def all_shown(self) -> dict[str, list[Any]]:
         """Return the results that all output nodes showed, also in inner loops, for ComfyUI's history."""

@@ -99,9 +99,13 @@ def test_values_of_several_kinds_are_carried(comfyui: Server, seen: Seen) -> Non
 
 def test_a_failing_node_is_named_with_its_frame(comfyui: Server, seen: Seen) -> None:
     loop = Loop()
-    loop.close(loop.add("ProbeFail", value=loop.open[FRAME], index=loop.open[INDEX], at=2))
+    fail = loop.add("ProbeFail", value=loop.open[FRAME], index=loop.open[INDEX], at=2)
+    loop.close(fail)
     run = comfyui.run(loop.graph)
     assert run.error is not None
+    assert run.error["node_id"] == fail.id  # not Close: the page frames the node that failed
+    assert run.error["node_type"] == "ProbeFail"
+    assert run.error["exception_type"] == "LoopError"
     assert "frame 2 of 4" in run.error["exception_message"]
     assert "ProbeFail" in run.error["exception_message"].replace(" ", "")
     assert "failed on purpose" in run.error["exception_message"]

@@ -39,6 +39,7 @@ class Record:
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
         wired: outputs of the running node to which something is connected.
+        errors_at: ids of the nodes at which the page is to show an error.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
         others: whether other models hold memory; freeing evicts them.
@@ -51,6 +52,7 @@ class Record:
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
     wired: set[int] = field(default_factory=set)
+    errors_at: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     progress: list[tuple[int, int, Tensor | None]] = field(default_factory=list)
     shown: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -254,6 +256,14 @@ def _is_v3(node_class: Any) -> bool:
 
 def _schema(node_class: Any) -> Any:
     return node_class.define_schema()
+
+
+async def show_error_at(node_id: str, dynprompt: Any, runner_id: str) -> None:
+    record.errors_at.append(node_id)
+
+
+def name_errors(base: type[Exception]) -> None:
+    """Do nothing: only ComfyUI shows the names."""
 
 
 def is_graph_link(value: Any) -> bool:

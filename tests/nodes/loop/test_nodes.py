@@ -106,3 +106,25 @@ def test_close_runs_again_if_an_output_node_inside_or_its_source_changed(
 def test_the_fingerprint_leaves_a_broken_loop_to_execute(nodes: Any, graph: dict[str, Any]) -> None:
     graph["close"]["inputs"]["loop"] = ["work", 0]
     assert fingerprint(nodes.TemporalLoopClose, "close") is None
+
+
+def test_an_error_inside_is_shown_at_the_node_that_failed(
+    pack: Any, nodes: Any, run: Any, host: Any, graph: dict[str, Any]
+) -> None:
+    class Work:
+        FUNCTION = "work"
+        INPUT_TYPES = staticmethod(lambda: {"required": {"image": ("IMAGE",), "amount": ("INT",)}})
+
+        def work(self, image: Any, amount: int) -> Any:
+            raise ValueError("no more")
+
+    host.classes["Work"] = Work
+    body = pack("nodes.loop.body").collect(graph, "close", lambda kind: False)
+    with pytest.raises(pack("nodes.loop.body").LoopError, match=r"^ValueError: no more"):
+        run(
+            nodes.TemporalLoopRunner,
+            body=[body],
+            outside_0=[torch.zeros(2, 2, 3, 3)],
+            hidden=hidden(graph, "close.runner"),
+        )
+    assert host.errors_at == ["work"]
