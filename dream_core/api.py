@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .device import backends
 from .dreaming.dream import DreamCallback
-from .errors import VideoError
 from .flat_options import fill_settings
 from .image import require_image
 from .looks import with_look
@@ -20,6 +19,7 @@ from .resume import work_folder
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
+from .video.containers import require_apart
 from .video.images import load_image
 
 
@@ -61,10 +61,7 @@ def dream_video(
     pipeline, reading, writing = fill_settings(
         with_look(look, options), PipelineSettings, InputSettings, OutputSettings
     )
-    if Path(source).resolve() == Path(target).resolve():
-        raise VideoError(
-            f"expected a target other than the source, got {target} for both; choose another name"
-        )
+    require_apart(Path(target), Path(source))
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         dreamer = load_dreamer(pipeline, progress=on_download)
         work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)

@@ -1,9 +1,11 @@
-"""Checks of settings: ranges declared with the fields, and one function that checks them all."""
+"""Checks of settings: ranges declared with the fields, and one function for all; the kind of a path."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -122,3 +124,15 @@ def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
 def _format(value: Any) -> str:
     """Format a number for people: 16384, 0.01, 1e-05."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:
+    """Return what a path leads to; None for nothing, or what cannot be looked at.
+
+    Unlike `Path.exists`, it never raises.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # a zero byte in the name is a ValueError
+        return None
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"

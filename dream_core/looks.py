@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from .checks import kind_of
 from .errors import Notice, SettingsError
 from .flat_options import field_names, fill_settings, require_known
 from .settings import (
@@ -152,7 +153,7 @@ def save_look(path: Path, description: str, *settings: Any, model: str, overwrit
     """
     if path.suffix.lower() != SUFFIX:
         raise SettingsError(f"expected a {SUFFIX} file for `save_look`, got {path}; choose another name")
-    if path.exists() and not overwrite:
+    if kind_of(path) and not overwrite:
         raise SettingsError(
             f"expected a new file for `save_look`, got {path}, which exists; choose another name or set `overwrite`"
         )
@@ -168,9 +169,10 @@ def save_look(path: Path, description: str, *settings: Any, model: str, overwrit
     text = json.dumps({"description": description, "options": ordered}, indent=2, ensure_ascii=False)
     try:
         path.write_text(f"{text}\n", "utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a zero byte in the name is a ValueError
+        reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"expected a file that can be written for `save_look`, got {path} ({error.strerror}); choose another"
+            f"expected a file that can be written for `save_look`, got {path} ({reason}); choose another"
         ) from error
 
 

@@ -11,7 +11,7 @@ from ..checks import validate
 from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
-from ..errors import SettingsError, VideoError
+from ..errors import SettingsError
 from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
@@ -19,6 +19,7 @@ from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, 
 from ..resume import work_folder
 from ..settings import split_list
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
+from ..video.containers import require_apart, telling
 from ..video.images import is_image, save_image
 from ..video.keep import STEPS
 from ..video.sample import SAMPLE_CREDIT
@@ -92,8 +93,8 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     """
     source = command.input or SAMPLE_CLIP
     target = command.output or default_output(command.input or Path(SAMPLE_CLIP.name))
-    if command.input and target.resolve() == command.input.resolve():
-        raise VideoError(f"{target} is the input: choose another name for the output")
+    if command.input:
+        require_apart(target, command.input)
     work = work_folder(source, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
     output = open_output_like(clip, target, settings=command.write, work=work)
     try:
@@ -189,7 +190,8 @@ def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
 
     def save(step: DreamStep) -> None:
         if step.done % every == 0:
-            folder.mkdir(parents=True, exist_ok=True)
+            with telling(folder, "made"):
+                folder.mkdir(parents=True, exist_ok=True)
             name = f"frame_{output.written:06d}_step_{step.done:04d}.png"
             save_image(step.image[0].clamp(0, 1).cpu(), folder / name)
 

@@ -10,7 +10,7 @@ from itertools import islice
 from rich.console import Console
 from torch import Tensor
 
-from ..checks import validate
+from ..checks import kind_of, validate
 from ..device import backends
 from ..dreaming.objectives import parse_layers
 from ..errors import SettingsError, VideoError
@@ -21,6 +21,7 @@ from ..measure.tables import as_json, frame_tables, overall_table
 from ..pipeline import load_estimator, load_models
 from ..settings import InputSettings
 from ..video import Clip, open_clip
+from ..video.containers import require_path
 from ..video.images import IMAGE_SUFFIXES, is_image, save_image
 from .console import EXPECTED, Teller, exit_code
 from .exit_codes import DONE
@@ -64,10 +65,14 @@ def check_files(command: MeasureCommand) -> None:
     if wanted.plot and not is_image(wanted.plot):
         raise SettingsError(f"expected --plot FILE ending in {', '.join(IMAGE_SUFFIXES)}, got {wanted.plot}")
     for path in (wanted.json, wanted.plot):
-        if path and not path.parent.is_dir():
+        if path is None:
+            continue
+        if kind_of(path.parent) != "folder":
             raise VideoError(
-                f"{path} cannot be written: the folder {path.parent} does not exist; make it first"
+                f"{path} cannot be written: the folder {path.parent} does not exist or may not be opened; "
+                "make it first"
             )
+        require_path(path, what="file to write")
 
 
 def measure_files(command: MeasureCommand, teller: Teller) -> Report:

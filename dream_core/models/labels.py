@@ -25,12 +25,13 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise SettingsError(f"cannot read the label file {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(
             f"expected UTF-8 text with one class per line in the label file {path}, got other bytes"
         ) from error
+    except (OSError, ValueError) as error:  # a zero byte in the name is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"cannot read the label file {path}: {reason}") from error
     labels = tuple(line.strip() for line in text.rstrip().splitlines())
     if not labels:
         raise SettingsError(f"expected one class per line in the label file {path}, got an empty file")

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from ..checks import kind_of
 from ..errors import Notice, SettingsError, WeightsError
 
 State: TypeAlias = dict[str, Tensor]
@@ -82,8 +83,9 @@ def search_folders(folders: Sequence[Path] = ()) -> list[Path]:
         SettingsError: a given folder does not exist.
     """
     for folder in folders:
-        if not folder.is_dir():
-            raise SettingsError(f"the model folder {folder} does not exist; correct `model_dirs`")
+        if kind_of(folder) != "folder":
+            problem = "may not be opened" if _is_barred(folder) else "does not exist"
+            raise SettingsError(f"the model folder {folder} {problem}; correct `model_dirs`")
     from_environment = os.environ.get("DEEPDREAM_MODELS", "").split(os.pathsep)
     return [*map(Path, folders), *(Path(folder) for folder in from_environment if folder), cache_dir()]
 
@@ -140,7 +142,7 @@ def find(source: WeightSource, *, name: str, folders: Sequence[Path] = ()) -> Pa
     stem = Path(source.filename).stem
     accepted = source.filename, f"{stem}.safetensors", f"{name}.safetensors", f"{name}.pth"
     paths = (folder / filename for folder in search_folders(folders) for filename in accepted)
-    return next((path for path in paths if path.is_file()), source.installed)
+    return next((path for path in paths if kind_of(path) == "file"), source.installed)
 
 
 def resolve_auto(
@@ -170,9 +172,25 @@ def resolve_auto(
     return fallback
 
 
+def _is_barred(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def _existing(file: Path, source: WeightSource) -> Path:
-    if file.is_file():
-        return file
+    try:
+        if file.is_file():
+            file.open("rb").close()
+            return file
+    except OSError as error:
+        raise WeightsError(
+            f"the weight file {file} cannot be read ({error.strerror}): check its name and its permissions"
+        ) from error
     where = f"; the original is at {source.url}" if source.url else ""
     raise WeightsError(f"the weight file {file} does not exist{where}")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 
+from ..checks import kind_of
 from ..errors import VideoError
 
 _SEVERAL_FILES = 0x1  # AVFMT_NOFILE: the muxer makes files of its own, such as a playlist's
@@ -56,27 +59,64 @@ def require_path(path: Path, *, what: str) -> None:
         what: "input" or "output", for the message.
 
     Raises:
-        VideoError: it is an address or stands for a stream, is too long, or names neither a file nor a folder.
+        VideoError: it is an address or stands for a stream, names neither a file nor a folder, or cannot be looked
+            at: too long a name, a zero byte in it, a link to itself, a path below a file, no permission.
     """
-    try:
-        exists = path.exists()
-        if "\0" in str(path):  # Python takes such a path for one that does not exist
-            raise ValueError("it has a zero byte")
-        special = exists and not path.is_file() and not path.is_dir()
-    except (OSError, ValueError) as error:  # too long a name, or a zero byte in it
-        raise VideoError(
-            f"{str(path)[:60]!r} cannot be a file ({_reason(error)}): choose another name"
-        ) from error
-    if special:
-        raise VideoError(f"{path} is neither a file nor a folder: expected one as {what}")
-    if not exists and str(path) == "-":
+    kind = kind_of(path)
+    if kind is None and str(path) == "-":
         raise VideoError(
             f"expected a file or folder as {what}, got -: streams are not supported; name a file"
         )
-    if not exists and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+    if kind is None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise VideoError(
             f"expected a file or folder as {what}, got an address, {path}: use a file on this machine"
         )
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return
+    except PermissionError as error:
+        raise VideoError(
+            f"{path} cannot be looked at ({_reason(error)}): expected a folder that may be opened as that of "
+            f"the {what}; change its permissions, or choose another"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise VideoError(
+            f"{str(path)[:60]!r} cannot be a file ({_reason(error)}): choose another name"
+        ) from error
+    if kind == "other":
+        raise VideoError(f"{path} is neither a file nor a folder: expected one as {what}")
+
+
+def require_apart(target: Path, source: Path) -> None:
+    """Check that an output is not its input.
+
+    Raises:
+        VideoError: both are one file, or one of them cannot be a file.
+    """
+    require_path(source, what="input")
+    require_path(target, what="output")
+    if target.resolve() == source.resolve():
+        raise VideoError(f"{target} is the input: choose another name for the output")
+
+
+@contextmanager
+def telling(path: Path, done: str) -> Iterator[None]:
+    """Tell in one line what the system does not let us do with a path inside the block.
+
+    Args:
+        path: for the message.
+        done: such as "read", for the message.
+
+    Raises:
+        VideoError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(
+            f"{path} cannot be {done} ({_reason(error)}): check that it is there, and its permissions"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import VideoError
+from .containers import require_path, telling
 from .images import save_image
 
 FOLDERS = ("frames", "dreams", "flow", "mask")
@@ -26,15 +27,18 @@ class KeepFolder:
             overwrite: replace files of an earlier run.
 
         Raises:
-            VideoError: the path is a file, or holds files of an earlier run that may not be overwritten.
+            VideoError: the path is a file or cannot be looked at, or holds files of an earlier run that may not be
+                overwritten.
         """
         self.path = Path(path)
         self._overwrite = overwrite
-        if self.path.exists() and not self.path.is_dir():
-            raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
-        for folder in (*FOLDERS, STEPS):
-            if not overwrite and any((self.path / folder).glob("*")):
-                raise VideoError(f"{self.path / folder} is not empty: {INSTEAD}")
+        require_path(self.path, what="folder for what is kept")
+        with telling(self.path, "read"):
+            if self.path.exists() and not self.path.is_dir():
+                raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
+            for folder in (*FOLDERS, STEPS):
+                if not overwrite and any((self.path / folder).glob("*")):
+                    raise VideoError(f"{self.path / folder} is not empty: {INSTEAD}")
 
     def save(
         self,
@@ -62,10 +66,8 @@ class KeepFolder:
 
     def _file(self, folder: str, name: str) -> Path:
         path = self.path / folder / name
-        if path.exists() and not self._overwrite:
-            raise VideoError(f"{path} exists already: {INSTEAD}")
-        try:
+        with telling(path.parent, "made"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise VideoError(f"{path.parent} cannot be made ({error.strerror}): check the path") from error
+            if path.exists() and not self._overwrite:
+                raise VideoError(f"{path} exists already: {INSTEAD}")
         return path

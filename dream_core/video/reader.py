@@ -9,7 +9,7 @@ from ..errors import VideoError
 from ..settings import InputSettings
 from .animation import is_animated, open_animation
 from .clip import Clip
-from .containers import require_path
+from .containers import require_path, telling
 from .film import open_film
 from .folder import whole_images
 from .images import is_image
@@ -32,12 +32,13 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     validate(settings)
     path = Path(path)
     require_path(path, what="input")
-    if not path.exists():
-        raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
-    if path.is_dir():
-        return open_pictures(whole_images(path), settings=settings)
-    if is_image(path) and is_animated(path):
-        return open_animation(path, settings=settings)
-    if is_image(path):
-        return open_pictures([path], settings=settings)
-    return open_film(path, settings=settings)
+    with telling(path, "read"):
+        if not path.exists():
+            raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
+        if path.is_dir():
+            return open_pictures(whole_images(path), settings=settings)
+        if is_image(path) and is_animated(path):
+            return open_animation(path, settings=settings)
+        if is_image(path):
+            return open_pictures([path], settings=settings)
+        return open_film(path, settings=settings)

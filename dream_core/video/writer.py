@@ -25,7 +25,7 @@ from ..image import describe
 from ..settings import OutputSettings
 from ..unfinished import Unfinished, sync
 from .clip import Sound
-from .containers import open_to_read, require_path
+from .containers import open_to_read, require_path, telling
 from .encoder import Encoder
 from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
@@ -248,7 +248,8 @@ def open_output(
     if work:
         _forget_finished(work, target)
     is_folder = str(path).endswith(("/", os.sep)) or not target.suffix or target.is_dir()
-    _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
+    with telling(target, "read"):
+        _check_target(target, is_folder=is_folder, frame_count=frame_count, sound=sound, settings=settings)
     _warn_of_idle_options(target, is_folder=is_folder, settings=settings)
     if sound is not None and settings.sound and (is_folder or is_image(target)):
         tell_left_out(describe_tracks(sound))

@@ -53,9 +53,7 @@ def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> Non
 
 
 def test_a_video_is_not_dreamed_into_itself(clip: Path) -> None:
-    with pytest.raises(
-        VideoError, match=r"expected a target other than the source, got .*; choose another name"
-    ):
+    with pytest.raises(VideoError, match="is the input: choose another name"):
         dream_video(clip, clip, **QUICK)
 
 

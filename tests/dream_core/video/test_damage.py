@@ -1,4 +1,4 @@
-"""Files mutated at random, and settings of any value: an error of one line or a result, never anything else.
+"""Files mutated at random, settings of any value, odd paths: an error of one line or a result, never anything else.
 
 DEEPDREAM_DAMAGE_SEEDS=20000 tries more than the 200 files of every run.
 """
@@ -25,9 +25,16 @@ from PIL import Image
 
 from dream_core import settings as all_settings
 from dream_core.checks import kinds, validate
+from dream_core.command.measure import check_files
+from dream_core.command.options import parse
 from dream_core.errors import DeepDreamError
+from dream_core.looks import load_look, save_look
+from dream_core.models.labels import read_labels
+from dream_core.models.registry import MODELS
+from dream_core.models.weights import locate, search_folders
 from dream_core.settings import InputSettings, OutputSettings
-from dream_core.video import open_output
+from dream_core.video import KeepFolder, open_clip, open_output
+from dream_core.video.containers import require_apart
 
 SEEDS = int(os.environ.get("DEEPDREAM_DAMAGE_SEEDS", "200"))
 LONGEST = 10
@@ -207,3 +214,51 @@ def test_any_output_is_written_or_refused_at_once(tmp_path, codec, pixel_format,
                 for level in (20, 120, 220):
                     output.write(gray(level, sides))
             assert path.stat().st_size > 0
+
+
+BARRED = ("a" * 300, "loop", "clip.mp4/x", "a\0b", "locked/x")
+"""Too long a name, a link to itself, a path below a file, a zero byte, a path in a folder that is locked."""
+
+
+def asked(tmp_path: Path, name: str) -> dict[str, Callable[[], object]]:
+    """What is done with a path of this name as each kind of input and output."""
+    path, clip = tmp_path / name, tmp_path / "clip.mp4"
+    json = path.with_name(path.name + ".json")
+    source = MODELS["squeezenet1_1"].source
+    settings = OutputSettings()
+    return {
+        "input": lambda: open_clip(path, settings=InputSettings()),
+        "video": lambda: open_output(
+            path.with_name(path.name + ".mp4"), size=(48, 64), fps=Fraction(5), settings=settings
+        ).discard(),
+        "folder": lambda: open_output(path, size=(48, 64), fps=Fraction(5), settings=settings).discard(),
+        "output of this input": lambda: require_apart(path, clip),
+        "kept": lambda: KeepFolder(path).save(0, frame=gray(0)),
+        "look": lambda: load_look(json),
+        "saved look": lambda: save_look(json, "Mine.", model="vgg16"),
+        "weights": lambda: locate(source, name="squeezenet1_1", file=path),
+        "folder of weights": lambda: search_folders([path]),
+        "labels": lambda: read_labels(path),
+        "measured": lambda: check_files(parse(["measure", str(clip), str(clip), "--json", str(json)])),
+    }
+
+
+@pytest.mark.parametrize("name", BARRED)
+def test_a_path_that_cannot_be_looked_at_is_refused_in_one_line(tmp_path, make_clip, monkeypatch, name):
+    make_clip("clip.mp4", count=2)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for suffix in (".mp4", ".json"):
+        (tmp_path / f"loop{suffix}").symlink_to(tmp_path / f"loop{suffix}")
+    if name == "locked/x":
+        stat = Path.stat
+
+        def locked(path: Path, **options: Any) -> os.stat_result:  # root may look everywhere
+            if "locked" in path.parts:
+                raise PermissionError(13, "Permission denied", str(path))
+            return stat(path, **options)
+
+        monkeypatch.setattr(Path, "stat", locked)
+    for use, ask in asked(tmp_path, name).items():
+        with pytest.raises(DeepDreamError) as told:
+            ask()
+        assert len(str(told.value).splitlines()) == 1, use
