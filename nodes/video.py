@@ -128,7 +128,12 @@ class DeepDreamVideo(io.ComfyNode):
                 "vid2vid",
             ],
             inputs=[
-                io.Image.Input("images", tooltip="The frames of the clip, in order."),
+                io.Image.Input(
+                    "images",
+                    tooltip="The frames of the clip, in order. As one batch: each piece of a list, as from Rebatch "
+                    "Images, begins a new dream. A batch holds neither the times of its frames nor the shape of "
+                    "their pixels: where the rate varies or pixels are not square, use DeepDream Video File.",
+                ),
                 *pipeline_sockets(),
                 *with_look(
                     *pipeline_widgets(),
@@ -173,6 +178,7 @@ class DeepDreamVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         frames = from_image(images, name="images")
         count, _, height, width = frames.shape
+        _tell_of_pieces()
         with working():
             chosen = Chosen(values)
             flow_and_reliability = chosen.value("flow_and_reliability", True)
@@ -192,6 +198,15 @@ class DeepDreamVideo(io.ComfyNode):
         if not flow_and_reliability:
             return io.NodeOutput(dreams, host.blocker(), host.blocker())
         return io.NodeOutput(dreams, Flow(flow), reliability)
+
+
+def _tell_of_pieces() -> None:
+    """Say on the node that pieces of a list do not join, from the second piece on."""
+    if host.is_later_piece():
+        host.tell(
+            "each piece of a list begins a new dream, which jumps where pieces join: connect a clip before Rebatch "
+            "Images or, if it is too long for memory, use DeepDream Video File"
+        )
 
 
 def _check_that_nothing_is_missed() -> None:

@@ -72,7 +72,8 @@ class TemporalLoopOpen(io.ComfyNode):
                 ClipSocket.Input(
                     "frames",
                     tooltip="The batch or video that the loop goes through, frame by frame. Of a video, as from "
-                    "Load Video, one frame is decoded at a time.",
+                    "Load Video, one frame is decoded at a time. A batch holds neither the times of its frames nor "
+                    "the shape of their pixels: where the rate varies or pixels are not square, connect the video.",
                 ),
                 io.AnyType.Input(
                     "initial_result",

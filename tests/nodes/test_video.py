@@ -69,6 +69,18 @@ def test_what_is_switched_off_and_connected_is_refused(
         dream_video("DeepDreamVideo", flow_and_reliability=False)
 
 
+def test_a_clip_that_comes_in_pieces_is_told_that_each_begins_a_new_dream(
+    dream_video: Run, host: Any
+) -> None:
+    dream_video("DeepDreamVideo")
+    assert host.told == []
+    host.piece = 1
+    dream_video("DeepDreamVideo")
+    (notice,) = host.told
+    assert notice.startswith("each piece of a list begins a new dream")
+    assert notice.endswith("use DeepDream Video File")
+
+
 @pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_progress_reaches_its_end(dream_video: Run, host: Any, name: str, values: dict[str, Any]) -> None:
