@@ -403,7 +403,8 @@ class Encoder:
         self._container.close()
 
     def _fail(self, error: av.FFmpegError) -> NoReturn:
-        raise VideoError(f"{self._path} cannot be written ({_reason(error)})") from error
+        advice = ": check the folder and the space on the disk" if isinstance(error, OSError) else ""
+        raise VideoError(f"{self._path} cannot be written ({_reason(error)}){advice}") from error
 
 
 def _reason(error: Exception) -> str:

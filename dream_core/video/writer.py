@@ -19,7 +19,7 @@ import av
 import torch
 from torch import Tensor
 
-from ..checks import validate
+from ..checks import kind_of, validate
 from ..errors import VideoError
 from ..image import describe
 from ..settings import OutputSettings
@@ -100,10 +100,11 @@ class Output:
             alpha: (1,H,W) in 0..1 for an output with transparency, over black; by default it is opaque.
 
         Raises:
-            VideoError: the image has another size, the output is closed, or the file cannot be written.
+            VideoError: the image has another size, the output is closed, or its file cannot be written or is gone.
         """
         if not self._open:
             raise VideoError(f"{self.path} is closed: no image can be added")
+        self._require_still_there()
         image = _checked(image, self._size)
         if self._transparency:
             image = _with_alpha(image, alpha)
@@ -112,6 +113,14 @@ class Output:
         self._sink.write(image, time=time, duration=duration)
         self.written += 1
         self._next_time = time + duration
+
+    def _require_still_there(self) -> None:
+        # The system lets a removed file grow on, unseen, until it is closed.
+        if self.written and kind_of(self.growing_path) is None:
+            raise VideoError(
+                f"expected the output so far at {self.growing_path}, but it or its folder was removed or moved: "
+                "put it back and start the same again, or begin anew"
+            )
 
     def save(self, run: Mapping[str, Any], *, files: Iterable[str] = ()) -> None:
         """Record all that is written so far, so that it outlasts a kill or a loss of power.
@@ -131,6 +140,8 @@ class Output:
 
     def what_is_left(self) -> str:
         """Say in one line where what is done so far is, after the output was closed, and how to go on."""
+        if self.written and kind_of(self.growing_path) is None:
+            return f"nothing is left at {self.growing_path}: it or its folder was removed or moved"
         shown = _count_images(self.growing_path)
         images = f"{shown} image{'' if shown == 1 else 's'}"
         place = (
@@ -158,6 +169,7 @@ class Output:
             raise VideoError(f"no image was written to {self.path}: there is nothing to keep")
         with _undisturbed():
             self.close()
+            self._require_still_there()
             if _is_occupied(self.path) and not self._settings.overwrite:
                 raise VideoError(
                     f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}"

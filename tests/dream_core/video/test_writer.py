@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+import shutil
 import signal
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
@@ -301,3 +304,52 @@ def test_a_kill_right_after_the_end_leaves_nothing_for_long(tmp_path):
     with pytest.raises(VideoError, match=r"out\.mp4 exists already"):
         open_output(tmp_path / "out.mp4", **options, work=work)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out"])
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_a_folder_that_is_removed_meanwhile_stops_the_run_at_once(tmp_path, name, is_recorded):
+    target = tmp_path / "sub" / name
+    work = Unfinished(target, conditions={}) if is_recorded else None
+    size = gray(100).shape[-2:]
+    output = open_output(target, size=size, fps=Fraction(5), settings=OutputSettings(), work=work)
+
+    def lose_it() -> None:
+        with output:
+            output.write(gray(100))
+            shutil.rmtree(target.parent)
+            output.write(gray(100))
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(VideoError, match="was removed or moved: put it back"):
+            lose_it()
+    assert "nothing is left at" in str(told[-1].message)
+    assert output.written == 1
+    assert not target.parent.exists()
+
+
+def test_a_full_disk_stops_the_run_and_all_that_is_claimed_plays(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    target = tmp_path / "out.mp4"
+    work = Unfinished(target, conditions={})
+    output = open_output(target, size=(96, 128), fps=Fraction(5), settings=OutputSettings(), work=work)
+
+    def fill() -> None:
+        with output:
+            for _ in range(48):
+                output.write(torch.rand(3, 96, 128))
+                output.save({})
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with pytest.raises(VideoError, match=r"File too large.*the disk"):
+                fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    claimed = int(re.search(r"has the (\d+) images?", str(told[-1].message)).group(1))
+    assert 0 < claimed <= output.written
+    assert len(read(target.with_name("out.part.mp4"))) == claimed
