@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -241,7 +242,9 @@ def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or value.get(choice) not in keys:
         came = value.get(choice) if isinstance(value, Mapping) else value
         told = "none of these" if came is None else f"'{came}'"
-        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got {told}")
+        near = get_close_matches(str(came), keys, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got {told}{hint}")
     key, shown = value[choice], CHOICES[choice].get(value[choice], {})
     if value.keys() != {choice, *shown}:
         wanted, came = ", ".join(shown) or "nothing", ", ".join(sorted(value.keys() - {choice})) or "nothing"

@@ -323,6 +323,7 @@ def test_the_default_choice_comes_first(widgets: ModuleType, core: ModuleType) -
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ({"optimizer": "adamw"}, "got 'adamw'; did you mean adam?"),
         ({"optimizer": "sgd"}, "expected optimizer to be one of clean, classic, adam, lbfgs, got 'sgd'"),
         ("lbfgs", "expected optimizer to be one of clean, classic, adam, lbfgs, got 'lbfgs'"),
         ({"optimizer": "lbfgs"}, "expected lbfgs_history beside optimizer lbfgs, got nothing"),
