@@ -95,6 +95,16 @@ def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def fetch(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor to the CPU, from an NVIDIA GPU through pinned memory. The program waits for it."""
+    if tensor.device.type != "cuda" or not torch.cuda.is_available():
+        return tensor.cpu()
+    here = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    here.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return here
+
+
 P = ParamSpec("P")
 
 _used: list[torch.Tensor] | None = None

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from .beside import Worker, can_compute_beside, has_room_beside
 from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
-from .dreaming.dream import DreamCallback, ImageDreamer
+from .dreaming.dream import DreamCallback, ImageDreamer, require_finite
 from .dreaming.graphs import StepGraphs
 from .errors import VideoError
 from .models.dream_model import DreamModel, load_model
@@ -22,11 +24,12 @@ from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
 from .resume import Keeper
 from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSettings, PipelineSettings
-from .temporal.dreamer import DreamedFrame, TemporalDreamer
-from .temporal.seamless import Begun, dream_seamless
+from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
+from .temporal.seamless import Begun, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
-from .video.ahead import read_ahead
+from .video.ahead import read_ahead, with_next
+from .video.behind import write_behind
 
 
 def load_models(
@@ -92,7 +95,10 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     if not settings.temporal.independent:
         folders = settings.model.model_dirs
         flow = load_estimator(settings.flow, settings.device, folders=folders, progress=progress)
-    return TemporalDreamer(dream, flow, temporal=settings.temporal, reliability=settings.reliability)
+    beside = Worker(dream.device) if flow and can_compute_beside(dream.device) else None
+    return TemporalDreamer(
+        dream, flow, temporal=settings.temporal, reliability=settings.reliability, beside=beside
+    )
 
 
 def dream_frames(
@@ -120,10 +126,8 @@ def dream_frames(
     elif temporal.seamless:
         yield from dream_seamless(clip, dreamer, begun=begun, on_step=on_step)
         return
-    for frame in clip:
-        if frame.anew:
-            dreamer.reset()
-        yield frame, dreamer.step(frame.image[None], on_step=on_step)
+    for frame, following in with_next(clip) if dreamer.looks_ahead else ((one, None) for one in clip):
+        yield frame, dream_next(dreamer, frame, following, on_step)
 
 
 def open_output_like(
@@ -159,6 +163,14 @@ def open_keep_folder(settings: OutputSettings, *, goes_on: bool = False) -> Keep
     return KeepFolder(settings.keep, overwrite=settings.overwrite or goes_on) if settings.keep else None
 
 
+class Done(NamedTuple):
+    """A frame that is to be written, its dream, and the dreamer's state after it."""
+
+    frame: Frame
+    step: DreamedFrame
+    state: DreamerState
+
+
 def dream_clip(
     clip: Iterable[Frame],
     dreamer: TemporalDreamer,
@@ -169,6 +181,9 @@ def dream_clip(
     on_step: DreamCallback | None = None,
 ) -> None:
     """Dream every frame of a clip into an output. Memory does not grow with the clip.
+
+    Where there is time for it, the next frames are read, the motion of the next is found and those before are
+    written while a frame is dreamed; the result is the same.
 
     If memory runs out, dreaming continues in smaller tiles, with a warning. If the output has a folder of its
     unfinished work, the dream goes on where an earlier run was stopped, and what it needs to go on is saved there
@@ -184,19 +199,29 @@ def dream_clip(
     """
     keeper = Keeper(dreamer, output) if output.work else None
     begun = _go_on(clip, dreamer, keeper) if keeper else None
+
+    def write(done: Done) -> None:
+        frame, step, state = done
+        if keeper:
+            keeper.begin()
+        alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
+        require_finite(step.dream)
+        output.write(step.dream, time=frame.time, duration=frame.duration, **alpha)
+        if keep:
+            _keep(keep, frame.index, step)
+        if keeper:
+            keeper.done(frame, step, state)
+
+    def written(done: Done) -> None:
+        if on_frame:
+            on_frame(done.frame, done.step)
+
+    device = dreamer.dream.device
+    beside = Worker(device) if can_compute_beside(device) else None
     try:
-        with reading_ahead(clip, dreamer.dream.device) as ahead:
+        with reading_ahead(clip, device) as ahead, write_behind(write, written, beside) as put:
             for frame, step in dream_frames(ahead, dreamer, begun=begun, on_step=on_step):
-                if keeper:
-                    keeper.begin()
-                alpha = {} if frame.alpha is None else {"alpha": frame.alpha}
-                output.write(step.read(), time=frame.time, duration=frame.duration, **alpha)
-                if keep:
-                    _keep(keep, frame.index, step)
-                if keeper:
-                    keeper.done(frame, step)
-                if on_frame:
-                    on_frame(frame, step)
+                put(Done(frame, step, dreamer.state))
     except BaseException:
         if keeper:
             with suppress(VideoError):  # the first error says more
@@ -214,11 +239,11 @@ def _go_on(clip: Iterable[Frame], dreamer: TemporalDreamer, keeper: Keeper) -> B
 
 
 def reading_ahead(clip: Iterable[Frame], device: torch.device) -> AbstractContextManager[Iterable[Frame]]:
-    """Read a clip ahead in a thread while a GPU dreams; a CPU that dreams has no time for both.
+    """Read a clip ahead in a thread, if there is time for that beside the dream.
 
     The clip can be closed once the block is left.
     """
-    return nullcontext(clip) if device.type == "cpu" else read_ahead(clip)
+    return read_ahead(clip) if has_room_beside(device) else nullcontext(clip)
 
 
 def _keep(keep: KeepFolder, index: int, step: DreamedFrame) -> None:

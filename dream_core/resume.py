@@ -111,8 +111,12 @@ class Keeper:
         """Note that a frame is about to be written."""
         self._state = None
 
-    def done(self, frame: Frame, dreamed: DreamedFrame) -> None:
+    def done(self, frame: Frame, dreamed: DreamedFrame, state: DreamerState) -> None:
         """Note that a frame is written, and save all if that is due.
+
+        Args:
+            frame, dreamed: what was written.
+            state: the dreamer's after it.
 
         Raises:
             VideoError: the record cannot be written.
@@ -121,7 +125,7 @@ class Keeper:
             self._first = replace(dreamed, carried=None)
         if dreamed.carried is None:
             self._last_start = frame.index
-        self._state = self._dreamer.state
+        self._state = state
         if time.monotonic() >= self._due:
             self.save()
 

@@ -75,6 +75,7 @@ FLOORS = (
     ("motion",),
     ("models",),
     ("video",),
+    ("beside",),
     ("unfinished",),
     ("device",),
     ("image",),

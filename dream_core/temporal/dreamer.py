@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..beside import Begun, Worker
 from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
@@ -18,15 +20,12 @@ from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
 from ..image import require_image, size_of, zoom
 from ..models.dream_model import DreamModel
+from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
-from ..motion.occlusion import reliability_mask
-from ..motion.scene_cuts import find_pan, is_cut, structure
+from ..motion.scene_cuts import find_pan
 from ..motion.warp import warp
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames, share_to_renew
-
-FAR_SCALE = 0.35
-"""Factor of the size at which flow to frames before the last one is estimated: they fill in a few places only."""
 
 FLASH = 4
 """Number of frames after a cut in which it may turn out to be a flash."""
@@ -131,6 +130,22 @@ class Start(NamedTuple):
     means: np.ndarray | None = None
 
 
+class Ahead(NamedTuple):
+    """The motion of the next frame, which is found while a frame is dreamed.
+
+    Args:
+        given: the next frame as it was announced.
+        frame: the same on the device.
+        past: the frames before it, the latest last.
+        motions: as they are found.
+    """
+
+    given: Tensor
+    frame: Tensor
+    past: Sequence[Tensor]
+    motions: Begun[Motions]
+
+
 class TemporalDreamer:
     """Dreams a clip frame by frame; each frame continues the dream of the one before.
 
@@ -141,6 +156,7 @@ class TemporalDreamer:
         flow: estimates motion; None is allowed when `temporal.independent` is on.
         temporal: settings of the feedback.
         reliability: settings that choose the pixels to trust.
+        beside: finds the motion of the next frame while a frame is dreamed; by default it is found in turn.
 
     Raises:
         SettingsError: a setting is out of range, or there is no flow estimator for the feedback.
@@ -153,6 +169,7 @@ class TemporalDreamer:
         *,
         temporal: TemporalSettings,
         reliability: ReliabilitySettings,
+        beside: Worker | None = None,
     ) -> None:
         validate(temporal)
         validate(reliability)
@@ -164,6 +181,10 @@ class TemporalDreamer:
         self.flow = flow
         self.temporal = temporal
         self.reliability = reliability
+        self._beside = beside
+        self._ahead: Ahead | None = None
+        # The first dream traces the network, in which no other thread may call a module.
+        self._is_traced = False
         # The latest frame comes last.
         self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
         # What came before the last cut, which may be a flash; and the frames since.
@@ -185,10 +206,16 @@ class TemporalDreamer:
         """The network that dreams, on the first of its devices."""
         return self.dream.models[0]
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `step` makes use of the next frame."""
+        return self._beside is not None and not self.temporal.independent
+
     def reset(self) -> None:
         """Forget the earlier frames."""
         self._past.clear()
         self._before_cut = None
+        self._ahead = None
 
     @property
     def state(self) -> DreamerState:
@@ -205,6 +232,7 @@ class TemporalDreamer:
     @state.setter
     def state(self, state: DreamerState) -> None:
         most = self._past.maxlen
+        self._ahead = None
         self._past = deque(state.past, maxlen=most)
         self._before_cut = None if state.before_cut is None else deque(state.before_cut, maxlen=most)
         self._since_cut, self._count = state.since_cut, state.count
@@ -219,16 +247,26 @@ class TemporalDreamer:
 
         Its zoom is inverted. The state of this dreamer is unchanged.
         """
-        other = TemporalDreamer(self.dream, self.flow, temporal=self.temporal, reliability=self.reliability)
+        other = TemporalDreamer(
+            self.dream,
+            self.flow,
+            temporal=self.temporal,
+            reliability=self.reliability,
+            beside=self._beside,
+        )
         other._past.append(replace(dreamed, carried=None))
         other._direction = -self._direction
         return other
 
-    def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> DreamedFrame:
+    def step(
+        self, frame: Tensor, *, following: Tensor | None = None, on_step: DreamCallback | None = None
+    ) -> DreamedFrame:
         """Dream the next frame of the clip.
 
         Args:
             frame: (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            following: the frame after it, if it is known and to be dreamed next: where `looks_ahead`, its motion
+                is found meanwhile. It must not change before its own step.
             on_step: called after every gradient step.
 
         Raises:
@@ -236,10 +274,14 @@ class TemporalDreamer:
             OutOfMemoryError: there is too little memory for flow or for the smallest tiles; the state is
                 unchanged.
         """
-        require_image(frame, name="frame", batch=1)
-        # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
-        frame = send(frame.detach().float(), self.dream.device)
-        start = self._carry_with_memory(frame)
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead.given.is_set_to(frame):
+            frame = ahead.frame
+        else:
+            ahead, frame = None, self._sent(frame)
+        start = self._carry_with_memory(frame, ahead)
+        if following is not None and self.looks_ahead and self._is_traced:
+            self._ahead = self._look_ahead(following, [*_frames(start.past), frame])
         carried = start.carried
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
@@ -250,11 +292,39 @@ class TemporalDreamer:
             wait=False,
             on_step=on_step,
         )
+        self._is_traced = True
         result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count)
         self._count += 1
         if not self.temporal.independent:
             self._remember(result, start.past)
         return result
+
+    def _sent(self, frame: Tensor) -> Tensor:
+        require_image(frame, name="frame", batch=1)
+        # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
+        return send(frame.detach().float(), self.dream.device)
+
+    def _look_ahead(self, following: Tensor, past: Sequence[Tensor]) -> Ahead | None:
+        """Begin to find the motion of the next frame; None if its own step will refuse it."""
+        past = past[-(self._past.maxlen or 0) :]
+        try:
+            frame = self._sent(following)
+            self._require_size(frame, past)
+        except ImageError:
+            return None
+        return Ahead(following, frame, past, self._begin_motions(frame, past))
+
+    def _begin_motions(
+        self, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
+    ) -> Begun[Motions]:
+        assert self._beside
+        find = self._finder
+
+        def motions() -> Motions:
+            found = find(frame, past, pan=pan)
+            return found._replace(cut=find.is_cut(found, frame, past[-1]))
+
+        return self._beside.begin(motions)
 
     def _remember(self, dreamed: DreamedFrame, past: deque[DreamedFrame]) -> None:
         """Keep a dream for the next frame; `past` are those that it continues, none after a cut."""
@@ -268,16 +338,17 @@ class TemporalDreamer:
         self._past = past
         self._past.append(replace(dreamed, carried=None))
 
-    def _carry_with_memory(self, frame: Tensor) -> Start:
+    def _carry_with_memory(self, frame: Tensor, ahead: Ahead | None) -> Start:
         """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
         freed = False
         while True:
             try:
-                return self._carry(frame)
+                return self._carry(frame, ahead)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 problem = str(error).partition("\n")[0]
+            ahead = None
             # Only here are the error and its traceback gone, which held the tensors of the attempt.
             self.dream.free()
             if freed and self.flow:
@@ -285,59 +356,77 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor) -> Start:
+    def _carry(self, frame: Tensor, ahead: Ahead | None) -> Start:
         """Carry the earlier dreams over to a frame. After a flash it continues what was there before that."""
         for past in (self._past, self._before_cut):
-            start = self._carry_past(past, frame) if past else None
+            start = self._carry_past(past, frame, ahead=ahead) if past else None
             if start:
                 return start
         return Start(deque(maxlen=self._past.maxlen))
 
     def _carry_past(
-        self, past: deque[DreamedFrame], frame: Tensor, pan: Tensor | None = None
+        self,
+        past: deque[DreamedFrame],
+        frame: Tensor,
+        *,
+        ahead: Ahead | None = None,
+        pan: Tensor | None = None,
     ) -> Start | None:
         """Carry dreams over to a frame; None after a cut.
 
         Whether there is one and how many steps are due is read at once, because the program waits for a GPU there.
         """
         previous = past[-1].frame
-        carried = self._carry_from(past, 1, frame, pan)
-        backward, distance = carried.flow, 2
-        while distance <= len(past):
-            carried = carried.fill_from(self._carry_from(past, distance, frame))
-            distance *= 2
+        motions = self._motions(frame, _frames(past), ahead, pan)
+        carried = self._carry_from(past, 1, motions.each[0])
+        for number, motion in enumerate(motions.each[1:], start=1):
+            carried = carried.fill_from(self._carry_from(past, 2**number, motion))
         renewal = self._renewal(frame, carried)
         asked = {}
-        if self.temporal.cuts and pan is None:
-            asked["structure"] = structure(frame, previous, backward)
-        if renewal is not None:
+        if motions.cut is None and motions.structure is not None:
+            asked["structure"] = motions.structure
+        if renewal is not None and not motions.cut:
             asked["means"] = cell_means(renewal)
         read = _read(asked)
-        if "structure" in read and is_cut(frame, previous, backward, found=read["structure"].tolist()):
+        found = read["structure"].tolist() if "structure" in read else None
+        if self._finder.is_cut(motions, frame, previous, found=found):
             pan = find_pan(frame, previous)
-            return None if pan is None else self._carry_past(past, frame, pan)
+            return None if pan is None else self._carry_past(past, frame, pan=pan)
         return Start(past, carried, renewal, read.get("means"))
 
-    def _carry_from(
-        self, past: deque[DreamedFrame], distance: int, frame: Tensor, pan: Tensor | None = None
-    ) -> Carried:
-        """Carry over the dream of the frame that is `distance` frames back; `pan`: see `_flows`."""
-        previous = past[-distance]
-        if frame.shape != previous.frame.shape:
+    @property
+    def _finder(self) -> MotionFinder:
+        assert self.flow is not None  # __init__ requires it
+        return MotionFinder(self.flow, self.reliability, self.temporal.cuts)
+
+    def _motions(
+        self, frame: Tensor, past: Sequence[Tensor], ahead: Ahead | None, pan: Tensor | None
+    ) -> Motions:
+        """Find the motion from a frame to those before it, unless it was found ahead; `pan`: see `MotionFinder`."""
+        self._require_size(frame, past)
+        if ahead and len(ahead.past) == len(past) and all(map(operator.is_, ahead.past, past)):
+            return ahead.motions.result()
+        if self._beside:
+            return self._begin_motions(frame, past, pan).result()
+        return self._finder(frame, past, pan=pan)
+
+    @staticmethod
+    def _require_size(frame: Tensor, past: Sequence[Tensor]) -> None:
+        if frame.shape != past[-1].shape:
             raise ImageError(
-                f"expected a frame of the clip's size {tuple(previous.frame.shape)}, got {tuple(frame.shape)}; "
+                f"expected a frame of the clip's size {tuple(past[-1].shape)}, got {tuple(frame.shape)}; "
                 "resize it, or reset() to begin a new clip"
             )
-        backward, forward = self._flows(frame, previous.frame, near=distance == 1, pan=pan)
-        reliability = reliability_mask(
-            backward, forward, frame=frame, previous=previous.frame, settings=self.reliability
-        )
+
+    def _carry_from(self, past: deque[DreamedFrame], distance: int, motion: Motion) -> Carried:
+        """Carry over the dream of the frame that is `distance` frames back."""
+        previous = past[-distance]
         keeps_frame = self.temporal.carry == "residual"
         return Carried(
-            flow=backward,
-            reliability=reliability,
-            warped=self._move(previous.dream, backward, frames=distance),
-            warped_frame=self._move(previous.frame, backward, frames=distance) if keeps_frame else None,
+            flow=motion.flow,
+            reliability=motion.reliability,
+            warped=self._move(previous.dream, motion.flow, frames=distance),
+            warped_frame=self._move(previous.frame, motion.flow, frames=distance) if keeps_frame else None,
         )
 
     def _move(self, image: Tensor, backward: Tensor, *, frames: int) -> Tensor:
@@ -370,28 +459,9 @@ class TemporalDreamer:
             image=replace(image, init="image"),
         )
 
-    def _flows(
-        self, frame: Tensor, previous: Tensor, *, near: bool = True, pan: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Estimate the flow to an earlier frame and, if it is needed, back.
 
-        Args:
-            frame, previous: (1,3,H,W).
-            near: whether it is the frame just before; otherwise the flow is estimated at `FAR_SCALE`.
-            pan: (1,2,1,1), a known motion of the whole image, which is added.
-        """
-        assert self.flow is not None  # __init__ requires it
-        flow = self.flow if near else replace(self.flow, scale=FAR_SCALE * self.flow.scale)
-        whole = None if pan is None else pan.expand(1, 2, *size_of(frame))
-        start = previous if whole is None else warp(previous, whole, mode="bilinear")
-        if not self.reliability.check_consistency:
-            backward, forward = flow.flow(frame, start), None
-        else:
-            backward, forward = flow.both_ways(frame, start)
-        if whole is None:
-            return backward, forward
-        returned = None if forward is None else warp(forward, -whole, mode="bilinear") - whole
-        return backward + whole, returned
+def _frames(past: Iterable[DreamedFrame]) -> list[Tensor]:
+    return [one.frame for one in past]
 
 
 def _read(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -78,7 +78,7 @@ def dream_seamless(
         if len(ahead) > dreamer.temporal.seamless_frames:
             frame = ahead.popleft()
             if frame.index >= begun.done:
-                yield frame, _next(dreamer, frame, on_step)
+                yield frame, dream_next(dreamer, frame, ahead[0] if ahead else None, on_step)
     yield from _fade(ahead, dreamer, begun, on_step)
 
 
@@ -95,7 +95,7 @@ def _fade(
         end = ends.popleft() if len(ahead) < fading else None
         if frame.index < begun.done:
             continue
-        dreamed = _next(dreamer, frame, on_step)
+        dreamed = dream_next(dreamer, frame, ahead[0] if ahead else None, on_step)
         if end is not None:
             after_cut = after_cut or dreamed.carried is None
             share = 1 if after_cut else 1 - len(ahead) / fading
@@ -104,10 +104,14 @@ def _fade(
         yield frame, dreamed
 
 
-def _next(dreamer: TemporalDreamer, frame: Frame, on_step: DreamCallback | None) -> DreamedFrame:
+def dream_next(
+    dreamer: TemporalDreamer, frame: Frame, following: Frame | None, on_step: DreamCallback | None
+) -> DreamedFrame:
+    """Dream the next frame, after nothing where the clip begins anew; `following` as in `TemporalDreamer.step`."""
     if frame.anew:
         dreamer.reset()
-    return dreamer.step(frame.image[None], on_step=on_step)
+    expected = following.image[None] if following and not following.anew else None
+    return dreamer.step(frame.image[None], following=expected, on_step=on_step)
 
 
 def _dream_back(

@@ -1,4 +1,4 @@
-"""Reading ahead: the next frames are decoded in a thread while a GPU dreams."""
+"""Reading ahead: the next frames are decoded in a thread while a frame is dreamed."""
 
 from __future__ import annotations
 
@@ -68,3 +68,24 @@ def _in_order(waiting: Queue[tuple[T | None, BaseException | None]]) -> Iterator
         if frame is None:
             return
         yield frame
+
+
+def with_next(frames: Iterable[T]) -> Iterator[tuple[T, T | None]]:
+    """Iterate over frames, each with the one after it.
+
+    An error of the next frame comes in its place, after the frame before it.
+
+    Yields:
+        Each frame and the next one; None after the last, and before an error.
+    """
+    source, error = iter(frames), None
+    current = next(source, None)
+    while current is not None:
+        try:
+            following = next(source, None)
+        except Exception as found:
+            error, following = found, None
+        yield current, following
+        current = following
+    if error:
+        raise error

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..device import fetch
 from ..errors import VideoError
 from .color_profile import deep_to_srgb, to_srgb
 from .containers import open_to_read
@@ -104,7 +105,7 @@ def save_image(image: Tensor, path: Path) -> None:
         VideoError: the file cannot be written.
     """
     levels = image.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)  # CHW -> HWC
-    array = levels.cpu().numpy()
+    array = fetch(levels).numpy()
     file = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     try:
         file.save(path, **_SAVE_OPTIONS.get(path.suffix.lower(), {}))

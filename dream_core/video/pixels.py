@@ -14,6 +14,7 @@ from av.filter import Graph
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..device import fetch
 from ..image import Size, scaled_size, size_of
 from ..image import resize as resize_images
 
@@ -130,7 +131,9 @@ class FrameConverter:
     def __call__(self, image: Tensor) -> av.VideoFrame:
         """Convert an image (3,H,W), or (4,H,W) with alpha, in 0..1."""
         levels = image.detach().clamp(0, 1).mul(self._white).round().permute(1, 2, 0)  # CHW -> HWC
-        array = np.ascontiguousarray(levels.cpu().numpy().astype(np.uint16 if self._deep else np.uint8))
+        # A GPU rounds them, and less is copied. PyTorch does not compute with 16 bits without a sign.
+        levels = fetch(levels.to(torch.int32 if self._deep else torch.uint8).contiguous())
+        array = levels.numpy().astype(np.uint16 if self._deep else np.uint8, copy=False)
         frame = av.VideoFrame.from_ndarray(array, format=self._source)
         if self._graph is None:
             return frame.reformat(format=self._pixel_format.name, interpolation=_EXACT)

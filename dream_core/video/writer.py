@@ -94,7 +94,7 @@ class Output:
         """Write one image, (3,H,W) or (1,3,H,W), RGB in 0..1, rounded to the output's levels.
 
         Args:
-            image: of the output's size.
+            image: of the output's size, on any device.
             time: seconds from the output's first frame; by default right after the frame before.
             duration: seconds until the next frame; by default one frame at the output's rate.
             alpha: (1,H,W) in 0..1 for an output with transparency, over black; by default it is opaque.

@@ -33,6 +33,18 @@ SPEC = ModelSpec(
 )
 
 
+@pytest.fixture(autouse=True)
+def _in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute all in turn, unless a test asks for threads."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+@pytest.fixture
+def with_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reading, motion and writing run beside the dream."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+
+
 @pytest.fixture
 def tiny() -> DreamModel:
     """A network of one seeded random convolution, for tests that do not depend on the network."""

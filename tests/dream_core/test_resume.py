@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dream_core.beside import Worker, can_compute_beside
 from dream_core.dreaming.dream import ImageDreamer
 from dream_core.errors import SettingsError, VideoError
 from dream_core.models.dream_model import DreamModel
@@ -32,7 +33,9 @@ from dream_core.settings import (
 from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import TemporalDreamer
 from dream_core.video import Frame, open_clip, open_output
+from dream_core.video.behind import BEHIND
 
+CPU = torch.device("cpu")
 SIZE = (48, 64)
 READING = InputSettings(size=0)
 QUICK = DreamSettings(octave=OctaveSettings(octave_steps=2, octaves=1), ascent=AscentSettings(jitter=2))
@@ -68,9 +71,10 @@ def run(
     writing = OutputSettings(keep=keep, restart=restart, **exact)
     dreamer = TemporalDreamer(
         ImageDreamer([model], settings=QUICK),
-        FlowEstimator(dis_flow, torch.device("cpu"), 16, 1),
+        FlowEstimator(dis_flow, CPU, 16, 1),
         temporal=temporal,
         reliability=ReliabilitySettings(),
+        beside=Worker(CPU) if can_compute_beside(CPU) else None,
     )
 
     def stop(frame: Frame, _: object) -> None:
@@ -117,6 +121,22 @@ def test_a_dream_that_was_stopped_twice_is_the_one_of_an_uninterrupted_run(
     assert all(torch.equal(a, b) for a, b in zip(images(target), images(whole), strict=True))
     assert len(images(whole)) == COUNT
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted({name, whole.name, "source.mp4"})
+
+
+@pytest.mark.usefixtures("with_room")
+@pytest.mark.parametrize("kind", TEMPORAL)
+def test_a_dream_with_work_beside_it_goes_on_too(
+    tiny: DreamModel, source: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that were waiting when it was stopped are written, and belong to the record."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, source, tmp_path / "out", TEMPORAL[kind], stopped=4)
+    assert 4 <= run(tiny, source, tmp_path / "out", TEMPORAL[kind]) <= 4 + BEHIND
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    run(tiny, source, tmp_path / "whole", TEMPORAL[kind])
+    pairs = zip(images(tmp_path / "out"), images(tmp_path / "whole"), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert len(images(tmp_path / "out")) == COUNT
 
 
 def test_what_is_kept_is_kept_of_every_frame(tiny: DreamModel, source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,12 +17,13 @@ from torch import Tensor
 from torchvision.models.optical_flow import raft_small
 
 from dream_core import image as images
+from dream_core.beside import Worker
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
 from dream_core.dreaming.objectives import Objective, layer
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
-from dream_core.motion.flow import FlowEstimator, estimator_of
+from dream_core.motion.flow import FlowEstimator, dis_flow, estimator_of
 from dream_core.motion.raft import FastRaft
 from dream_core.motion.warp import warp
 from dream_core.settings import (
@@ -829,6 +831,98 @@ def test_results_hold_no_autograd_graph(tiny: DreamModel) -> None:
 # Memory that runs out
 
 
+def look_ahead(machine: TemporalDreamer, frames: Tensor) -> list[DreamedFrame]:
+    """Dream frames, each with the next one announced, from one buffer each."""
+    parts = [part.clone() for part in frames.split(1)]
+    return [
+        machine.step(part, following=following)
+        for part, following in zip(parts, [*parts[1:], None], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("temporal", [TemporalSettings(), TemporalSettings(references=3), uncut()])
+def test_motion_that_is_found_ahead_changes_nothing(tiny: DreamModel, temporal: TemporalSettings) -> None:
+    """With a cut, and a flash after which the dream before it goes on."""
+    clip = synthetic_clip(frames=6, height=48, width=64, seed=1).frames
+    frames = torch.cat([clip[:3], 1 - clip[3:4], clip[4:], clip.flip(-1)[:2]])
+    threads: list[bool] = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return dis_flow(first, second, both)
+
+    flow = FlowEstimator(estimate, CPU, 16, 1)
+
+    def make(beside: Worker | None) -> TemporalDreamer:
+        dream = ImageDreamer([tiny], settings=QUICK)
+        return TemporalDreamer(
+            dream, flow, temporal=temporal, reliability=ReliabilitySettings(), beside=beside
+        )
+
+    plain = make(None)
+    assert not plain.looks_ahead
+    expected = look_ahead(plain, frames)
+    assert all(threads)
+    found = len(threads)
+    assert any(step.carried is None for step in expected[1:]) == temporal.cuts
+    threads.clear()
+    machine = make(Worker(CPU))
+    assert machine.looks_ahead
+    for step, wanted in zip(look_ahead(machine, frames), expected, strict=True):
+        assert torch.equal(step.dream, wanted.dream)
+        assert (step.carried is None) == (wanted.carried is None)
+        if step.carried and wanted.carried:
+            assert torch.equal(step.carried.flow, wanted.carried.flow)
+    assert not any(threads)
+    assert len(threads) == found  # nothing was found in vain
+
+
+def test_a_frame_other_than_the_announced_one_finds_its_own_motion(tiny: DreamModel) -> None:
+    frames = synthetic_clip(frames=4, height=48, width=64, seed=1).frames
+
+    def make(beside: Worker | None) -> TemporalDreamer:
+        dream, flow = ImageDreamer([tiny], settings=QUICK), FlowEstimator(dis_flow, CPU, 16, 1)
+        return TemporalDreamer(
+            dream, flow, temporal=uncut(), reliability=ReliabilitySettings(), beside=beside
+        )
+
+    order = [0, 2, 3]
+    expected = run(make(None), frames[order])
+    machine = make(Worker(CPU))
+    first = machine.step(frames[:1], following=frames[1:2])
+    found = [first, machine.step(frames[2:3], following=frames[3:]), machine.step(frames[3:])]
+    for step, wanted in zip(found, expected, strict=True):
+        assert torch.equal(step.dream, wanted.dream)
+    machine.step(frames[:1], following=frames[1:2])
+    machine.reset()
+    assert machine.step(frames[1:2]).carried is None
+
+
+def test_an_announced_frame_that_is_refused_is_refused_at_its_own_step(tiny: DreamModel) -> None:
+    machine = TemporalDreamer(
+        ImageDreamer([tiny], settings=QUICK),
+        constant_flow(),
+        temporal=uncut(),
+        reliability=ReliabilitySettings(),
+        beside=Worker(CPU),
+    )
+    machine.step(torch.zeros(1, 3, 20, 24), following=torch.zeros(1, 3, 20, 25))
+    with pytest.raises(ImageError, match="clip's size"):
+        machine.step(torch.zeros(1, 3, 20, 25))
+    machine.step(torch.zeros(1, 3, 20, 24), following=torch.full((1, 3, 20, 24), torch.nan))
+    with pytest.raises(ImageError, match="finite"):
+        machine.step(torch.full((1, 3, 20, 24), torch.nan))
+
+
+def test_flow_that_runs_out_of_memory_ahead_is_tried_again_in_its_turn(tiny: DreamModel) -> None:
+    frames, freed = random_clip(3), []
+    expected = run(scarce(tiny, Scarce(), []), frames)
+    machine = scarce(tiny, Scarce(1), freed, beside=Worker(CPU))
+    for step, wanted in zip(look_ahead(machine, frames), expected, strict=True):
+        assert torch.equal(step.dream, wanted.dream)
+    assert freed == [1]
+
+
 class Scarce:
     """A flow estimate that runs out of memory in the attempts of these numbers, counted from 1."""
 
@@ -842,12 +936,15 @@ class Scarce:
         return torch.zeros(len(first) * (1 + both), 2, *first.shape[-2:])
 
 
-def scarce(model: DreamModel, estimate: Scarce, freed: list[int]) -> TemporalDreamer:
+def scarce(
+    model: DreamModel, estimate: Scarce, freed: list[int], *, beside: Worker | None = None
+) -> TemporalDreamer:
     return TemporalDreamer(
         ImageDreamer([model], settings=QUICK, free=lambda: freed.append(estimate.count)),
         FlowEstimator(estimate, CPU, 1, 1),
         temporal=uncut(),
         reliability=ReliabilitySettings(),
+        beside=beside,
     )
 
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from dream_core.errors import VideoError
-from dream_core.video.ahead import AHEAD, read_ahead
+from dream_core.video.ahead import AHEAD, read_ahead, with_next
 
 NODE: ContextVar[str] = ContextVar("NODE")
 
@@ -78,3 +78,21 @@ def test_the_thread_has_ended_when_the_block_is_left(stop: type[BaseException]) 
     with pytest.raises(stop):
         use()
     assert threading.active_count() == before
+
+
+def test_frames_come_with_the_next_one() -> None:
+    assert list(with_next([1, 2, 3])) == [(1, 2), (2, 3), (3, None)]
+    assert list(with_next([1])) == [(1, None)]
+    assert list(with_next([])) == []
+
+
+def test_an_error_of_the_next_frame_comes_in_its_place() -> None:
+    def frames() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise VideoError("the file ends here")
+
+    pairs = with_next(frames())
+    assert [next(pairs), next(pairs)] == [(1, 2), (2, None)]
+    with pytest.raises(VideoError, match="ends here"):
+        next(pairs)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 from clips import gray, levels, read, write
+from pretended import Pretended
 
 from dream_core.settings import OutputSettings
 from dream_core.video.pixels import (
+    FrameConverter,
     color_tags,
     fit,
     frame_from_image,
@@ -163,3 +165,18 @@ def test_rgb_frames_and_images_convert_exactly(pixel_format):
     frame = frame_from_image(image, pixel_format=pixel_format)
     assert frame.format.name == pixel_format
     torch.testing.assert_close(image_from_frame(frame), image, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "alpha"), [("yuv420p", False), ("yuv420p10le", False), ("rgba", True)]
+)
+def test_images_on_a_gpu_are_rounded_there_and_copied_once(pixel_format: str, alpha: bool) -> None:
+    image = torch.rand(4 if alpha else 3, 16, 18)
+    convert = FrameConverter((16, 18), pixel_format=pixel_format, alpha=alpha)
+    expected = convert(image).to_ndarray()
+    with Pretended("cuda") as gpu:
+        there = image.to(gpu.device)
+        gpu.waits.clear()
+        found = convert(there).to_ndarray()
+        assert gpu.waits == ["cpu"]
+    assert np.array_equal(found, expected)
