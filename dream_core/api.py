@@ -14,7 +14,14 @@ from .flat_options import fill_settings
 from .image import require_image
 from .looks import with_look
 from .models.weights import Progress
-from .pipeline import dream_clip, load_dreamer, load_image_dreamer, open_keep_folder, open_output_like
+from .pipeline import (
+    dream_clip,
+    load_dreamer,
+    load_image_dreamer,
+    open_keep_folder,
+    open_output_like,
+    open_previous,
+)
 from .resume import work_folder
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
@@ -63,11 +70,22 @@ def dream_video(
     )
     require_apart(Path(target), Path(source))
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
-        dreamer = load_dreamer(pipeline, progress=on_download)
         work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)
+        previous = open_previous(
+            clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
+        )
+        dreamer = load_dreamer(pipeline, progress=on_download)
         with open_output_like(clip, Path(target), settings=writing, work=work) as output:
-            keep = open_keep_folder(writing, goes_on=output.restored > 0)
-            dream_clip(clip, dreamer, output, keep=keep, on_frame=on_frame, on_step=on_step)
+            dream_clip(
+                clip,
+                dreamer,
+                output,
+                previous=previous,
+                save_last=writing.save_last_dream,
+                keep=open_keep_folder(writing, goes_on=output.restored > 0),
+                on_frame=on_frame,
+                on_step=on_step,
+            )
     return output.path
 
 

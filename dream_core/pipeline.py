@@ -23,8 +23,17 @@ from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
 from .resume import Keeper
-from .settings import DeviceSettings, FlowSettings, ModelSettings, OutputSettings, PipelineSettings
+from .settings import (
+    DeviceSettings,
+    FlowSettings,
+    InputSettings,
+    ModelSettings,
+    OutputSettings,
+    PipelineSettings,
+    TemporalSettings,
+)
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
+from .temporal.last_dream import load_last_dream, require_fit, require_place, save_last_dream
 from .temporal.seamless import Begun, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
@@ -163,6 +172,30 @@ def open_keep_folder(settings: OutputSettings, *, goes_on: bool = False) -> Keep
     return KeepFolder(settings.keep, overwrite=settings.overwrite or goes_on) if settings.keep else None
 
 
+def open_previous(
+    clip: Clip, temporal: TemporalSettings, *, reading: InputSettings, writing: OutputSettings, goes_on: bool
+) -> DreamerState | None:
+    """Load the end of the dream that a clip continues, and check that its own can be saved.
+
+    Args:
+        clip: the input.
+        temporal: settings of the feedback.
+        reading: its `previous_dream` names the file; None is returned without one.
+        writing: its `save_last_dream` names the file to save.
+        goes_on: True for a run that goes on where it was stopped, which replaces its own file.
+
+    Raises:
+        SettingsError: a file cannot be read or written, or does not fit the clip or the settings.
+    """
+    if writing.save_last_dream:
+        require_place(writing.save_last_dream, temporal, overwrite=writing.overwrite or goes_on)
+    if not reading.previous_dream:
+        return None
+    previous = load_last_dream(reading.previous_dream)
+    require_fit(previous, temporal, size=clip.size)
+    return previous
+
+
 class Done(NamedTuple):
     """A frame that is to be written, its dream, and the dreamer's state after it."""
 
@@ -176,6 +209,8 @@ def dream_clip(
     dreamer: TemporalDreamer,
     output: Output,
     *,
+    previous: DreamerState | None = None,
+    save_last: Path | None = None,
     keep: KeepFolder | None = None,
     on_frame: Callable[[Frame, DreamedFrame], None] | None = None,
     on_step: DreamCallback | None = None,
@@ -193,10 +228,14 @@ def dream_clip(
         clip: from `open_clip`, or any frames of one size.
         dreamer: from `load_dreamer`.
         output: from `open_output`.
+        previous: from `open_previous`, the dream that this one continues.
+        save_last: file for the last dream, written at the end.
         keep: receives frames, dreams, flow images and masks.
         on_frame: called after every frame is written.
         on_step: called after every gradient step.
     """
+    if previous:
+        dreamer.go_on_from(previous)
     keeper = Keeper(dreamer, output) if output.work else None
     begun = _go_on(clip, dreamer, keeper) if keeper else None
 
@@ -222,6 +261,8 @@ def dream_clip(
         with reading_ahead(clip, device) as ahead, write_behind(write, written, beside) as put:
             for frame, step in dream_frames(ahead, dreamer, begun=begun, on_step=on_step):
                 put(Done(frame, step, dreamer.state))
+        if save_last:
+            save_last_dream(dreamer.state, save_last)
     except BaseException:
         if keeper:
             with suppress(VideoError):  # the first error says more

@@ -24,7 +24,7 @@ SECONDS = 2.0
 SHARE = 20
 """A record may take one part in so many of the time."""
 
-NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch")
+NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream")
 """Settings that do not change what comes out."""
 
 
@@ -57,7 +57,7 @@ def work_folder(
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
         conditions["input"] = digest_of(source)
-        for name in ("model_file", "flow_file", "label_file"):
+        for name in ("model_file", "flow_file", "label_file", "previous_dream"):
             file = conditions[name]
             conditions[name] = digest_of(Path(file)) if file and Path(file).is_file() else file
     except OSError as error:
@@ -166,9 +166,8 @@ class Keeper:
     def _load(self, number: int) -> DreamedFrame:
         tensors = self._work.load_tensors(_file(number))
         self._files.add(_file(number))
-        device = self._dreamer.dream.device
-        frame, dream = (tensors[name].to(device) for name in ("frame", "dream"))
-        return DreamedFrame(frame=frame, dream=dream, carried=None, number=number)
+        frame = DreamedFrame(frame=tensors["frame"], dream=tensors["dream"], carried=None, number=number)
+        return frame.to(self._dreamer.dream.device)
 
 
 def _each(first: DreamedFrame, state: DreamerState) -> Iterator[DreamedFrame]:

@@ -471,7 +471,7 @@ class DreamSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSettings:
-    """Part of the input to read, and its size.
+    """Part of the input to read, its size, and the dream that it continues.
 
     Args:
         size: Longest side of the dream in pixels. Larger takes longer. 0 = the input's own size.
@@ -482,6 +482,8 @@ class InputSettings:
             combs are dreamed on.
         transparency: Keep the transparency of the input in a GIF, WebP or PNG and in a folder of images. Otherwise
             what is transparent becomes black.
+        previous_dream: File that `save_last_dream` wrote for an earlier clip, whose dream goes on in this one
+            without a seam. The other options may differ, such as the look.
     """
 
     size: Annotated[int, Range(0, 16_384, step=32)] = 512
@@ -490,11 +492,12 @@ class InputSettings:
     fps: FrameRate = 25.0
     deinterlace: bool = True
     transparency: bool = False
+    previous_dream: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """The file to write.
+    """The files to write.
 
     Args:
         codec: Video encoder by its name in ffmpeg, such as libx265. By default libx264 or, where that does
@@ -509,6 +512,8 @@ class OutputSettings:
         frame_duration: Milliseconds per frame of a GIF. 0 = the input's timing.
         overwrite: Replace files that already exist.
         restart: Begin anew where an earlier run was stopped. By default it goes on from there.
+        save_last_dream: Write the end of the dream to this .safetensors file, for `previous_dream` of the clip that
+            follows.
     """
 
     codec: str | None = None
@@ -520,6 +525,7 @@ class OutputSettings:
     frame_duration: Annotated[float, Range(1, 655_350, step=10, or_zero=True)] = 0
     overwrite: bool = False
     restart: bool = False
+    save_last_dream: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from .errors import SettingsError, VideoError
+from .tensor_file import pack, unpack
 
 SUFFIX = ".resume"
 """Added to the name of an output for the folder of its unfinished work."""
@@ -95,13 +94,8 @@ class Unfinished:
         Raises:
             VideoError: it cannot be written.
         """
-        # A result may depend on the order in memory, by which PyTorch chooses its kernels.
-        orders = {key: json.dumps(_order(tensor)) for key, tensor in tensors.items()}
-        flat = {
-            key: tensor.detach().cpu().permute(_order(tensor)).contiguous() for key, tensor in tensors.items()
-        }
         with self._told():
-            _write(self.file(name), save(flat, metadata=orders))
+            _write(self.file(name), pack(tensors))
 
     def load_tensors(self, name: str) -> dict[str, Tensor]:
         """Load the tensors of a file onto the CPU, in the order in memory that they had.
@@ -112,12 +106,10 @@ class Unfinished:
         with self._told():
             data = self.file(name).read_bytes()
         try:
-            flat = load(data)
-            length = int.from_bytes(data[:8], "little")
-            orders = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-            return {key: tensor.permute(_inverse(json.loads(orders[key]))) for key, tensor in flat.items()}
-        except (SafetensorError, ValueError, KeyError) as error:
+            tensors, _ = unpack(data)
+        except ValueError as error:
             raise self._damaged(name) from error
+        return tensors
 
     def commit(self, state: Mapping[str, Any], *, files: Iterable[str] = ()) -> None:
         """Replace the state at once, so that after a loss of power either the old or the new one is there.
@@ -262,16 +254,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _order(tensor: Tensor) -> list[int]:
-    """Dimensions in the order in which they lie in memory, the slowest first."""
-    strides = tensor.stride()
-    return sorted(range(tensor.dim()), key=lambda dim: (-strides[dim], dim))
-
-
-def _inverse(order: list[int]) -> list[int]:
-    return [order.index(dim) for dim in range(len(order))]
 
 
 def _change(name: str, before: Any, now: Any) -> str:

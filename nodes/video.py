@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import prod
 from typing import Any
 
 import torch
@@ -11,20 +12,26 @@ from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import SettingsError
-from ..dream_core.image import Size
+from ..dream_core.image import Size, size_of
 from ..dream_core.pipeline import dream_frames
 from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
-from ..dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
+from ..dream_core.temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
+from ..dream_core.temporal.last_dream import require_fit, require_open
 from ..dream_core.video import Frame
 from .adapters import host
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
 from .adapters.images import alpha_of, from_image, to_image
+from .adapters.lists import item_of, longest
 from .adapters.looks import Chosen, with_look
 from .adapters.models import model_on_device
-from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, Objectives
+from .adapters.require import require
+from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, Objectives
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .dream import dream_widgets, make_dreamer, network_inputs
+
+SOURCE = "DeepDream Video"
+"""The node that hands a last dream on."""
 
 
 def pipeline_sockets() -> list[io.Input]:
@@ -87,6 +94,20 @@ class Pipeline:
             dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
         )
 
+    def go_on_from(self, earlier: DreamerState, *, size: Size) -> None:
+        """Continue the dream of an earlier clip.
+
+        Raises:
+            SettingsError: see `require_fit`.
+        """
+        require_fit(earlier, self._dreamer.temporal, size=size)
+        self._dreamer.go_on_from(earlier)
+
+    @property
+    def last_dream(self) -> DreamerState:
+        """The end of the dream so far, on the CPU."""
+        return self._dreamer.state.to(torch.device("cpu"))
+
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
         """Dream the frames of a clip in order, see `dream_frames`. Cancel is heard at frames without a step too."""
         for frame, dreamed in dream_frames(clip, self._dreamer, on_step=self._tell):
@@ -130,11 +151,17 @@ class DeepDreamVideo(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "images",
-                    tooltip="The frames of the clip, in order. As one batch: each piece of a list, as from Rebatch "
-                    "Images, begins a new dream. A batch holds neither the times of its frames nor the shape of "
+                    tooltip="The frames of the clip, in order: a batch, or a list of batches, as from Rebatch "
+                    "Images, which are one clip. A batch holds neither the times of its frames nor the shape of "
                     "their pixels: where the rate varies or pixels are not square, use DeepDream Video File.",
                 ),
                 *pipeline_sockets(),
+                LastDreamSocket.Input(
+                    "previous_dream",
+                    optional=True,
+                    tooltip="The dream of the part of the clip before this one, which goes on here without a seam: "
+                    "last_dream of another DeepDream Video. Its look and settings may differ.",
+                ),
                 *with_look(
                     *pipeline_widgets(),
                     io.Boolean.Input(
@@ -147,80 +174,119 @@ class DeepDreamVideo(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("dreams", display_name="images", tooltip="The dreamed frames."),
+                io.Image.Output(
+                    "dreams",
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The dreamed frames: a batch, or a list of batches as it came.",
+                ),
                 FlowSocket.Output(
                     "flow",
                     display_name="flow",
+                    is_output_list=True,
                     tooltip="The flow from each frame to the one before; zero for the first.",
                 ),
                 io.Mask.Output(
                     "reliability",
                     display_name="reliability",
+                    is_output_list=True,
                     tooltip="Reliability of the carried dream: 1 = trusted, 0 = not. 1 for the first frame.",
                 ),
+                LastDreamSocket.Output(
+                    "last_dream",
+                    display_name="last_dream",
+                    is_output_list=True,
+                    tooltip="The end of the dream, for previous_dream of a DeepDream Video that dreams the next "
+                    "part of the clip.",
+                ),
             ],
+            is_input_list=True,
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
         """Return the times of change of the weight files of networks that are not wired."""
-        return Chosen(values).fingerprint(flow=True)
+        return Chosen(item_of(values)).fingerprint(flow=True)
 
     @classmethod
-    def execute(
-        cls,
-        images: Tensor,
-        dream_model: Any = None,
-        flow_model: Any = None,
-        objective: Objectives | None = None,
-        **values: Any,
-    ) -> io.NodeOutput:
-        frames = from_image(images, name="images")
-        count, _, height, width = frames.shape
-        _tell_of_pieces()
+    def execute(cls, images: list[Tensor], **lists: Any) -> io.NodeOutput:
         with working():
-            chosen = Chosen(values)
-            flow_and_reliability = chosen.value("flow_and_reliability", True)
-            if not flow_and_reliability:
-                _check_that_nothing_is_missed()
-            pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=(height, width))
-            dreams = torch.empty(count, height, width, 3)
-            flow = torch.zeros(count if flow_and_reliability else 0, 2, height, width)
-            reliability = torch.ones(count if flow_and_reliability else 0, height, width)
-            for frame, dreamed in pipeline.dream(_clip(frames)):
-                dreams[frame.index] = to_image(dreamed.read())[0]
-                if dreamed.carried and flow_and_reliability:
-                    flow[frame.index] = dreamed.carried.flow[0]
-                    reliability[frame.index] = dreamed.carried.reliability[0, 0]
-        alpha = alpha_of(images)
-        dreams = dreams if alpha is None else torch.cat([dreams, alpha], dim=-1)
-        if not flow_and_reliability:
-            return io.NodeOutput(dreams, host.blocker(), host.blocker())
-        return io.NodeOutput(dreams, Flow(flow), reliability)
+            others = longest(lists)
+            if others == 1:
+                return io.NodeOutput(*_dream(images, **item_of(lists)))
+            # Each item is a dream with values of its own, as ComfyUI repeats other nodes.
+            count = max(len(images), others)
+            if len(images) > 1:
+                host.tell(
+                    "each batch of the list begins a new dream, because other inputs are lists too: to dream the "
+                    "batches as one clip, connect single values there"
+                )
+            dreams = [_dream([images[min(n, len(images) - 1)]], **item_of(lists, n)) for n in range(count)]
+            return io.NodeOutput(*([one for (one,) in batches] for batches in zip(*dreams, strict=True)))
 
 
-def _tell_of_pieces() -> None:
-    """Say on the node that pieces of a list do not join, from the second piece on."""
-    if host.is_later_piece():
-        host.tell(
-            "each piece of a list begins a new dream, which jumps where pieces join: connect a clip before Rebatch "
-            "Images or, if it is too long for memory, use DeepDream Video File"
-        )
+def _dream(
+    images: list[Tensor],
+    dream_model: Any = None,
+    flow_model: Any = None,
+    objective: Objectives | None = None,
+    previous_dream: Any = None,
+    **values: Any,
+) -> tuple[list[Any], ...]:
+    """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch."""
+    batches = [from_image(batch, name="images") for batch in images]
+    sizes = [size_of(batch) for batch in batches]
+    chosen = Chosen(values)
+    flow_and_reliability = chosen.value("flow_and_reliability", True)
+    _check_outputs(chosen, flow_and_reliability=flow_and_reliability)
+    pipeline = Pipeline(
+        dream_model, flow_model, objective, chosen, count=sum(map(len, batches)), size=max(sizes, key=prod)
+    )
+    if previous_dream is not None:
+        earlier = require(previous_dream, DreamerState, name="previous_dream", source=SOURCE)
+        pipeline.go_on_from(earlier, size=sizes[0])
+    dreams = [torch.empty(len(batch), *size, 3) for batch, size in zip(batches, sizes, strict=True)]
+    kept = [len(batch) if flow_and_reliability else 0 for batch in batches]
+    flow = [torch.zeros(count, 2, *size) for count, size in zip(kept, sizes, strict=True)]
+    reliability = [torch.ones(count, *size) for count, size in zip(kept, sizes, strict=True)]
+    places = [(piece, index) for piece, batch in enumerate(batches) for index in range(len(batch))]
+    for frame, dreamed in pipeline.dream(_clip(batches)):
+        piece, index = places[frame.index]
+        dreams[piece][index] = to_image(dreamed.read())[0]
+        if dreamed.carried and flow_and_reliability:
+            flow[piece][index] = dreamed.carried.flow[0]
+            reliability[piece][index] = dreamed.carried.reliability[0, 0]
+    alphas = [alpha_of(batch) for batch in images]
+    results = [
+        dream if alpha is None else torch.cat([dream, alpha], dim=-1)
+        for dream, alpha in zip(dreams, alphas, strict=True)
+    ]
+    if not flow_and_reliability:
+        blocked = [host.blocker()] * len(batches)
+        return results, blocked, blocked, [pipeline.last_dream]
+    return results, list(map(Flow, flow)), reliability, [pipeline.last_dream]
 
 
-def _check_that_nothing_is_missed() -> None:
-    """Raise a SettingsError if something is connected to an output that flow_and_reliability switches off."""
-    names = {number: str(one.id) for number, one in enumerate(DeepDreamVideo.define_schema().outputs)}
-    missed = " and ".join(names[number] for number in sorted(host.wired_outputs() - {0}))
-    if missed:
+def _check_outputs(chosen: Chosen, *, flow_and_reliability: bool) -> None:
+    """Raise a SettingsError if something is connected to an output that the settings leave without a value."""
+    names = [str(one.id) for one in DeepDreamVideo.define_schema().outputs]
+    wired = {names[number] for number in host.wired_outputs()}
+    if "last_dream" in wired:
+        require_open(chosen.settings(TemporalSettings), "last_dream")
+    missed = " and ".join(name for name in names if name in wired & {"flow", "reliability"})
+    if missed and not flow_and_reliability:
         raise SettingsError(
             f"expected flow_and_reliability on, because {missed} of DeepDream Video is connected, got off: switch "
             f"it on, or disconnect {missed}"
         )
 
 
-def _clip(frames: Tensor) -> Iterator[Frame]:
-    """Iterate over the frames of a batch (B,3,H,W), one per unit of time."""
-    for index, image in enumerate(frames):
-        yield Frame(image.contiguous(), time=index, duration=1, index=index)
+def _clip(batches: list[Tensor]) -> Iterator[Frame]:
+    """Iterate over the frames of batches (B,3,H,W), one per unit of time. The dream begins anew at another size."""
+    index, size = 0, None
+    for batch in batches:
+        for image in batch:
+            anew = size is not None and size_of(image) != size
+            yield Frame(image.contiguous(), time=index, duration=1, index=index, anew=anew)
+            index, size = index + 1, size_of(image)

@@ -77,6 +77,7 @@ FLOORS = (
     ("video",),
     ("beside",),
     ("unfinished",),
+    ("tensor_file",),
     ("device",),
     ("image",),
     ("looks",),

@@ -15,9 +15,17 @@ from ..errors import SettingsError
 from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
-from ..pipeline import dream_clip, load_dreamer, load_models, open_keep_folder, open_output_like
+from ..pipeline import (
+    dream_clip,
+    load_dreamer,
+    load_models,
+    open_keep_folder,
+    open_output_like,
+    open_previous,
+)
 from ..resume import work_folder
 from ..settings import split_list
+from ..temporal.dreamer import DreamerState
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.containers import require_apart, telling
 from ..video.images import is_image, save_image
@@ -96,10 +104,13 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     if command.input:
         require_apart(target, command.input)
     work = work_folder(source, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
+    previous = open_previous(
+        clip, command.temporal, reading=command.read, writing=command.write, goes_on=work.exists()
+    )
     output = open_output_like(clip, target, settings=command.write, work=work)
     try:
         with output:
-            dream_into(output, clip, command, teller)
+            dream_into(output, clip, command, teller, previous=previous)
     except KeyboardInterrupt:
         if not output.written:
             raise
@@ -139,7 +150,9 @@ def frames(count: int) -> str:
     return f"{count} frame{'' if count == 1 else 's'}"
 
 
-def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> None:
+def dream_into(
+    output: Output, clip: Clip, command: Command, teller: Teller, *, previous: DreamerState | None
+) -> None:
     """Load the networks and dream the clip."""
     callback = step_callback(command, teller, output)
     dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
@@ -158,6 +171,8 @@ def dream_into(output: Output, clip: Clip, command: Command, teller: Teller) -> 
         clip,
         dreamer,
         output,
+        previous=previous,
+        save_last=command.write.save_last_dream,
         keep=open_keep_folder(command.write, goes_on=output.restored > 0),
         on_frame=lambda frame, _: teller.frame_done(frame.index),
         on_step=callback,

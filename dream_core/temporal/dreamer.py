@@ -92,6 +92,11 @@ class DreamedFrame:
         require_finite(dream)
         return dream
 
+    def to(self, device: torch.device) -> DreamedFrame:
+        """Return what another frame can continue, on a device: without what was carried here."""
+        frame, dream = self.frame.to(device), self.dream.to(device)
+        return DreamedFrame(frame=frame, dream=dream, carried=None, number=self.number)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DreamerState:
@@ -112,6 +117,15 @@ class DreamerState:
     count: int
     tile_size: int
     flow_limits: tuple[int, float] | None
+
+    def to(self, device: torch.device) -> DreamerState:
+        """Return the same, with all frames and dreams on a device."""
+        before = self.before_cut
+        return replace(
+            self,
+            past=tuple(one.to(device) for one in self.past),
+            before_cut=None if before is None else tuple(one.to(device) for one in before),
+        )
 
 
 class Start(NamedTuple):
@@ -241,6 +255,17 @@ class TemporalDreamer:
         if self.flow and state.flow_limits:
             batch, pair_memory = state.flow_limits
             self.flow = replace(self.flow, batch=batch, pair_memory=pair_memory)
+
+    def go_on_from(self, earlier: DreamerState) -> None:
+        """Continue the dream of an earlier clip, with the settings and the tiles of this dreamer.
+
+        Args:
+            earlier: state of a dreamer at the end of that clip, of frames of the same size, on any device.
+        """
+        now = self.state
+        self.state = replace(
+            earlier.to(self.dream.device), tile_size=now.tile_size, flow_limits=now.flow_limits
+        )
 
     def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
         """Make a dreamer that continues from a dreamed frame in reversed time.

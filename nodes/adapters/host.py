@@ -275,12 +275,6 @@ def wired_outputs() -> set[int]:
     return {slot for source, slot in links if source == node_id}
 
 
-def is_later_piece() -> bool:
-    """Return True if the running node got a list, and this is not the first call of the node for it."""
-    context = get_executing_context()
-    return bool(context and context.list_index)
-
-
 class HostedNode:
     """One node of a graph, prepared to be called many times, as ComfyUI itself calls it.
 

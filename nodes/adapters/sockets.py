@@ -23,6 +23,9 @@ DreamModelSocket = io.Custom("DREAM_MODEL")
 ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
 
+LastDreamSocket = io.Custom("LAST_DREAM")
+"""Carries a `DreamerState` on the CPU: the end of a dream, which another clip continues."""
+
 LoopSocket = io.Custom("TEMPORAL_LOOP")
 """Ties a Temporal Loop Close to its Open; carries nothing."""
 

@@ -203,6 +203,24 @@ def test_our_flow_model_works_in_cores_nodes_even_after_ours(comfyui: Server, se
     assert np.isfinite(found).all()
 
 
+def test_a_list_is_dreamed_as_one_clip_and_its_dream_goes_on_in_the_next(comfyui: Server, seen: Seen) -> None:
+    draft = Studio(count=4, height=48, width=64)
+    whole = draft.video()
+    batches = draft.add("RebatchImages", images=draft.frames, batch_size=2)
+    first, second = (
+        draft.add("ImageFromBatch", image=draft.frames, batch_index=start, length=2) for start in (0, 2)
+    )
+    listed = draft.video(images=batches)
+    part = draft.video(images=first)
+    following = draft.video(images=second, previous_dream=[part.id, 3])
+    sees = [draft.see(one) for one in (whole, listed, part, following)]
+    run = comfyui.run(draft.graph)
+    (all_frames,), pieces, (one,), (two,) = (seen(run, see) for see in sees)
+    assert [len(piece) for piece in pieces] == [2, 2]
+    assert np.array_equal(np.concatenate(pieces), all_frames)
+    assert np.array_equal(np.concatenate([one, two]), all_frames)
+
+
 def look_of_the_package(comfyui: Server) -> str:
     """Name of a look whose network is installed: a new node has it."""
     _, options = comfyui.info("DeepDreamImage")["input"]["optional"]["look"]

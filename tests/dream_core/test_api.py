@@ -17,7 +17,7 @@ from dream_core import Dreamer, dream_image, dream_video
 from dream_core.errors import ImageError, SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
-from dream_core.video.images import save_image
+from dream_core.video.images import load_image, save_image
 
 QUICK = {"model": "efficientnet_lite0", "flow": "dis", "octaves": 2, "octave_steps": 2}
 
@@ -50,6 +50,23 @@ def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> Non
     assert seen == [0, 1]
     with open_clip(target, settings=InputSettings(size=0)) as dreamed:
         assert [tuple(frame.image.shape) for frame in dreamed] == [(3, 48, 64)] * 2
+
+
+def test_parts_of_a_clip_dream_as_the_whole(clip: Path, tmp_path: Path) -> None:
+    last, options = tmp_path / "last.safetensors", {"size": 0, **QUICK}
+    dream_video(clip, tmp_path / "whole", **options)
+    dream_video(clip, tmp_path / "one", frames=2, save_last_dream=last, **options)
+    dream_video(clip, tmp_path / "two", start=0.2, previous_dream=last, **options)
+    whole = [load_image(path) for path in sorted((tmp_path / "whole").iterdir())]
+    parts = [load_image(path) for part in ("one", "two") for path in sorted((tmp_path / part).iterdir())]
+    assert torch.equal(torch.stack(whole), torch.stack(parts))
+    with pytest.raises(SettingsError, match=r"expected frames of 64x48, the size of .* got 32x24"):
+        dream_video(clip, tmp_path / "small", previous_dream=last, **{**options, "size": 32})
+    with pytest.raises(
+        SettingsError, match=r"expected a new file for `save_last_dream`, got .* which exists"
+    ):
+        dream_video(clip, tmp_path / "again", save_last_dream=last, **options)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_video_is_not_dreamed_into_itself(clip: Path) -> None:

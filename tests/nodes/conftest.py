@@ -55,14 +55,29 @@ class Hidden:
         return self._values.get(name)
 
 
+def in_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """Put each value in a list, also those that a choice shows."""
+    return {name: in_lists(one) if isinstance(one, dict) else [one] for name, one in values.items()}
+
+
 @pytest.fixture
 def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
     """`run(NodeClass, name=value, ...)` executes a node in inference mode and returns its outputs.
 
-    `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself.
+    `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself. DeepDream Video gets a
+    list of each value, as from ComfyUI, and the lists of `lists={"images": [a, b]}`.
     """
 
-    def run(node: Any, *, hidden: dict[str, Any] | None = None, raw: bool = False, **inputs: Any) -> Any:
+    def run(
+        node: Any,
+        *,
+        hidden: dict[str, Any] | None = None,
+        raw: bool = False,
+        lists: dict[str, list[Any]] | None = None,
+        **inputs: Any,
+    ) -> Any:
+        if lists is not None or node.__name__ == "DeepDreamVideo":
+            inputs = {**in_lists(inputs), **(lists or {})}
         clone = type(node.__name__, (node,), {"hidden": Hidden(hidden or {})})
         with torch.inference_mode():
             output = clone.execute(**inputs)
@@ -248,7 +263,7 @@ def dream_video(
         node = batch if name == "DeepDreamVideo" else streamed
         values = {**defaults(node), **networks, **quick}
         if node is batch:
-            images, *_ = run(node, **{**values, "images": swinging.movedim(1, -1), **changed})
+            (images,), *_ = run(node, **{**values, "images": swinging.movedim(1, -1), **changed})
             return images.movedim(-1, 1)
         source = pack("nodes.video_file").InputImpl.VideoFromFile(str(video))
         (dreamed,) = run(node, **{**values, "video": source, "size": 0, **changed})

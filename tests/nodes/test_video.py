@@ -51,7 +51,7 @@ def test_flow_and_reliability_come_beside_a_look(
 ) -> None:
     node = pack("nodes.video").DeepDreamVideo
     images = swinging[:2].movedim(1, -1)
-    _, flow, reliability = run(node, images=images, look="embers", flow_and_reliability=False)
+    _, (flow,), (reliability,), _ = run(node, images=images, look="embers", flow_and_reliability=False)
     assert flow.backward.shape == (2, 2, 64, 80)
     assert reliability.shape == (2, 64, 80)
 
@@ -69,16 +69,84 @@ def test_what_is_switched_off_and_connected_is_refused(
         dream_video("DeepDreamVideo", flow_and_reliability=False)
 
 
-def test_a_clip_that_comes_in_pieces_is_told_that_each_begins_a_new_dream(
-    dream_video: Run, host: Any
+@pytest.fixture
+def dream_lists(pack: Any, run: Run, defaults: Run, networks: dict[str, Any]) -> Run:
+    """`dream_lists(images=[a, b], seed=[1])`: the outputs of DeepDream Video, for lists of values."""
+    node = pack("nodes.video").DeepDreamVideo
+    quick = {
+        "octave_mode": {"octave_mode": "normal", "octaves": 1, "octave_scale": 0.7},
+        "octave_steps": 4,
+        "carried_steps": 2,
+        "jitter": 4,
+    }
+
+    def dream(**lists: list[Any]) -> Any:
+        return run(node, lists=lists, **{**defaults(node), **networks, **quick})
+
+    return dream
+
+
+@pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
+def test_batches_of_a_list_are_dreamed_as_one_clip(
+    dream_lists: Run, swinging: Tensor, values: dict[str, Any]
 ) -> None:
-    dream_video("DeepDreamVideo")
+    images, single = swinging.movedim(1, -1), {name: [value] for name, value in values.items()}
+    (whole,), (flow,), (reliability,), (last,) = dream_lists(images=[images], **single)
+    dreams, flows, reliabilities, lasts = dream_lists(images=[images[:1], images[1:4], images[4:]], **single)
+    assert [len(one) for one in dreams] == [len(one) for one in reliabilities] == [1, 3, 2]
+    assert torch.equal(torch.cat(dreams), whole)
+    assert torch.equal(torch.cat([one.backward for one in flows]), flow.backward)
+    assert torch.equal(torch.cat(reliabilities), reliability)
+    assert torch.equal(lasts[0].past[-1].dream, last.past[-1].dream)
+
+
+def test_a_clip_goes_on_with_the_last_dream_of_another(dream_lists: Run, swinging: Tensor) -> None:
+    images = swinging.movedim(1, -1)
+    (whole,), (flow,), *_ = dream_lists(images=[images])
+    (first,), _, _, last = dream_lists(images=[images[:3]])
+    (second,), (second_flow,), *_ = dream_lists(images=[images[3:]], previous_dream=last)
+    assert torch.equal(torch.cat([first, second]), whole)
+    assert torch.equal(second_flow.backward, flow.backward[3:])
+
+
+def test_a_last_dream_that_does_not_fit_is_refused(
+    dream_lists: Run, swinging: Tensor, errors: Any, pack: Any, host: Any
+) -> None:
+    images = swinging.movedim(1, -1)[:2]
+    *_, last = dream_lists(images=[images])
+    with pytest.raises(
+        errors.SettingsError, match="expected frames of 80x64, the size of the dream in previous_dream"
+    ):
+        dream_lists(images=[images[:, :32]], previous_dream=last)
+    with pytest.raises(
+        pack("nodes.adapters.require").WireError, match="expected previous_dream from DeepDream Video"
+    ):
+        dream_lists(images=[images], previous_dream=["something"])
+    host.wired = {3}
+    with pytest.raises(errors.SettingsError, match="expected seamless off with last_dream"):
+        dream_lists(images=[images], seamless=[True])
+
+
+def test_batches_of_other_sizes_begin_a_new_dream(dream_lists: Run, swinging: Tensor) -> None:
+    images = swinging.movedim(1, -1)[:2]
+    alone, *_ = dream_lists(images=[images[:, :32]])
+    (_, small), (_, flow), *_ = dream_lists(images=[images, images[:, :32]])
+    assert torch.equal(small, alone[0])
+    assert not flow.backward[0].any()
+
+
+def test_each_item_is_a_dream_where_other_inputs_are_lists(
+    dream_lists: Run, swinging: Tensor, host: Any
+) -> None:
+    images = swinging.movedim(1, -1)[:2]
+    ones = [dream_lists(images=[images], seed=[seed])[0][0] for seed in (1, 2)]
     assert host.told == []
-    host.piece = 1
-    dream_video("DeepDreamVideo")
+    both, *_, lasts = dream_lists(images=[images], seed=[1, 2])
+    assert torch.equal(torch.cat(both), torch.cat(ones))
+    assert len(lasts) == 2
+    dream_lists(images=[images, images], seed=[1, 2])
     (notice,) = host.told
-    assert notice.startswith("each piece of a list begins a new dream")
-    assert notice.endswith("use DeepDream Video File")
+    assert notice.startswith("each batch of the list begins a new dream, because other inputs are lists too")
 
 
 @pytest.mark.parametrize("name", NODES)

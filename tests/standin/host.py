@@ -39,7 +39,6 @@ class Record:
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
         wired: outputs of the running node to which something is connected.
-        piece: number of the piece of a list that the running node got.
         errors_at: ids of the nodes at which the page is to show an error.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
@@ -53,7 +52,6 @@ class Record:
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
     wired: set[int] = field(default_factory=set)
-    piece: int = 0
     errors_at: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     progress: list[tuple[int, int, Tensor | None]] = field(default_factory=list)
@@ -194,10 +192,6 @@ def running_graph() -> dict[str, dict[str, Any]]:
 
 def wired_outputs() -> set[int]:
     return record.wired
-
-
-def is_later_piece() -> bool:
-    return record.piece > 0
 
 
 class HostedNode:
