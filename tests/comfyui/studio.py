@@ -33,10 +33,9 @@ class Studio(Draft):
     def video(self, **values: Any) -> Node:
         return self.add(
             "DeepDreamVideo",
-            images=self.frames,
             dream_model=self.dream_model,
             flow_model=self.flow_model,
-            **{**QUICK, **QUICK_FLOW, **values},
+            **{"images": self.frames, **QUICK, **QUICK_FLOW, **values},
         )
 
     def see(self, value: Any) -> Node:
