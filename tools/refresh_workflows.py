@@ -1,11 +1,13 @@
 """Bring workflows/*.json up to date with the nodes, and write their twins for the HTTP API, workflows/api/*.json.
 
+The blueprints, subgraphs/*.json, and subgraphs within workflows are brought up to date too.
+
     uv run tools/refresh_workflows.py [--check] [--rename NODE.OLD=NEW ...]
 
 Workflows are made in ComfyUI's page: open one, change it, save it over the file, run this. Run it too when a node
 or a default has changed. A widget that has its old default takes the new one; a value that somebody chose stays.
 The old defaults are in tools/workflow_defaults.json, so that the workflows hold nothing but what the page saves.
-Outputs are followed by their place, inputs by their name, so say what was renamed:
+Outputs are followed by their place, inputs by their name; new ones are added. So say what was renamed:
 
     --rename DeepDreamVideo.loop=seamless         an input
     --rename DeepDreamVideo.carry:picture=image   a choice of a combo
@@ -27,6 +29,7 @@ from typing import Any, TypeAlias
 from comfyui_server import ROOT, SHOWN, Server, fetch
 
 FOLDER = ROOT / "workflows"
+BLUEPRINTS = ROOT / "subgraphs"
 DEFAULTS = Path(__file__).with_name("workflow_defaults.json")
 
 Definition: TypeAlias = Mapping[str, Any]
@@ -40,6 +43,8 @@ DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """A combo whose choices bring widgets of their own: "octave_mode" brings "octave_mode.octaves"."""
 GROWING = "COMFY_AUTOGROW_V3"
 """A socket that brings more of its kind: "initial" brings "initial.carried_0"."""
+OPTIONAL, LIST = 7, 6
+"""Shapes that the page gives to sockets."""
 PAGE_NODES = {"MarkdownNote", "Note", "Reroute", "PrimitiveNode"}
 """Nodes that the page alone knows."""
 MUTED, BYPASSED = 2, 4
@@ -164,11 +169,38 @@ def refresh(node: Node, definition: Definition, defaults: Mapping[str, Any]) -> 
     inputs = [one for one in node["inputs"] if one["name"] in names]
     # As the page exports them: a widget is an input only where it has a wire or a name of its own.
     node["inputs"] = [one for one in inputs if one["name"] in wired or "label" in one or "widget" not in one]
+    add_sockets(node, definition)
     for one, name in zip(node["outputs"], definition["output_name"], strict=False):
         one["name"] = name
     node.pop("showAdvanced", None)
     for one in (*node["inputs"], *node["outputs"]):
         one.pop("localized_name", None)  # in the language of the page that saved it
+
+
+def add_sockets(node: Node, definition: Definition) -> None:
+    """Add the sockets that a node has and its file lacks, in place.
+
+    An input comes after the one that it follows in the definition, an output at the end.
+    """
+    before = -1
+    for name, kind, _, is_widget in inputs_of(definition):
+        places = [place for place, one in enumerate(node["inputs"]) if one["name"] == name]
+        if is_widget or kind == GROWING:
+            continue
+        if not places:
+            shape = {} if name in definition["input"].get("required", {}) else {"shape": OPTIONAL}
+            node["inputs"].insert(before + 1, {"name": name, **shape, "type": kind, "link": None})
+            places = [before + 1]
+        before = max(before, *places)
+    names, lists = definition["output_name"], definition.get("output_is_list", ())
+    for slot, name in enumerate(names):
+        if slot == len(node["outputs"]) and node["type"] not in ENDS:  # theirs come as they are wired
+            kind = definition["output"][slot]
+            kind = "COMBO" if isinstance(kind, list) else kind
+            node["outputs"].append({"name": name, "type": kind, "links": None})
+    for one, is_list in zip(node["outputs"], lists, strict=False):
+        if is_list:
+            one["shape"] = LIST
 
 
 def given_by_look(definition: Definition, values: Mapping[str, Any]) -> set[str]:
@@ -249,34 +281,50 @@ def _fits(one: str, other: str) -> bool:
 
 
 def refreshed(
-    definitions: Mapping[str, Definition], renames: Renames, folder: Path = FOLDER
+    definitions: Mapping[str, Definition],
+    renames: Renames,
+    folder: Path = FOLDER,
+    blueprints: Path = BLUEPRINTS,
 ) -> dict[Path, str]:
-    """Return path -> text as it should be, of each workflow, of its twin, and of the file of defaults."""
+    """Return path -> text as it should be, of workflows, their twins, blueprints, and of the file of defaults."""
     old: dict[str, dict[str, Any]] = json.loads(DEFAULTS.read_text("utf-8"))
     old = {kind: _renamed_values(values, renames.get(kind, {})) for kind, values in old.items()}
     new, texts = {}, {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted([*folder.glob("*.json"), *blueprints.glob("*.json")]):
         graph = json.loads(path.read_text("utf-8"))
         for one in ("ds", "frontendVersion"):  # where the page was scrolled to, and which page it was
             graph["extra"].pop(one, None)
-        for node in (node for node in graph["nodes"] if node["type"] not in PAGE_NODES):
-            kind = node["type"]
-            if kind not in definitions:
-                raise SystemExit(
-                    f"{path.name}: expected nodes that ComfyUI has, got {kind}; replace it in the page"
-                )
-            rename(node, renames.get(kind, {}))
-            try:
-                refresh(node, definitions[kind], old.get(kind, {}))
-            except ValueError as error:
-                raise SystemExit(f"{path.name}: node {node['id']}, {kind}: {error}") from None
-            new[kind] = defaults_of(definitions[kind])
-        slots = {one["link"]: slot for node in graph["nodes"] for slot, one in enumerate(node["inputs"])}
-        for link in graph["links"]:
-            link[4] = slots[link[0]]
+        subgraphs = graph.get("definitions", {}).get("subgraphs", [])
+        other = PAGE_NODES | {one["id"] for one in subgraphs}
+        for part in (graph, *subgraphs):
+            nodes = [node for node in part["nodes"] if node["type"] not in other]
+            for node in nodes:
+                kind = node["type"]
+                if kind not in definitions:
+                    raise SystemExit(
+                        f"{path.name}: expected nodes that ComfyUI has, got {kind}; replace it in the page"
+                    )
+                rename(node, renames.get(kind, {}))
+                try:
+                    refresh(node, definitions[kind], old.get(kind, {}))
+                except ValueError as error:
+                    raise SystemExit(f"{path.name}: node {node['id']}, {kind}: {error}") from None
+                new[kind] = defaults_of(definitions[kind])
+            move_links(part)
         texts[path] = _text(graph)
-        texts[folder / "api" / path.name] = _text(prompt_of(graph, definitions))
+        if path.parent == folder:
+            texts[folder / "api" / path.name] = _text(prompt_of(graph, definitions))
     return {**texts, DEFAULTS: _text(dict(sorted(new.items())))}
+
+
+def move_links(graph: Node) -> None:
+    """Let the links of a graph or subgraph end at the inputs that name them, in place."""
+    slots = {one["link"]: slot for node in graph["nodes"] for slot, one in enumerate(node["inputs"])}
+    for link in graph["links"]:
+        if isinstance(link, list):
+            link[4] = slots[link[0]]
+        elif link["id"] in slots:  # others end at the subgraph's outputs
+            link["target_slot"] = slots[link["id"]]
 
 
 def _text(content: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from refresh_workflows import defaults_of, prompt_of, refresh, rename
+from refresh_workflows import defaults_of, move_links, prompt_of, refresh, rename
 
 DREAM: dict[str, Any] = {
     "display_name": "Dream",
@@ -128,6 +128,36 @@ def test_names_and_choices_are_renamed_with_what_they_bring() -> None:
     refresh(node, DREAM, defaults_of(DREAM))
     assert node["inputs"] == [{"name": "image", "type": "IMAGE", "link": 1}]
     assert node["widgets_values"] == [10, 0, "fixed", "normal", 6, "image"]
+
+
+def test_new_sockets_come_where_the_node_has_them() -> None:
+    node = dream()
+    sockets = {"renewal": ["MASK", {}], "model": ["MODEL", {}]}
+    definition = {
+        "input": {"required": {"mask": ["MASK", {}], **DREAM["input"]["required"]}, "optional": sockets},
+        "output_name": ["image", "flows"],
+        "output": ["IMAGE", "FLOW"],
+        "output_is_list": [False, True],
+    }
+    del node["widgets_values_named"]["carry"]
+    refresh(node, definition, defaults_of(DREAM))
+    assert [(one["name"], one.get("shape"), one["link"]) for one in node["inputs"]] == [
+        ("mask", None, None),
+        ("image", None, 1),
+        ("renewal", 7, None),
+        ("model", 7, None),
+    ]
+    assert node["outputs"][1:] == [{"name": "flows", "type": "FLOW", "links": None, "shape": 6}]
+
+
+def test_links_of_subgraphs_end_where_their_inputs_are() -> None:
+    nodes = [{"inputs": [{"link": None}, {"link": 5}]}]
+    inner = {"nodes": nodes, "links": [{"id": 5, "target_slot": 0}, {"id": 6, "target_slot": 0}]}
+    move_links(inner)
+    assert [link["target_slot"] for link in inner["links"]] == [1, 0]
+    outer = {"nodes": nodes, "links": [[5, 1, 0, 2, 0, "IMAGE"]]}
+    move_links(outer)
+    assert outer["links"][0][4] == 1
 
 
 @pytest.mark.parametrize("lost", ["wire", "value"])
