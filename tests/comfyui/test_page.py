@@ -260,6 +260,34 @@ def test_a_look_leaves_few_widgets_and_custom_shows_all(page: Page, name: str, n
     page.call("async () => await window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
 
 
+@pytest.mark.parametrize("change", ["a widget is new", "a widget is gone", "another order"])
+def test_values_are_restored_by_name_where_widgets_have_changed_since(page: Page, change: str) -> None:
+    page.call(NEW, "DeepDreamVideo", False)
+    page.call(CHOOSE, "custom")
+    page.call(
+        """() => {
+            const widget = name => window.app.graph.nodes[0].widgets.find(one => one.name === name);
+            widget("octave_mode").value = "manual_max";
+            widget("octave_mode.octave_sizes").value = "64 128";
+            widget("octave_steps").value = 7;
+            widget("flow_scale").value = 0.5;
+        }"""
+    )
+    wanted = page.prompt()["1"]["inputs"]
+    saved = page.call(SAVE)
+    (node,) = saved["nodes"]
+    values = node["widgets_values_named"]
+    if change == "a widget is new":
+        del values["blend"]
+    elif change == "a widget is gone":
+        values = {"look": values["look"], "old": 3, **values}
+    else:
+        values = dict(reversed(values.items()))
+    node["widgets_values_named"], node["widgets_values"] = values, list(values.values())
+    page.load(saved)
+    assert page.prompt()["1"]["inputs"] == wanted
+
+
 def test_a_saved_look_and_the_values_it_hides_are_opened_again(page: Page) -> None:
     page.call(NEW, "DeepDreamVideo", False)
     page.call(CHOOSE, "custom")
