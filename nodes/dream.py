@@ -27,7 +27,7 @@ from ..dream_core.settings import (
 )
 from .adapters import host
 from .adapters.images import alpha_of, from_image, from_mask, to_image
-from .adapters.looks import Chosen, with_look
+from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
@@ -153,6 +153,11 @@ class Dream(io.ComfyNode):
             outputs=[io.Image.Output(display_name="image", tooltip="The dreamed images.")],
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def validate_inputs(cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None) -> bool | str:
+        """Name the nearest look, where there is none of the name. ComfyUI hands over choices in any case."""
+        return check_look(look)
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:

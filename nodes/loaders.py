@@ -18,7 +18,7 @@ from .adapters.networks import (
     flow_network,
 )
 from .adapters.sockets import DreamModelSocket, FlowModelSocket
-from .adapters.widgets import settings_from, tooltip, widgets
+from .adapters.widgets import check_choice, settings_from, tooltip, widgets
 from .adapters.working import working
 
 FILES = ("model_file", "model_dirs", "label_file")
@@ -60,6 +60,11 @@ class LoadDreamModel(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, model: Any = None) -> bool | str:
+        """Name the nearest network, where there is none of the name."""
+        return check_choice("model", model, get_args(ModelChoice))
 
     @classmethod
     def fingerprint_inputs(cls, model: ModelChoice, weights: str, **_: Any) -> Any:

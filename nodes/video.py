@@ -22,7 +22,7 @@ from .adapters import host
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
 from .adapters.images import alpha_of, from_image, to_image
 from .adapters.lists import item_of, longest
-from .adapters.looks import Chosen, with_look
+from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, Objectives
@@ -203,6 +203,11 @@ class DeepDreamVideo(io.ComfyNode):
             is_input_list=True,
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def validate_inputs(cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None) -> bool | str:
+        """Name the nearest look, where there is none of the name. ComfyUI hands over choices in any case."""
+        return check_look(item_of({LOOK: look})[LOOK])
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:

@@ -9,7 +9,7 @@ from comfy_api.latest import InputImpl, io
 from ..dream_core.pipeline import open_output_like, reading_ahead
 from ..dream_core.settings import InputSettings, OutputSettings
 from .adapters import host
-from .adapters.looks import Chosen, with_look
+from .adapters.looks import Chosen, check_look, with_look
 from .adapters.sockets import Objectives
 from .adapters.videos import WRITING, keep_what_is_done, open_video
 from .adapters.widgets import widgets
@@ -61,6 +61,11 @@ class DeepDreamVideoFile(io.ComfyNode):
             ],
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
+
+    @classmethod
+    def validate_inputs(cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None) -> bool | str:
+        """Name the nearest look, where there is none of the name. ComfyUI hands over choices in any case."""
+        return check_look(look)
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ...dream_core.looks import FIRST, look_names, named_look
 from ...dream_core.settings import FlowSettings, ModelSettings
 from .networks import default_dream_model, default_flow_model, dream_fingerprint, flow_fingerprint
-from .widgets import settings_from
+from .widgets import check_choice, settings_from
 
 Settings = TypeVar("Settings")
 
@@ -53,6 +53,11 @@ def with_look(*inputs: io.Input) -> list[io.Input]:
         return advanced, names.index(one.id) if one.id in names else len(names)
 
     return [_look_input(names), *sorted(inputs, key=rank)]
+
+
+def check_look(look: Any) -> bool | str:
+    """Check a look for the `validate_inputs` of a node, see `check_choice`."""
+    return check_choice(LOOK, look, [*look_names(), CUSTOM])
 
 
 def _look_input(shown: list[str]) -> io.Input:

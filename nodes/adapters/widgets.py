@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from types import UnionType
@@ -240,17 +240,38 @@ def _chosen(cls: type[Any], choice: str, value: Any) -> dict[str, Any]:
     """Return the fields that a choice and the widgets it shows set."""
     keys = get_args(kinds(cls)[choice])
     if not isinstance(value, Mapping) or value.get(choice) not in keys:
-        came = value.get(choice) if isinstance(value, Mapping) else value
-        told = "none of these" if came is None else f"'{came}'"
-        near = get_close_matches(str(came), keys, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"expected {choice} to be one of {', '.join(keys)}, got {told}{hint}")
+        raise SettingsError(
+            _no_choice(choice, value.get(choice) if isinstance(value, Mapping) else value, keys)
+        )
     key, shown = value[choice], CHOICES[choice].get(value[choice], {})
     if value.keys() != {choice, *shown}:
         wanted, came = ", ".join(shown) or "nothing", ", ".join(sorted(value.keys() - {choice})) or "nothing"
         raise SettingsError(f"expected {wanted} beside {choice} {key}, got {came}: choose {choice} again")
     read = {field: _read(name, kinds(cls)[field], value[name]) for name, field in shown.items()}
     return {choice: key, **read}
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> bool | str:
+    """Check a combo for the `validate_inputs` of a node, where ComfyUI itself would name no choice that is near.
+
+    Use it for one combo of a node: ComfyUI repeats the answer at every input that `validate_inputs` names.
+
+    Args:
+        name: of the widget.
+        value: of the widget; None where another node gives it.
+        choices: of the widget.
+
+    Returns:
+        True, or what is wrong.
+    """
+    return True if value is None or value in choices else _no_choice(name, value, choices)
+
+
+def _no_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    told = "none of these" if value is None else f"'{value}'"
+    near = get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"expected {name} to be one of {', '.join(choices)}, got {told}{hint}"
 
 
 def _read(name: str, kind: Any, value: Any) -> Any:

@@ -269,6 +269,23 @@ def test_a_choice_that_does_not_exist_is_refused_by_the_node(comfyui: Server) ->
     assert "expected octave_mode to be one of normal, advanced" in run.error["exception_message"]
 
 
+def test_a_look_and_a_network_that_are_gone_are_refused_with_the_nearest(comfyui: Server) -> None:
+    draft = Studio(count=1)
+    draft.graph[draft.dream_model.id]["inputs"]["model"] = "squeezenet"
+    draft.see(draft.dream(draft.frames, look="creature"))
+    draft.see(draft.video(look="creature"))
+    refused = comfyui.run(draft.graph).refused
+    assert refused is not None
+    told = {
+        found["class_type"]: {error["details"].partition(" - ")[2] for error in found["errors"]}
+        for found in refused["node_errors"].values()
+    }
+    (model,), (dream,), (video,) = (told[f"DeepDream{name}"] for name in ("LoadDreamModel", "Image", "Video"))
+    assert model.endswith("got 'squeezenet'; did you mean squeezenet1_1?")
+    assert dream == video
+    assert video.endswith("got 'creature'; did you mean creatures?")
+
+
 TAKERS: dict[str, Callable[[Studio], Node]] = {
     "dream": lambda draft: draft.dream(draft.frames),
     "flow image": lambda draft: draft.add("DeepDreamFlowPicture", flow=draft.flow(draft.frames)),
