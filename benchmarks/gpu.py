@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.optical_flow import raft_small
 
+from dream_core.beside import Worker, can_compute_beside
 from dream_core.device import backends, choose_dtype, parse_device
 from dream_core.dreaming.dream import ImageDreamer
 from dream_core.dreaming.graphs import StepGraphs
@@ -51,7 +52,9 @@ from dream_core.settings import (
     ReliabilitySettings,
     TemporalSettings,
 )
-from dream_core.temporal.dreamer import TemporalDreamer
+from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
+from dream_core.video.ahead import with_next
+from dream_core.video.behind import write_behind
 
 CPU = torch.device("cpu")
 NETWORKS: tuple[ModelName, ...] = ("efficientnet_lite0", "bvlc_googlenet")
@@ -63,6 +66,8 @@ WARM_UPS = 3
 """Frames before those that are timed; later ones find all kernels chosen and all graphs recorded."""
 SHARE_OF_SPEEDS = 0.5
 """Share of the time that checks leave for the speeds."""
+WAYS = ((False, False), (True, False), (True, True))
+"""With graphs or not, with work beside the dream or not."""
 WAITS = 2
 """Waits for the GPU in a carried frame: for the numbers of steps, and for the dream."""
 
@@ -81,6 +86,8 @@ class Speed:
     size: str
     flow_scale: float
     graphs: bool
+    beside: bool
+    """Whether motion is found ahead and dreams are read behind."""
     frames_per_second: float = 0.0
     milliseconds_per_step: float = 0.0
     launches_per_step: int = 0
@@ -166,6 +173,7 @@ def dreamer(
     flow_scale: float,
     settings: DreamSettings | None = None,
     graphs: StepGraphs | None = None,
+    beside: Worker | None = None,
 ) -> TemporalDreamer:
     device = model.device
     estimator = estimator_of(raft(device, model.dtype), FlowSettings(flow_scale=flow_scale), device=device)
@@ -174,7 +182,20 @@ def dreamer(
         known_motion(estimator, flow_scale),
         temporal=TemporalSettings(),
         reliability=ReliabilitySettings(),
+        beside=beside,
     )
+
+
+def dream_clip(run: TemporalDreamer, clip: Sequence[Tensor], read: Callable[[DreamedFrame], None]) -> None:
+    """Dream frames in order and read the dreams, beside the next ones if the dreamer looks ahead."""
+    worker = Worker(run.dream.device) if run.looks_ahead else None
+    with write_behind(read, lambda _: None, worker) as put:
+        for frame, following in with_next(clip):
+            put(run.step(frame, following=following))
+
+
+def _read(dreamed: DreamedFrame) -> None:
+    dreamed.read()
 
 
 def gradient_of(model: DreamModel, image: Tensor) -> Tensor:
@@ -288,6 +309,23 @@ def check_waits(device: torch.device, size: tuple[int, int]) -> str:
     return ", ".join(places)
 
 
+def check_beside(
+    device: torch.device, size: tuple[int, int], name: ModelName, settings: DreamSettings
+) -> str:
+    """Compare dreams whose motion was found ahead with those where it was found in turn."""
+    if not can_compute_beside(device):
+        raise LeftOutError("nothing computes beside the dream here")
+    model, dreams = network(name, device, choose_dtype("auto", device)), []
+    clip = [shifted(picture(size), frame) for frame in range(4)]
+    for beside in (None, Worker(device)):
+        found: list[Tensor] = []
+        torch.manual_seed(0)
+        run = dreamer(model, flow_scale=1, settings=settings, beside=beside)
+        dream_clip(run, clip, lambda step, found=found: found.append(step.read()))  # type: ignore[misc]
+        dreams.append(torch.cat(found))
+    return require_at_most(difference(dreams[1], dreams[0]), 0.02)
+
+
 def check_determinism(
     device: torch.device, size: tuple[int, int], name: ModelName, settings: DreamSettings
 ) -> str:
@@ -347,6 +385,7 @@ def checks(
         yield f"optimizer {optimizer}", partial(check_optimizer, device, size, optimizer)
     for name in networks:
         yield f"graphs of {name}", partial(check_graphs, device, size, name, settings)
+        yield f"motion beside {name}", partial(check_beside, device, size, name, settings)
         yield f"determinism of {name}", partial(check_determinism, device, size, name, settings)
     yield "waits in a carried frame", partial(check_waits, device, size)
     yield "1080p in 8 GiB", partial(check_memory, device, (1080, 1920), 8, runs_out=False)
@@ -404,7 +443,8 @@ def measure(speed: Speed, device: torch.device, peak: float, frames: int, settin
     """Fill in what a configuration takes. Frames come from the CPU, and dreams are read there."""
     model = network(speed.network, device, choose_dtype("auto", device))
     graphs = StepGraphs() if speed.graphs else None
-    run = dreamer(model, flow_scale=speed.flow_scale, settings=settings, graphs=graphs)
+    beside = Worker(device) if speed.beside else None
+    run = dreamer(model, flow_scale=speed.flow_scale, settings=settings, graphs=graphs, beside=beside)
     image = picture(size_named(speed.size))
     clip = [shifted(image, frame) for frame in range(frames + WARM_UPS + 1)]
     if device.type == "cuda":
@@ -415,8 +455,7 @@ def measure(speed: Speed, device: torch.device, peak: float, frames: int, settin
         run.step(clip[WARM_UPS]).read()
     speed.floor_milliseconds = 0 if speed.graphs else 1000 * counter.get_total_flops() / peak
     began = time.perf_counter()
-    for frame in clip[WARM_UPS + 1 :]:
-        run.step(frame).read()
+    dream_clip(run, clip[WARM_UPS + 1 :], _read)
     speed.frames_per_second = frames / (time.perf_counter() - began)
     steps: list[int] = []
     whole = partial(run.dream, image.to(device), on_step=lambda step: steps.append(step.done))
@@ -454,10 +493,20 @@ def print_results(results: Results) -> None:
         table.add_row(check.name, check.result, check.detail)
     console.print(table)
     table = Table(
-        "network", "size", "flow", "graphs", "frames/s", "ms/step", "launches/step", "peak", "floor ms/frame"
+        "network",
+        "size",
+        "flow",
+        "graphs",
+        "beside",
+        "frames/s",
+        "ms/step",
+        "launches/step",
+        "peak",
+        "floor ms/frame",
     )
     for speed in results.speeds:
-        name = speed.network, speed.size, f"{speed.flow_scale:g}", "yes" if speed.graphs else "no"
+        switches = ("yes" if chosen else "no" for chosen in (speed.graphs, speed.beside))
+        name = speed.network, speed.size, f"{speed.flow_scale:g}", *switches
         measured = (
             f"{speed.frames_per_second:.1f}",
             f"{speed.milliseconds_per_step:.2f}",
@@ -507,11 +556,11 @@ def main(arguments: Sequence[str] | None = None) -> Results:
     peak = matmul_peak(device, choose_dtype("auto", device), args.matmul)
     results.matmul_tflops = peak / 1e12
     results.speeds = [
-        Speed(network, size, flow_scale, graphs)
+        Speed(network, size, flow_scale, graphs, beside)
         for size in args.sizes
         for network in args.networks
         for flow_scale in args.flow_scales
-        for graphs in ((False, True) if device.type == "cuda" else (False,))
+        for graphs, beside in (WAYS if device.type == "cuda" else WAYS[:1])
     ]
     measure_one = partial(measure, device=device, peak=peak, frames=args.frames, settings=settings)
     run_speeds(results.speeds, deadline, measure_one)
