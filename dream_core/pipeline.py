@@ -104,7 +104,8 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     if not settings.temporal.independent:
         folders = settings.model.model_dirs
         flow = load_estimator(settings.flow, settings.device, folders=folders, progress=progress)
-    beside = Worker(dream.device) if flow and can_compute_beside(dream.device) else None
+    has_room = settings.device.beside and can_compute_beside(dream.device)
+    beside = Worker(dream.device) if has_room else None
     return TemporalDreamer(
         dream, flow, temporal=settings.temporal, reliability=settings.reliability, beside=beside
     )
@@ -256,9 +257,9 @@ def dream_clip(
             on_frame(done.frame, done.step)
 
     device = dreamer.dream.device
-    beside = Worker(device) if can_compute_beside(device) else None
+    writer = Worker(device) if dreamer.beside else None
     try:
-        with reading_ahead(clip, device) as ahead, write_behind(write, written, beside) as put:
+        with reading_ahead(clip, device) as ahead, write_behind(write, written, writer) as put:
             for frame, step in dream_frames(ahead, dreamer, begun=begun, on_step=on_step):
                 put(Done(frame, step, dreamer.state))
         if save_last:

@@ -24,7 +24,7 @@ SECONDS = 2.0
 SHARE = 20
 """A record may take one part in so many of the time."""
 
-NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream")
+NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "beside")
 """Settings that do not change what comes out."""
 
 

@@ -83,6 +83,8 @@ class DeviceSettings:
         cudnn: Use cuDNN, NVIDIA's library of fast network operations.
         cudnn_autotune: Let cuDNN time its algorithms first: a slower start, then a faster run.
         cuda_graphs: Record gradient steps as CUDA graphs, which an NVIDIA GPU starts faster. Not yet run on a GPU.
+        beside: Find the motion of the next frame and write the last ones while a frame is dreamed, where there is
+            room: beside an NVIDIA GPU, or if OMP_NUM_THREADS leaves half of the cores. The result is the same.
         deterministic: Dream exactly the same in every run on a GPU; slower there. On a CPU it always is so.
         mkldnn: Use oneDNN (MKL-DNN), a library of fast network operations for CPUs.
     """
@@ -93,6 +95,7 @@ class DeviceSettings:
     cudnn: bool = True
     cudnn_autotune: bool = False
     cuda_graphs: bool = False
+    beside: bool = True
     deterministic: bool = False
     mkldnn: bool = True
 

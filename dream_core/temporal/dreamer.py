@@ -195,7 +195,7 @@ class TemporalDreamer:
         self.flow = flow
         self.temporal = temporal
         self.reliability = reliability
-        self._beside = beside
+        self.beside = beside
         self._ahead: Ahead | None = None
         # The first dream traces the network, in which no other thread may call a module.
         self._is_traced = False
@@ -223,7 +223,7 @@ class TemporalDreamer:
     @property
     def looks_ahead(self) -> bool:
         """Whether `step` makes use of the next frame."""
-        return self._beside is not None and not self.temporal.independent
+        return self.beside is not None and not self.temporal.independent
 
     def reset(self) -> None:
         """Forget the earlier frames."""
@@ -277,7 +277,7 @@ class TemporalDreamer:
             self.flow,
             temporal=self.temporal,
             reliability=self.reliability,
-            beside=self._beside,
+            beside=self.beside,
         )
         other._past.append(replace(dreamed, carried=None))
         other._direction = -self._direction
@@ -342,14 +342,14 @@ class TemporalDreamer:
     def _begin_motions(
         self, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
     ) -> Begun[Motions]:
-        assert self._beside
+        assert self.beside
         find = self._finder
 
         def motions() -> Motions:
             found = find(frame, past, pan=pan)
             return found._replace(cut=find.is_cut(found, frame, past[-1]))
 
-        return self._beside.begin(motions)
+        return self.beside.begin(motions)
 
     def _remember(self, dreamed: DreamedFrame, past: deque[DreamedFrame]) -> None:
         """Keep a dream for the next frame; `past` are those that it continues, none after a cut."""
@@ -431,7 +431,7 @@ class TemporalDreamer:
         self._require_size(frame, past)
         if ahead and len(ahead.past) == len(past) and all(map(operator.is_, ahead.past, past)):
             return ahead.motions.result()
-        if self._beside:
+        if self.beside:
             return self._begin_motions(frame, past, pan).result()
         return self._finder(frame, past, pan=pan)
 
