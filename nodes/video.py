@@ -26,6 +26,7 @@ from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
 from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, Objectives
+from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .dream import dream_widgets, make_dreamer, network_inputs
@@ -242,12 +243,13 @@ def _dream(
     """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch."""
     batches = [from_image(batch, name="images") for batch in images]
     sizes = [size_of(batch) for batch in batches]
+    count = sum(map(len, batches))
+    if count > 1:
+        tell_what_a_batch_loses("images")
     chosen = Chosen(values)
     flow_and_reliability = chosen.value("flow_and_reliability", True)
     _check_outputs(chosen, flow_and_reliability=flow_and_reliability)
-    pipeline = Pipeline(
-        dream_model, flow_model, objective, chosen, count=sum(map(len, batches)), size=max(sizes, key=prod)
-    )
+    pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=max(sizes, key=prod))
     if previous_dream is not None:
         earlier = require(previous_dream, DreamerState, name="previous_dream", source=SOURCE)
         pipeline.go_on_from(earlier, size=sizes[0])

@@ -16,7 +16,7 @@ from .adapters.widgets import widgets
 from .adapters.working import working
 from .video import Pipeline, pipeline_sockets, pipeline_widgets
 
-READING = ("size", "frames")
+READING = ("size", "frames", "deinterlace")
 """Fields of InputSettings that have a widget here."""
 
 

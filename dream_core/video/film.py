@@ -55,7 +55,7 @@ def open_film(path: Path, *, settings: InputSettings) -> Clip:
         VideoError: the file cannot be read or contains no video, no frame can be decoded, or the start is after the
             end.
     """
-    container = _open_container(path)
+    container = open_container(path)
     try:
         return _Film(container, path).clip(settings)
     except BaseException:
@@ -63,7 +63,12 @@ def open_film(path: Path, *, settings: InputSettings) -> Clip:
         raise
 
 
-def _open_container(path: Path) -> InputContainer:
+def open_container(path: Path) -> InputContainer:
+    """Open a video file.
+
+    Raises:
+        VideoError: it cannot be read as one.
+    """
     try:
         return open_to_read(path)
     except EOFError as error:
@@ -85,7 +90,7 @@ class _Film:
     def __init__(self, container: InputContainer, path: Path) -> None:
         self._container = container
         self._path = path
-        self._stream = stream = _video_stream(container, path)
+        self._stream = stream = video_stream(container, path)
         self._fps = Fraction(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
         self._unit = Fraction(stream.time_base or _MICROSECOND)
         self._begin = (stream.start_time or 0) * self._unit
@@ -240,7 +245,7 @@ class _Film:
         """Seconds by which ffmpeg delays the images of an AVI file: it expects B-frames."""
         if not self._is_avi:
             return Fraction(0)
-        with _open_container(self._path) as other:
+        with open_container(self._path) as other:
             packets = other.demux(other.streams[self._stream.index])
             first = next((packet.pts for packet in packets if packet.pts is not None), 0)
         return first * self._unit - self._begin
@@ -269,7 +274,7 @@ class _Film:
     def _counted(self, begin: Fraction) -> int:
         """Count the packets from `begin` on, where the length says too little: times jump, or the rate varies."""
         later = 0
-        with _open_container(self._path) as container, suppress(av.FFmpegError):
+        with open_container(self._path) as container, suppress(av.FFmpegError):
             for packet in continuous_packets(container):
                 if packet.stream.index == self._stream.index and packet.size:
                     stamp = packet.dts if packet.pts is None else packet.pts
@@ -292,7 +297,7 @@ class _Film:
 
     def _seconds_at_the_end(self, whole: Fraction) -> Fraction:
         end = Fraction(0)
-        with _open_container(self._path) as container, suppress(av.FFmpegError):
+        with open_container(self._path) as container, suppress(av.FFmpegError):
             stream = container.streams[self._stream.index]
             container.seek(int(self._begin / self._unit), stream=stream)
             container.seek(int((self._begin + whole) / self._unit), stream=stream)
@@ -336,7 +341,12 @@ class _Shown:
         return fit_inside(turn_upright(image, self.matrix), self.size, size)
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the stream that is the film, not a cover.
+
+    Raises:
+        VideoError: there is none.
+    """
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     # The cover image of a music file is a video stream too, and a film can have one, even flagged as the default.
     films = [stream for stream in streams if not flag_number(stream.disposition) & _ATTACHED_IMAGE]

@@ -275,6 +275,35 @@ def wired_outputs() -> set[int]:
     return {slot for source, slot in links if source == node_id}
 
 
+def video_files_behind(name: str) -> list[Path]:
+    """Return the files of Load Video whose images come to an input of the running node, by Get Video Components.
+
+    Args:
+        name: of the input.
+    """
+    context, graph = get_executing_context(), running_graph()
+    node = graph.get(context.node_id, {}) if context else {}
+    links = [node.get("inputs", {}).get(name)]
+    taken = [one for one in _nodes_behind(links, graph) if one["class_type"] == "GetVideoComponents"]
+    videos = [one["inputs"].get("video") for one in taken]
+    names = [
+        one["inputs"].get("file") for one in _nodes_behind(videos, graph) if one["class_type"] == "LoadVideo"
+    ]
+    paths = [Path(folder_paths.get_annotated_filepath(one)) for one in names if isinstance(one, str)]
+    return [path for path in paths if path.is_file()]
+
+
+def _nodes_behind(links: list[Any], graph: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the nodes that links come from, directly or through others."""
+    found: dict[str, Mapping[str, Any]] = {}
+    while links:
+        link = links.pop()
+        if is_link(link) and link[0] in graph and link[0] not in found:
+            found[link[0]] = graph[link[0]]
+            links.extend(graph[link[0]]["inputs"].values())
+    return list(found.values())
+
+
 class HostedNode:
     """One node of a graph, prepared to be called many times, as ComfyUI itself calls it.
 

@@ -17,6 +17,7 @@ from comfy_api.latest import Input, InputImpl
 from ...dream_core.image import size_of
 from ...dream_core.settings import InputSettings
 from ...dream_core.video import Clip, Frame, Output, Sound, open_clip
+from ...dream_core.video.beyond_images import beyond_images
 from ...dream_core.video.clip import limited
 from ...dream_core.video.pixels import fit, resize
 from . import host
@@ -58,6 +59,20 @@ def open_video(video: Any, *, settings: InputSettings) -> Iterator[tuple[Clip, I
         if seconds:
             count = min(count, max(1, round(seconds * float(clip.fps))))
         yield clip, takewhile(lambda frame: not seconds or frame.time < seconds, clip), count
+
+
+def tell_what_a_batch_loses(name: str) -> None:
+    """Say on the node what of its clip is lost, if its images were taken out of a video file.
+
+    Args:
+        name: of the input with the images.
+    """
+    for path in host.video_files_behind(name):
+        if lost := beyond_images(path):
+            host.tell(
+                f"{path.name} has {' and '.join(lost)}, which a batch of images cannot hold: connect the video "
+                "itself to DeepDream Video File, or to Temporal Loop Open"
+            )
 
 
 def keep_what_is_done(output: Output) -> None:

@@ -16,11 +16,12 @@ from studio import QUICK, QUICK_FLOW, Studio
 Seen = Callable[[Run, Node], list[np.ndarray]]
 
 
-def make_video(path: Path, *, frames: int = 4) -> None:
+def make_video(path: Path, *, frames: int = 4, pixel_aspect: Fraction = Fraction(1)) -> None:
     """A small clip with a tone."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=10)
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        video.codec_context.sample_aspect_ratio = pixel_aspect
         audio = container.add_stream("aac", rate=16000)
         texture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
         for index in range(frames):
@@ -219,6 +220,17 @@ def test_a_list_is_dreamed_as_one_clip_and_its_dream_goes_on_in_the_next(comfyui
     assert [len(piece) for piece in pieces] == [2, 2]
     assert np.array_equal(np.concatenate(pieces), all_frames)
     assert np.array_equal(np.concatenate([one, two]), all_frames)
+
+
+def test_what_a_batch_cannot_hold_of_its_file_is_told(comfyui: Server) -> None:
+    path = comfyui.base / "input" / "wide.mp4"
+    make_video(path, frames=2, pixel_aspect=Fraction(4, 3))
+    draft = Studio()
+    parts = draft.add("GetVideoComponents", video=draft.add("LoadVideo", file="wide.mp4"))
+    video = draft.video(images=draft.add("ImageScaleBy", image=parts, upscale_method="area", scale_by=1.0))
+    draft.see(video)
+    (text,) = (text for node, text in comfyui.run(draft.graph).texts if node == video.id)
+    assert text.startswith("wide.mp4 has pixels that are not square, which a batch of images cannot hold")
 
 
 def look_of_the_package(comfyui: Server) -> str:

@@ -149,6 +149,19 @@ def test_each_item_is_a_dream_where_other_inputs_are_lists(
     assert notice.startswith("each batch of the list begins a new dream, because other inputs are lists too")
 
 
+def test_what_a_batch_loses_of_its_file_is_told(
+    dream_lists: Run, swinging: Tensor, host: Any, pack: Any, video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = swinging.movedim(1, -1)[:2]
+    host.files_behind = {"images": [video]}
+    dream_lists(images=[images])
+    assert host.told == []
+    monkeypatch.setattr(pack("nodes.adapters.videos"), "beyond_images", lambda _: ["a rate", "a shape"])
+    dream_lists(images=[images])
+    (notice,) = host.told
+    assert notice.startswith("clip.mp4 has a rate and a shape, which a batch of images cannot hold")
+
+
 @pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("values", [{}, SEAMLESS], ids=["open", "seamless"])
 def test_progress_reaches_its_end(dream_video: Run, host: Any, name: str, values: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ class Record:
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
         wired: outputs of the running node to which something is connected.
+        files_behind: input of the running node -> files of the videos that its images come from.
         errors_at: ids of the nodes at which the page is to show an error.
         told, progress, shown, started, finished: what the nodes said, in order.
         freed: how often memory was freed.
@@ -52,6 +53,7 @@ class Record:
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
     wired: set[int] = field(default_factory=set)
+    files_behind: dict[str, list[Path]] = field(default_factory=dict)
     errors_at: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     progress: list[tuple[int, int, Tensor | None]] = field(default_factory=list)
@@ -192,6 +194,10 @@ def running_graph() -> dict[str, dict[str, Any]]:
 
 def wired_outputs() -> set[int]:
     return record.wired
+
+
+def video_files_behind(name: str) -> list[Path]:
+    return record.files_behind.get(name, [])
 
 
 class HostedNode:
