@@ -268,11 +268,9 @@ def running_graph() -> dict[str, dict[str, Any]]:
 def wired_outputs() -> set[int]:
     """Return the indices of the running node's outputs to which something is connected."""
     context = get_executing_context()
-    node_id = context.node_id if context else ""
-    links = (
-        value for node in running_graph().values() for value in node["inputs"].values() if is_link(value)
-    )
-    return {slot for source, slot in links if source == node_id}
+    graph = running_graph() if context else {}
+    links = (value for node in graph.values() for value in node["inputs"].values() if is_link(value))
+    return {slot for source, slot in links if context and source == context.node_id}
 
 
 def video_files_behind(name: str) -> list[Path]:
@@ -281,9 +279,9 @@ def video_files_behind(name: str) -> list[Path]:
     Args:
         name: of the input.
     """
-    context, graph = get_executing_context(), running_graph()
-    node = graph.get(context.node_id, {}) if context else {}
-    links = [node.get("inputs", {}).get(name)]
+    context = get_executing_context()
+    graph = running_graph() if context else {}
+    links = [graph[context.node_id]["inputs"].get(name)] if context and context.node_id in graph else []
     taken = [one for one in _nodes_behind(links, graph) if one["class_type"] == "GetVideoComponents"]
     videos = [one["inputs"].get("video") for one in taken]
     names = [

@@ -107,7 +107,7 @@ def dream(pack: Any) -> dict[str, Any]:
     try:
         with torch.inference_mode():
             output = pack("nodes.video").DeepDreamVideo.execute(
-                frames, dream_model, flow_model, None, **WIDGETS
+                images=[frames], dream_model=[dream_model], flow_model=[flow_model], **WIDGETS
             )
     finally:
         dreaming.dream_octaves, management.load_models_gpu = original, load
@@ -116,7 +116,7 @@ def dream(pack: Any) -> dict[str, Any]:
         "devices": devices,
         "loads": loads,
         "asked": asked,
-        "mean": output.args[0].mean().item(),
+        "mean": output.args[0][0].mean().item(),
         "evicted_to": str(model.device),
     }
 
