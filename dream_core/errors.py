@@ -25,6 +25,10 @@ class VideoError(DeepDreamError):
     """A clip or image file cannot be read or written."""
 
 
+class DamagedError(VideoError):
+    """The state of unfinished work is damaged: it can only begin anew."""
+
+
 class OutOfMemoryError(DeepDreamError, MemoryError):
     """There is too little memory, even for the smallest tiles or a single pair of frames."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
@@ -16,13 +15,8 @@ from .motion.flow import resolve_flow
 from .settings import InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.seamless import Begun
-from .unfinished import Unfinished, digest_of
+from .unfinished import Pace, Unfinished, digest_of
 from .video import Frame, Output
-
-SECONDS = 2.0
-"""Shortest time between two records."""
-SHARE = 20
-"""A record may take one part in so many of the time."""
 
 NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "beside")
 """Settings that do not change what comes out."""
@@ -46,9 +40,7 @@ def work_folder(
     Raises:
         VideoError: the input cannot be read.
     """
-    conditions: dict[str, Any] = {}
-    for settings in (pipeline, reading, writing):
-        conditions.update(_flat(settings))
+    conditions = conditions_of(pipeline, reading, writing)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is chosen is told when it is loaded
         conditions["model"] = resolve_model(pipeline.model)
@@ -85,17 +77,18 @@ class Keeper:
         self._state: DreamerState | None = None
         """After the last frame that is done; None while one is being written."""
         self._files: set[str] = set()
-        self._due = time.monotonic() + SECONDS
+        self._pace = Pace()
 
     def restore(self) -> Begun | None:
         """Bring the dreamer to where the earlier run was; None if there was none.
 
         Raises:
-            VideoError: the record is damaged.
+            DamagedError: the record is damaged.
         """
         run = self._output.state
         if run is None:
             return None
+        first = self._load(run["first"])
         self._dreamer.state = DreamerState(
             past=tuple(map(self._load, run["past"])),
             before_cut=None if run["before_cut"] is None else tuple(map(self._load, run["before_cut"])),
@@ -104,7 +97,7 @@ class Keeper:
             tile_size=run["tile_size"],
             flow_limits=None if run["flow_limits"] is None else tuple(run["flow_limits"]),
         )
-        self._first, self._last_start = self._load(run["first"]), run["last_start"]
+        self._first, self._last_start = first, run["last_start"]
         return Begun(done=self._output.restored, last_start=self._last_start, first=self._first)
 
     def begin(self) -> None:
@@ -126,7 +119,7 @@ class Keeper:
         if dreamed.carried is None:
             self._last_start = frame.index
         self._state = state
-        if time.monotonic() >= self._due:
+        if self._pace.due():
             self.save()
 
     def save(self) -> None:
@@ -138,7 +131,10 @@ class Keeper:
         state, first = self._state, self._first
         if state is None or first is None:
             return
-        begun = time.monotonic()
+        with self._pace.recording():
+            self._record(state, first)
+
+    def _record(self, state: DreamerState, first: DreamedFrame) -> None:
         before_cut = state.before_cut
         frames = list(_each(first, state))
         for frame in frames:
@@ -155,8 +151,6 @@ class Keeper:
         }
         self._files = {_file(frame.number) for frame in frames}
         self._output.save(run, files=self._files)
-        now = time.monotonic()
-        self._due = now + max(SECONDS, SHARE * (now - begun))
 
     def _save(self, one: DreamedFrame) -> None:
         name = _file(one.number)
@@ -180,12 +174,13 @@ def _file(number: int) -> str:
     return f"dream_{number:08d}.safetensors"
 
 
-def _flat(settings: Any) -> dict[str, Any]:
-    """Return the settings, and those nested in them, by name."""
+def conditions_of(*settings: Any) -> dict[str, Any]:
+    """Return all settings that a result depends on, and those nested in them, by name."""
     flat: dict[str, Any] = {}
-    for name, value in vars(settings).items():
-        if is_dataclass(value):
-            flat.update(_flat(value))
-        elif name not in NOT_OF_A_RESULT:
-            flat[name] = value
+    for one in settings:
+        for name, value in vars(one).items():
+            if is_dataclass(value):
+                flat.update(conditions_of(value))
+            elif name not in NOT_OF_A_RESULT:
+                flat[name] = value
     return flat

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -16,18 +17,42 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from .errors import SettingsError, VideoError
+from .errors import DamagedError, SettingsError, VideoError
 from .tensor_file import pack, unpack
 
 SUFFIX = ".resume"
 """Added to the name of an output for the folder of its unfinished work."""
 
 VERSION = 1
+SECONDS = 2.0
+"""Shortest time between two records."""
+SHARE = 20
+"""A record may take one part in so many of the time."""
+
 _STATE, _LOCK = "state.json", "lock"
 _LONGEST_NAME = 255
 _SAMPLE = 1 << 18
 """Bytes read at each place of a file for its digest."""
 _SHOWN = 3
+
+
+class Pace:
+    """Says when to record: every few seconds, or less often where recording takes long."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + SECONDS
+
+    def due(self) -> bool:
+        """Return True if it is time to record."""
+        return time.monotonic() >= self._due
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Measure a record, after which the next one is due."""
+        begun = time.monotonic()
+        yield
+        now = time.monotonic()
+        self._due = now + max(SECONDS, SHARE * (now - begun))
 
 
 class Unfinished:
@@ -64,7 +89,8 @@ class Unfinished:
 
         Raises:
             SettingsError: the state was begun under other conditions.
-            VideoError: another run works on it, it is damaged, or it cannot be read or written.
+            DamagedError: it is damaged.
+            VideoError: another run works on it, or it cannot be read or written.
         """
         with self._told():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -101,7 +127,7 @@ class Unfinished:
         """Load the tensors of a file onto the CPU, in the order in memory that they had.
 
         Raises:
-            VideoError: it is missing or damaged.
+            DamagedError: it is missing or damaged.
         """
         with self._told():
             data = self.file(name).read_bytes()
@@ -145,6 +171,18 @@ class Unfinished:
     def exists(self) -> bool:
         """True if there is a state to go on from."""
         return self.file(_STATE).is_file()
+
+    def in_use(self) -> bool:
+        """Return True if a run has it open."""
+        if not self.file(_LOCK).exists():
+            return False
+        lock = FileLock(self.file(_LOCK))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
 
     def close(self) -> None:
         """Let other runs have the folder; a second call does nothing."""
@@ -194,8 +232,8 @@ class Unfinished:
             "repeat it as it was, choose another name, or add `restart` to begin it anew"
         )
 
-    def _damaged(self, name: str) -> VideoError:
-        return VideoError(
+    def _damaged(self, name: str) -> DamagedError:
+        return DamagedError(
             f"{self.target} is unfinished, but its state is damaged ({self.file(name)}): `restart` begins anew"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from ..dream_core.errors import DeepDreamError
-from .adapters import host
+from .adapters import host, lasting
 from .blend import TemporalBlend
 from .camera import CameraFlow
 from .dream import Dream, DreamObjective
@@ -45,8 +45,9 @@ class DeepDreamExtension(ComfyExtension):
     """The extension that ComfyUI asks for the pack's nodes."""
 
     async def on_load(self) -> None:
-        """Register the pack's model folder, and give its errors short names."""
+        """Register the pack's model folder, give its errors short names, and remove videos of long ago."""
         host.register_folders()
+        lasting.clean()
         host.name_errors(DeepDreamError)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

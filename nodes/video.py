@@ -13,12 +13,23 @@ from torch import Tensor
 from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import SettingsError
 from ..dream_core.image import Size, size_of
-from ..dream_core.pipeline import dream_frames
-from ..dream_core.settings import FlowSettings, ReliabilitySettings, TemporalSettings
+from ..dream_core.pipeline import dream_clip, dream_frames
+from ..dream_core.resume import conditions_of
+from ..dream_core.settings import (
+    AscentSettings,
+    FlowSettings,
+    ImageSettings,
+    ObjectiveSettings,
+    OctaveSettings,
+    ReliabilitySettings,
+    TemporalSettings,
+    TileSettings,
+)
 from ..dream_core.temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from ..dream_core.temporal.last_dream import require_fit, require_open
-from ..dream_core.video import Frame
+from ..dream_core.video import Clip, Frame, Output
 from .adapters import host
+from .adapters.digests import digest, digest_of_network
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
 from .adapters.images import alpha_of, from_image, to_image
 from .adapters.lists import item_of, longest
@@ -29,7 +40,17 @@ from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket
 from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
-from .dream import dream_widgets, make_dreamer, network_inputs
+from .dream import ON_THE_DREAM, dream_widgets, make_dreamer, network_inputs
+
+SETTINGS = (
+    TemporalSettings,
+    OctaveSettings,
+    AscentSettings,
+    TileSettings,
+    ImageSettings,
+    ReliabilitySettings,
+)
+"""Classes of settings that have widgets on the nodes of the whole pipeline, but for the flow and its objective."""
 
 SOURCE = "DeepDream Video"
 """The node that hands a last dream on."""
@@ -87,10 +108,12 @@ class Pipeline:
         self._count, self._done = count + again, 0
         self._dream_model = chosen.dream_model(dream_model)
         dream = make_dreamer(chosen, self._dream_model, objective, self._free, size=size)
+        self._chosen, self._objective, self._flow_model = chosen, objective, None
         flow = None
         if not temporal.independent:
             settings = chosen.settings(FlowSettings, leave_out=NO_WIDGET)
-            flow = estimator_for(chosen.flow_model(flow_model), settings, beside=[self._dream_model])
+            self._flow_model = chosen.flow_model(flow_model)
+            flow = estimator_for(self._flow_model, settings, beside=[self._dream_model])
         self._dreamer = TemporalDreamer(
             dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
         )
@@ -114,6 +137,27 @@ class Pipeline:
         for frame, dreamed in dream_frames(clip, self._dreamer, on_step=self._tell):
             host.check_interrupted()
             yield frame, dreamed
+
+    def dream_into(self, clip: Clip, output: Output) -> None:
+        """Dream a clip into an output, see `dream_clip`: it goes on where an earlier run was stopped."""
+        self._done = output.restored
+        dream_clip(
+            clip, self._dreamer, output, on_frame=lambda *_: host.check_interrupted(), on_step=self._tell
+        )
+
+    def conditions(self) -> dict[str, Any]:
+        """Return all that its dreams depend on beside the clip, by name."""
+        chosen = self._chosen
+        settings = [chosen.settings(cls) for cls in SETTINGS]
+        flow = chosen.settings(FlowSettings, leave_out=NO_WIDGET)
+        objective = chosen.settings(ObjectiveSettings, only=ON_THE_DREAM, model=self._dreamer.model.spec.name)
+        return {
+            **conditions_of(*settings, flow),
+            "objective": digest([self._objective, objective]),
+            "dream_model": digest_of_network(self._dream_model),
+            "flow_model": self._flow_model and digest_of_network(self._flow_model),
+            "device": str(host.compute_device()),
+        }
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.

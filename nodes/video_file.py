@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import InputImpl, io
 
-from ..dream_core.pipeline import open_output_like, reading_ahead
+from ..dream_core.errors import DamagedError
+from ..dream_core.pipeline import open_output_like
+from ..dream_core.resume import conditions_of
 from ..dream_core.settings import InputSettings, OutputSettings
-from .adapters import host
+from ..dream_core.video import Clip, Output
+from .adapters.digests import digest_of_code
+from .adapters.lasting import begin_anew, place_for, remember, times_lost
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.sockets import Objectives
-from .adapters.videos import WRITING, keep_what_is_done, open_video
+from .adapters.videos import WRITING, finishing, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .video import Pipeline, pipeline_sockets, pipeline_widgets
@@ -55,10 +60,11 @@ class DeepDreamVideoFile(io.ComfyNode):
                 io.Video.Output(
                     "dreamed",
                     display_name="video",
-                    tooltip="The dreamed video, H.264 in MP4, among ComfyUI's temporary files until Save Video "
-                    "keeps it.",
+                    tooltip="The dreamed video, H.264 in MP4, among the pack's working files, which go after some "
+                    "days: Save Video keeps it.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
         )
 
@@ -69,8 +75,8 @@ class DeepDreamVideoFile(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
-        """Return the times of change of the weight files of networks that are not wired."""
-        return Chosen(values).fingerprint(flow=True)
+        """Return the times of change of the weight files of networks that are not wired, and of lost results."""
+        return Chosen(values).fingerprint(flow=True), times_lost(cls.hidden.unique_id)
 
     @classmethod
     def execute(
@@ -81,20 +87,39 @@ class DeepDreamVideoFile(io.ComfyNode):
         objective: Objectives | None = None,
         **values: Any,
     ) -> io.NodeOutput:
-        target = host.temporary_file(".mp4")
+        node_id = cls.hidden.unique_id
         with working():
             chosen = Chosen(values)
-            reading = chosen.settings(InputSettings, only=READING)
-            writing = chosen.settings(OutputSettings, only=WRITING)
-            with open_video(video, settings=reading) as (clip, wanted, count):
-                pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=clip.size)
-                output = open_output_like(clip, target, settings=writing)
-                try:
-                    with reading_ahead(wanted, host.compute_device()) as frames:
-                        for frame, dreamed in pipeline.dream(frames):
-                            output.write(dreamed.read(), time=frame.time, duration=frame.duration)
-                    output.finish()
-                except BaseException:  # Cancel is not an Exception
-                    keep_what_is_done(output)
-                    raise
-        return io.NodeOutput(InputImpl.VideoFromFile(str(target)))
+            path = _dream(video, chosen, (dream_model, flow_model, objective), code=digest_of_code(cls))
+        remember(node_id, path)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
+
+
+def _dream(video: Any, chosen: Chosen, wired: tuple[Any, Any, Objectives | None], *, code: str) -> Path:
+    """Dream a VIDEO into a file, or take up the finished one.
+
+    Args:
+        video: the VIDEO.
+        chosen: the settings.
+        wired: network that dreams, network of flow and objective.
+        code: digest of the code that dreams.
+    """
+    reading = chosen.settings(InputSettings, only=READING)
+    writing = chosen.settings(OutputSettings, only=WRITING)
+    with open_video(video, settings=reading) as clip:
+        pipeline = Pipeline(*wired, chosen, count=clip.frame_count or 1, size=clip.size)
+        conditions = {**conditions_of(reading, writing), **pipeline.conditions(), "code": code}
+        path, work = place_for(conditions, video)
+        if path.exists():
+            return path
+        try:
+            _write(clip, pipeline, open_output_like(clip, path, settings=writing, work=work))
+        except DamagedError:
+            begin_anew(path)
+            _write(clip, pipeline, open_output_like(clip, path, settings=writing, work=work))
+    return path
+
+
+def _write(clip: Clip, pipeline: Pipeline, output: Output) -> None:
+    with finishing(output):
+        pipeline.dream_into(clip, output)

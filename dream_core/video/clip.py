@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -105,6 +105,15 @@ class Clip:
         Call it before the first frame is read.
         """
         self._skipped = count
+
+    def end_at(self, seconds: float) -> None:
+        """End before the frame of this time, in seconds from the first frame on.
+
+        Call it before the first frame is read.
+        """
+        self._frames = takewhile(lambda frame: frame is None or frame.time < seconds, self._frames)
+        if self.frame_count is not None:
+            self.frame_count = min(self.frame_count, max(1, round(seconds * float(self.fps))))
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

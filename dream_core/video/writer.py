@@ -81,7 +81,8 @@ class Output:
         self._fps = fps
         self._open = True
         self._next_time: float = state.get("next_time", 0.0)
-        self._saved = self.restored
+        self.saved = self.restored
+        """Number of images that are recorded."""
 
     def write(
         self,
@@ -136,7 +137,7 @@ class Output:
         sink = self._sink.state()
         state = {"growing": self.growing_path.name, "written": self.written, "next_time": self._next_time}
         self.work.commit({**state, "sink": sink, "run": dict(run)}, files=[*self._sink.files, *files])
-        self._saved = self.written
+        self.saved = self.written
 
     def what_is_left(self) -> str:
         """Say in one line where what is done so far is, after the output was closed, and how to go on."""
@@ -149,7 +150,7 @@ class Output:
         )
         if self.work is None or not self.work.exists():
             return place
-        onward = f"after image {self._saved}" if self._saved else "from the beginning"
+        onward = f"after image {self.saved}" if self.saved else "from the beginning"
         return f"{place}; the same again goes on {onward}, `restart` begins anew"
 
     def close(self) -> None:
@@ -189,6 +190,18 @@ class Output:
         if self.work:
             self.work.remove()
 
+    def stop(self) -> None:
+        """Close an output that is to go on later: it stays at `growing_path`, with its record; without an image
+        nothing stays.
+        """
+        if not self.written:
+            self.discard()
+            return
+        with suppress(VideoError):  # what led here says more
+            self.close()
+        if self.work:
+            self.work.close()
+
     def __enter__(self) -> Output:
         return self
 
@@ -200,15 +213,10 @@ class Output:
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         if kind is None or (self.written and interrupted and not self.work):
             self.finish()
-        elif self.written:
-            with suppress(VideoError):  # the first error says more
-                self.close()
-            if self.work:
-                self.work.close()
-            if not interrupted:
-                warnings.warn(self.what_is_left(), stacklevel=2)
-        else:
-            self.discard()
+            return
+        self.stop()
+        if self.written and not interrupted:
+            warnings.warn(self.what_is_left(), stacklevel=2)
 
 
 def open_output(

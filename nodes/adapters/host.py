@@ -32,6 +32,7 @@ from .throttle import Throttle
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
+LASTING_FOLDER = ".deepdream"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
 
 PREVIEW_SIDE = 512
@@ -81,6 +82,14 @@ def temporary_file(suffix: str) -> Path:
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
+
+
+def lasting_folder() -> Path:
+    """Return the pack's own folder in ComfyUI's folder of outputs, which outlasts the server.
+
+    It is hidden, so that neither ComfyUI nor galleries list what is in it. It is not created.
+    """
+    return Path(folder_paths.get_output_directory()) / LASTING_FOLDER
 
 
 # Devices and memory
@@ -255,6 +264,12 @@ def is_output_node(class_type: str) -> bool:
     return bool(getattr(core_nodes.NODE_CLASS_MAPPINGS[class_type], "OUTPUT_NODE", False))
 
 
+def class_of(class_type: str) -> type:
+    """Return the class of a node."""
+    found: type = core_nodes.NODE_CLASS_MAPPINGS[class_type]
+    return found
+
+
 def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
     """Return the whole graph: node id -> {"class_type", "inputs", "_meta"}."""
     return {node_id: dynprompt.get_node(node_id) for node_id in dynprompt.all_node_ids()}
@@ -302,6 +317,12 @@ def _nodes_behind(links: list[Any], graph: Mapping[str, Mapping[str, Any]]) -> l
     return list(found.values())
 
 
+def running_prompt() -> str:
+    """Return the id of the running prompt, "" outside of one."""
+    context = get_executing_context()
+    return context.prompt_id if context else ""
+
+
 class HostedNode:
     """One node of a graph, prepared to be called many times, as ComfyUI itself calls it.
 
@@ -317,7 +338,7 @@ class HostedNode:
         self.name = core_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(node["class_type"], node["class_type"])
         self.is_output = is_output_node(node["class_type"])
         self._instance = node_class()
-        self._prompt_id = _prompt_id()
+        self._prompt_id = running_prompt()
         extra = {
             "extra_pnginfo": hidden.extra_pnginfo,
             "auth_token_comfy_org": hidden.auth_token_comfy_org,
@@ -367,6 +388,11 @@ class HostedNode:
                 "it expands into other nodes, which a Temporal Loop cannot repeat: move it out of the loop"
             )
         return outputs, shown
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the node itself keeps from one call to the next, by name; to be changed in place."""
+        return getattr(self._instance, "__dict__", {})
 
     async def _map(self, function: str, values: Mapping[str, list[Any]], v3: Any) -> list[Any]:
         data = {**self._data, **values}
@@ -459,10 +485,10 @@ def show(node_id: str, shown: Mapping[str, Any]) -> None:
     """Show a node's results on it, such as the images of Preview Image."""
     server = PromptServer.instance
     if server.client_id is not None:
-        message = {"node": node_id, "display_node": node_id, "output": dict(shown), "prompt_id": _prompt_id()}
+        message = {
+            "node": node_id,
+            "display_node": node_id,
+            "output": dict(shown),
+            "prompt_id": running_prompt(),
+        }
         server.send_sync("executed", message, server.client_id)
-
-
-def _prompt_id() -> str:
-    context = get_executing_context()
-    return context.prompt_id if context else ""

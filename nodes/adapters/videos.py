@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 from comfy_api.latest import Input, InputImpl
 
+from ...dream_core.errors import DamagedError
 from ...dream_core.image import size_of
 from ...dream_core.settings import InputSettings
-from ...dream_core.video import Clip, Frame, Output, Sound, open_clip
+from ...dream_core.video import Clip, Output, Sound, open_clip
 from ...dream_core.video.beyond_images import beyond_images
 from ...dream_core.video.clip import limited
 from ...dream_core.video.pixels import fit, resize
@@ -39,15 +39,12 @@ def is_video(value: Any) -> bool:
 
 
 @contextmanager
-def open_video(video: Any, *, settings: InputSettings) -> Iterator[tuple[Clip, Iterator[Frame], int]]:
+def open_video(video: Any, *, settings: InputSettings) -> Iterator[Clip]:
     """Open the part of a VIDEO that it is trimmed to.
 
     Args:
         video: a VIDEO.
         settings: its `start` is that of the video.
-
-    Returns:
-        The clip, its frames, and about how many they are, at least 1.
 
     Raises:
         VideoError: see `open_clip`.
@@ -55,10 +52,25 @@ def open_video(video: Any, *, settings: InputSettings) -> Iterator[tuple[Clip, I
     """
     start, seconds = video.get_active_trim_window()
     with _opened(video, replace(settings, start=start)) as clip:
-        count = clip.frame_count or 1
         if seconds:
-            count = min(count, max(1, round(seconds * float(clip.fps))))
-        yield clip, takewhile(lambda frame: not seconds or frame.time < seconds, clip), count
+            clip.end_at(seconds)
+        yield clip
+
+
+@contextmanager
+def finishing(output: Output) -> Iterator[None]:
+    """Finish a video at the end of the block; where it is stopped, keep what is done."""
+    if output.restored:
+        host.tell(f"goes on after frame {output.restored}, where it was stopped")
+    try:
+        yield
+        output.finish()
+    except DamagedError:  # there is nothing to go on from
+        output.stop()
+        raise
+    except BaseException:  # Cancel is not an Exception
+        keep_what_is_done(output)
+        raise
 
 
 def tell_what_a_batch_loses(name: str) -> None:
@@ -76,14 +88,20 @@ def tell_what_a_batch_loses(name: str) -> None:
 
 
 def keep_what_is_done(output: Output) -> None:
-    """Complete a video whose making was stopped, and say where it is; remove it if it has no frame."""
-    if not output.written:
-        output.discard()
+    """Close a video whose making was stopped, and say where it is and how to go on; without a frame, remove it."""
+    if output.work is None and output.written:
+        output.finish()
+        host.tell(
+            f"stopped: the {output.written} frames that are done are in {output.path} until ComfyUI starts again"
+        )
         return
-    output.finish()
-    host.tell(
-        f"stopped: the {output.written} frames that are done are in {output.path} until ComfyUI starts again"
-    )
+    output.stop()
+    if output.written:
+        onward = f"goes on after frame {output.saved}" if output.saved else "begins anew"
+        host.tell(
+            f"stopped: the {output.written} frames that are done are in {output.growing_path}; the same graph, "
+            f"queued again, {onward}"
+        )
 
 
 @contextmanager

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 
 from ...dream_core.settings import OutputSettings
 from ..adapters import host
+from ..adapters.lasting import remember, times_lost
 from ..adapters.sockets import LoopSocket
-from ..adapters.videos import WRITING
+from ..adapters.videos import WRITING, is_video
 from ..adapters.widgets import widgets
 from .body import CLOSE, OPEN, Link, LoopBody, LoopError, closes_of, collect, watched
 from .carried import CARRIED, CARRIED_AT_MOST, INITIAL, carried_name, check_carried
+from .identity import record_of
 from .runner import LoopRun, Values
 
 RUNNER = "DeepDreamLoopRunner"
@@ -186,7 +189,8 @@ class TemporalLoopClose(io.ComfyNode):
                     "results",
                     display_name="results",
                     tooltip="The results of all frames: a batch or, of a video, a video with its times and its "
-                    "sound, H.264 in MP4, among ComfyUI's temporary files until Save Video keeps it.",
+                    "sound, H.264 in MP4, among the pack's working files, which go after some days: Save Video "
+                    "keeps it.",
                 ),
                 *_carried_outputs("The carried value of this name after the last frame."),
             ],
@@ -197,13 +201,15 @@ class TemporalLoopClose(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str | None:
-        """Run again if an output node in the loop changed: ComfyUI itself sees only what leads to Close."""
+        """Run again if an output node in the loop changed, of which ComfyUI itself sees only what leads to Close,
+        or if the video it made is gone.
+        """
         try:
             nodes = watched(host.running_graph(), cls.hidden.unique_id, host.is_output_node)
         except LoopError:
             return None  # `execute` raises it
         inputs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in nodes.items()}
-        return json.dumps(inputs, default=repr)
+        return json.dumps([inputs, times_lost(cls.hidden.unique_id)], default=repr)
 
     @classmethod
     def execute(cls, **_: Any) -> io.NodeOutput:
@@ -259,10 +265,16 @@ class TemporalLoopRunner(io.ComfyNode):
         async def resolve(link: Link) -> Values:
             return values[link]
 
+        record = record_of(loop, values, host.graph_of(cls.hidden.dynprompt))
+        finished = record.finished() if record else None
+        if record and finished is not None:
+            remember(loop.close_id, record.path)
+            return io.NodeOutput(InputImpl.VideoFromFile(str(record.path)), *finished)
         run = LoopRun(
             loop,
             lambda node_id, node: host.HostedNode(node_id, node, cls.hidden),
             open_outputs=open_outputs(),
+            record=record,
         )
         try:
             outputs = await run.run(resolve)
@@ -270,6 +282,8 @@ class TemporalLoopRunner(io.ComfyNode):
             if failing := run.failing_node():
                 await host.show_error_at(failing, cls.hidden.dynprompt, cls.hidden.unique_id)
             raise
+        if is_video(outputs[0]):
+            remember(loop.close_id, Path(outputs[0].get_stream_source()))
         return io.NodeOutput(*outputs, ui=run.all_shown())
 
 

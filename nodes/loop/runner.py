@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...dream_core.errors import DeepDreamError
+from ...dream_core.errors import DamagedError, DeepDreamError
 from ...dream_core.settings import OutputSettings
 from ..adapters import host
 from ..adapters.throttle import Throttle
@@ -14,6 +14,7 @@ from ..adapters.widgets import settings_from
 from .body import Link, LoopBody, LoopError, is_link, links_of, title
 from .carried import CARRIED_AT_MOST, carried_name, initial_name, next_name
 from .frames import BatchFrames, Gatherer, Shot, check_one_frame
+from .record import LoopRecord, LoopState, kept_by
 from .videos import VideoFrames, VideoGatherer
 
 Values: TypeAlias = list[Any]
@@ -36,6 +37,7 @@ class LoopRun:
         prepare: makes a node callable, given its id and {"class_type", "inputs"}.
         open_outputs: names of Open's outputs, in order.
         progress_on: the node that shows the count of frames, if not the running one.
+        record: of a loop over a video, to go on where an earlier run was stopped.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class LoopRun:
         *,
         open_outputs: Sequence[str],
         progress_on: str | None = None,
+        record: LoopRecord | None = None,
     ) -> None:
         self.body = body
         self.shown: dict[str, dict[str, list[Any]]] = {}
@@ -57,6 +60,8 @@ class LoopRun:
         }
         self._open_outputs = open_outputs
         self._progress_on = progress_on
+        self._record = record
+        self._fresh = {node_id: dict(node.attributes) for node_id, node in self._all_nodes().items()}
         self._shows = Throttle(SHOW_SECONDS)
         self._started: set[str] = set()
         self._failed: str | None = None
@@ -79,30 +84,48 @@ class LoopRun:
             return [host.blocker()] * (1 + CARRIED_AT_MOST)
         check_one_frame(inputs.get("initial_result"), name="initial_result")
         carried = {number: inputs.get(initial_name(number)) for number in range(CARRIED_AT_MOST)}
+        state = LoopState(0, inputs.get("initial_result"), carried, {})
         source = await self._source(inputs["frames"])
-        gatherer = source.gatherer()
+        gatherer: Gatherer | VideoGatherer = source.gatherer()
         try:
-            await self._frames(source, gatherer, carried, result=inputs.get("initial_result"))
+            if self._record and isinstance(source, VideoFrames):
+                gatherer, state = self._go_on(self._record, source, state)
+            state = await self._frames(source, gatherer, state)
+            if self._record:
+                self._record.finish(state.carried)
             gathered = gatherer.gathered()
         except BaseException:  # Cancel is not an Exception
+            if self._record and isinstance(gatherer, VideoGatherer):
+                self._record.stop(gatherer)
             gatherer.stop()
             raise
         finally:
             source.close()
             self._finish()
-        return [host.blocker() if gathered is None else gathered, *carried.values()]
+        return [host.blocker() if gathered is None else gathered, *state.carried.values()]
+
+    def _go_on(
+        self, record: LoopRecord, source: VideoFrames, state: LoopState
+    ) -> tuple[VideoGatherer, LoopState]:
+        """Make what gathers the results, and return the state of an earlier run, or that of the beginning."""
+        gatherer = source.gatherer(record.path, record.work)
+        try:
+            state = record.restore(gatherer) or state
+        except DamagedError:
+            record.begin_anew()
+        nodes = self._all_nodes()
+        for node_id, kept in state.nodes.items():
+            nodes[node_id].attributes.update(kept)
+        return gatherer, state
 
     async def _frames(
-        self,
-        source: BatchFrames | VideoFrames,
-        gatherer: Gatherer | VideoGatherer,
-        carried: dict[int, Any],
-        *,
-        result: Any,
-    ) -> None:
+        self, source: BatchFrames | VideoFrames, gatherer: Gatherer | VideoGatherer, state: LoopState
+    ) -> LoopState:
+        """Run the frames that are left, and return the state after the last one."""
         progress = host.Progress(source.count, node_id=self._progress_on)
-        index, previous = -1, None
-        for index, shot in enumerate(source):
+        previous = source.go_on(state.frames) if state.frames and isinstance(source, VideoFrames) else None
+        carried, result = dict(state.carried), state.result
+        for index, shot in enumerate(source, state.frames):
             count = max(source.count, index + 1)  # a file may have more frames than it says
             values = {
                 "frame": shot.value,
@@ -115,9 +138,23 @@ class LoopRun:
             }
             result = await self._step(values, carried, gatherer, shot)
             previous = shot.value
+            state = LoopState(index + 1, result, dict(carried), self._kept())
+            if self._record and isinstance(gatherer, VideoGatherer):
+                self._record.done(state, gatherer)
             progress.update(index + 1, count)
-        if index < 0:
+        if not state.frames:
             raise LoopError("the loop got no frames: connect a batch of at least one to Temporal Loop Open")
+        return state
+
+    def _all_nodes(self) -> dict[str, host.HostedNode]:
+        """Return the nodes of the loop and of those inside, by id."""
+        inner = [loop._all_nodes() for loop in self._inner.values()]
+        return {node_id: node for nodes in (self._nodes, *inner) for node_id, node in nodes.items()}
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        """Return what nodes keep themselves from frame to frame, if the loop has a record."""
+        nodes = self._all_nodes() if self._record else {}
+        return {node_id: kept_by(node.attributes, self._fresh[node_id]) for node_id, node in nodes.items()}
 
     async def _open_inputs(self) -> dict[str, Any]:
         return {name: await self._given(name, value) for name, value in self.body.open_inputs.items()}
@@ -175,6 +212,8 @@ class LoopRun:
         new = found["result"]
         if host.is_blocker(new):
             return open_values["previous_result"]
+        if self._record:
+            self._record.begin()
         try:
             gatherer.add(new, shot)
         except DeepDreamError as error:

@@ -179,7 +179,7 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from dream_core import resume
+from dream_core import unfinished
 from dream_core.api import dream_video
 from dream_core.video import encoder
 from dream_core.models.registry import MODELS
@@ -187,7 +187,7 @@ from safetensors.torch import save_file
 
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
 torch.set_num_threads(1)
-resume.SECONDS = resume.SHARE = 0
+unfinished.SECONDS = unfinished.SHARE = 0
 encoder.SEGMENT = 10
 weights = folder / "weights.safetensors"
 torch.manual_seed(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dream_core import unfinished
 from dream_core.errors import SettingsError, VideoError
 from dream_core.unfinished import Unfinished, digest_of
 
@@ -47,6 +48,35 @@ def test_tensors_keep_their_values_and_their_order_in_memory(tmp_path: Path) -> 
         assert torch.equal(found[name], wanted)
         assert found[name].stride() == wanted.stride()
         assert found[name].dtype == wanted.dtype
+
+
+def test_no_tensors_come_back_too(target: Path) -> None:
+    work = opened(target)
+    work.save_tensors("none.safetensors", {})
+    assert work.load_tensors("none.safetensors") == {}
+
+
+def test_who_works_on_an_output_is_known(target: Path) -> None:
+    assert not Unfinished(target, conditions={}).in_use()
+    work = opened(target)
+    assert Unfinished(target, conditions={}).in_use()
+    work.close()
+    assert not Unfinished(target, conditions={}).in_use()
+
+
+def test_a_record_is_due_after_a_while_and_later_where_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])
+    pace = unfinished.Pace()
+    assert not pace.due()
+    now[0] = unfinished.SECONDS
+    assert pace.due()
+    with pace.recording():
+        now[0] += 3
+    now[0] += 3 * unfinished.SHARE - 1
+    assert not pace.due()
+    now[0] += 1
+    assert pace.due()
 
 
 def test_a_commit_removes_what_it_does_not_name(target: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 DREAM_FOLDER = "deepdream"
 FLOW_FOLDER = "optical_flow"
+LASTING_FOLDER = ".deepdream"
 WEIGHT_SUFFIXES = {".safetensors", ".pth", ".pt"}
 PREVIEW_SIDE = 512
 PREVIEW_SECONDS = 0.2
@@ -33,11 +34,12 @@ class Record:
     """Values that a test sets and sees.
 
     Args:
-        folder: holds models/ and temp/.
+        folder: holds models/, temp/ and output/.
         interrupted: whether Cancel was pressed.
         cancel_at: the number of the progress update at which Cancel is pressed; 0 never.
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
         graph: the whole graph of the prompt at work.
+        prompt: its id.
         wired: outputs of the running node to which something is connected.
         files_behind: input of the running node -> files of the videos that its images come from.
         errors_at: ids of the nodes at which the page is to show an error.
@@ -52,6 +54,7 @@ class Record:
     cancel_at: int = 0
     classes: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, dict[str, Any]] = field(default_factory=dict)
+    prompt: str = ""
     wired: set[int] = field(default_factory=set)
     files_behind: dict[str, list[Path]] = field(default_factory=dict)
     errors_at: list[str] = field(default_factory=list)
@@ -101,6 +104,10 @@ def temporary_file(suffix: str) -> Path:
     folder = record.folder / "temp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
+
+
+def lasting_folder() -> Path:
+    return record.folder / "output" / LASTING_FOLDER
 
 
 # Devices and memory
@@ -184,6 +191,11 @@ def is_output_node(class_type: str) -> bool:
     )
 
 
+def class_of(class_type: str) -> type:
+    found: type = record.classes[class_type]
+    return found
+
+
 def graph_of(dynprompt: Any) -> dict[str, dict[str, Any]]:
     return dict(dynprompt)
 
@@ -198,6 +210,10 @@ def wired_outputs() -> set[int]:
 
 def video_files_behind(name: str) -> list[Path]:
     return record.files_behind.get(name, [])
+
+
+def running_prompt() -> str:
+    return record.prompt
 
 
 class HostedNode:
@@ -243,6 +259,10 @@ class HostedNode:
                 shown.setdefault(name, []).extend(value)
             outputs.append(tuple(getattr(result, "args", result)))
         return [list(column) for column in zip(*outputs, strict=True)], shown
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return getattr(self._instance, "__dict__", {})
 
     async def _map(self, function: str, values: Mapping[str, list[Any]]) -> list[Any]:
         lists = {**self._widgets, **values}

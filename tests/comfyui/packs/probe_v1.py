@@ -23,8 +23,29 @@ class ProbeLighten:
         return (image + amount,)
 
 
-NODE_CLASS_MAPPINGS = {"ProbeLighten": ProbeLighten}
-NODE_DISPLAY_NAME_MAPPINGS = {"ProbeLighten": "Probe Lighten"}
+class ProbeMean:
+    """The mean of all images that it got so far, of which it keeps the sum."""
+
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "mean"
+    CATEGORY = "tests"
+
+    def __init__(self) -> None:
+        self.sum: Any = None
+        self.count = 0
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802, ComfyUI's name
+        return {"required": {"image": ("IMAGE",)}}
+
+    def mean(self, image: Any) -> tuple[Any]:
+        self.sum = image if self.sum is None else self.sum + image
+        self.count += 1
+        return (self.sum / self.count,)
+
+
+NODE_CLASS_MAPPINGS = {"ProbeLighten": ProbeLighten, "ProbeMean": ProbeMean}
+NODE_DISPLAY_NAME_MAPPINGS = {"ProbeLighten": "Probe Lighten", "ProbeMean": "Probe Mean"}
 
 
 def _end_with(parent: int) -> None:

@@ -30,6 +30,15 @@ def test_frames_limits_the_clip(make_clip):
     assert levels(frames) == pytest.approx([20 + 200 * index // 11 for index in (6, 7, 8)], abs=1.5)
 
 
+def test_a_clip_ends_at_a_time_also_after_frames_that_are_skipped(make_clip):
+    for skipped in (0, 4):
+        with open_clip(make_clip(count=12, fps=12), settings=NATIVE) as clip:
+            clip.end_at(0.5)
+            clip.skip(skipped)
+            assert clip.frame_count == 6
+            assert [frame.index for frame in clip] == list(range(skipped, 6))
+
+
 def test_frames_are_not_held(make_clip):
     alive = []
     with open_clip(make_clip(count=12), settings=NATIVE) as clip:

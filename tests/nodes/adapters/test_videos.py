@@ -33,8 +33,8 @@ def opened(pack: Pack) -> Opened:
 
     def opened(video: Any, **settings: Any) -> tuple[Tensor, list[float], int]:
         reading = pack("dream_core.settings").InputSettings(**{"size": 0, **settings})
-        with pack("nodes.adapters.videos").open_video(video, settings=reading) as (_, frames, count):
-            found = list(frames)
+        with pack("nodes.adapters.videos").open_video(video, settings=reading) as clip:
+            found, count = list(clip), clip.frame_count
         return torch.stack([frame.image for frame in found]), [frame.time for frame in found], count
 
     return opened
@@ -72,7 +72,7 @@ def test_the_images_of_a_video_in_memory_are_taken_as_they_are(pack: Pack, impl:
     with pack("nodes.adapters.videos").open_video(
         impl.VideoFromComponents(Components(images, Fraction(29.97))),
         settings=pack("dream_core.settings").InputSettings(),
-    ) as (clip, *_):
+    ) as clip:
         assert clip.fps == Fraction(2997, 100)
     frames, _, count = opened(impl.VideoFromComponents(Components(images)), size=14, frames=2)
     assert frames.shape == (2, 3, 10, 14)
@@ -91,7 +91,7 @@ def test_the_sound_of_a_video_in_memory_lies_in_a_file_for_as_long_as_it_is_open
     monkeypatch.setattr(impl.VideoFromComponents, "save_to", save_to)
     reading = pack("dream_core.settings").InputSettings()
     video = impl.VideoFromComponents(Components(torch.rand(9, 20, 30, 3), audio={"waveform": 1}))
-    with pack("nodes.adapters.videos").open_video(video, settings=reading) as (clip, *_):
+    with pack("nodes.adapters.videos").open_video(video, settings=reading) as clip:
         assert clip.sound.path.read_text("utf-8") == "sound"
     assert not clip.sound.path.exists()
     assert saved[0].audio == {"waveform": 1}
