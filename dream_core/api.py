@@ -11,7 +11,7 @@ from torch import Tensor
 from .device import backends
 from .dreaming.dream import DreamCallback
 from .flat_options import fill_settings
-from .image import require_image
+from .image import Size, require_image, size_of
 from .looks import with_look
 from .models.weights import Progress
 from .pipeline import (
@@ -119,6 +119,7 @@ def dream_image(
     require_image(batch, batch=1, values=True)
     with backends(pipeline.device):
         dreamer = load_image_dreamer(pipeline, progress=on_download)
+        dreamer.fit(size_of(batch))
         dreamed = dreamer(batch, on_step=on_step).cpu()
     return dreamed.reshape(tensor.shape)
 
@@ -143,6 +144,8 @@ class Dreamer:
         self._device = pipeline.device
         with backends(self._device):
             self._temporal = load_dreamer(pipeline, progress=on_download)
+        self._size: Size | None = None
+        """Size of the frames for which there is memory."""
 
     @property
     def settings(self) -> DreamSettings:
@@ -165,6 +168,9 @@ class Dreamer:
         batch = frame if frame.ndim == 4 else frame[None]
         require_image(batch, name="frame", batch=1, values=True)
         with backends(self._device):
+            if self._size != size_of(batch):
+                self._temporal.fit(size_of(batch))
+                self._size = size_of(batch)
             return self._temporal.step(batch, on_step=on_step).read().reshape(frame.shape)
 
     def reset(self) -> None:

@@ -221,9 +221,9 @@ def dream_clip(
     Where there is time for it, the next frames are read, the motion of the next is found and those before are
     written while a frame is dreamed; the result is the same.
 
-    If memory runs out, dreaming continues in smaller tiles, with a warning. If the output has a folder of its
-    unfinished work, the dream goes on where an earlier run was stopped, and what it needs to go on is saved there
-    every few seconds; the clip is then from `open_clip`.
+    Where memory is too little, or runs out, it is dreamed in smaller tiles, with a warning. If the output has a
+    folder of its unfinished work, the dream goes on where an earlier run was stopped, and what it needs to go on is
+    saved there every few seconds; the clip is then from `open_clip`.
 
     Args:
         clip: from `open_clip`, or any frames of one size.
@@ -239,6 +239,7 @@ def dream_clip(
         dreamer.go_on_from(previous)
     keeper = Keeper(dreamer, output) if output.work else None
     begun = _go_on(clip, dreamer, keeper) if keeper else None
+    dreamer.fit(output.size, beside=output.memory, goes_on=begun is not None)
 
     def write(done: Done) -> None:
         frame, step, state = done

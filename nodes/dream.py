@@ -256,6 +256,7 @@ def dream_images(
         return others
 
     dream = make_dreamer(chosen, patcher, objectives, free, size=size_of(images))
+    dream.fit(size_of(images))
     report = _reporter(len(images))
     dreams = torch.empty(images.shape)
     for index in range(len(images)):

@@ -117,6 +117,7 @@ class Pipeline:
         self._dreamer = TemporalDreamer(
             dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
         )
+        self._dreamer.fit(size)
 
     def go_on_from(self, earlier: DreamerState, *, size: Size) -> None:
         """Continue the dream of an earlier clip.

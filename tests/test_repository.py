@@ -79,6 +79,7 @@ FLOORS = (
     ("unfinished",),
     ("tensor_file",),
     ("device",),
+    ("free_memory",),
     ("image",),
     ("looks",),
     ("flat_options",),

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ..checks import validate
 from ..device import is_out_of_memory, tf32
-from ..errors import SettingsError
+from ..errors import OutOfMemoryError, SettingsError
+from ..free_memory import free_memory
 from ..image import (
+    Size,
     finish,
     kept_by_zoom,
     noise,
@@ -29,7 +31,7 @@ from ..models.dream_model import DreamModel
 from ..settings import DreamSettings, require_tiles
 from .ascent import ascend
 from .graphs import StepGraphs
-from .memory import free_cached, smaller_tiles
+from .memory import MARGIN, fitting_tiles, free_cached, likely_memory, smaller_tiles
 from .objectives import Objective, build_objective, choose_channels
 from .octaves import visible_sizes
 from .step_plan import plan_steps
@@ -61,7 +63,7 @@ class ImageDreamer:
     """Dreams single images (Mordvintsev et al. 2015, "Inceptionism").
 
     Settings are checked and the objective is built once. If memory runs out, this image and all later ones are
-    dreamed in tiles of half the size, with a warning.
+    dreamed in tiles of at most half the size, with a warning; `fit` chooses them before.
 
     Args:
         models: the network, once per device; the devices share the tiles of each image.
@@ -97,6 +99,41 @@ class ImageDreamer:
     def device(self) -> torch.device:
         """The device that the dreams are on."""
         return self._devices[0]
+
+    def fits(self, size: Size, *, beside: float) -> bool:
+        """Return whether there is memory for the tiles as they are; the arguments are those of `fit`."""
+        needed = MARGIN * likely_memory(self.models[0], self.objective, size, self.settings.tile)
+        return beside + needed <= free_memory(self.device)
+
+    def fit(self, size: Size, *, beside: float = 0.0, margin: float = MARGIN) -> None:
+        """Choose tiles for which there is memory, before the first attempt; smaller ones with a warning.
+
+        Args:
+            size: of the images to come, height and width.
+            beside: bytes that will be taken besides a step's.
+            margin: factor on the estimate of a step.
+
+        Raises:
+            OutOfMemoryError: there is too little even for the smallest tiles.
+        """
+        choose = partial(
+            fitting_tiles,
+            self.models[0],
+            self.objective,
+            size,
+            self.settings.tile,
+            beside=beside,
+            margin=margin,
+        )
+        try:
+            tile, told = choose()
+        except OutOfMemoryError:
+            if not self.free():
+                raise
+            tile, told = choose()
+        if told:
+            warnings.warn(told, stacklevel=2)
+        self.settings = replace(self.settings, tile=tile)
 
     def __call__(
         self,
@@ -165,7 +202,7 @@ class ImageDreamer:
                 self.graphs.clear()
             if self.free():
                 continue
-            tile = smaller_tiles(self.settings.tile, size, problem)
+            tile = smaller_tiles(self.models[0], self.objective, size, self.settings.tile, problem=problem)
             warnings.warn(
                 f"memory ran out: going on with tiles of {tile.tile_size} pixels; set `tile_size` to that or less "
                 "to avoid the failed attempt",

@@ -17,19 +17,27 @@ from torch import Tensor, nn
 
 from ..checks import validate
 from ..errors import OutOfMemoryError
+from ..free_memory import free_memory
 from ..image import Size, antialias, require_image, size_of
 from ..models.weights import Progress, locate, resolve_auto
 from ..settings import FlowName, FlowSettings
 from .flat_areas import steady_flat_areas
 from .light import match_exposure
-from .raft import SMALLEST_SIDE, SOURCES, STRIDE, FastRaft, load_raft
+from .raft import SMALLEST_SIDE, SOURCES, STRIDE, VOLUMES, FastRaft, load_raft, volume_bytes
 from .warp import resize_flow
 
 BATCH_MEMORY = 2**30
 """Bytes that the correlation volumes of one batch of pairs may take."""
 
 PAIR_MEMORY = 4 * 2**30
-"""Bytes that the correlation volumes of a single pair may take; larger pairs are estimated at a smaller scale."""
+"""Bytes of the correlation volumes of the largest pair to estimate at its own size; a larger one is estimated at a
+smaller scale. A CPU computes such volumes in blocks, where the limit is one of time."""
+
+FEATURES_MEMORY = 240
+"""Bytes per pixel that RAFT small was measured to take besides its correlations."""
+
+SHARE = 3
+"""Flow takes at most one part in so many of the memory that is free."""
 
 PREFERRED_FLOW: FlowName = "raft_small"
 """Estimator that "auto" chooses if its weights are found."""
@@ -103,6 +111,18 @@ class FlowEstimator:
             return 1
         return self._chunk(self._inner_size(size, both), both)
 
+    def memory(self, size: Size, *, both: bool) -> float:
+        """Estimate the bytes that an estimate of one pair takes.
+
+        Args:
+            size: of the frames, height and width.
+            both: True for calls of `both_ways`.
+        """
+        inner = self._inner_size(size, both)
+        volumes = 0.0 if math.isinf(self.pair_memory) else _volume_bytes(inner, both)
+        in_blocks = self.device.type == "cpu" and volumes > VOLUMES
+        return FEATURES_MEMORY * inner[0] * inner[1] + (0.0 if in_blocks else volumes)
+
     def in_less_memory(self, size: Size, *, both: bool, problem: str) -> FlowEstimator:
         """Return an estimator that takes a quarter of the memory, pair by pair at a smaller scale.
 
@@ -142,7 +162,7 @@ class FlowEstimator:
         inner = self._inner_size(size, both)
         if inner < self._wanted_size(size):
             warnings.warn(
-                f"flow is estimated at {inner[1]} x {inner[0]} to stay within {self.pair_memory / 2**30:.3g} GiB; "
+                f"flow is estimated at {inner[1]} x {inner[0]}, to bound its time and memory; "
                 "`flow_scale` sets the scale",
                 stacklevel=2,
             )
@@ -178,9 +198,7 @@ class FlowEstimator:
 
 def _volume_bytes(size: Size, both: bool) -> float:
     """Bytes that RAFT's all-pairs correlations of one pair of frames take."""
-    cells = (size[0] / STRIDE) * (size[1] / STRIDE)
-    # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
-    return cells**2 * 4 * 4 / 3 * (1 + both)
+    return volume_bytes((size[0] / STRIDE) * (size[1] / STRIDE)) * (1 + both)
 
 
 def _check(first: Tensor, second: Tensor) -> None:
@@ -244,7 +262,11 @@ class DisNetwork(nn.Module):
 
 
 def estimator_of(
-    network: FastRaft | DisNetwork, settings: FlowSettings, *, device: torch.device
+    network: FastRaft | DisNetwork,
+    settings: FlowSettings,
+    *,
+    device: torch.device,
+    memory: float | None = None,
 ) -> FlowEstimator:
     """Make an estimator from a network.
 
@@ -255,6 +277,7 @@ def estimator_of(
         network: already on the device.
         settings: settings of the estimate; `flow` and `flow_file`, which choose a network, have no effect.
         device: the device that the network computes on; DIS always takes the CPU.
+        memory: bytes that it may share with others there; by default those that are free.
 
     Raises:
         SettingsError: a setting is out of range.
@@ -264,11 +287,16 @@ def estimator_of(
     if isinstance(network, DisNetwork):
         return FlowEstimator(_steadied(dis_flow), torch.device("cpu"), DIS_SMALLEST_SIDE, 1, scale, batch)
 
+    share = (free_memory(device) if memory is None else memory) / SHARE
+    # With less memory a CPU computes the same flow in blocks. Elsewhere the scale is lowered.
+    network.volumes = min(VOLUMES, share)
+    pair_memory = PAIR_MEMORY if device.type == "cpu" else min(PAIR_MEMORY, share)
+
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         flow: Tensor = network(first * 2 - 1, second * 2 - 1, updates=settings.flow_updates, both=both)
         return flow
 
-    return FlowEstimator(_steadied(estimate), device, SMALLEST_SIDE, STRIDE, scale, batch, PAIR_MEMORY)
+    return FlowEstimator(_steadied(estimate), device, SMALLEST_SIDE, STRIDE, scale, batch, pair_memory)
 
 
 def _steadied(estimate: Estimate) -> Estimate:

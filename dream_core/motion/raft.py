@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,9 @@ SOURCES: dict[FlowName, WeightSource] = {
     "raft_large": torchvision_source(Raft_Large_Weights.C_T_SKHT_V2),
     "raft_small": torchvision_source(Raft_Small_Weights.C_T_V2),
 }
+
+VOLUMES = 5 * 2**29
+"""Bytes up to which the correlations of all pairs of pixels are kept. Above, it is faster to compute parts anew."""
 
 FEATURES: dict[int, FlowName] = {256: "raft_large", 128: "raft_small"}
 """Variant of RAFT by its number of feature channels, to recognize weights."""
@@ -143,12 +146,10 @@ class Correlation:
             second = F.avg_pool2d(second, 2) if level else second
             volume = _products(queries, second.flatten(2))
             self.pyramid.append(volume.view(-1, 1, *second.shape[-2:]))
-        offsets = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
-        # torchvision keeps princeton-vl's order of neighbors, in which x varies more slowly.
-        neighbors = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+        neighbors = _neighbors(radius, first.device)
         # -1 and 1 are the outer edges of a level. With -1 and 1 at the centers of its outermost values, PyTorch
         # would take cuDNN's sampler, which fails from 65536 entries: github.com/pytorch/pytorch/issues/88380.
-        scales = [2 / vector_like(offsets, [v.shape[-1], v.shape[-2]]) for v in self.pyramid]
+        scales = [2 / vector_like(neighbors, [v.shape[-1], v.shape[-2]]) for v in self.pyramid]
         self.windows = [neighbors * scale + (scale / 2 - 1) for scale in scales]
         self.steps = [scale / 2**level for level, scale in enumerate(scales)]
 
@@ -165,6 +166,86 @@ class Correlation:
             found[:, index] = F.grid_sample(level, grid, align_corners=False).flatten(1)
         features: Tensor = found.view(batch, height, width, -1).permute(0, 3, 1, 2)  # BHWC -> BCHW
         return features
+
+
+class BlockedCorrelation:
+    """What `Correlation` looks up, without its volumes: correlated anew in each look-up, where it is needed.
+
+    A block of neighboring pixels looks at one small part of the other frame. For large frames that takes a fraction
+    of the memory, which no longer grows with the fourth power of the sides, and less time. It reads positions on
+    the CPU.
+
+    Args:
+        first, second, levels, radius: see `Correlation`.
+    """
+
+    SIDE = 32
+    """Side of a block. Many smaller ones would each take a moment; larger ones look at more than they need."""
+
+    def __init__(self, first: Tensor, second: Tensor, *, levels: int, radius: int) -> None:
+        self._queries = (first / math.sqrt(first.shape[1])).permute(0, 2, 3, 1).contiguous()  # BCHW -> BHWC
+        self._keys = [second]
+        for _ in range(levels - 1):
+            self._keys.append(F.avg_pool2d(self._keys[-1], 2))
+        self._radius = radius
+        self._neighbors = _neighbors(radius, first.device)
+
+    def look_up(self, positions: Tensor, *, dtype: torch.dtype) -> Tensor:
+        """See `Correlation.look_up`."""
+        batch, _, height, width = positions.shape
+        count = self._neighbors[..., 0].numel()
+        found = positions.new_empty((batch, height, width, len(self._keys), count), dtype=dtype)
+        highest = F.max_pool2d(positions, self.SIDE, ceil_mode=True)
+        lowest = -F.max_pool2d(-positions, self.SIDE, ceil_mode=True)
+        # Where positions are not finite, any part will do: the flow is not finite either.
+        ends = torch.stack([lowest, highest]).nan_to_num().permute(1, 3, 4, 2, 0).tolist()
+        for index, rows in enumerate(ends):
+            for row, blocks in enumerate(rows):
+                for column, (across, down) in enumerate(blocks):
+                    y, x = row * self.SIDE, column * self.SIDE
+                    block = index, slice(y, y + self.SIDE), slice(x, x + self.SIDE)
+                    center = positions[index, :, block[1], block[2]].flatten(1).t()  # 2HW -> (HW)2
+                    queries = self._queries[block]
+                    for level, keys in enumerate(self._keys):
+                        place = (
+                            self._part(down, level, keys.shape[-2]),
+                            self._part(across, level, keys.shape[-1]),
+                        )
+                        values = self._look_up_part(
+                            queries.flatten(0, 1), keys[index], place, center / 2**level
+                        )
+                        found[block][:, :, level] = values.view(*queries.shape[:2], count)
+        return found.flatten(3).permute(0, 3, 1, 2)  # BHWC -> BCHW
+
+    def _part(self, ends: Sequence[float], level: int, side: int) -> slice:
+        """Stretch of one side of a level that the windows around these positions reach."""
+        first = math.floor(ends[0] / 2**level) - self._radius
+        last = math.floor(ends[1] / 2**level) + self._radius + 1
+        start = min(max(first, 0), side - 1)
+        return slice(start, min(max(last, start) + 1, side))
+
+    def _look_up_part(
+        self, queries: Tensor, keys: Tensor, place: tuple[slice, slice], center: Tensor
+    ) -> Tensor:
+        """Correlate (N,C) with a part of (C,h,w), and look up the windows around positions (N,2): (N,1,n,n)."""
+        part = keys[:, place[0], place[1]]
+        volume = _products(queries[None], part.flatten(1)[None]).view(-1, 1, *part.shape[-2:])
+        start = vector_like(center, [place[1].start - 0.5, place[0].start - 0.5])
+        scale = vector_like(center, [2 / part.shape[-1], 2 / part.shape[-2]])
+        grid = (self._neighbors + (center - start)[:, None, None]) * scale - 1
+        return F.grid_sample(volume, grid, align_corners=False)
+
+
+def _neighbors(radius: int, device: torch.device) -> Tensor:
+    """Offsets (n,n,2) of a window's positions from its center, x first."""
+    offsets = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    # torchvision keeps princeton-vl's order of neighbors, in which x varies more slowly.
+    return torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+
+
+def volume_bytes(cells: float) -> float:
+    """Bytes of the volumes of `Correlation` for one pair of feature maps with this number of pixels."""
+    return cells**2 * 4 * 4 / 3  # float32, four levels of 1, 1/4, 1/16 and 1/64 of the volume
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:
@@ -235,6 +316,8 @@ class FastRaft(nn.Module):
         super().__init__()
         self.network = network.to(dtype=dtype)
         self.dtype = dtype
+        self.volumes: float = VOLUMES
+        """Bytes that the correlations of one estimate may take on a CPU; larger ones are computed in blocks."""
         self._last: dict[torch.Size, FrameFeatures] = {}
         """Features of the last frame of each size: flow to a far frame is estimated at a smaller one."""
         self._laid_out: torch.device | None = None
@@ -266,9 +349,14 @@ class FastRaft(nn.Module):
         if both:
             of_first, of_second = torch.cat([of_first, of_second]), torch.cat([of_second, of_first])
             context = torch.cat([context, to.context])
+        return self._refine(self._correlate(of_first, of_second), context, updates)
+
+    def _correlate(self, first: Tensor, second: Tensor) -> Correlation | BlockedCorrelation:
+        # Elsewhere blocks would make the program wait for the device.
+        large = len(first) * volume_bytes(first[0, 0].numel()) > self.volumes
+        kind = BlockedCorrelation if large and first.device.type == "cpu" else Correlation
         block = self.network.corr_block
-        correlation = Correlation(of_first, of_second, levels=block.num_levels, radius=block.radius)
-        return self._refine(correlation, context, updates)
+        return kind(first, second, levels=block.num_levels, radius=block.radius)
 
     def _encode_both(self, first: Tensor, second: Tensor) -> tuple[FrameFeatures, FrameFeatures]:
         if first.device.type != "cpu":
@@ -292,7 +380,7 @@ class FastRaft(nn.Module):
         features = self.network.feature_encoder(x).contiguous()
         return FrameFeatures(frames, features, self.network.context_encoder(x))
 
-    def _refine(self, correlation: Correlation, context: Tensor, updates: int) -> Tensor:
+    def _refine(self, correlation: Correlation | BlockedCorrelation, context: Tensor, updates: int) -> Tensor:
         update = self.network.update_block
         size = update.hidden_state_size
         hidden, context = context[:, :size].tanh(), context[:, size:].relu()

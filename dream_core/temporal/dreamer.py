@@ -16,9 +16,10 @@ from ..beside import Begun, Worker
 from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
+from ..dreaming.memory import IMAGE, MARGIN
 from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
-from ..image import require_image, size_of, zoom
+from ..image import Size, require_image, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
@@ -29,6 +30,12 @@ from .blend import add_residual, blend_frames, share_to_renew
 
 FLASH = 4
 """Number of frames after a cut in which it may turn out to be a flash."""
+
+CARRYING = 19
+"""Measured size of what is held while a frame that carries a dream is dreamed, besides its steps, in images."""
+
+AHEAD = 8
+"""Size in images of the next frame, its motion, and the dreams that wait to be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +231,31 @@ class TemporalDreamer:
     def looks_ahead(self) -> bool:
         """Whether `step` makes use of the next frame."""
         return self.beside is not None and not self.temporal.independent
+
+    def fit(self, size: Size, *, beside: float = 0.0, goes_on: bool = False) -> None:
+        """Choose tiles for which there is memory, before the first frame; see `ImageDreamer.fit`.
+
+        Where there is too little to work beside the dream, all goes in turn: the result is the same.
+
+        Args:
+            size: of the frames to come, height and width.
+            beside: bytes that others will take.
+            goes_on: keep the tiles of an earlier run even where memory is now a little tighter.
+
+        Raises:
+            OutOfMemoryError: there is too little even for the smallest tiles.
+        """
+        kept = self._past.maxlen or 1
+        images = 0 if self.temporal.independent else CARRYING + 2 * (kept - 1)
+        if self.temporal.seamless:
+            images += 2 * self.temporal.seamless_frames
+        image = IMAGE * size[0] * size[1]
+        beside += images * image
+        if self.beside and self.flow:
+            ahead = AHEAD * image + self.flow.memory(size, both=self.reliability.check_consistency)
+            if not self.dream.fits(size, beside=beside + ahead):
+                self.beside = None
+        self.dream.fit(size, beside=beside, margin=1.0 if goes_on else MARGIN)
 
     def reset(self) -> None:
         """Forget the earlier frames."""

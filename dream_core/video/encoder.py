@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -73,6 +73,9 @@ _ANIMATIONS = {
 _COVER_CODECS = ("png", "mjpeg")
 SEGMENT = 48
 """Number of images after which a video can be cut: each such segment is encoded by itself."""
+
+ENCODER_MEMORY = 4.5
+"""Bytes per pixel that libx264 was measured to take for each image of a segment, as it looks ahead."""
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 _QUANTIZER_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
@@ -168,6 +171,17 @@ class Encoder:
         except av.FFmpegError as error:
             self._fail(error)
 
+    def memory(self, frames: int | None) -> float:
+        """Estimate the bytes that the encoder comes to hold.
+
+        Args:
+            frames: to be written, if known.
+        """
+        if self._animation:
+            return 0
+        height, width = self._padded_size
+        return ENCODER_MEMORY * height * width * min(frames or SEGMENT, SEGMENT)
+
     def state(self) -> dict[str, Any]:
         """Bring the record onto the disk, and return what an encoder needs to go on from it.
 
@@ -205,6 +219,7 @@ class Encoder:
             container=animation.container if animation else None,
         )
         self._sound: list[SoundCopy] = []
+        self._empty = False  # without a beginning it needs no packet
         try:
             codec = _codec(
                 animation.codec
@@ -266,6 +281,7 @@ class Encoder:
                 f"{codec.name} cannot encode {width}x{height} {self._pixel_format} into {self._path.suffix} "
                 f"({_reason(error)}): choose another `codec`, `pixel_format` or `size`"
             ) from error
+        self._empty = True
         tell_left_out(left_out)
         self._palette = (
             Palette(width=width, height=height, time_base=self._time_base, transparency=self._transparency)
@@ -307,7 +323,7 @@ class Encoder:
     def _complete(self) -> None:
         try:
             if not self._written:
-                # ffmpeg 8 crashes when it closes an MP4 without a frame; such a file is removed afterwards.
+                # ffmpeg closes no animated image without a frame; such a file is removed afterwards.
                 self.write(torch.zeros(4 if self._transparency else 3, *self._size), time=0.0, duration=1.0)
             self._flush()
             self._copy_sound_until(self._end)
@@ -390,12 +406,19 @@ class Encoder:
         if packet.dts is not None:
             self._copy_sound_until(float(packet.dts * packet.time_base))
         self._container.mux_one(packet)
+        self._empty = False
 
     def _copy_sound_until(self, seconds: float) -> None:
         for track in self._sound:
             track.copy_until(seconds)
 
     def _release(self) -> None:
+        if self._empty and self._path.suffix.lower() in _MP4_SUFFIXES:
+            # ffmpeg 8 crashes when it closes an MP4 without a packet, also where there was no memory for a frame.
+            packet = av.Packet(bytes(8))
+            packet.stream, packet.pts, packet.dts = self._stream, 0, 0
+            with suppress(av.FFmpegError):
+                self._container.mux_one(packet)
         if self._journal:
             self._journal.close()
         for track in self._sound:

@@ -58,6 +58,7 @@ class Output:
         settings: OutputSettings,
         transparency: bool = False,
         work: Unfinished | None = None,
+        memory: float = 0.0,
     ) -> None:
         self.path = path
         """Final name."""
@@ -72,11 +73,14 @@ class Output:
         """What was given to the last `save` of an earlier run, None if there was none."""
         self.written = self.restored
         """Number of images written so far, with those of an earlier run."""
+        self.size = size
+        """Height and width of its images."""
+        self.memory = memory
+        """Estimate of the bytes that it comes to hold."""
         self.finished = False
         """True once the output is complete and has its final name."""
         self._sink = sink
         self._transparency = transparency
-        self._size = size
         self._settings = settings
         self._fps = fps
         self._open = True
@@ -106,7 +110,7 @@ class Output:
         if not self._open:
             raise VideoError(f"{self.path} is closed: no image can be added")
         self._require_still_there()
-        image = _checked(image, self._size)
+        image = _checked(image, self.size)
         if self._transparency:
             image = _with_alpha(image, alpha)
         duration = float(1 / self._fps) if duration is None else duration
@@ -185,7 +189,8 @@ class Output:
 
     def discard(self) -> None:
         """Close and remove the incomplete output at `growing_path`; after `finish` there is none."""
-        self.close()
+        with suppress(VideoError):  # what is removed need not be complete
+            self.close()
         _remove(self.growing_path)
         if self.work:
             self.work.remove()
@@ -304,7 +309,15 @@ def open_output(
                 work.remove()
         raise
     return Output(
-        target, growing, sink, size=size, fps=fps, settings=settings, transparency=transparency, work=work
+        target,
+        growing,
+        sink,
+        size=size,
+        fps=fps,
+        settings=settings,
+        transparency=transparency,
+        work=work,
+        memory=sink.memory(frame_count) if isinstance(sink, Encoder) else 0.0,
     )
 
 

@@ -68,7 +68,8 @@ def estimator_for(patcher: Any, settings: FlowSettings, *, beside: Sequence[Any]
     if network not in _fast:
         _fast[network] = host.wrap(_fast_copy(network))
     patched = _fast[network]
-    estimator = estimator_of(patched.model, settings, device=host.compute_device())
+    device = host.compute_device()
+    estimator = estimator_of(patched.model, settings, device=device, memory=host.total_memory(device))
 
     def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
         host.load(patched, beside=beside)  # it may have been evicted

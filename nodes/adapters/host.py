@@ -101,6 +101,11 @@ def compute_device() -> torch.device:
     return device
 
 
+def total_memory(device: torch.device) -> float | None:
+    """Return the bytes of a GPU, whose models ComfyUI evicts where others need memory; None for a CPU."""
+    return None if device.type == "cpu" else float(management.get_total_memory(device))
+
+
 class Wrapped(nn.Module):
     """Wrapper of a network on which ComfyUI's model manager can set attributes such as `device`."""
 

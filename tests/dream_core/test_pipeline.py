@@ -47,6 +47,16 @@ from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import Clip, Frame, KeepFolder, Output, open_clip, open_output
 
+
+class Recorder:
+    """An output that hands its images to a function."""
+
+    size, memory, work = (24, 32), 0.0, None
+
+    def __init__(self, write: Callable[..., None]) -> None:
+        self.write = write
+
+
 CPU = torch.device("cpu")
 SIZE = (48, 64)
 AS_IT_IS = InputSettings(size=0, fps=10)
@@ -148,7 +158,7 @@ def test_times_and_durations_are_passed_to_the_output(make_dreamer: Callable[...
         written.append((tuple(image.shape), time, duration))
 
     clip = [Frame(torch.rand(3, 8, 9), time, duration, index) for index, (time, duration) in enumerate(PACE)]
-    dream_clip(clip, make_dreamer(), SimpleNamespace(write=note, work=None))
+    dream_clip(clip, make_dreamer(), Recorder(note))
     assert written == [((1, 3, 8, 9), time, duration) for time, duration in PACE]
 
 
@@ -250,7 +260,7 @@ def test_memory_does_not_grow_with_the_clip(
     def note(image: Tensor, *, time: float, duration: float) -> None:
         dreams.append(weakref.ref(image))
 
-    dream_clip(frames(), make_dreamer(), SimpleNamespace(write=note, work=None))
+    dream_clip(frames(), make_dreamer(), Recorder(note))
     assert len(alive) == 6
     assert max(alive[2:]) == alive[1] <= 4  # the last frame and dream, as they came and as they are carried
 
@@ -258,7 +268,7 @@ def test_memory_does_not_grow_with_the_clip(
 def test_frames_of_different_sizes_are_refused(make_dreamer: Callable[..., TemporalDreamer]) -> None:
     clip = [Frame(torch.rand(3, 8, width), 0.0, 0.1, 0) for width in (8, 9)]
     with pytest.raises(ImageError, match=r"^expected a frame of the clip's size \(1, 3, 8, 8\)"):
-        dream_clip(clip, make_dreamer(), SimpleNamespace(write=lambda *_, **__: None, work=None))
+        dream_clip(clip, make_dreamer(), Recorder(lambda *_, **__: None))
 
 
 # Loading

@@ -137,8 +137,9 @@ def test_a_smaller_scale_is_told_in_each_prompt(estimate: Any, pack: Any, clip: 
         with working():
             estimate(still, clip(4), flow_batch=1, pair_memory=half_the_sides)
         (told,) = host.record.told
-        assert told.startswith("flow is estimated at 32 x 24 to stay within ")
-        assert told.endswith(" GiB; flow_scale sets the scale")
+        assert told == (
+            "flow is estimated at 32 x 24, to bound its time and memory; flow_scale sets the scale"
+        )
 
 
 def test_where_memory_lacks_for_one_pair_it_says_what_to_do(estimate: Any, host: Any) -> None:
@@ -168,7 +169,7 @@ def test_where_memory_lacks_for_one_pair_it_goes_on_at_a_smaller_scale(
     assert flow.backward.shape == (3, 2, *SIZE)
     assert tried == [64, 64, 45, 31, 31]  # again once memory is freed, then with a quarter of it, and so on
     assert host.freed == 3
-    assert host.told[0].startswith("flow is estimated at 45 x 33 to stay within")
+    assert host.told[0].startswith("flow is estimated at 45 x 33, to bound its time and memory")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(estimate: Any, host: Any, clip: Any) -> None:

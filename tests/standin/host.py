@@ -142,6 +142,10 @@ def load(patcher: Any, *, beside: Sequence[Any] = (), memory: float = 0) -> nn.M
     return network
 
 
+def total_memory(device: torch.device) -> float | None:
+    return None
+
+
 def free_memory(*own: Any) -> bool:
     record.freed += 1
     others, record.others = record.others, False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 import warnings
 import weakref
@@ -13,10 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.models.optical_flow import raft_small
 
 from dream_core.errors import ImageError, Notice, SettingsError, WeightsError
 from dream_core.motion import flow as flow_module
-from dream_core.motion.flow import FlowEstimator, dis_flow, load_flow, resolve_flow
+from dream_core.motion.flow import FlowEstimator, dis_flow, estimator_of, load_flow, resolve_flow
+from dream_core.motion.raft import FastRaft
 from dream_core.settings import FlowSettings
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 
@@ -271,7 +274,7 @@ def test_a_pair_too_large_for_the_memory_is_estimated_smaller_with_one_warning_a
         for _ in range(3):
             there, _ = estimator.both_ways(*torch.rand(2, 1, 3, 192, 320))
     assert [str(warning.message) for warning in told] == [
-        "flow is estimated at 134 x 80 to stay within 0.000286 GiB; `flow_scale` sets the scale"
+        "flow is estimated at 134 x 80, to bound its time and memory; `flow_scale` sets the scale"
     ] * 3
     # Twice the sides and both ways: 32 times the volume, 2.378 times the sides; padded to multiples of 8.
     assert seen == [(96, 160), *[(80, 136)] * 3]
@@ -287,6 +290,26 @@ def test_only_raft_is_limited_by_the_memory_of_its_volumes(
     # A side of the full high definition both ways is too large, 1280 x 720 is not.
     assert flow_module._volume_bytes((1080, 1920), both=True) > flow_module.PAIR_MEMORY
     assert flow_module._volume_bytes((720, 1280), both=True) < flow_module.PAIR_MEMORY
+
+
+def test_a_gpus_flow_takes_a_third_of_the_memory() -> None:
+    raft = FastRaft(raft_small(weights=None), dtype=torch.float32)
+    settings, gpu = FlowSettings(), torch.device("cuda")
+    assert estimator_of(raft, settings, device=gpu, memory=3e9).pair_memory == 1e9
+    assert estimator_of(raft, settings, device=gpu, memory=math.inf).pair_memory == flow_module.PAIR_MEMORY
+    # A CPU computes the same in blocks.
+    assert estimator_of(raft, settings, device=CPU, memory=3e9).pair_memory == flow_module.PAIR_MEMORY
+    assert raft.volumes == 1e9
+
+
+def test_the_memory_of_flow_is_that_of_its_volumes_where_they_are_kept() -> None:
+    raft = replace(fake(), pair_memory=flow_module.PAIR_MEMORY)
+    volumes = 1024**2 * 4 * 4 / 3  # of 32 x 32 places
+    assert raft.memory((256, 256), both=False) == 256 * 256 * 240 + volumes
+    assert raft.memory((256, 256), both=True) == 256 * 256 * 240 + 2 * volumes
+    assert fake().memory((256, 256), both=True) == 256 * 256 * 240  # without volumes
+    assert raft.memory((840, 1500), both=True) == 840 * 1500 * 240  # in blocks
+    assert replace(raft, device=torch.device("cuda")).memory((840, 1500), both=True) > 3e9
 
 
 # At 40 to 45 pixels DIS changes its own settings with every estimate.

@@ -13,7 +13,16 @@ from torchvision.models.optical_flow import raft_small
 from torchvision.models.optical_flow.raft import RAFT
 
 from dream_core.errors import WeightsError
-from dream_core.motion.raft import BUILDERS, SOURCES, Correlation, FastRaft, load_raft, torchvision_keys
+from dream_core.motion.raft import (
+    BUILDERS,
+    SOURCES,
+    BlockedCorrelation,
+    Correlation,
+    FastRaft,
+    load_raft,
+    torchvision_keys,
+    volume_bytes,
+)
 from dream_core.settings import InputSettings
 from dream_core.video import open_clip
 
@@ -316,3 +325,35 @@ def test_downloads_are_torchvisions_default_weights(name: str) -> None:
     assert source.digest == f"sha256:{Path(source.filename).stem[-8:]}"
     parameters = sum(tensor.numel() for tensor in random_network(name).state_dict().values())
     assert source.mebibytes == pytest.approx(4 * parameters / 2**20, rel=0.02)
+
+
+@pytest.mark.parametrize(("size", "spread"), [((40, 70), 3.0), ((33, 31), 60.0), ((5, 9), 0.0)])
+def test_correlations_in_blocks_are_those_of_the_whole_volume(size: tuple[int, int], spread: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    first, second = torch.randn(2, 2, 16, *size, generator=generator)
+    rows, columns = (torch.arange(side, dtype=torch.float32) for side in size)
+    start = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+    # Some look far outside the frame.
+    positions = start + spread * torch.randn(2, 2, *size, generator=generator)
+    whole = Correlation(first, second, levels=3, radius=3).look_up(positions, dtype=torch.float32)
+    blocks = BlockedCorrelation(first, second, levels=3, radius=3).look_up(positions, dtype=torch.float32)
+    assert whole.abs().max() > 1
+    torch.testing.assert_close(blocks, whole, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_flow_in_blocks_is_that_of_the_volumes(small: RAFT, pairs: tuple[Tensor, Tensor]) -> None:
+    first, second = (frames[:1] for frames in pairs)
+    raft = FastRaft(copy.deepcopy(small), dtype=torch.float32)
+    whole = raft(first, second, updates=2, both=True)
+    raft.volumes = 2 * volume_bytes(128 / 8 * 160 / 8)  # both ways
+    assert torch.equal(raft(first, second, updates=2, both=True), whole)
+    raft.volumes -= 1
+    blocks = raft(first, second, updates=2, both=True)
+    assert 0 < (blocks - whole).abs().max() < 0.01  # pixels; 0 would mean that they were not used
+
+
+def test_what_is_not_finite_stays_so_in_blocks() -> None:
+    features, positions = torch.rand(1, 4, 16, 16), torch.full((1, 2, 16, 16), torch.nan)
+    found = BlockedCorrelation(features, features, levels=2, radius=1).look_up(positions, dtype=torch.float32)
+    assert found.shape == (1, 18, 16, 16)

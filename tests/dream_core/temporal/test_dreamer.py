@@ -18,6 +18,8 @@ from torchvision.models.optical_flow import raft_small
 
 from dream_core import image as images
 from dream_core.beside import Worker
+from dream_core.dreaming import dream as dream_module
+from dream_core.dreaming import memory as memory_module
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
 from dream_core.dreaming.objectives import Objective, layer
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
@@ -1064,3 +1066,15 @@ def test_a_clip_on_a_gpu_is_that_of_the_cpu(
             # Another layout rounds otherwise, and dreams amplify it.
             tolerance = 1e-6 if kind == "cuda" else 0.02
             torch.testing.assert_close(image, step_of_cpu.dream, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(("free", "has_room"), [(10_000_000_000, True), (800_000_000, False)])
+def test_where_memory_is_short_all_goes_in_turn_before_tiles_get_smaller(
+    free: float, has_room: bool, tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (dream_module, memory_module):
+        monkeypatch.setattr(module, "free_memory", lambda device: free)
+    machine = scarce(tiny, Scarce(), [], beside=Worker(CPU))
+    machine.fit((720, 1280), beside=1000)
+    assert machine.looks_ahead == has_room
+    assert machine.settings.tile.tile_size == 0

@@ -11,7 +11,8 @@ from clips import FAST, gray, levels, ramp, read, write
 from dream_core.errors import Notice, VideoError
 from dream_core.settings import OutputSettings
 from dream_core.video import open_output
-from dream_core.video.encoder import Encoder
+from dream_core.video.encoder import ENCODER_MEMORY, SEGMENT, Encoder
+from dream_core.video.pixels import FrameConverter
 
 
 def test_by_default_it_is_h264_tagged_as_bt709(tmp_path):
@@ -196,3 +197,27 @@ def test_an_encoder_without_images_closes_a_readable_file(tmp_path):
     options = {"fps": Fraction(10), "time_base": Fraction(1, 10), "settings": FAST}
     Encoder(path, size=(48, 64), **options).close()
     assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.gif"])
+def test_an_image_for_which_memory_runs_out_leaves_nothing_and_does_not_crash(tmp_path, monkeypatch, name):
+    """Closing an MP4 without a frame ends in a segmentation fault in ffmpeg 8."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("can't allocate memory")
+
+    monkeypatch.setattr(FrameConverter, "__call__", fail)
+    with pytest.raises(MemoryError, match="can't allocate"):
+        write(tmp_path / name, ramp(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_memory_of_an_encoder_ends_with_a_segment(tmp_path):
+    clip = {"fps": Fraction(25), "time_base": Fraction(1, 25), "settings": FAST}
+    video = Encoder(tmp_path / "out.mp4", size=(47, 63), **clip)
+    image = Encoder(tmp_path / "out.gif", size=(47, 63), **clip)
+    assert video.memory(10) == 48 * 64 * 10 * ENCODER_MEMORY
+    assert video.memory(None) == video.memory(10**6) == 48 * 64 * SEGMENT * ENCODER_MEMORY
+    assert image.memory(None) == 0
+    for encoder in (video, image):
+        encoder.close()
