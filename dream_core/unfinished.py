@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ _LONGEST_NAME = 255
 _SAMPLE = 1 << 18
 """Bytes read at each place of a file for its digest."""
 _SHOWN = 3
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Pace:
@@ -303,6 +305,8 @@ def _change(name: str, before: Any, now: Any) -> str:
 def _worded(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "empty"
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"file {value[:8]}"
     if value is None or isinstance(value, bool):
         return {None: "unset", True: "on", False: "off"}[value]
     return str(value)

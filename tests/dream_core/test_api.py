@@ -52,11 +52,18 @@ def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> Non
         assert [tuple(frame.image.shape) for frame in dreamed] == [(3, 48, 64)] * 2
 
 
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_parts_of_a_clip_dream_as_the_whole(clip: Path, tmp_path: Path) -> None:
     last, options = tmp_path / "last.safetensors", {"size": 0, **QUICK}
     dream_video(clip, tmp_path / "whole", **options)
-    dream_video(clip, tmp_path / "one", frames=2, save_last_dream=last, **options)
-    dream_video(clip, tmp_path / "two", start=0.2, previous_dream=last, **options)
+    dream_video(clip, tmp_path / "one", frames=1, save_last_dream=last, **options)
+    following = {"start": 0.1, "previous_dream": last, **options}
+    with pytest.raises(KeyboardInterrupt):
+        dream_video(clip, tmp_path / "two", on_frame=stop, **following)
+    dream_video(clip, tmp_path / "two", **following)
     whole = [load_image(path) for path in sorted((tmp_path / "whole").iterdir())]
     parts = [load_image(path) for part in ("one", "two") for path in sorted((tmp_path / part).iterdir())]
     assert torch.equal(torch.stack(whole), torch.stack(parts))

@@ -102,6 +102,7 @@ def test_what_came_after_the_last_commit_does_not_count(target: Path) -> None:
     [
         ({"octave_steps": 4}, "`octave_steps` 4 instead of 10"),
         ({"keep": "folder", "layers": []}, "`layers` empty instead of conv, `keep` folder instead of unset"),
+        ({"label_file": "0af3" * 16}, "`label_file` file 0af30af3 instead of unset"),
         ({"input": "4567"}, "another input, or one that was changed"),
         ({"a": 1, "b": 2, "c": 3, "d": True}, "`c` 3 instead of unset and 1 more"),
     ],
