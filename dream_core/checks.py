@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
@@ -124,6 +125,19 @@ def _check_tuple(what: str, entries: tuple[Any, ...], values: Any) -> None:
 def _format(value: Any) -> str:
     """Format a number for people: 16384, 0.01, 1e-05."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def remedy(error: OSError, doing: Literal["read", "written"] = "written") -> str:
+    """Say what to do about a file or folder that the system did not let be read or written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free space on the disk"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"change its permissions, or choose one that may be {doing}"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    if error.errno == errno.ELOOP:
+        return "correct the link, which leads to itself"
+    return "check that it is there" if doing == "read" else "check the folder and the space on the disk"
 
 
 def kind_of(path: Path) -> Literal["file", "folder", "other"] | None:

@@ -8,6 +8,7 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .checks import kind_of, remedy
 from .device import choose_devices
 from .errors import VideoError
 from .models.registry import resolve_model
@@ -51,10 +52,10 @@ def work_folder(
         conditions["input"] = digest_of(source)
         for name in ("model_file", "flow_file", "label_file", "previous_dream"):
             file = conditions[name]
-            conditions[name] = digest_of(Path(file)) if file and Path(file).is_file() else file
+            conditions[name] = digest_of(Path(file)) if file and kind_of(Path(file)) == "file" else file
     except OSError as error:
         raise VideoError(
-            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+            f"{error.filename} cannot be read ({error.strerror}): {remedy(error, 'read')}"
         ) from error
     return Unfinished(target, conditions=conditions, restart=writing.restart)
 

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from .checks import remedy
 from .errors import DamagedError, SettingsError, VideoError
 from .tensor_file import pack, unpack
 
@@ -251,7 +252,7 @@ class Unfinished:
         except OSError as error:
             raise VideoError(
                 f"the state of {self.target} cannot be kept in {self.path} ({error.strerror or error}): "
-                "check the folder and the space on the disk"
+                f"{remedy(error)}"
             ) from error
 
 

@@ -155,6 +155,7 @@ def dream_into(
 ) -> None:
     """Load the networks and dream the clip."""
     callback = step_callback(command, teller, output)
+    keep = open_keep_folder(command.write, goes_on=output.restored > 0)
     dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
     model = dreamer.model
     teller.detail(
@@ -173,7 +174,7 @@ def dream_into(
         output,
         previous=previous,
         save_last=command.write.save_last_dream,
-        keep=open_keep_folder(command.write, goes_on=output.restored > 0),
+        keep=keep,
         on_frame=lambda frame, _: teller.frame_done(frame.index),
         on_step=callback,
     )

@@ -184,15 +184,16 @@ def _is_barred(path: Path) -> bool:
 
 def _existing(file: Path, source: WeightSource) -> Path:
     try:
-        if file.is_file():
-            file.open("rb").close()
-            return file
-    except OSError as error:
+        file.open("rb").close()
+    except FileNotFoundError as error:
+        where = f"; the original is at {source.url}" if source.url else ""
+        raise WeightsError(f"the weight file {file} does not exist{where}") from error
+    except (OSError, ValueError) as error:  # a zero byte in the name is a ValueError
+        reason = getattr(error, "strerror", error)
         raise WeightsError(
-            f"the weight file {file} cannot be read ({error.strerror}): check its name and its permissions"
+            f"the weight file {str(file)!r} cannot be read ({reason}): check its name and its permissions"
         ) from error
-    where = f"; the original is at {source.url}" if source.url else ""
-    raise WeightsError(f"the weight file {file} does not exist{where}")
+    return file
 
 
 def download(source: WeightSource, target: Path, *, progress: Progress | None = None) -> Path:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import remedy
 from ..errors import Notice, VideoError
 from ..settings import OutputSettings
 from ..unfinished import Unfinished
@@ -426,7 +427,7 @@ class Encoder:
         self._container.close()
 
     def _fail(self, error: av.FFmpegError) -> NoReturn:
-        advice = ": check the folder and the space on the disk" if isinstance(error, OSError) else ""
+        advice = f": {remedy(error)}" if isinstance(error, OSError) else ""
         raise VideoError(f"{self._path} cannot be written ({_reason(error)}){advice}") from error
 
 

@@ -90,6 +90,7 @@ class _Film:
     def __init__(self, container: InputContainer, path: Path) -> None:
         self._container = container
         self._path = path
+        self._bytes = path.stat().st_size
         self._stream = stream = video_stream(container, path)
         self._fps = Fraction(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
         self._unit = Fraction(stream.time_base or _MICROSECOND)
@@ -186,9 +187,23 @@ class _Film:
             if time is not None and (stamp is None or stamp <= time):
                 stamp = time + 1 / self._fps
             time = stamp or Fraction(0)
+            self._require_uncut()
             yield (frame, pixel_aspect), time
+        self._require_uncut()
         if time is not None:
             damage.warn(self._container, self._path)
+
+    def _require_uncut(self) -> None:
+        """Raise a VideoError if the file became shorter meanwhile; one that is removed can be read to its end."""
+        try:
+            now = self._path.stat().st_size
+        except OSError:
+            return
+        if now < self._bytes:
+            raise VideoError(
+                f"{self._path} became shorter while it was read, {now} bytes instead of {self._bytes}: put the "
+                "whole file back, then start the same again"
+            )
 
     def _restored(
         self, packets: Iterator[Any], damage: _Damage, places: deque[int]

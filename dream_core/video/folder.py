@@ -30,7 +30,7 @@ def whole_images(folder: Path) -> list[Path]:
     paths = list_images(folder)
     if folders := [path.name for path in sorted(folder.iterdir()) if is_image(path) and path.is_dir()]:
         _tell(f"{_listed(folders)} in {folder}: a folder named like an image, left out", Notice)
-    broken = [path for path in paths if not _is_whole(path)]
+    broken = [path for path in paths if not is_whole(path)]
     whole = [path for path in paths if path not in set(broken)]
     if not whole:
         raise VideoError(
@@ -45,7 +45,8 @@ def whole_images(folder: Path) -> list[Path]:
     return whole
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Return whether an image file can be opened and ends as its kind does."""
     try:
         with Image.open(path) as image:
             end = _ENDS.get(image.format or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from torch import Tensor
@@ -27,8 +28,8 @@ class KeepFolder:
             overwrite: replace files of an earlier run.
 
         Raises:
-            VideoError: the path is a file or cannot be looked at, or holds files of an earlier run that may not be
-                overwritten.
+            VideoError: the path is a file, or cannot be looked at or written, or holds files of an earlier run that
+                may not be overwritten.
         """
         self.path = Path(path)
         self._overwrite = overwrite
@@ -36,6 +37,12 @@ class KeepFolder:
         with telling(self.path, "read"):
             if self.path.exists() and not self.path.is_dir():
                 raise VideoError(f"{self.path} is a file: expected a folder for what is kept")
+            made = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+            if not os.access(made, os.W_OK | os.X_OK):
+                raise VideoError(
+                    f"{made} may not be written: expected a folder for what is kept; change its permissions, or "
+                    "choose another"
+                )
             for folder in (*FOLDERS, STEPS):
                 if not overwrite and any((self.path / folder).glob("*")):
                     raise VideoError(f"{self.path / folder} is not empty: {INSTEAD}")

@@ -14,6 +14,7 @@ from ..errors import VideoError
 from ..image import Size, size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Timed, limited
+from .folder import is_whole
 from .images import load_image
 from .pixels import alike, fit, fit_inside
 
@@ -60,6 +61,10 @@ def _frames(paths: list[Path], fps: Fraction, *, keep_alpha: bool) -> Iterator[T
         except VideoError as error:
             if not read and path == paths[-1]:
                 raise
+            if not is_whole(path):  # as it was before the first image was read
+                raise VideoError(
+                    f"{path} was removed or cut while the images were read: put it back, then start the same again"
+                ) from error
             warnings.warn(f"{error}: left out", stacklevel=2)
             continue
         read += 1

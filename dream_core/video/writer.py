@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import av
 import torch
+from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from ..checks import kind_of, validate
@@ -580,10 +581,27 @@ def _count_images(growing: Path) -> int:
         return sum(1 for _ in growing.glob("frame_*.png"))
     if is_image(growing) and growing.suffix.lower() not in ANIMATED_SUFFIXES:
         return int(growing.exists())
-    count = 0
+    sure = 0
+    last: list[av.Packet[Any]] = []
     with suppress(OSError, ValueError, av.FFmpegError), open_to_read(growing) as container:
-        for packet in container.demux(container.streams.video[0]):
-            count += packet.size > 0
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"  # as players do, which may lose the image before a damaged one
+        with suppress(av.FFmpegError):
+            for packet in container.demux(stream):
+                if packet.is_keyframe:
+                    sure, last = sure + len(last), []
+                if packet.size:
+                    last.append(packet)
+        # Where the disk was full, the last packets are in the list of the file but not in the file.
+        sure += _count_decoded(stream.codec_context, last)
+    return sure
+
+
+def _count_decoded(decoder: VideoCodecContext, packets: Sequence[av.Packet[Any]]) -> int:
+    count = 0
+    for packet in (*packets, None):
+        with suppress(av.FFmpegError):
+            count += sum(not frame.is_corrupt for frame in decoder.decode(packet))
     return count
 
 

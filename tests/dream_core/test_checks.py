@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from dream_core.checks import Range, require_valid, validate
+from dream_core.checks import Range, remedy, require_valid, validate
 from dream_core.errors import SettingsError
 
 
@@ -90,3 +91,20 @@ def test_a_single_value_is_checked_by_its_field() -> None:
     require_valid(Inner, share=1)
     with pytest.raises(SettingsError, match=r"^expected `share` from 0 to 1, got -1$"):
         require_valid(Inner, share=-1)
+
+
+@pytest.mark.parametrize(
+    ("number", "doing", "advice"),
+    [
+        (errno.ENOSPC, "written", "free space on the disk"),
+        (errno.EACCES, "written", "change its permissions, or choose one that may be written"),
+        (errno.EROFS, "written", "change its permissions, or choose one that may be written"),
+        (errno.EACCES, "read", "change its permissions, or choose one that may be read"),
+        (errno.ENAMETOOLONG, "read", "choose a shorter name"),
+        (errno.ELOOP, "read", "correct the link, which leads to itself"),
+        (errno.ENOENT, "read", "check that it is there"),
+        (errno.EIO, "written", "check the folder and the space on the disk"),
+    ],
+)
+def test_the_advice_fits_the_error(number: int, doing: Literal["read", "written"], advice: str) -> None:
+    assert remedy(OSError(number, "as the system says it"), doing) == advice

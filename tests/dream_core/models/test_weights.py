@@ -176,6 +176,14 @@ def test_a_given_file_that_is_not_there(tmp_path: Path) -> None:
         locate(WeightSource("net.pth", "http://host/net.pth"), name="net", file=tmp_path / "gone.pth")
 
 
+def test_a_given_file_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.pth"
+    loop.symlink_to(loop)
+    for file, reason in ((loop, "symbolic links"), (tmp_path / "a\0b.pth", "null"), (tmp_path, "directory")):
+        with pytest.raises(WeightsError, match=rf"cannot be read \(.*{reason}.*\): check its name"):
+            locate(WeightSource("net.pth"), name="net", file=file)
+
+
 def test_folders_are_searched_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, server: str
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import struct
 import warnings
 from fractions import Fraction
@@ -336,3 +337,25 @@ def test_a_length_that_cannot_be_read_does_not_matter(make_clip, tag):
     with open_clip(path, settings=NATIVE) as clip:
         assert clip.frame_count == 12
         assert len(list(clip)) == 12
+
+
+def test_a_clip_that_is_cut_while_it_is_read_is_an_error_at_the_next_frame(make_clip):
+    path = make_clip(count=24)
+    size = path.stat().st_size
+    with open_clip(path, settings=NATIVE) as clip:
+        next(clip)
+        with path.open("r+b") as file:
+            file.truncate(size - 10)
+        with pytest.raises(
+            VideoError, match=rf"became shorter .* {size - 10} bytes instead of {size}: put the whole"
+        ):
+            list(clip)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no open file")
+def test_a_clip_that_is_removed_while_it_is_read_is_read_to_its_end(make_clip):
+    path = make_clip(count=24)
+    with open_clip(path, settings=NATIVE) as clip:
+        first = next(clip)
+        path.unlink()
+        assert len([first, *clip]) == 24

@@ -60,3 +60,13 @@ def test_saved_steps_are_not_overwritten_either(tmp_path):
     with pytest.raises(VideoError, match=r"steps is not empty: choose another folder"):
         KeepFolder(tmp_path)
     KeepFolder(tmp_path, overwrite=True)
+
+
+def test_a_folder_that_may_not_be_written_is_told_at_once(tmp_path, monkeypatch):
+    """As root, whose permissions let everything be written, the tests are told what the system would say."""
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(
+        VideoError, match=rf"{tmp_path} may not be written: expected a folder for what is kept"
+    ):
+        KeepFolder(tmp_path / "new" / "kept")
+    assert list(tmp_path.iterdir()) == []

@@ -83,3 +83,18 @@ def test_shrinking_does_not_alias(tmp_path):
     image = read(tmp_path / "stripes.png", InputSettings(size=16))[0].image
     assert image.shape == (3, 16, 16)
     assert (image - 0.5).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_an_image_that_is_removed_or_cut_while_a_folder_is_read_is_an_error(tmp_path, cut):
+    paths = [tmp_path / f"shot_{index}.png" for index in range(4)]
+    for path in paths:
+        Image.new("RGB", (16, 16), (200, 30, 30)).save(path)
+    with open_clip(tmp_path, settings=NATIVE) as clip:
+        next(clip)
+        if cut:
+            paths[2].write_bytes(paths[2].read_bytes()[:40])
+        else:
+            paths[2].unlink()
+        with pytest.raises(VideoError, match=r"shot_2\.png was removed or cut while .*: put it back"):
+            list(clip)

@@ -329,17 +329,19 @@ def test_a_folder_that_is_removed_meanwhile_stops_the_run_at_once(tmp_path, name
     assert not target.parent.exists()
 
 
-def test_a_full_disk_stops_the_run_and_all_that_is_claimed_plays(tmp_path):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_full_disk_stops_the_run_and_all_that_is_claimed_plays(tmp_path, recorded):
     resource = pytest.importorskip("resource")  # not on Windows
     target = tmp_path / "out.mp4"
-    work = Unfinished(target, conditions={})
+    work = Unfinished(target, conditions={}) if recorded else None
     output = open_output(target, size=(96, 128), fps=Fraction(5), settings=OutputSettings(), work=work)
 
     def fill() -> None:
         with output:
             for _ in range(48):
                 output.write(torch.rand(3, 96, 128))
-                output.save({})
+                if recorded:
+                    output.save({})
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
@@ -352,4 +354,5 @@ def test_a_full_disk_stops_the_run_and_all_that_is_claimed_plays(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     claimed = int(re.search(r"has the (\d+) images?", str(told[-1].message)).group(1))
     assert 0 < claimed <= output.written
-    assert len(read(target.with_name("out.part.mp4"))) == claimed
+    # Of an image whose end is missing the decoder may make one before it unreadable too.
+    assert claimed - (not recorded) <= len(read(target.with_name("out.part.mp4"))) <= claimed
