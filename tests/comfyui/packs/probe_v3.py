@@ -166,7 +166,7 @@ class ProbeSlow(io.ComfyNode):
 
 
 class ProbeHurry(io.ComfyNode):
-    """Passes a value on, and lets the pack record after every frame, in segments of ten."""
+    """Passes a value on, and lets the pack record after every frame, in segments of six."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -178,7 +178,7 @@ class ProbeHurry(io.ComfyNode):
             if name.endswith(".dream_core.unfinished"):
                 module.SECONDS = module.SHARE = 0
             if name.endswith(".dream_core.video.encoder"):
-                module.SEGMENT = 10
+                module.SEGMENT = 6
         return io.NodeOutput(value)
 
 
