@@ -23,6 +23,10 @@ TOO_BRIGHT = 16.0
 """Values up to here may be overshoot of a resampling; larger ones must be levels of 255."""
 
 
+ALIKE = 0.02
+"""Difference of proportions, relative, that counts as rounding."""
+
+
 def describe(tensor: Tensor) -> str:
     """Shape and type of a tensor, for error messages."""
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
@@ -105,6 +109,39 @@ def require_shares(mask: Tensor, *, name: str = "mask") -> None:
     """Raise an ImageError unless all values lie in 0..1. Reading them makes the program wait for a GPU."""
     if not bool(((mask >= 0) & (mask <= 1)).all()):
         raise ImageError(f"expected {name} values between 0 and 1, got values outside or NaN; clamp the mask")
+
+
+def fit_mask(mask: Tensor, size: Size, *, name: str = "mask") -> Tensor:
+    """Scale a mask to the size of an image.
+
+    Args:
+        mask: (B,1,h,w) in 0..1.
+        size: height and width of the image.
+        name: of the mask, for the message.
+
+    Returns:
+        (B,1,*size) in 0..1.
+
+    Raises:
+        ImageError: it has other proportions, or is no mask.
+    """
+    require_image(mask, name=name, channels=1)
+    require_shares(mask, name=name)
+    own = size_of(mask)
+    if own == size:
+        return mask
+    if not alike(own, size):
+        raise ImageError(
+            f"expected {name} in the proportions of the image, {size[1]}x{size[0]} pixels, got {own[1]}x{own[0]}; "
+            "crop or resize it"
+        )
+    return antialias(mask, size, mode="bilinear").clamp(0, 1)
+
+
+def alike(size: Size, other: Size) -> bool:
+    """Return whether two sizes have the same proportions, up to rounding."""
+    across, down = size[1] * other[0], size[0] * other[1]
+    return abs(across - down) <= ALIKE * max(across, down)
 
 
 def percentile(values: Tensor, percent: float) -> Tensor:
@@ -263,10 +300,14 @@ def stretch_contrast(image: Tensor, percent: float) -> Tensor:
     return image / percentile(image, percent).clamp_min(1e-6)
 
 
-def shift_colors(dreamed: Tensor, image: Tensor) -> Tensor:
-    """Shift the colors of a dream (B,3,H,W) so that the mean of each is the image's."""
+def shift_colors(dreamed: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Shift the colors of a dream (B,3,H,W) so that the mean of each is the image's; in the share of a mask."""
     # Contiguous, because the rounding of a sum depends on the memory layout.
-    return dreamed + (image - dreamed).contiguous().mean((2, 3), keepdim=True)
+    change = (image - dreamed).contiguous()
+    if mask is None:
+        return dreamed + change.mean((2, 3), keepdim=True)
+    total = mask.square().sum((2, 3), keepdim=True).clamp_min(1e-12)
+    return dreamed + mask * (change * mask).sum((2, 3), keepdim=True) / total
 
 
 def finish(dreamed: Tensor, colors: Tensor, settings: ImageSettings) -> Tensor:

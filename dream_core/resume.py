@@ -50,9 +50,9 @@ def work_folder(
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
         conditions["input"] = digest_of(source)
-        for name in ("model_file", "flow_file", "label_file", "previous_dream"):
+        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask"):
             file = conditions[name]
-            conditions[name] = digest_of(Path(file)) if file and kind_of(Path(file)) == "file" else file
+            conditions[name] = digest_of(Path(file)) if file and kind_of(Path(file)) in ("file", "folder") else file
     except OSError as error:
         raise VideoError(
             f"{error.filename} cannot be read ({error.strerror}): {remedy(error, 'read')}"
@@ -156,12 +156,12 @@ class Keeper:
     def _save(self, one: DreamedFrame) -> None:
         name = _file(one.number)
         if name not in self._files:
-            self._work.save_tensors(name, {"frame": one.frame, "dream": one.dream})
+            self._work.save_tensors(name, one.tensors)
 
     def _load(self, number: int) -> DreamedFrame:
         tensors = self._work.load_tensors(_file(number))
         self._files.add(_file(number))
-        frame = DreamedFrame(frame=tensors["frame"], dream=tensors["dream"], carried=None, number=number)
+        frame = DreamedFrame(**tensors, carried=None, number=number)
         return frame.to(self._dreamer.dream.device)
 
 

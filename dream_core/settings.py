@@ -462,6 +462,22 @@ class ImageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """The mask that says where to dream; without one they have no effect.
+
+    Args:
+        mask_strength: How much of the steps is taken where the mask is white. Gray takes its share of that, and
+            black stays as filmed.
+        mask_feather: Width in pixels over which the dream fades in, inwards from the edge of the mask.
+        mask_invert: Dream where the mask is black.
+    """
+
+    mask_strength: Annotated[float, Range(0, 1, step=0.05)] = 1.0
+    mask_feather: Annotated[int, Range(0, 10_000)] = 8
+    mask_invert: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class DreamSettings:
     """Settings for dreaming one image."""
 
@@ -470,6 +486,7 @@ class DreamSettings:
     ascent: AscentSettings = field(default_factory=AscentSettings)
     tile: TileSettings = field(default_factory=TileSettings)
     image: ImageSettings = field(default_factory=ImageSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -483,6 +500,8 @@ class InputSettings:
         fps: Frame rate for a folder of images, which has none of its own.
         deinterlace: Make whole frames of those of interlaced video, whose lines are of two moments. Otherwise its
             combs are dreamed on.
+        mask: Where to dream: an image, a folder of images or a video. White dreams, black stays as filmed. One for
+            all frames, or one for each, in the proportions of the input; `start` and `frames` hold for it too.
         transparency: Keep the transparency of the input in a GIF, WebP or PNG and in a folder of images. Otherwise
             what is transparent becomes black.
         previous_dream: File that `save_last_dream` wrote for an earlier clip, whose dream goes on in this one
@@ -494,6 +513,7 @@ class InputSettings:
     frames: Frames = 0
     fps: FrameRate = 25.0
     deinterlace: bool = True
+    mask: Path | None = None
     transparency: bool = False
     previous_dream: Path | None = None
 

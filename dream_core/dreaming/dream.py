@@ -31,9 +31,10 @@ from ..models.dream_model import DreamModel
 from ..settings import DreamSettings, require_tiles
 from .ascent import ascend
 from .graphs import StepGraphs
+from .masks import masked_part
 from .memory import MARGIN, fitting_tiles, free_cached, likely_memory, smaller_tiles
 from .objectives import Objective, build_objective, choose_channels
-from .octaves import visible_sizes
+from .octaves import part_size, smallest_image, visible_sizes
 from .step_plan import plan_steps
 
 
@@ -142,6 +143,7 @@ class ImageDreamer:
         settings: DreamSettings | None = None,
         colors: Tensor | None = None,
         renewal: Tensor | None = None,
+        mask: Tensor | None = None,
         means: np.ndarray | None = None,
         wait: bool = True,
         on_step: DreamCallback | None = None,
@@ -155,7 +157,10 @@ class ImageDreamer:
                 `settings.image.keep_brightness`; by default the image.
             renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel: 0 = the image stays as it is;
                 by default 1 everywhere.
-            means: `cell_means` of the renewal, if they were read already: on a GPU, reading makes the program wait.
+            mask: (1,1,H,W) in 0..1, share of each step that is taken, from `prepare_mask`. Where it is 0, the image
+                comes back to the last bit; only the part around the rest is computed.
+            means: `cell_means` of the renewal without a mask, if they were read already: reading them makes the
+                program wait for a GPU.
             wait: False: a dream on a GPU that is not finite is no error, for which the program would have to wait.
                 It is NaN everywhere, which `require_finite` tells once the dream has been copied to the CPU.
             on_step: called after every gradient step, including those of failed attempts.
@@ -174,20 +179,22 @@ class ImageDreamer:
             require_image(renewal, name="renewal", channels=1, like=image, values=False)
             if renewal.device.type == "cpu":
                 require_shares(renewal, name="renewal")
+        if mask is not None:
+            require_image(mask, name="mask", channels=1, like=image, values=False)
+            if mask.device.type == "cpu":
+                require_shares(mask)
         self._require_devices()
         size, settings = size_of(image), settings or self.settings
         while True:
             try:
                 with tf32(not self.models[0].exact):
-                    dreamed = dream_octaves(
+                    dreamed = self._dream(
                         image,
-                        self.models,
                         settings=replace(settings, tile=self.settings.tile),
-                        objective=self.objective,
                         colors=colors,
                         renewal=renewal,
+                        mask=mask,
                         means=means,
-                        graphs=self.graphs,
                         on_step=on_step,
                     )
                 if wait or dreamed.device.type == "cpu":
@@ -209,6 +216,41 @@ class ImageDreamer:
                 stacklevel=2,
             )
             self.settings = replace(self.settings, tile=tile)
+
+    def _dream(
+        self,
+        image: Tensor,
+        *,
+        settings: DreamSettings,
+        colors: Tensor | None,
+        renewal: Tensor | None,
+        mask: Tensor | None,
+        means: np.ndarray | None,
+        on_step: DreamCallback | None,
+    ) -> Tensor:
+        """Dream on an image, or on the part of it around a mask. Copies to the device are made here."""
+        dream = partial(
+            dream_octaves,
+            models=self.models,
+            settings=settings,
+            objective=self.objective,
+            graphs=self.graphs,
+            on_step=on_step,
+        )
+        if mask is None:
+            return dream(image, colors=colors, renewal=renewal, means=means)
+        image = image.detach().to(self.device, torch.float32)
+        least = self.models[0].smallest_side(self.objective.layers)
+        part = masked_part(mask, smallest=smallest_image(size_of(image), settings.octave, least))
+        if part is None:
+            return image.clone()
+        colors, renewal, mask = (
+            None if one is None else part.crop(one.to(image)) for one in (colors, renewal, mask)
+        )
+        dreamed = image.clone()
+        seen = part.crop(image)
+        part.crop(dreamed).copy_(dream(seen, colors=colors, renewal=renewal, mask=mask, whole=size_of(image)))
+        return dreamed
 
     def _require_devices(self) -> None:
         found = [model.device for model in self.models]
@@ -254,13 +296,16 @@ def dream_octaves(
     objective: Objective,
     colors: Tensor | None = None,
     renewal: Tensor | None = None,
+    mask: Tensor | None = None,
+    whole: Size | None = None,
     means: np.ndarray | None = None,
     graphs: StepGraphs | None = None,
     on_step: DreamCallback | None = None,
 ) -> Tensor:
     """Dream at one size after another: the loop of `ImageDreamer`, without its checks.
 
-    A dream that is not finite is NaN everywhere.
+    A dream that is not finite is NaN everywhere. If the image is a part of another, `whole` is the size of that,
+    whose octaves are taken.
     """
     size, image_settings = size_of(image), settings.image
     kept_by_zoom(size, image_settings.zoom, image_settings.zoom_mode)
@@ -268,9 +313,14 @@ def dream_octaves(
     frame = image.detach().to(models[0].device, torch.float32)
     own_colors = frame if colors is None else colors.to(frame)
     current = frame if image_settings.init == "image" else noise(size, generator).to(frame.device)
+    if mask is not None:
+        current = torch.lerp(frame, current, mask)
+        renewal = mask if renewal is None else renewal * mask
     if settings.objective.channel_capture == "once":
         objective = choose_channels(current, objective, models[0])
-    sizes = visible_sizes(size, settings.octave, models[0].smallest_side(objective.layers))
+    sizes = visible_sizes(whole or size, settings.octave, models[0].smallest_side(objective.layers))
+    if whole is not None:
+        sizes = [part_size(size, whole, octave) for octave in sizes]
     plan = plan_steps(renewal, settings.octave.octave_steps, means=means)
     reporter = on_step and StepReporter(
         on_step, steps=plan.steps, octaves=len(sizes), iterations=settings.octave.iterations
@@ -300,9 +350,12 @@ def dream_octaves(
                 residual = climb(base + resize(residual, octave)) - base
             current = start + resize(residual, size)
         if image_settings.keep_brightness:
-            current = shift_colors(current, own_colors)
+            current = shift_colors(current, own_colors, mask)
+    finished = finish(current, own_colors, image_settings)
+    if mask is not None:
+        finished = torch.where(mask > 0, torch.lerp(current, finished, mask), frame)
     # Once for the whole dream, and without reading a value, for which the program would wait for a GPU.
-    return torch.where(torch.isfinite(current).all(), finish(current, own_colors, image_settings), torch.nan)
+    return torch.where(torch.isfinite(current).all(), finished, torch.nan)
 
 
 def require_finite(dreamed: Tensor) -> None:

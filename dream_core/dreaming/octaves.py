@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 from ..image import Size, scaled_size
@@ -45,3 +46,23 @@ def visible_sizes(size: Size, settings: OctaveSettings, smallest: int) -> list[S
             stacklevel=2,
         )
     return [size for size in sizes[:-1] if min(size) >= smallest] + sizes[-1:]
+
+
+def smallest_image(size: Size, settings: OctaveSettings, smallest: int) -> int:
+    """Side in pixels that a part of an image needs to be dreamed at as many sizes as the image.
+
+    Args:
+        size: of the image.
+        settings: see `octave_sizes`.
+        smallest: as in `visible_sizes`.
+    """
+    factors = [min(octave) / min(size) for octave in octave_sizes(size, settings) if min(octave) >= smallest]
+    return math.ceil(smallest / min(factors, default=1))
+
+
+def part_size(part: Size, whole: Size, octave: Size) -> Size:
+    """Scale the size of a part of an image as the image is scaled to an octave's size."""
+    height, width = (
+        max(1, round(side * of / full)) for side, of, full in zip(part, octave, whole, strict=True)
+    )
+    return height, width

@@ -16,10 +16,11 @@ from ..beside import Begun, Worker
 from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
+from ..dreaming.masks import prepare_mask
 from ..dreaming.memory import IMAGE, MARGIN
 from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
-from ..image import Size, require_image, size_of, zoom
+from ..image import Size, require_image, require_shares, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
@@ -47,12 +48,16 @@ class Carried:
         reliability: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the earlier dream.
         warped_frame: (1,3,H,W), the earlier frame; None where whole images are carried.
+        kept: (1,1,H,W), share that the mask of the frame lets through of what the earlier mask did; None without.
+        present: (1,1,H,W), share that the earlier mask let through of what the mask of the frame does.
     """
 
     flow: Tensor
     reliability: Tensor
     warped: Tensor
     warped_frame: Tensor | None
+    kept: Tensor | None = None
+    present: Tensor | None = None
 
     def fill_from(self, earlier: Carried) -> Carried:
         """Fill in the dream of an earlier frame where this one is not reliable.
@@ -82,12 +87,20 @@ class DreamedFrame:
         dream: (1,3,H,W) in 0..1, or NaN everywhere on a GPU if it was not finite: `read` tells.
         carried: from the frame before; None for the first frame, after a cut and without feedback.
         number: of the frame, counted by the dreamer.
+        mask: (1,1,H,W), of the dream; None without one.
     """
 
     frame: Tensor
     dream: Tensor
     carried: Carried | None
     number: int = 0
+    mask: Tensor | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What another frame can continue, by name."""
+        named = {"frame": self.frame, "dream": self.dream}
+        return named if self.mask is None else {**named, "mask": self.mask}
 
     def read(self) -> Tensor:
         """Copy the dream to the CPU: (1,3,H,W). The program waits for a GPU.
@@ -101,8 +114,8 @@ class DreamedFrame:
 
     def to(self, device: torch.device) -> DreamedFrame:
         """Return what another frame can continue, on a device: without what was carried here."""
-        frame, dream = self.frame.to(device), self.dream.to(device)
-        return DreamedFrame(frame=frame, dream=dream, carried=None, number=self.number)
+        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return DreamedFrame(**tensors, carried=None, number=self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,12 +329,19 @@ class TemporalDreamer:
         return other
 
     def step(
-        self, frame: Tensor, *, following: Tensor | None = None, on_step: DreamCallback | None = None
+        self,
+        frame: Tensor,
+        *,
+        mask: Tensor | None = None,
+        following: Tensor | None = None,
+        on_step: DreamCallback | None = None,
     ) -> DreamedFrame:
         """Dream the next frame of the clip.
 
         Args:
             frame: (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            mask: (1,1,H,W) in 0..1, where to dream, see `ImageDreamer.__call__`; before `settings.mask`, which is
+                applied here. What leaves it is no longer carried.
             following: the frame after it, if it is known and to be dreamed next: where `looks_ahead`, its motion
                 is found meanwhile. It must not change before its own step.
             on_step: called after every gradient step.
@@ -336,7 +356,8 @@ class TemporalDreamer:
             frame = ahead.frame
         else:
             ahead, frame = None, self._sent(frame)
-        start = self._carry_with_memory(frame, ahead)
+        mask = None if mask is None else self._prepared(mask, frame)
+        start = self._carry_with_memory(frame, mask, ahead)
         if following is not None and self.looks_ahead and self._is_traced:
             self._ahead = self._look_ahead(following, [*_frames(start.past), frame])
         carried = start.carried
@@ -345,12 +366,13 @@ class TemporalDreamer:
             settings=self.settings if carried is None else self._carried_settings(),
             colors=frame,
             renewal=start.renewal,
+            mask=mask,
             means=start.means,
             wait=False,
             on_step=on_step,
         )
         self._is_traced = True
-        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count)
+        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count, mask=mask)
         self._count += 1
         if not self.temporal.independent:
             self._remember(result, start.past)
@@ -360,6 +382,12 @@ class TemporalDreamer:
         require_image(frame, name="frame", batch=1)
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         return send(frame.detach().float(), self.dream.device)
+
+    def _prepared(self, mask: Tensor, frame: Tensor) -> Tensor:
+        require_image(mask, name="mask", channels=1, like=frame)
+        if mask.device.type == "cpu":
+            require_shares(mask)
+        return send(prepare_mask(mask.detach().float(), self.settings.mask), self.dream.device)
 
     def _look_ahead(self, following: Tensor, past: Sequence[Tensor]) -> Ahead | None:
         """Begin to find the motion of the next frame; None if its own step will refuse it."""
@@ -395,12 +423,12 @@ class TemporalDreamer:
         self._past = past
         self._past.append(replace(dreamed, carried=None))
 
-    def _carry_with_memory(self, frame: Tensor, ahead: Ahead | None) -> Start:
+    def _carry_with_memory(self, frame: Tensor, mask: Tensor | None, ahead: Ahead | None) -> Start:
         """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
         freed = False
         while True:
             try:
-                return self._carry(frame, ahead)
+                return self._carry(frame, mask, ahead)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -413,10 +441,10 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor, ahead: Ahead | None) -> Start:
+    def _carry(self, frame: Tensor, mask: Tensor | None, ahead: Ahead | None) -> Start:
         """Carry the earlier dreams over to a frame. After a flash it continues what was there before that."""
         for past in (self._past, self._before_cut):
-            start = self._carry_past(past, frame, ahead=ahead) if past else None
+            start = self._carry_past(past, frame, mask=mask, ahead=ahead) if past else None
             if start:
                 return start
         return Start(deque(maxlen=self._past.maxlen))
@@ -426,6 +454,7 @@ class TemporalDreamer:
         past: deque[DreamedFrame],
         frame: Tensor,
         *,
+        mask: Tensor | None,
         ahead: Ahead | None = None,
         pan: Tensor | None = None,
     ) -> Start | None:
@@ -438,17 +467,18 @@ class TemporalDreamer:
         carried = self._carry_from(past, 1, motions.each[0])
         for number, motion in enumerate(motions.each[1:], start=1):
             carried = carried.fill_from(self._carry_from(past, 2**number, motion))
+        carried = self._masked(carried, past[-1].mask, mask)
         renewal = self._renewal(frame, carried)
         asked = {}
         if motions.cut is None and motions.structure is not None:
             asked["structure"] = motions.structure
-        if renewal is not None and not motions.cut:
+        if renewal is not None and mask is None and not motions.cut:
             asked["means"] = cell_means(renewal)
         read = _read(asked)
         found = read["structure"].tolist() if "structure" in read else None
         if self._finder.is_cut(motions, frame, previous, found=found):
             pan = find_pan(frame, previous)
-            return None if pan is None else self._carry_past(past, frame, pan=pan)
+            return None if pan is None else self._carry_past(past, frame, mask=mask, pan=pan)
         return Start(past, carried, renewal, read.get("means"))
 
     @property
@@ -486,6 +516,26 @@ class TemporalDreamer:
             warped_frame=self._move(previous.frame, motion.flow, frames=distance) if keeps_frame else None,
         )
 
+    def _masked(self, carried: Carried, before: Tensor | None, mask: Tensor | None) -> Carried:
+        """Say what masks do to a carried dream.
+
+        Args:
+            carried: the dream.
+            before: mask of the earlier frame, (1,1,H,W); None for 1 everywhere.
+            mask: that of this frame.
+        """
+        if mask is None and before is None:
+            return carried
+        ones = torch.ones_like(carried.reliability)
+        now = ones if mask is None else mask
+        earlier = ones if before is None else self._move(before, carried.flow, frames=1)
+        tiny = torch.finfo(now.dtype).tiny
+        return replace(
+            carried,
+            kept=(now / earlier.clamp_min(tiny)).clamp_max(1),
+            present=(earlier / now.clamp_min(tiny)).clamp_max(1),
+        )
+
     def _move(self, image: Tensor, backward: Tensor, *, frames: int) -> Tensor:
         amount = self._direction * self.settings.image.zoom
         for _ in range(frames):
@@ -494,7 +544,8 @@ class TemporalDreamer:
 
     def _start(self, frame: Tensor, carried: Carried) -> Tensor:
         """Blend the carried dream into the frame, (1,3,H,W) in 0..1: the image to dream on."""
-        parts, blend = (frame, carried.warped, carried.reliability), self.temporal.blend
+        share = carried.reliability if carried.kept is None else carried.reliability * carried.kept
+        parts, blend = (frame, carried.warped, share), self.temporal.blend
         if carried.warped_frame is None:
             return blend_frames(*parts, blend=blend).clamp(0, 1)
         return add_residual(*parts, carried.warped_frame, blend=blend)
@@ -504,7 +555,8 @@ class TemporalDreamer:
         if self.temporal.carried_steps:
             return None
         residual = carried.warped - (frame if carried.warped_frame is None else carried.warped_frame)
-        return share_to_renew(carried.reliability, residual, blend=self.temporal.blend)
+        share = carried.reliability if carried.present is None else carried.reliability * carried.present
+        return share_to_renew(share, residual, blend=self.temporal.blend)
 
     def _carried_settings(self) -> DreamSettings:
         """Settings of a frame that carries a dream. Noise starts only a first frame."""

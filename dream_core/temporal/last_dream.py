@@ -101,8 +101,7 @@ def save_last_dream(state: DreamerState, path: Path) -> None:
     """
     before = state.before_cut
     frames = (*state.past, *(before or ()))
-    tensors = {f"{one.number}.frame": one.frame for one in frames}
-    tensors |= {f"{one.number}.dream": one.dream for one in frames}
+    tensors = {f"{one.number}.{name}": tensor for one in frames for name, tensor in one.tensors.items()}
     notes = {
         "version": VERSION,
         "past": [one.number for one in state.past],
@@ -135,8 +134,12 @@ def load_last_dream(path: Path) -> DreamerState:
             raise ValueError(f"version {notes['version']}")
 
         def load(number: int) -> DreamedFrame:
-            frame, dream = tensors[f"{number}.frame"], tensors[f"{number}.dream"]
-            return DreamedFrame(frame=frame, dream=dream, carried=None, number=number)
+            own = {
+                name.partition(".")[2]: tensor
+                for name, tensor in tensors.items()
+                if name.partition(".")[0] == str(number)
+            }
+            return DreamedFrame(**own, carried=None, number=number)
 
         before = notes["before_cut"]
         return DreamerState(

@@ -69,7 +69,7 @@ def dream_seamless(
         opening = next(frames, None)
         if opening is None:
             return
-        first = dreamer.step(opening.image[None], on_step=on_step)
+        first = dreamer.step(opening.image[None], mask=_mask_of(opening), on_step=on_step)
         yield opening, first
         begun = Begun(done=1, last_start=0, first=first)
     ahead: deque[Frame] = deque()
@@ -111,7 +111,11 @@ def dream_next(
     if frame.anew:
         dreamer.reset()
     expected = following.image[None] if following and not following.anew else None
-    return dreamer.step(frame.image[None], following=expected, on_step=on_step)
+    return dreamer.step(frame.image[None], mask=_mask_of(frame), following=expected, on_step=on_step)
+
+
+def _mask_of(frame: Frame) -> Tensor | None:
+    return None if frame.mask is None else frame.mask[None]
 
 
 def _dream_back(
@@ -129,7 +133,7 @@ def _dream_back(
     """
     dreams: deque[Tensor] = deque()
     for frame in reversed(frames):
-        dreamed = dreamer.step(frame.image[None], on_step=on_step)
+        dreamed = dreamer.step(frame.image[None], mask=_mask_of(frame), on_step=on_step)
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, takewhile
+from itertools import islice, repeat, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -33,6 +33,8 @@ class Frame:
     """0, 1, 2, ..."""
     alpha: Tensor | None = None
     """(1,H,W) in 0..1, 1 = opaque, if it is kept; the image lies over black."""
+    mask: Tensor | None = None
+    """(1,H,W) in 0..1, where to dream, if there is a mask."""
     anew: bool = False
     """True where the clip goes on in other proportions, so that no dream can be carried into it."""
 
@@ -86,6 +88,7 @@ class Clip:
         self._begins_anew = begins_anew
         self._close = close
         self._skipped = 0
+        self._masks: Iterator[Tensor | None] = repeat(None)
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
 
     @property
@@ -115,6 +118,21 @@ class Clip:
         if self.frame_count is not None:
             self.frame_count = min(self.frame_count, max(1, round(seconds * float(self.fps))))
 
+    def add_masks(self, masks: Iterator[Tensor], *, close: Callable[[], None]) -> None:
+        """Give each frame a mask, (1,H,W) in 0..1. Call it before the first frame is read.
+
+        Args:
+            masks: one for each frame, those that are skipped too.
+            close: called when the clip is closed.
+        """
+        self._masks, close_frames = masks, self._close
+
+        def close_both() -> None:
+            close_frames()
+            close()
+
+        self._close = close_both
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._frames = iter(())
@@ -139,6 +157,7 @@ class Clip:
             raw, time = current
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
+            mask = next(self._masks)
             if index + 1 < self._skipped:
                 yield None
             else:
@@ -150,6 +169,7 @@ class Clip:
                     float(duration),
                     index,
                     alpha=image[3:] if self.transparency else None,
+                    mask=mask,
                     anew=self._begins_anew(raw),
                 )
                 yield frame if index >= self._skipped else None

@@ -21,14 +21,13 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from ..errors import VideoError
-from ..image import Size, size_of
+from ..image import Size, alike, size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Sound, Timed, limited
 from .containers import flag_number, open_to_read
 from .packets import continuous_packets, may_jump
 from .pixels import (
     DisplayMatrix,
-    alike,
     display_matrix,
     fit,
     fit_inside,

@@ -11,12 +11,12 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import VideoError
-from ..image import Size, size_of
+from ..image import Size, alike, size_of
 from ..settings import InputSettings
 from .clip import ROUNDING, Clip, Timed, limited
 from .folder import is_whole
 from .images import load_image
-from .pixels import alike, fit, fit_inside
+from .pixels import fit, fit_inside
 
 
 def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:

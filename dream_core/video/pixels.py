@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..device import fetch
-from ..image import Size, scaled_size, size_of
+from ..image import Size, alike, scaled_size, size_of
 from ..image import resize as resize_images
 
 # SWS_BICUBIC, SWS_FULL_CHR_H_INT, SWS_FULL_CHR_H_INP and SWS_ACCURATE_RND, because swscale's fast defaults are off
@@ -26,8 +26,6 @@ BT709 = 1
 """Number of BT.709 among ffmpeg's primaries, transfer curves and matrices."""
 LIMITED_RANGE, FULL_RANGE = 1, 2
 _UNSPECIFIED = 0
-
-_ALIKE = 0.02
 
 DisplayMatrix: TypeAlias = tuple[int, int, int, int]
 
@@ -63,12 +61,6 @@ def fit_inside(image: Tensor, proportions: Size, size: Size) -> Tensor:
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     bars = (left, size[1] - inner[1] - left, top, size[0] - inner[0] - top)
     return F.pad(resize(image, inner), bars)
-
-
-def alike(size: Size, other: Size) -> bool:
-    """True if two sizes have the same proportions, up to rounding."""
-    across, down = size[1] * other[0], size[0] * other[1]
-    return abs(across - down) <= _ALIKE * max(across, down)
 
 
 def image_from_frame(frame: av.VideoFrame, *, keep_alpha: bool = False) -> Tensor:
