@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
+from ..dream_core.dreaming.masks import prepare_mask
 from ..dream_core.dreaming.memory import step_memory
 from ..dream_core.dreaming.objectives import Objective, build_objective
 from ..dream_core.errors import ImageError
@@ -21,12 +22,13 @@ from ..dream_core.settings import (
     AscentSettings,
     DreamSettings,
     ImageSettings,
+    MaskSettings,
     ObjectiveSettings,
     OctaveSettings,
     TileSettings,
 )
 from .adapters import host
-from .adapters.images import alpha_of, from_image, from_mask, to_image
+from .adapters.images import alpha_of, from_image, from_mask, masks_for, to_image
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
@@ -53,6 +55,17 @@ def network_inputs() -> list[io.Input]:
             "network's default layer.",
         ),
     ]
+
+
+def mask_input(images: str) -> io.Input:
+    """Make the socket of the mask of images, which are called so."""
+    return io.Mask.Input(
+        "mask",
+        optional=True,
+        tooltip="Where to dream: white dreams, black stays as it is, to the last bit. Only the part around the "
+        f"white is computed. One for all {images} or one for each, in their proportions. Not connected: "
+        "everywhere.",
+    )
 
 
 def dream_widgets() -> list[io.Input]:
@@ -90,6 +103,7 @@ def make_dreamer(
         ascent=chosen.settings(AscentSettings),
         tile=chosen.settings(TileSettings),
         image=chosen.settings(ImageSettings),
+        mask=chosen.settings(MaskSettings),
     )
     objective = build(objectives or (own,), model)
     dreamer = ImageDreamer([model], settings=settings, objective=objective, free=free)
@@ -148,7 +162,8 @@ class Dream(io.ComfyNode):
                     "Temporal Blend: most steps go where no dream could be carried. One for all images, or one "
                     "for each, of the same size. Not connected: all steps everywhere.",
                 ),
-                *with_look(*dream_widgets()),
+                mask_input("images"),
+                *with_look(*dream_widgets(), *widgets(MaskSettings)),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The dreamed images.")],
             accept_all_inputs=True,  # otherwise ComfyUI drops a choice that it does not know
@@ -172,6 +187,7 @@ class Dream(io.ComfyNode):
         objective: Objectives | None = None,
         colors: Tensor | None = None,
         renewal: Tensor | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         with working():
@@ -182,6 +198,7 @@ class Dream(io.ComfyNode):
                 Chosen(values),
                 colors=None if colors is None else from_image(colors, name="colors"),
                 renewal=None if renewal is None else from_mask(renewal, name="renewal"),
+                mask=None if mask is None else from_mask(mask),
             )
             return io.NodeOutput(to_image(dreamed, alpha=alpha_of(image)))
 
@@ -227,6 +244,7 @@ def dream_images(
     *,
     colors: Tensor | None,
     renewal: Tensor | None,
+    mask: Tensor | None,
 ) -> Tensor:
     """Dream each image of a batch by itself; after memory ran out, in smaller tiles.
 
@@ -237,6 +255,7 @@ def dream_images(
         chosen: how to dream.
         colors: (1,3,H,W) or (B,3,H,W), see `dream`.
         renewal: (1,1,H,W) or (B,1,H,W) in 0..1, see `ImageDreamer.__call__`.
+        mask: (1,1,h,w) or (B,1,h,w) in 0..1, before the settings of the mask.
 
     Returns:
         (B,3,H,W) float32 on the CPU.
@@ -247,7 +266,9 @@ def dream_images(
     """
     _check_size("colors", colors, images)
     _check_size("renewal", renewal, images)
-
+    masks = masks_for(mask, len(images), size_of(images))
+    if masks is not None:
+        masks = prepare_mask(masks, chosen.settings(MaskSettings))
     patcher = chosen.dream_model(dream_model)
 
     def free() -> bool:
@@ -263,7 +284,11 @@ def dream_images(
         # A copy is not an inference tensor, so gradients can pass it.
         image = images[index, None].clone(memory_format=torch.contiguous_format)
         dreams[index] = dream(
-            image, colors=_at(colors, index), renewal=_at(renewal, index), on_step=partial(report, index)
+            image,
+            colors=_at(colors, index),
+            renewal=_at(renewal, index),
+            mask=_at(masks, index),
+            on_step=partial(report, index),
         )[0]
     return dreams
 

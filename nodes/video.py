@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -11,14 +13,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.dreaming.dream import DreamStep
-from ..dream_core.errors import SettingsError
-from ..dream_core.image import Size, size_of
+from ..dream_core.errors import ImageError, SettingsError
+from ..dream_core.image import Size, fit_mask, size_of
 from ..dream_core.pipeline import dream_clip, dream_frames
 from ..dream_core.resume import conditions_of
 from ..dream_core.settings import (
     AscentSettings,
     FlowSettings,
     ImageSettings,
+    MaskSettings,
     ObjectiveSettings,
     OctaveSettings,
     ReliabilitySettings,
@@ -31,7 +34,7 @@ from ..dream_core.video import Clip, Frame, Output
 from .adapters import host
 from .adapters.digests import digest, digest_of_network
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
-from .adapters.images import alpha_of, from_image, to_image
+from .adapters.images import alpha_of, from_image, from_mask, to_image
 from .adapters.lists import item_of, longest
 from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
@@ -40,7 +43,7 @@ from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket
 from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
-from .dream import ON_THE_DREAM, dream_widgets, make_dreamer, network_inputs
+from .dream import ON_THE_DREAM, dream_widgets, make_dreamer, mask_input, network_inputs
 
 SETTINGS = (
     TemporalSettings,
@@ -49,6 +52,7 @@ SETTINGS = (
     TileSettings,
     ImageSettings,
     ReliabilitySettings,
+    MaskSettings,
 )
 """Classes of settings that have widgets on the nodes of the whole pipeline, but for the flow and its objective."""
 
@@ -87,8 +91,10 @@ class Pipeline:
         chosen: the settings.
         count: expected number of frames, at least 1.
         size: of the frames, height and width.
+        masks: (1,1,h,w) or one for each frame, from `from_mask`, or None.
 
     Raises:
+        ImageError: there are fewer masks than frames, or they have other proportions.
         SettingsError: a widget's value is out of range.
     """
 
@@ -101,7 +107,13 @@ class Pipeline:
         *,
         count: int,
         size: Size,
+        masks: Tensor | None = None,
     ) -> None:
+        self._masks = masks
+        if masks is not None:
+            if 1 < len(masks) < count:
+                raise ImageError(_too_few(masks, f"{count} frames"))
+            fit_mask(masks[:1], size)
         temporal = chosen.settings(TemporalSettings)
         self._progress = host.Progress()
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
@@ -135,12 +147,16 @@ class Pipeline:
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
         """Dream the frames of a clip in order, see `dream_frames`. Cancel is heard at frames without a step too."""
-        for frame, dreamed in dream_frames(clip, self._dreamer, on_step=self._tell):
+        masked = clip if self._masks is None else map(self._with_mask, clip)
+        for frame, dreamed in dream_frames(masked, self._dreamer, on_step=self._tell):
             host.check_interrupted()
             yield frame, dreamed
 
     def dream_into(self, clip: Clip, output: Output) -> None:
         """Dream a clip into an output, see `dream_clip`: it goes on where an earlier run was stopped."""
+        if self._masks is not None:
+            masks = (self._mask(index, clip.size) for index in itertools.count())
+            clip.add_masks(masks, close=lambda: None)
         self._done = output.restored
         dream_clip(
             clip, self._dreamer, output, on_frame=lambda *_: host.check_interrupted(), on_step=self._tell
@@ -155,10 +171,22 @@ class Pipeline:
         return {
             **conditions_of(*settings, flow),
             "objective": digest([self._objective, objective]),
+            "masks": digest(self._masks),
             "dream_model": digest_of_network(self._dream_model),
             "flow_model": self._flow_model and digest_of_network(self._flow_model),
             "device": str(host.compute_device()),
         }
+
+    def _with_mask(self, frame: Frame) -> Frame:
+        return replace(frame, mask=self._mask(frame.index, size_of(frame.image)))
+
+    def _mask(self, index: int, size: Size) -> Tensor:
+        """Return the mask (1,H,W) of a frame."""
+        assert self._masks is not None
+        index = index if len(self._masks) > 1 else 0
+        if index >= len(self._masks):  # a container's own count of its frames was wrong
+            raise ImageError(_too_few(self._masks, "more frames"))
+        return fit_mask(self._masks[index, None], size)[0]
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.
@@ -170,6 +198,10 @@ class Pipeline:
         others = host.free_memory(self._dream_model)
         model_on_device(self._dream_model)
         return others
+
+
+def _too_few(masks: Tensor, frames: str) -> str:
+    return f"expected mask as one, or one for each frame, got {len(masks)} for {frames}"
 
 
 class DeepDreamVideo(io.ComfyNode):
@@ -208,8 +240,10 @@ class DeepDreamVideo(io.ComfyNode):
                     tooltip="The dream of the part of the clip before this one, which goes on here without a seam: "
                     "last_dream of another DeepDream Video. Its look and settings may differ.",
                 ),
+                mask_input("frames"),
                 *with_look(
                     *pipeline_widgets(),
+                    *widgets(MaskSettings),
                     io.Boolean.Input(
                         "flow_and_reliability",
                         default=True,
@@ -283,6 +317,7 @@ def _dream(
     flow_model: Any = None,
     objective: Objectives | None = None,
     previous_dream: Any = None,
+    mask: Tensor | None = None,
     **values: Any,
 ) -> tuple[list[Any], ...]:
     """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch."""
@@ -294,7 +329,15 @@ def _dream(
     chosen = Chosen(values)
     flow_and_reliability = chosen.value("flow_and_reliability", True)
     _check_outputs(chosen, flow_and_reliability=flow_and_reliability)
-    pipeline = Pipeline(dream_model, flow_model, objective, chosen, count=count, size=max(sizes, key=prod))
+    pipeline = Pipeline(
+        dream_model,
+        flow_model,
+        objective,
+        chosen,
+        count=count,
+        size=max(sizes, key=prod),
+        masks=None if mask is None else from_mask(mask),
+    )
     if previous_dream is not None:
         earlier = require(previous_dream, DreamerState, name="previous_dream", source=SOURCE)
         pipeline.go_on_from(earlier, size=sizes[0])

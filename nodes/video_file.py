@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import InputImpl, io
+from torch import Tensor
 
 from ..dream_core.errors import DamagedError
 from ..dream_core.pipeline import open_output_like
 from ..dream_core.resume import conditions_of
-from ..dream_core.settings import InputSettings, OutputSettings
+from ..dream_core.settings import InputSettings, MaskSettings, OutputSettings
 from ..dream_core.video import Clip, Output
 from .adapters.digests import digest_of_code
+from .adapters.images import from_mask
 from .adapters.lasting import begin_anew, place_for, remember, times_lost
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.sockets import Objectives
 from .adapters.videos import WRITING, finishing, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working
+from .dream import mask_input
 from .video import Pipeline, pipeline_sockets, pipeline_widgets
 
 READING = ("size", "frames", "deinterlace")
@@ -50,9 +53,11 @@ class DeepDreamVideoFile(io.ComfyNode):
             inputs=[
                 io.Video.Input("video", tooltip="The video, from Load Video."),
                 *pipeline_sockets(),
+                mask_input("frames"),
                 *with_look(
                     *widgets(InputSettings, only=READING),
                     *pipeline_widgets(),
+                    *widgets(MaskSettings),
                     *widgets(OutputSettings, only=WRITING),
                 ),
             ],
@@ -85,29 +90,40 @@ class DeepDreamVideoFile(io.ComfyNode):
         dream_model: Any = None,
         flow_model: Any = None,
         objective: Objectives | None = None,
+        mask: Tensor | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         node_id = cls.hidden.unique_id
         with working():
             chosen = Chosen(values)
-            path = _dream(video, chosen, (dream_model, flow_model, objective), code=digest_of_code(cls))
+            wired = dream_model, flow_model, objective
+            masks = None if mask is None else from_mask(mask)
+            path = _dream(video, chosen, wired, masks=masks, code=digest_of_code(cls))
         remember(node_id, path)
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
 
 
-def _dream(video: Any, chosen: Chosen, wired: tuple[Any, Any, Objectives | None], *, code: str) -> Path:
+def _dream(
+    video: Any,
+    chosen: Chosen,
+    wired: tuple[Any, Any, Objectives | None],
+    *,
+    masks: Tensor | None,
+    code: str,
+) -> Path:
     """Dream a VIDEO into a file, or take up the finished one.
 
     Args:
         video: the VIDEO.
         chosen: the settings.
         wired: network that dreams, network of flow and objective.
+        masks: as in `Pipeline`.
         code: digest of the code that dreams.
     """
     reading = chosen.settings(InputSettings, only=READING)
     writing = chosen.settings(OutputSettings, only=WRITING)
     with open_video(video, settings=reading) as clip:
-        pipeline = Pipeline(*wired, chosen, count=clip.frame_count or 1, size=clip.size)
+        pipeline = Pipeline(*wired, chosen, count=clip.frame_count or 1, size=clip.size, masks=masks)
         conditions = {**conditions_of(reading, writing), **pipeline.conditions(), "code": code}
         path, work = place_for(conditions, video)
         if path.exists():

@@ -33,6 +33,7 @@ from ..settings import (
     Frames,
     ImageSettings,
     InputSettings,
+    MaskSettings,
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
@@ -118,6 +119,7 @@ class Command:
     ascent: AscentSettings = field(default_factory=AscentSettings)
     image: ImageSettings = field(default_factory=ImageSettings)
     tile: TileSettings = field(default_factory=TileSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
@@ -133,6 +135,7 @@ class Command:
             ascent=self.ascent,
             tile=self.tile,
             image=self.image,
+            mask=self.mask,
         )
         return PipelineSettings(
             model=self.model,

@@ -30,11 +30,12 @@ def prepare_mask(mask: Tensor, settings: MaskSettings) -> Tensor:
     """
     if settings.mask_invert:
         mask = 1 - mask
-    half = settings.mask_feather // 2
-    if settings.mask_feather:
-        mask = -box_max(-mask, 2 * settings.mask_feather + 1)
-        for reach in (half, settings.mask_feather - half):
-            mask = box_mean(mask, 2 * reach + 1)
+    # What the erosion takes, the blur brings back in half.
+    reach = (settings.mask_feather + 1) // 2
+    if reach:
+        mask = -box_max(-mask, 2 * reach + 1)
+        for part in (reach // 2, reach - reach // 2):
+            mask = box_mean(mask, 2 * part + 1)
     return (settings.mask_strength * mask).clamp(0, 1)
 
 

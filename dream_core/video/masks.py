@@ -19,12 +19,13 @@ def masks_for(clip: Clip, masks: Clip, *, path: Path, still: bool) -> Iterator[T
         clip: the frames.
         masks: the masks, in their own size.
         path: of the masks, for messages.
-        still: whether one mask is for all frames.
+        still: whether the masks are an image; one mask alone is for all frames.
 
     Raises:
         VideoError: there are fewer masks than frames, or they have other proportions.
     """
     expected, found = clip.frame_count, masks.frame_count
+    still = still or found == 1
     if not still and expected and found and found < expected:
         raise VideoError(_too_few(path, found, f"the {expected} frames"))
     first = _mask_of(next(masks), clip.size, path)

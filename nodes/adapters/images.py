@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...dream_core.errors import ImageError
-from ...dream_core.image import require_values
+from ...dream_core.image import Size, fit_mask, require_values
 
 
 def from_image(image: Tensor, *, name: str = "image") -> Tensor:
@@ -65,6 +65,26 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     mask = mask.to(torch.float32)
     require_values(mask, name)
     return mask.reshape(-1, 1, *mask.shape[-2:])
+
+
+def masks_for(masks: Tensor | None, count: int, size: Size) -> Tensor | None:
+    """Scale masks to the size of images, one for all or one for each.
+
+    Args:
+        masks: (B,1,h,w) in 0..1, from `from_mask`; None if nothing is connected.
+        count, size: of the images.
+
+    Returns:
+        (1,1,*size) or (count,1,*size).
+
+    Raises:
+        ImageError: there is another number, or they have other proportions.
+    """
+    if masks is None:
+        return None
+    if len(masks) not in (1, count):
+        raise ImageError(f"expected mask as one, or one for each of {count} images, got {len(masks)}")
+    return fit_mask(masks, size)
 
 
 def to_mask(masks: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ...dream_core.looks import FIRST, look_names, named_look
-from ...dream_core.settings import FlowSettings, ModelSettings
+from ...dream_core.settings import FlowSettings, MaskSettings, ModelSettings
 from .networks import default_dream_model, default_flow_model, dream_fingerprint, flow_fingerprint
 from .widgets import check_choice, settings_from
 
@@ -110,7 +110,7 @@ class Chosen:
         Raises:
             SettingsError: see `settings_from`.
         """
-        if not self.look:
+        if not self.look or cls is MaskSettings:  # which no look holds
             return settings_from(cls, self._values, only=only, leave_out=leave_out, required=False)
         beside = {name: value for name, value in self._values.items() if name in BESIDE_A_LOOK}
         shown = settings_from(cls, beside, only=only, leave_out=leave_out, required=False)

@@ -63,6 +63,8 @@ LIMITS = {
     "ImageSettings.zoom": (float, -10_000, 10_000),
     "InputSettings.size": (int, 0, 16_384),
     "InputSettings.start": (float, 0, 1_000_000),
+    "MaskSettings.mask_strength": (float, 0, 1),
+    "MaskSettings.mask_feather": (int, 0, 10_000),
     "InputSettings.frames": (int, 0, 10_000_000),
     "InputSettings.fps": (float, 0.01, 1000),
     "MeasureSettings.start": (float, 0, 1_000_000),

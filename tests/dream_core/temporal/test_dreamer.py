@@ -33,6 +33,7 @@ from dream_core.settings import (
     DreamSettings,
     FlowSettings,
     ImageSettings,
+    MaskSettings,
     OctaveSettings,
     ReliabilitySettings,
     TemporalSettings,
@@ -1078,3 +1079,82 @@ def test_where_memory_is_short_all_goes_in_turn_before_tiles_get_smaller(
     machine.fit((720, 1280), beside=1000)
     assert machine.looks_ahead == has_room
     assert machine.settings.tile.tile_size == 0
+
+# Masks
+
+
+def disc(size: tuple[int, int], x: float, y: float, radius: float) -> Tensor:
+    rows, columns = torch.arange(size[0]).view(-1, 1), torch.arange(size[1])
+    return ((columns - x) ** 2 + (rows - y) ** 2 <= radius**2).float()[None, None]
+
+
+def masked(
+    model: DreamModel, *, feather: int = 0, temporal: TemporalSettings | None = None
+) -> TemporalDreamer:
+    settings = replace(QUICK, mask=MaskSettings(mask_feather=feather))
+    return TemporalDreamer(
+        ImageDreamer([model], settings=settings),
+        FlowEstimator(dis_flow, CPU, 16, 1),
+        temporal=temporal or uncut(),
+        reliability=ReliabilitySettings(),
+    )
+
+
+@pytest.mark.parametrize("carry", ["residual", "image"])
+def test_what_a_moving_mask_leaves_is_the_frame_to_the_last_bit(tiny: DreamModel, carry: str) -> None:
+    frames = synthetic_clip(frames=8, height=64, width=96, seed=1).frames
+    machine = masked(tiny, feather=4, temporal=uncut(carry=carry))
+    for number, frame in enumerate(frames.split(1)):
+        mask = disc((64, 96), 20 + 6 * number, 30, 14)
+        dreamed = machine.step(frame, mask=mask)
+        changed = (dreamed.dream != frame).any(1, keepdim=True)
+        assert not changed[mask == 0].any()
+        assert changed[disc((64, 96), 20 + 6 * number, 30, 10) == 1].float().mean() > 0.9
+
+
+def test_where_the_mask_comes_the_dream_begins_and_stays_as_strong(tiny: DreamModel) -> None:
+    """On frames that stand still, where without a mask nearly nothing would be renewed."""
+    frame = 0.3 + 0.4 * random_clip(1, 64, 96)
+    machine, strengths = masked(tiny), []
+    for number in range(6):
+        mask = disc((64, 96), 30 if number < 3 else 60, 30, 12)
+        residual = machine.step(frame, mask=mask).dream - frame
+        strengths.append(float((residual.abs() * mask).sum() / mask.sum()))
+    assert min(strengths) > 0.7 * strengths[0]
+
+
+def test_a_dream_fades_where_the_mask_does_and_not_more_each_time(tiny: DreamModel) -> None:
+    frame = 0.3 + 0.4 * random_clip(1, 64, 96)
+    machine, gray = masked(tiny), torch.full((1, 1, 64, 96), 0.5)
+    ones = torch.ones_like(gray)
+    full = (machine.step(frame, mask=ones).dream - frame).abs().mean()
+    halves = [float((machine.step(frame, mask=gray).dream - frame).abs().mean() / full) for _ in range(4)]
+    assert 0.35 < halves[0] < 0.75
+    assert halves[3] > 0.9 * halves[0]
+
+
+def test_a_mask_ends_and_the_dream_goes_on_everywhere(tiny: DreamModel) -> None:
+    frames = synthetic_clip(frames=3, height=64, width=96, seed=1).frames
+    machine = masked(tiny)
+    machine.step(frames[:1], mask=disc((64, 96), 40, 30, 12))
+    restored = masked(tiny)
+    restored.state = machine.state
+    found, same = (one.step(frames[1:2]) for one in (machine, restored))
+    assert torch.equal(found.dream, same.dream)
+    changed = (found.dream != frames[1:2]).any(1)
+    assert changed.float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("mask", "problem"),
+    [
+        (torch.ones(1, 1, 64, 95), r"expected mask \(1,1,64,96\)"),
+        (torch.full((1, 1, 64, 96), -1.0), "mask values between 0 and 1"),
+        (torch.full((1, 1, 64, 96), torch.nan), "finite mask"),
+    ],
+)
+def test_a_wrong_mask_is_refused_and_changes_nothing(tiny: DreamModel, mask: Tensor, problem: str) -> None:
+    machine = masked(tiny)
+    with pytest.raises(ImageError, match=problem):
+        machine.step(torch.zeros(1, 3, 64, 96), mask=mask)
+    assert not machine.state.past

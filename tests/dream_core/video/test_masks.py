@@ -1,0 +1,110 @@
+"""Masks that are read beside a clip."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream_core.errors import VideoError
+from dream_core.settings import InputSettings, OutputSettings
+from dream_core.video import open_clip, open_output
+from dream_core.video.images import save_image
+
+SIZE = (48, 64)
+
+
+def steps(count: int, size: tuple[int, int] = SIZE) -> list[Tensor]:
+    """Images (3,H,W) whose left part, a tenth wider in each, is white."""
+    images = []
+    for number in range(count):
+        image = torch.zeros(3, *size)
+        image[..., : (number + 1) * size[1] // 10] = 1
+        images.append(image)
+    return images
+
+
+def write(path: Path, images: list[Tensor]) -> Path:
+    size = (images[0].shape[-2], images[0].shape[-1])
+    settings = (
+        OutputSettings(quality=0, pixel_format="yuv444p") if path.suffix == ".mp4" else OutputSettings()
+    )
+    with open_output(path, size=size, fps=Fraction(25), settings=settings) as output:
+        for image in images:
+            output.write(image)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source.mp4", [torch.rand(3, *SIZE) for _ in range(6)])
+
+
+def masks(source: Path, mask: Path, **options: float) -> list[Tensor]:
+    with open_clip(source, settings=InputSettings(**{"size": 0, "mask": mask, **options})) as clip:
+        return [frame.mask for frame in clip if frame.mask is not None]
+
+
+@pytest.mark.parametrize("name", ["mask.mp4", "mask", "mask.gif"])
+def test_each_frame_gets_its_own_mask(source: Path, tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, steps(6))
+    found = masks(source, path)
+    assert [mask.shape for mask in found] == [(1, *SIZE)] * 6
+    for mask, image in zip(found, steps(6), strict=True):
+        torch.testing.assert_close(mask, image[:1], atol=0.02, rtol=0)
+
+
+def test_one_image_is_for_all_frames_wherever_the_clip_starts(source: Path, tmp_path: Path) -> None:
+    save_image(steps(1)[0], tmp_path / "mask.png")
+    found = masks(source, tmp_path / "mask.png", start=0.1)
+    assert len(found) == 4
+    assert all(torch.equal(mask, steps(1)[0][:1]) for mask in found)
+
+
+def test_masks_start_with_the_clip_and_are_brought_to_its_size(source: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "mask.mp4", steps(6, (96, 128)))
+    found = masks(source, path, start=0.08, frames=2, size=32)
+    assert [mask.shape for mask in found] == [(1, 24, 32)] * 2
+    assert [round(float(mask.mean()), 1) for mask in found] == [0.3, 0.4]
+
+
+def test_frames_that_are_skipped_skip_their_masks(source: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "mask", steps(6))
+    with open_clip(source, settings=InputSettings(size=0, mask=path)) as clip:
+        clip.skip(4)
+        means = [round(float(frame.mask.mean()), 1) for frame in clip if frame.mask is not None]
+    assert means == [0.5, 0.6]
+
+
+def test_colors_count_as_bright_as_they_are_and_what_is_transparent_as_black(
+    source: Path, tmp_path: Path
+) -> None:
+    image = torch.zeros(4, *SIZE)
+    image[:, :, 32:] = 1
+    image[1, :, :32] = 1  # transparent green
+    save_image(image, tmp_path / "mask.png")
+    (mask, *_) = masks(source, tmp_path / "mask.png")
+    assert mask[..., :32].eq(0).all()
+    assert mask[..., 32:].eq(1).all()
+    green = torch.zeros(3, *SIZE)
+    green[1] = 1
+    save_image(green, tmp_path / "green.png")
+    assert float(masks(source, tmp_path / "green.png")[0].mean()) == pytest.approx(0.7152, abs=1e-3)
+
+
+def test_too_few_masks_and_other_proportions_are_refused_before_any_work(
+    source: Path, tmp_path: Path
+) -> None:
+    few = write(tmp_path / "few", steps(4))
+    with pytest.raises(
+        VideoError, match=r"one mask for all frames or one for each, got 4 in .*few for the 6"
+    ):
+        open_clip(source, settings=InputSettings(mask=few))
+    wide = write(tmp_path / "wide", steps(1, (48, 96)))
+    with pytest.raises(VideoError, match=r"expected the mask .*wide in the proportions of the image, 64x48"):
+        open_clip(source, settings=InputSettings(size=0, mask=wide))
+    with pytest.raises(VideoError, match=r"none\.png does not exist"):
+        open_clip(source, settings=InputSettings(mask=tmp_path / "none.png"))
