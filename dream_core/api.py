@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from .device import backends
 from .dreaming.dream import DreamCallback
+from .dreaming.masks import prepare_mask
+from .errors import ImageError
 from .flat_options import fill_settings
-from .image import Size, require_image, size_of
+from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
 from .models.weights import Progress
 from .pipeline import (
@@ -92,6 +95,7 @@ def dream_video(
 def dream_image(
     image: Tensor | str | Path,
     *,
+    mask: Tensor | str | Path | None = None,
     look: str | Path | None = None,
     on_step: DreamCallback | None = None,
     on_download: Progress | None = None,
@@ -103,6 +107,7 @@ def dream_image(
 
     Args:
         image: (3,H,W) or (1,3,H,W) RGB in 0..1, or an image file.
+        mask: where to dream, (H,W), (1,H,W) or (1,1,H,W) in 0..1, or an image file, in the image's proportions.
         look, on_step, on_download, options: see `dream_video`; without the options of reading and writing. The
             options of motion have no effect.
 
@@ -110,7 +115,7 @@ def dream_image(
         The dream, float32 RGB in 0..1 on the CPU, in the shape of the tensor; (3,H,W) for a file.
 
     Raises:
-        ImageError: the tensor has the wrong shape, type or content.
+        ImageError: a tensor has the wrong shape, type or content, or the mask other proportions.
         SettingsError, VideoError, WeightsError: see `dream_video`.
     """
     (pipeline,) = fill_settings(with_look(look, options), PipelineSettings)
@@ -120,8 +125,17 @@ def dream_image(
     with backends(pipeline.device):
         dreamer = load_image_dreamer(pipeline, progress=on_download)
         dreamer.fit(size_of(batch))
-        dreamed = dreamer(batch, on_step=on_step).cpu()
+        masks = None if mask is None else prepare_mask(_mask(mask, batch), dreamer.settings.mask)
+        dreamed = dreamer(batch, mask=masks, on_step=on_step).cpu()
     return dreamed.reshape(tensor.shape)
+
+
+def _mask(mask: Tensor | str | Path, image: Tensor) -> Tensor:
+    """Load a mask, or take a tensor, and scale it to an image: (1,1,H,W)."""
+    tensor = mask if isinstance(mask, Tensor) else luma(load_image(Path(mask))[None])
+    if tensor.ndim < 2 or tensor.numel() != prod(tensor.shape[-2:]):
+        raise ImageError(f"expected one mask (H,W), got {describe(tensor)}; take one of them")
+    return fit_mask(tensor.reshape(1, 1, *tensor.shape[-2:]), size_of(image))
 
 
 class Dreamer:
@@ -152,18 +166,25 @@ class Dreamer:
         """The settings of a first frame."""
         return self._temporal.settings
 
-    def step(self, frame: Tensor, *, on_step: DreamCallback | None = None) -> Tensor:
+    def step(
+        self,
+        frame: Tensor,
+        *,
+        mask: Tensor | str | Path | None = None,
+        on_step: DreamCallback | None = None,
+    ) -> Tensor:
         """Dream the next frame of a clip, continuing the dream of the one before.
 
         Args:
             frame: (3,H,W) or (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            mask: where to dream, as in `dream_image`.
             on_step: called after each gradient step.
 
         Returns:
             The dream, float32 RGB in 0..1 on the CPU, in the shape of the frame.
 
         Raises:
-            ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
+            ImageError: the frame or the mask has the wrong shape, dtype or values; the state is unchanged.
         """
         batch = frame if frame.ndim == 4 else frame[None]
         require_image(batch, name="frame", batch=1, values=True)
@@ -171,7 +192,8 @@ class Dreamer:
             if self._size != size_of(batch):
                 self._temporal.fit(size_of(batch))
                 self._size = size_of(batch)
-            return self._temporal.step(batch, on_step=on_step).read().reshape(frame.shape)
+            masks = None if mask is None else _mask(mask, batch)
+            return self._temporal.step(batch, mask=masks, on_step=on_step).read().reshape(frame.shape)
 
     def reset(self) -> None:
         """Forget all frames, to start another clip."""

@@ -111,6 +111,12 @@ def require_shares(mask: Tensor, *, name: str = "mask") -> None:
         raise ImageError(f"expected {name} values between 0 and 1, got values outside or NaN; clamp the mask")
 
 
+def luma(image: Tensor) -> Tensor:
+    """Compute the luma of images by ITU-R BT.709: (B,3,H,W) to (B,1,H,W), both in 0..1."""
+    red, green, blue = image.clamp(0, 1).split(1, 1)
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue).clamp(0, 1)
+
+
 def fit_mask(mask: Tensor, size: Size, *, name: str = "mask") -> Tensor:
     """Scale a mask to the size of an image.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import ImageError, VideoError
-from ..image import Size, fit_mask
+from ..image import Size, fit_mask, luma
 from .clip import Clip, Frame
 
 
@@ -47,10 +47,8 @@ def _each(first: Tensor, masks: Clip, size: Size, path: Path) -> Iterator[Tensor
 
 
 def _mask_of(frame: Frame, size: Size, path: Path) -> Tensor:
-    red, green, blue = frame.image.unsqueeze(1)
-    luma = (0.2126 * red + 0.7152 * green + 0.0722 * blue).clamp(0, 1)
     try:
-        return fit_mask(luma[None], size, name=f"the mask {path}")[0]
+        return fit_mask(luma(frame.image[None]), size, name=f"the mask {path}")[0]
     except ImageError as error:
         raise VideoError(str(error)) from error
 

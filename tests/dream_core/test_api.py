@@ -96,6 +96,26 @@ def test_an_image_of_the_wrong_shape_is_refused() -> None:
         dream_image(torch.zeros(1, 48, 64), **QUICK)
 
 
+def test_a_mask_says_where_to_dream(image: Tensor, clip: Path, tmp_path: Path) -> None:
+    mask = torch.zeros(48, 64)
+    mask[10:40, 10:40] = 1
+    save_image(mask[None], tmp_path / "mask.png")
+    options = {"mask_feather": 4, **QUICK}
+    dreamed = dream_image(image, mask=mask, **options)
+    assert torch.equal(dream_image(image, mask=tmp_path / "mask.png", **options), dreamed)
+    assert torch.equal(Dreamer(**options).step(image, mask=mask), dreamed)
+    changed = (dreamed != image).any(0)
+    assert changed[mask == 1].float().mean() > 0.8
+    assert not changed[mask == 0].any()
+    target = dream_video(clip, tmp_path / "out", mask=tmp_path / "mask.png", size=0, **options)
+    with open_clip(clip, settings=InputSettings(size=0)) as frames:
+        for frame, path in zip(frames, sorted(target.iterdir()), strict=True):
+            kept = load_image(path)[:, mask == 0]
+            assert torch.equal(kept, (frame.image[:, mask == 0] * 255).round() / 255)
+    with pytest.raises(ImageError, match=r"expected one mask \(H,W\), got \(3, 48, 64\)"):
+        dream_image(image, mask=image, **QUICK)
+
+
 def test_a_dreamer_continues_the_dream_until_it_is_reset(image: Tensor) -> None:
     dreamer = Dreamer(**QUICK)
     first, second = dreamer.step(image), dreamer.step(image)

@@ -171,6 +171,35 @@ def test_a_renewal_that_does_not_fit_is_told(pack: Pack, dream: Run, renewal: Te
         dream(images(2), renewal=renewal)
 
 
+def test_a_mask_says_where_to_dream(dream: Run) -> None:
+    image, mask = images(2), torch.zeros(2, 72, 88)
+    mask[0, 20:50, 30:60] = 1
+    once = dream(image, mask=mask, mask_feather=4)
+    changed = (once != image).any(-1)
+    assert changed[0, 24:46, 34:56].float().mean() > 0.9
+    assert not changed[mask == 0].any()
+    inverted = dream(image, mask=1 - mask, mask_feather=4, mask_invert=True)
+    assert torch.equal(inverted, once)
+    # A mask made for a larger image of the same proportions.
+    large = torch.zeros(1, 144, 176)
+    large[:, 40:100, 60:120] = 1
+    scaled = (dream(image, mask=large, mask_feather=4)[0] != image[0]).any(-1)
+    assert (scaled == changed[0]).float().mean() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(1, 72, 95), "expected mask in the proportions of the image, 88x72 pixels, got 95x72"),
+        (torch.ones(3, 72, 88), "expected mask as one, or one for each of 2 images, got 3"),
+        (torch.full((1, 72, 88), 1.5), "expected mask values between 0 and 1"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_told(pack: Pack, dream: Run, mask: Tensor, message: str) -> None:
+    with pytest.raises(pack("dream_core.errors").ImageError, match=message):
+        dream(images(2), mask=mask)
+
+
 @pytest.mark.parametrize("shape", [(1, 72, 90, 3), (3, 72, 88, 3)])
 def test_colors_of_another_size_or_number_are_told(pack: Pack, dream: Run, shape: tuple[int, ...]) -> None:
     with pytest.raises(pack("dream_core.errors").ImageError, match="expected colors as one image, or one"):

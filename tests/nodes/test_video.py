@@ -187,3 +187,37 @@ def test_cancel_is_heard_at_frames_without_a_step(
     host.interrupted = True
     with pytest.raises(pack("nodes.adapters.host").Interrupted):
         dream_video(name, octave_steps=0, carried_steps=0)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_mask_for_each_frame_says_where_to_dream(dream_video: Run, name: str, swinging: Tensor) -> None:
+    count, _, height, width = swinging.shape
+    masks = torch.zeros(count, height, width)
+    for number, mask in enumerate(masks):
+        mask[10:30, 4 + 2 * number : 30 + 2 * number] = 1
+    plain = dream_video(name, quality=0, octave_steps=0, independent=True)
+    dreamed = dream_video(name, quality=0, mask=masks, mask_feather=0)
+    change = (dreamed - plain).abs().amax(1)
+    assert change[masks == 1].mean() > 10 * change[masks == 0].mean()
+    if name == "DeepDreamVideo":
+        assert not change[masks == 0].any()
+    again = dream_video(name, quality=0, mask=masks[:1], mask_feather=0)
+    assert torch.equal(again[0], dreamed[0])
+
+
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda masks: masks[:2], "expected mask as one, or one for each frame, got 2 for"),
+        (lambda masks: masks[..., :-9], "expected mask in the proportions of the image"),
+        (lambda masks: masks - 1, "expected mask values between 0 and 1"),
+    ],
+    ids=["too few", "proportions", "values"],
+)
+def test_masks_that_do_not_fit_are_refused_before_any_work(
+    pack: Any, dream_video: Run, swinging: Tensor, name: str, change: Run, problem: str, host: Any
+) -> None:
+    masks = torch.zeros(len(swinging), *swinging.shape[-2:])
+    with pytest.raises(pack("dream_core.errors").ImageError, match=problem):
+        dream_video(name, mask=change(masks))
