@@ -114,7 +114,8 @@ def require_shares(mask: Tensor, *, name: str = "mask") -> None:
 def luma(image: Tensor) -> Tensor:
     """Compute the luma of images by ITU-R BT.709: (B,3,H,W) to (B,1,H,W), both in 0..1."""
     red, green, blue = image.clamp(0, 1).split(1, 1)
-    return (0.2126 * red + 0.7152 * green + 0.0722 * blue).clamp(0, 1)
+    weighted: Tensor = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return weighted.clamp(0, 1)
 
 
 def fit_mask(mask: Tensor, size: Size, *, name: str = "mask") -> Tensor:

@@ -1080,6 +1080,7 @@ def test_where_memory_is_short_all_goes_in_turn_before_tiles_get_smaller(
     assert machine.looks_ahead == has_room
     assert machine.settings.tile.tile_size == 0
 
+
 # Masks
 
 
