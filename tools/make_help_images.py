@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -56,6 +57,14 @@ MODEL: ModelName = "efficientnet_lite0"
 LAYER = "block10"
 SHOWN = (1, 30, 70)
 """Frames of the clip."""
+AROUND_THE_RABBIT = {
+    0: (0.31, 0.55, 0.16, 0.26),
+    12: (0.35, 0.58, 0.16, 0.26),
+    24: (0.36, 0.44, 0.13, 0.4),
+    36: (0.36, 0.5, 0.13, 0.42),
+    74: (0.36, 0.5, 0.13, 0.42),
+}
+"""Frame -> center and radii, x and y, of an ellipse around the rabbit, as fractions of the sides."""
 STANDING = 36
 """Frame in which the rabbit stands."""
 FLIGHT = (0, 20, 40)
@@ -172,6 +181,19 @@ def dreamed_video() -> Image.Image:
     )
 
 
+def masked_video() -> Image.Image:
+    """The mask of DeepDream Video: it follows the rabbit."""
+    masks = [_ellipse(index) for index in range(SHOWN[-1] + 1)]
+    carried = dreamer(TemporalSettings())
+    steps = [carried.step(one, mask=mask) for one, mask in zip(frames(), masks, strict=False)]
+    return _rows(
+        [
+            {f"mask {index}": masks[index].expand(1, 3, -1, -1) for index in SHOWN},
+            {f"dream {index}": steps[index].dream for index in SHOWN},
+        ]
+    )
+
+
 def report() -> Image.Image:
     """Consistency Report: the plot of a dream."""
     steps = video()[:24]
@@ -203,6 +225,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     temporal_blend,
     temporal_loop,
     dreamed_video,
+    masked_video,
     report,
 )
 
@@ -277,6 +300,17 @@ def dreamer(temporal: TemporalSettings) -> TemporalDreamer:
         device=DeviceSettings(device="cpu"),
     )
     return load_dreamer(settings)
+
+
+def _ellipse(index: int) -> Tensor:
+    """Draw the mask (1,1,H,W) of a frame, between the ones of `AROUND_THE_RABBIT`."""
+    height, width = frame(index).shape[-2:]
+    keys = list(AROUND_THE_RABBIT.items())
+    (before, one), (after, other) = next(pair for pair in pairwise(keys) if index <= pair[1][0])
+    share = (index - before) / (after - before)
+    x, y, across, down = ((1 - share) * a + share * b for a, b in zip(one, other, strict=True))
+    rows, columns = torch.arange(height).view(-1, 1) / height, torch.arange(width) / width
+    return (((columns - x) / across) ** 2 + ((rows - y) / down) ** 2 <= 1).float()[None, None]
 
 
 def _image(image: Tensor) -> Image.Image:
