@@ -52,7 +52,9 @@ def work_folder(
         conditions["input"] = digest_of(source)
         for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask"):
             file = conditions[name]
-            conditions[name] = digest_of(Path(file)) if file and kind_of(Path(file)) in ("file", "folder") else file
+            conditions[name] = (
+                digest_of(Path(file)) if file and kind_of(Path(file)) in ("file", "folder") else file
+            )
     except OSError as error:
         raise VideoError(
             f"{error.filename} cannot be read ({error.strerror}): {remedy(error, 'read')}"
