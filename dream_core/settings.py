@@ -172,6 +172,26 @@ class FlowImageSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlowMaskSettings:
+    """What moves, as a mask.
+
+    Args:
+        min_speed: Pixels from one frame to the next from which the mask is white.
+        speed_fade: Range of speeds below that over which it fades to black.
+        direction: Direction of motion to take, in degrees: 0 is to the right, 90 down, 180 to the left, 270 up.
+        direction_range: Range of directions around it that counts, in degrees. 360 = all.
+        still_camera: Take the camera's motion off first: the median of the image. What moves with the camera then
+            stands still.
+    """
+
+    min_speed: Annotated[float, Range(0, 10_000, step=0.1)] = 1.0
+    speed_fade: Annotated[float, Range(0, 10_000, step=0.1)] = 0.5
+    direction: Annotated[float, Range(-360, 360, step=1)] = 0.0
+    direction_range: Annotated[float, Range(1, 360, step=1)] = 360.0
+    still_camera: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class CameraSettings:
     """Movement of a camera from one frame to the next.
 

@@ -11,6 +11,7 @@ from .camera import CameraFlow
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
 from .flow_image import FlowImage
+from .flow_mask import FlowMask
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .reliability import ReliabilityMask
@@ -31,6 +32,7 @@ NODES: list[type[io.ComfyNode]] = [
     ReliabilityMask,
     FlowWarp,
     FlowImage,
+    FlowMask,
     TemporalBlend,
     ConsistencyReport,
     TemporalLoopOpen,

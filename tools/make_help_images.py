@@ -25,12 +25,14 @@ from dream_core.models.dream_model import DreamModel
 from dream_core.motion.camera import camera_flow as exact_flow
 from dream_core.motion.flow import FlowEstimator
 from dream_core.motion.flow_image import draw_arrows, flow_image
+from dream_core.motion.flow_mask import flow_mask
 from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     CameraSettings,
     DeviceSettings,
     DreamSettings,
+    FlowMaskSettings,
     FlowName,
     FlowSettings,
     InputSettings,
@@ -121,6 +123,14 @@ def mask() -> Image.Image:
     assert step.carried is not None
     reliability = step.carried.reliability.expand(-1, 3, -1, -1)
     return _rows([{"frame": step.frame, "reliability: white is trusted": reliability}])
+
+
+def flow_masks() -> Image.Image:
+    """Flow Mask: what moves between two frames, and the dream in it."""
+    mask = flow_mask(flow("dis"), FlowMaskSettings())
+    one = frame(PAIR[1])
+    dreamed_there = dreamer(TemporalSettings()).step(one, mask=mask).dream
+    return _row({"flow": flow_image(flow("dis")), "mask": mask.expand(1, 3, -1, -1), "dream": dreamed_there})
 
 
 def flow_warp() -> Image.Image:
@@ -220,6 +230,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     optical_flow,
     flow_images,
     mask,
+    flow_masks,
     flow_warp,
     camera_flow,
     temporal_blend,

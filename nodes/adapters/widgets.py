@@ -88,6 +88,8 @@ BASIC = {
     "pan_y",
     "saturation_length",
     "arrow_spacing",
+    "min_speed",
+    "still_camera",
 }
 """Widgets that are not marked advanced. Choices with widgets of their own are always shown.
 

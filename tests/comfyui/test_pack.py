@@ -97,15 +97,17 @@ def keys_of(group: dict[str, Any], prefix: str = "") -> Iterator[str]:
                     yield from keys_of(option["inputs"], f"{prefix}{name}_")
 
 
-def test_every_shown_node_has_a_help_page_and_its_image(comfyui: Server, nodes: dict[str, Any]) -> None:
+def test_every_shown_node_has_a_help_page_and_its_images(comfyui: Server, nodes: dict[str, Any]) -> None:
     """The page's nodeHelpService asks for them there."""
     folder = f"http://127.0.0.1:{comfyui.port}/extensions/{PACK}/docs"
     for name in shown(nodes):
         with urlopen(f"{folder}/{name}.md") as answer:
             text = answer.read().decode()
-        (image,) = re.findall(r"!\[.*\]\((.*)\)", text)
-        with urlopen(f"{folder}/{image}") as answer:
-            assert answer.headers.get_content_type() == "image/jpeg"
+        images = re.findall(r"!\[.*\]\((.*)\)", text)
+        assert images
+        for image in images:
+            with urlopen(f"{folder}/{image}") as answer:
+                assert answer.headers.get_content_type() == "image/jpeg"
 
 
 def test_the_standin_promises_nothing_that_comfyui_does_not_hold(comfyui: Server) -> None:

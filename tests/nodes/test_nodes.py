@@ -17,6 +17,7 @@ NAMES = {
     "DeepDreamOcclusionMask": "Reliability Mask",
     "DeepDreamFlowWarp": "Flow Warp",
     "DeepDreamFlowPicture": "Flow Image",
+    "DeepDreamFlowMask": "Flow Mask",
     "DeepDreamTemporalBlend": "Temporal Blend",
     "DeepDreamConsistencyReport": "Consistency Report",
     "DeepDreamLoopOpen": "Temporal Loop Open",
