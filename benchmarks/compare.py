@@ -34,6 +34,7 @@ from dream_core.dreaming.objectives import layer
 from dream_core.dreaming.tiling import whole_gradient
 from dream_core.measure.figures import Figures
 from dream_core.measure.measure import LayerEnergy, flow_link, measure
+from dream_core.motion import finder as finder_module
 from dream_core.pipeline import dream_clip, load_dreamer
 from dream_core.settings import (
     AscentSettings,
@@ -168,7 +169,7 @@ def instrument(stopwatch: Stopwatch, dreamer: TemporalDreamer, output: Any) -> N
     assert dreamer.flow is not None
     object.__setattr__(dreamer.flow, "both_ways", stopwatch.wrap("flow", dreamer.flow.both_ways))
     dreamer_module.warp = stopwatch.wrap("warp", dreamer_module.warp)
-    dreamer_module.reliability_mask = stopwatch.wrap("mask", dreamer_module.reliability_mask)
+    finder_module.reliability_mask = stopwatch.wrap("mask", finder_module.reliability_mask)
     output.write = stopwatch.wrap("encode", output.write)
     ascend = dream_module.ascend
 
