@@ -109,7 +109,7 @@ def test_a_terminated_dream_is_a_whole_file(tmp_path: Path) -> None:
             output.write(torch.rand(3, 48, 64))
     body = f"""
 from dream_core.command import dream as cli, options
-def dream_into(output, clip, *_):
+def dream_into(output, clip, *_, **__):
     output.write(next(clip).image)
     os.kill(os.getpid(), signal.SIGTERM)
     output.write(next(clip).image)
