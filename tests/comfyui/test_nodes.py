@@ -44,6 +44,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     objective = draft.add("DeepDreamObjective", layers="fire5/expand3x3", objective=objective)
     flow = draft.flow(draft.frames)
     mask = draft.add("DeepDreamOcclusionMask", flow=flow, frames=draft.frames)
+    moving = draft.add("DeepDreamFlowMask", flow=flow)
     warped = draft.add("DeepDreamFlowWarp", input=draft.frames, flow=flow, from_previous=True)
     warped_mask = draft.add("DeepDreamFlowWarp", input=mask, flow=flow)
     latent = draft.add("EmptyLatentImage", width=96, height=64, batch_size=3)
@@ -78,7 +79,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
     images = [draft.see(node) for node in (warped, image, camera, blend, dream, end, video)]
-    masks = [draft.see(value) for value in (mask, warped_mask, video[2])]
+    masks = [draft.see(value) for value in (mask, moving, warped_mask, video[2])]
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
     film = [draft.see(draft.add("GetVideoComponents", video=sample)), draft.see(sample[1])]
