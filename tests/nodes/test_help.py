@@ -62,14 +62,16 @@ def test_names_in_the_prose_are_of_inputs_outputs_options_or_templates(
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_page_has_one_small_image_with_a_description(path: Path) -> None:
-    ((description, name),) = IMAGE.findall(path.read_text("utf-8"))
-    assert description
-    file = FOLDER / name
-    assert file.stat().st_size < MOST_BYTES
-    with Image.open(file) as image:
-        assert image.format == "JPEG"
-        assert image.width == WIDTH
+def test_a_page_has_small_images_with_descriptions(path: Path) -> None:
+    images = IMAGE.findall(path.read_text("utf-8"))
+    assert images
+    for description, name in images:
+        assert description
+        file = FOLDER / name
+        assert file.stat().st_size < MOST_BYTES
+        with Image.open(file) as image:
+            assert image.format == "JPEG"
+            assert image.width == WIDTH
 
 
 def test_every_image_is_made_by_the_script_and_shown() -> None:
