@@ -66,6 +66,7 @@ class DreamModel(nn.Module):
         self._extractors: dict[tuple[str, ...], fx.GraphModule] = {}
         self._seen: list[tuple[dict[str, Any], str, Tensor, torch.device]] = []
         self._smallest_sides: dict[tuple[str, ...], int] = {}
+        self._truncated_skeletons: dict[tuple[str, ...], fx.GraphModule] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DreamModel:
         # `.to(device)` calls this; extractors in another dtype hold their own weights on the old device.
@@ -139,6 +140,20 @@ class DreamModel(nn.Module):
             for parameter in self.network.parameters()
         }
         return copy.deepcopy(self.network, empty)  # deepcopy takes replacements from its memo
+
+    def _truncated_skeleton(self, nodes: tuple[str, ...]) -> fx.GraphModule:
+        if nodes not in self._truncated_skeletons:
+            self._truncated_skeletons[nodes] = truncate(self._skeleton, nodes)
+        return self._truncated_skeletons[nodes]
+
+    def trace(self, layers: Sequence[str]) -> None:
+        """Trace the network for these layers, once. Meanwhile no other thread may call a module of any network.
+
+        Raises:
+            SettingsError: a layer does not exist.
+        """
+        self._truncated_skeleton(self._sorted_nodes(layers))
+        self.extractor(layers)
 
     def _node(self, layer: str) -> str:
         own = self.spec.aliases.get(layer, layer)
@@ -236,7 +251,7 @@ class DreamModel(nn.Module):
         """
         nodes = self._sorted_nodes(layers)
         if nodes not in self._smallest_sides:
-            self._smallest_sides[nodes] = _smallest_side(truncate(self._skeleton, nodes), self.spec.size)
+            self._smallest_sides[nodes] = _smallest_side(self._truncated_skeleton(nodes), self.spec.size)
         return self._smallest_sides[nodes]
 
     def gradient_memory(self, size: Size, layers: Sequence[str]) -> int:
@@ -253,7 +268,7 @@ class DreamModel(nn.Module):
         """
         least = self.smallest_side(layers)
         height, width = (max(side, least) for side in size)
-        counter = _Counter(truncate(self._skeleton, self._sorted_nodes(layers)))
+        counter = _Counter(self._truncated_skeleton(self._sorted_nodes(layers)))
         counter.run(torch.empty(1, 3, height, width, device="meta"))
         return 2 * counter.values * self.dtype.itemsize
 

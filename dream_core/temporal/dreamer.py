@@ -217,8 +217,6 @@ class TemporalDreamer:
         self.reliability = reliability
         self.beside = beside
         self._ahead: Ahead | None = None
-        # The first dream traces the network, in which no other thread may call a module.
-        self._is_traced = False
         # The latest frame comes last.
         self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
         # What came before the last cut, which may be a flash; and the frames since.
@@ -358,7 +356,9 @@ class TemporalDreamer:
             ahead, frame = None, self._sent(frame)
         mask = None if mask is None else self._prepared(mask, frame)
         start = self._carry_with_memory(frame, mask, ahead)
-        if following is not None and self.looks_ahead and self._is_traced:
+        if following is not None and self.looks_ahead:
+            for model in self.dream.models:
+                model.trace(self.dream.objective.layers)
             self._ahead = self._look_ahead(following, [*_frames(start.past), frame])
         carried = start.carried
         dreamed = self.dream(
@@ -371,7 +371,6 @@ class TemporalDreamer:
             wait=False,
             on_step=on_step,
         )
-        self._is_traced = True
         result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count, mask=mask)
         self._count += 1
         if not self.temporal.independent:

@@ -880,6 +880,34 @@ def test_motion_that_is_found_ahead_changes_nothing(tiny: DreamModel, temporal: 
     assert len(threads) == found  # nothing was found in vain
 
 
+def test_motion_is_found_ahead_only_once_the_network_is_traced(tiny: DreamModel) -> None:
+    """Tracing changes how all modules are called; a first frame whose mask is black does not trace by dreaming."""
+    traced: list[bool] = []
+
+    class Network(torch.nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return image
+
+    network, model = Network(), DreamModel(tiny.network, tiny.spec)
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        traced.append(bool(model._extractors) and bool(model._truncated_skeletons))
+        return dis_flow(network(first), network(second), both)
+
+    machine = TemporalDreamer(
+        ImageDreamer([model], settings=QUICK),
+        FlowEstimator(estimate, CPU, 16, 1),
+        temporal=uncut(),
+        reliability=ReliabilitySettings(),
+        beside=Worker(CPU),
+    )
+    parts = synthetic_clip(frames=4, height=48, width=64, seed=1).frames.split(1)
+    masks = [torch.zeros(1, 1, 48, 64), *[torch.ones(1, 1, 48, 64)] * 3]
+    for part, mask, following in zip(parts, masks, [*parts[1:], None], strict=True):
+        machine.step(part, mask=mask, following=following)
+    assert traced == [True] * 3
+
+
 def test_a_frame_other_than_the_announced_one_finds_its_own_motion(tiny: DreamModel) -> None:
     frames = synthetic_clip(frames=4, height=48, width=64, seed=1).frames
 
