@@ -40,7 +40,7 @@ def _cores() -> int:
 
 
 @dataclass(frozen=True)
-class Begun(Generic[T]):
+class Pending(Generic[T]):
     """Some work that a `Worker` has begun.
 
     Args:
@@ -74,7 +74,7 @@ class Worker:
         self._device = device
         self._own: Any = None
 
-    def begin(self, work: Callable[[], T]) -> Begun[T]:
+    def begin(self, work: Callable[[], T]) -> Pending[T]:
         """Begin some work once all that was given before is done, and on a GPU after all that the caller started.
 
         Args:
@@ -87,7 +87,7 @@ class Worker:
                 return work(), self._event()
 
         # In a copy of the context, by which ComfyUI knows the node that a warning belongs to.
-        return Begun(self, work, self._threads.submit(contextvars.copy_context().run, run))
+        return Pending(self, work, self._threads.submit(contextvars.copy_context().run, run))
 
     def go_on_after(self, event: Any, value: Any) -> None:
         """Let what the caller starts on a GPU wait for an event there, after which a value is complete."""

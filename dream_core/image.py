@@ -111,6 +111,18 @@ def require_shares(mask: Tensor, *, name: str = "mask") -> None:
         raise ImageError(f"expected {name} values between 0 and 1, got values outside or NaN; clamp the mask")
 
 
+def require_mask(mask: Tensor, *, like: Tensor, name: str = "mask", values: bool | None = None) -> None:
+    """Raise an ImageError unless a tensor is a mask (B,1,H,W) of images; on the CPU its values must lie in 0..1.
+
+    Args:
+        mask: the tensor to check.
+        like, name, values: see `require_image`.
+    """
+    require_image(mask, name=name, channels=1, like=like, values=values)
+    if mask.device.type == "cpu":
+        require_shares(mask, name=name)
+
+
 def luma(image: Tensor) -> Tensor:
     """Compute the luma of images by ITU-R BT.709: (B,3,H,W) to (B,1,H,W), both in 0..1."""
     red, green, blue = image.clamp(0, 1).split(1, 1)

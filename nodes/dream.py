@@ -28,7 +28,7 @@ from ..dream_core.settings import (
     TileSettings,
 )
 from .adapters import host
-from .adapters.images import alpha_of, from_image, from_mask, masks_for, to_image
+from .adapters.images import alpha_of, fit_masks, from_image, from_mask, to_image
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
@@ -266,7 +266,7 @@ def dream_images(
     """
     _check_size("colors", colors, images)
     _check_size("renewal", renewal, images)
-    masks = masks_for(mask, len(images), size_of(images))
+    masks = fit_masks(mask, len(images), size_of(images))
     if masks is not None:
         masks = prepare_mask(masks, chosen.settings(MaskSettings))
     patcher = chosen.dream_model(dream_model)

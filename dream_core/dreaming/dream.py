@@ -21,7 +21,7 @@ from ..image import (
     kept_by_zoom,
     noise,
     require_image,
-    require_shares,
+    require_mask,
     resize,
     shift_colors,
     size_of,
@@ -175,14 +175,9 @@ class ImageDreamer:
             SettingsError: the dream is not finite, or a setting does not fit the image.
         """
         require_image(image, batch=1)
-        if renewal is not None:
-            require_image(renewal, name="renewal", channels=1, like=image, values=False)
-            if renewal.device.type == "cpu":
-                require_shares(renewal, name="renewal")
-        if mask is not None:
-            require_image(mask, name="mask", channels=1, like=image, values=False)
-            if mask.device.type == "cpu":
-                require_shares(mask)
+        for name, one in (("renewal", renewal), ("mask", mask)):
+            if one is not None:
+                require_mask(one, like=image, name=name, values=False)
         self._require_devices()
         size, settings = size_of(image), settings or self.settings
         while True:

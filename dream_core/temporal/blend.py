@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import require_valid
-from ..image import box_mean, require_image, require_shares
+from ..image import box_mean, require_image, require_mask
 from ..settings import TemporalSettings
 
 
@@ -95,6 +95,4 @@ def share_to_renew(mask: Tensor, residual: Tensor, *, blend: float) -> Tensor:
 def _check(frame: Tensor, warped: Tensor, mask: Tensor) -> None:
     require_image(frame, name="frame", values=False)
     require_image(warped, name="warped", like=frame, values=False)
-    require_image(mask, name="mask", channels=1, like=frame, values=False)
-    if mask.device.type == "cpu":
-        require_shares(mask)
+    require_mask(mask, like=frame, values=False)

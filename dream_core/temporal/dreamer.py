@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..beside import Begun, Worker
+from ..beside import Pending, Worker
 from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
@@ -20,7 +20,7 @@ from ..dreaming.masks import prepare_mask
 from ..dreaming.memory import IMAGE, MARGIN
 from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
-from ..image import Size, require_image, require_shares, size_of, zoom
+from ..image import Size, require_image, require_mask, size_of, zoom
 from ..models.dream_model import DreamModel
 from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
@@ -177,7 +177,7 @@ class Ahead(NamedTuple):
     given: Tensor
     frame: Tensor
     past: Sequence[Tensor]
-    motions: Begun[Motions]
+    motions: Pending[Motions]
 
 
 class TemporalDreamer:
@@ -383,9 +383,7 @@ class TemporalDreamer:
         return send(frame.detach().float(), self.dream.device)
 
     def _prepared(self, mask: Tensor, frame: Tensor) -> Tensor:
-        require_image(mask, name="mask", channels=1, like=frame)
-        if mask.device.type == "cpu":
-            require_shares(mask)
+        require_mask(mask, like=frame)
         return send(prepare_mask(mask.detach().float(), self.settings.mask), self.dream.device)
 
     def _look_ahead(self, following: Tensor, past: Sequence[Tensor]) -> Ahead | None:
@@ -400,7 +398,7 @@ class TemporalDreamer:
 
     def _begin_motions(
         self, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
-    ) -> Begun[Motions]:
+    ) -> Pending[Motions]:
         assert self.beside
         find = self._finder
 
@@ -440,7 +438,7 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor, mask: Tensor | None, ahead: Ahead | None) -> Start:
+    def _carry(self, frame: Tensor, mask: Tensor | None = None, ahead: Ahead | None = None) -> Start:
         """Carry the earlier dreams over to a frame. After a flash it continues what was there before that."""
         for past in (self._past, self._before_cut):
             start = self._carry_past(past, frame, mask=mask, ahead=ahead) if past else None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
-from ..beside import Begun, Worker
+from ..beside import Pending, Worker
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def write_behind(
     Yields:
         A function that takes the next frame. It waits while `BEHIND` frames do.
     """
-    waiting: deque[tuple[T, Begun[None]]] = deque()
+    waiting: deque[tuple[T, Pending[None]]] = deque()
     failed: list[BaseException] = []
 
     def write_unless_failed(frame: T) -> None:
@@ -46,8 +46,8 @@ def write_behind(
             raise
 
     def finish_one() -> None:
-        frame, begun = waiting.popleft()
-        begun.result()
+        frame, pending = waiting.popleft()
+        pending.result()
         written(frame)
 
     def put(frame: T) -> None:
@@ -64,5 +64,5 @@ def write_behind(
         while waiting:
             finish_one()
     finally:
-        for _, begun in waiting:
-            begun.future.exception()  # wait, so that the output can be closed
+        for _, pending in waiting:
+            pending.future.exception()  # wait, so that the output can be closed

@@ -67,7 +67,7 @@ def from_mask(mask: Tensor, *, name: str = "mask") -> Tensor:
     return mask.reshape(-1, 1, *mask.shape[-2:])
 
 
-def masks_for(masks: Tensor | None, count: int, size: Size) -> Tensor | None:
+def fit_masks(masks: Tensor | None, count: int, size: Size) -> Tensor | None:
     """Scale masks to the size of images, one for all or one for each.
 
     Args:
