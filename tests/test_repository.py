@@ -84,6 +84,7 @@ FLOORS = (
     ("looks",),
     ("flat_options",),
     ("settings",),
+    ("schedules",),
     ("checks",),
     ("errors",),
 )
