@@ -16,6 +16,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from .checks import Range
 from .errors import SettingsError
+from .layer_weights import split_list
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
@@ -593,8 +594,3 @@ def require_tiles(settings: TileSettings, *, devices: int) -> None:
         raise SettingsError(
             "expected a `tile_size`, got 0: several devices share out the tiles of an image; choose 512, say"
         )
-
-
-def split_list(entries: tuple[str, ...]) -> list[str]:
-    """Entries separated by spaces (as they come) or by commas."""
-    return [part.strip() for entry in entries for part in entry.split(",") if part.strip()]

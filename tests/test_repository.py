@@ -85,6 +85,7 @@ FLOORS = (
     ("flat_options",),
     ("settings",),
     ("schedules",),
+    ("layer_weights",),
     ("checks",),
     ("errors",),
 )

@@ -12,6 +12,7 @@ from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
 from ..errors import SettingsError
+from ..layer_weights import split_list
 from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
@@ -24,7 +25,6 @@ from ..pipeline import (
     open_previous,
 )
 from ..resume import work_folder
-from ..settings import split_list
 from ..temporal.dreamer import DreamerState
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.containers import require_apart, telling

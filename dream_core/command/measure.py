@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..checks import kind_of, validate
 from ..device import backends
-from ..dreaming.objectives import parse_layers
 from ..errors import SettingsError, VideoError
+from ..layer_weights import parse_layers
 from ..measure.figures import Report
 from ..measure.measure import LayerEnergy, flow_link, measure
 from ..measure.plot import plot

@@ -7,7 +7,6 @@ Every loss is a function of a sum over activations and of their number. Both add
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, get_args
@@ -20,9 +19,10 @@ from ..checks import validate
 from ..device import kept_on_device
 from ..errors import SettingsError
 from ..image import resize, scaled_size, size_of
+from ..layer_weights import parse_layers, split_list
 from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices, is_index
-from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings, split_list
+from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings
 
 CHOICE_SIDE = 512
 """Longest side in pixels of the image from which channels are chosen; a larger one is shrunk first."""
@@ -249,24 +249,6 @@ def layer(
 ) -> Objective:
     """Make the objective that excites one layer, or some of its channels."""
     return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
-
-
-def parse_layers(entries: tuple[str, ...]) -> dict[str, float]:
-    """Parse entries NAME or NAME:WEIGHT into weights by layer name.
-
-    Raises:
-        SettingsError: a weight is not a finite number.
-    """
-    weights: dict[str, float] = {}
-    for entry in split_list(entries):
-        name, colon, weight = entry.partition(":")
-        try:
-            weights[name] = float(weight) if colon else 1.0
-        except ValueError:
-            raise SettingsError(f"expected a layer as NAME or NAME:WEIGHT, got '{entry}'") from None
-        if not math.isfinite(weights[name]):
-            raise SettingsError(f"expected a finite weight for layer '{name}', got '{weight}'")
-    return weights
 
 
 def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective:

@@ -13,6 +13,7 @@ import pytest
 
 from dream_core import looks
 from dream_core.errors import Notice, SettingsError
+from dream_core.layer_weights import split_list
 from dream_core.looks import FIRST, OPTIONS, Look, load_look, look_names, save_look, with_look
 from dream_core.models.dream_model import outline
 from dream_core.settings import (
@@ -22,7 +23,6 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
     TemporalSettings,
-    split_list,
 )
 
 

@@ -8,8 +8,6 @@ from dream_core.dreaming.objectives import (
     LayerTerm,
     Objective,
     layer,
-    parse_layers,
-    split_list,
     total_variation,
 )
 from dream_core.errors import SettingsError
@@ -177,29 +175,6 @@ def test_image_terms_lower_the_objective() -> None:
     assert objective.image_value(image).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
     assert objective.has_image_terms
     assert not layer("a").has_image_terms
-
-
-def test_lists_are_split_at_commas() -> None:
-    assert split_list(("a, b", "c", ",", "")) == ["a", "b", "c"]
-
-
-def test_layers_are_parsed_with_their_weights() -> None:
-    assert parse_layers(("a:0.5,b", "c:-2e1")) == {"a": 0.5, "b": 1.0, "c": -20.0}
-    assert parse_layers(()) == {}
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("a:much", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:much'$"),
-        ("a:", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:'$"),
-        ("a:nan", r"^expected a finite weight for layer 'a', got 'nan'$"),
-        ("a:-inf", r"^expected a finite weight for layer 'a', got '-inf'$"),
-    ],
-)
-def test_wrong_weights_are_refused(entry: str, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        parse_layers((entry,))
 
 
 def test_chosen_channels_are_copied_to_a_gpu_once() -> None:

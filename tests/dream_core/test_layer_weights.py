@@ -1,0 +1,31 @@
+"""Layers as options name them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dream_core.errors import SettingsError
+from dream_core.layer_weights import parse_layers, split_list
+
+
+def test_lists_are_split_at_commas() -> None:
+    assert split_list(("a, b", "c", ",", "")) == ["a", "b", "c"]
+
+
+def test_layers_are_parsed_with_their_weights() -> None:
+    assert parse_layers(("a:0.5,b", "c:-2e1")) == {"a": 0.5, "b": 1.0, "c": -20.0}
+    assert parse_layers(()) == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("a:much", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:much'$"),
+        ("a:", r"^expected a layer as NAME or NAME:WEIGHT, got 'a:'$"),
+        ("a:nan", r"^expected a finite weight for layer 'a', got 'nan'$"),
+        ("a:-inf", r"^expected a finite weight for layer 'a', got '-inf'$"),
+    ],
+)
+def test_wrong_weights_are_refused(entry: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        parse_layers((entry,))
