@@ -52,6 +52,8 @@ DreamCarry: TypeAlias = Literal["residual", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
+SoundFeature: TypeAlias = Literal["level", "bass", "mid", "treble", "band", "onsets", "beats"]
+BeatTracker: TypeAlias = Literal["tempo", "beat_this"]
 
 SMALLEST_TILE = 64
 """Smaller tiles would mostly see their own edges, and there would be very many."""
@@ -64,6 +66,9 @@ Percent: TypeAlias = Annotated[float, Range(0, 100)]
 Weight: TypeAlias = Annotated[float, Range(-1_000_000, 1_000_000, step=0.1)]
 Mean: TypeAlias = Annotated[float, Range(-1000, 1000)]
 Shift: TypeAlias = Annotated[float, Range(-10_000, 10_000)]
+Hertz: TypeAlias = Annotated[float, Range(0, 100_000)]
+Seconds: TypeAlias = Annotated[float, Range(0, 60, step=0.05)]
+Delay: TypeAlias = Annotated[float, Range(-60, 60, step=0.05)]
 Start: TypeAlias = Annotated[float, Range(0, 1_000_000)]
 Frames: TypeAlias = Annotated[int, Range(0, 10_000_000)]
 FrameRate: TypeAlias = Annotated[float, Range(0.01, 1000)]
@@ -190,6 +195,53 @@ class FlowMaskSettings:
     direction: Annotated[float, Range(-360, 360, step=1)] = 0.0
     direction_range: Annotated[float, Range(1, 360, step=1)] = 360.0
     still_camera: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundSettings:
+    """What to listen for in a sound, as a curve of numbers.
+
+    Args:
+        feature: What the curve follows. level: how loud it is. bass, mid, treble: how loud it is up to 250 Hz, up
+            to 4000 Hz and above. band: from `band_low` to `band_high`. onsets: when notes and noises begin, as high
+            as they are strong. beats: the regular pulse of music.
+        band_low: Lowest frequency of the band, in Hz.
+        band_high: Highest frequency of the band, in Hz.
+        least: Value in silence, and between onsets and beats.
+        most: Value where it is loudest, and at the strongest onsets and beats. It may be smaller than the least.
+    """
+
+    feature: SoundFeature = "level"
+    band_low: Hertz = 200.0
+    band_high: Hertz = 2000.0
+    least: Weight = 0.0
+    most: Weight = 1.0
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for a band without frequencies."""
+        if self.feature == "band" and self.band_low >= self.band_high:
+            raise SettingsError(
+                f"expected `band_low` below `band_high`, got {self.band_low:g} and {self.band_high:g} Hz"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvelopeSettings:
+    """The shape of a curve that follows a sound.
+
+    Args:
+        attack: Seconds in which the curve rises by its whole range, at most as fast. Longer is calmer; 0 = at once.
+        release: Seconds in which it falls by its whole range, at most as fast. Longer lets onsets and beats fade;
+            0 = at once.
+        delay: Seconds by which the curve comes after the sound; negative comes before it.
+        beat_tracker: How beats are found. tempo: by the tempo of the whole sound. beat_this: by a network, which
+            follows music whose tempo changes; it needs pip install beat-this.
+    """
+
+    attack: Seconds = 0.0
+    release: Seconds = 0.3
+    delay: Delay = 0.0
+    beat_tracker: BeatTracker = "tempo"
 
 
 @dataclass(frozen=True, kw_only=True)

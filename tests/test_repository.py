@@ -74,6 +74,7 @@ FLOORS = (
     ("synthetic",),
     ("motion",),
     ("models",),
+    ("sound",),
     ("video",),
     ("beside",),
     ("unfinished",),

@@ -6,27 +6,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain, groupby
+from itertools import chain
 from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.filter import Graph
 from av.stream import Disposition
 
 from ..errors import Notice
 from .clip import Sound
 from .containers import flag_number, open_to_read
-from .packets import continuous_packets, may_jump
+from .gapless import SampleFormat, decoded, gapless, packets_from
 
 _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 _KEPT_TAGS = ("language", "title")
 
 _TRANSPORT_CODECS = ("mp1", "mp2", "mp3", "aac", "ac3", "eac3", "dts", "truehd", "opus")
 """Codecs that MPEG transport streams name; ffmpeg writes others too, but nobody could read them."""
-_LONG_PAUSE = 60
-"""Seconds of silence that are made at once."""
 _RAW_CONTAINERS = ("avi", "mov", "matroska")
 _ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}  # ffmpeg's own encoders of these are experimental
 _WITHOUT_TIMES = ("avi",)
@@ -60,9 +57,6 @@ class SoundCopy:
         try:
             track = self._source.streams[index]
             assert isinstance(track, AudioStream)
-            # Ten seconds early, because seeking may be inexact; packets before the start are dropped.
-            if sound.start > 10 and not may_jump(self._source):
-                self._source.seek(int((sound.start - 10) * 1_000_000))
             self.stream, packets = _packets(
                 self._source, track, output, start=Fraction(sound.start), copies=copies
             )
@@ -187,7 +181,7 @@ def _packets(
     """Add a stream to the output, and return it with its packets, timed from `start` on."""
     if track.codec_context is None:
         raise ValueError("this ffmpeg does not know its codec")
-    packets = _track_packets(source, track)
+    packets = packets_from(source, track, start)
     # Other containers take raw samples too, but few players read them.
     raw = track.codec_context.name.startswith("pcm_")
     named = (
@@ -201,12 +195,6 @@ def _packets(
             return target, _copied(packets, target, start=start)
     target = _add_encoder(track, output)
     return target, _encoded(packets, track, target, output, start=start)
-
-
-def _track_packets(source: InputContainer, track: AudioStream) -> Iterator[av.Packet[Any]]:
-    if may_jump(source):
-        return (packet for packet in continuous_packets(source) if packet.stream.index == track.index)
-    return source.demux(track)
 
 
 def _add_encoder(track: AudioStream, output: OutputContainer) -> AudioStream:
@@ -247,97 +235,16 @@ def _encoded(
     start: Fraction,
 ) -> Iterator[av.Packet[Any]]:
     keeps_negative = output.format.name in _NEGATIVE_TIMES
-    for frame in _gapless(_frames(packets, track), target, start=start):
+    encoder = target.codec_context
+    wanted = SampleFormat(encoder.rate, encoder.format.name, encoder.layout.name)
+    # None at the end empties the encoder.
+    for frame in chain(gapless(decoded(packets, track), wanted, start=start), [None]):
         for packet in target.encode(frame):
             # What an encoder puts in front of the sound delays the images if a container cannot say so.
             if keeps_negative or packet.pts is None or packet.pts >= -(packet.duration or 0) / 2:
                 if not keeps_negative and packet.pts is not None:
                     packet.pts = packet.dts = max(0, packet.pts)
                 yield packet
-
-
-def _frames(packets: Iterator[av.Packet[Any]], track: AudioStream) -> Iterator[av.AudioFrame]:
-    for packet in packets:
-        with suppress(av.InvalidDataError):  # a damaged packet leaves a gap
-            yield from track.codec_context.decode(packet)
-
-
-def _gapless(
-    frames: Iterator[av.AudioFrame], target: AudioStream, *, start: Fraction
-) -> Iterator[av.AudioFrame | None]:
-    """Convert frames to what an encoder takes, beginning at `start` with gaps filled by silence; None ends them.
-
-    Encoders count samples: a gap, or a beginning before or after the start, would shift all that follows. ffmpeg's
-    aresample fills and trims.
-    """
-    done = 0
-    timed = (
-        _moved(frame, start) for frame in frames if frame.pts is not None and frame.time_base is not None
-    )
-    kinds = groupby(timed, key=lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name))
-    for _, alike in kinds:
-        first = next(alike)
-        graph = _resampler(first, target, begin=done)
-        for frame in chain(_without_long_pauses(chain([first], alike)), [None]):
-            for pulled in _pulled(graph, frame):
-                done += pulled.samples
-                yield pulled
-    yield None
-
-
-def _without_long_pauses(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
-    """Fill long pauses bit by bit: aresample would make an hour's silence, or that of a damaged time, at once."""
-    end: int | None = None
-    for frame in frames:
-        start = frame.pts or 0
-        while end is not None and start - end > _LONG_PAUSE * frame.sample_rate:
-            yield _silence(frame, begin=end)
-            end += frame.sample_rate
-        end = start + frame.samples
-        yield frame
-
-
-def _silence(like: av.AudioFrame, *, begin: int) -> av.AudioFrame:
-    """Make a second of silence of the same kind."""
-    silence = av.AudioFrame(format=like.format.name, layout=like.layout.name, samples=like.sample_rate)
-    zero = b"\x80" if like.format.name.startswith("u8") else b"\0"
-    for plane in silence.planes:
-        plane.update(zero * plane.buffer_size)
-    silence.sample_rate, silence.pts, silence.time_base = like.sample_rate, begin, like.time_base
-    return silence
-
-
-def _moved(frame: av.AudioFrame, start: Fraction) -> av.AudioFrame:
-    """Time a frame from `start` on, in samples."""
-    unit = Fraction(1, frame.sample_rate)
-    frame.pts = round(((frame.pts or 0) * Fraction(frame.time_base or 0) - start) / unit)
-    frame.time_base = unit
-    return frame
-
-
-def _resampler(frame: av.AudioFrame, target: AudioStream, *, begin: int) -> Graph:
-    """Build the filters for frames like this one; what they return begins at sample `begin`."""
-    graph, rate, encoder = Graph(), frame.sample_rate, target.codec_context
-    source = graph.add_abuffer(
-        sample_rate=rate, format=frame.format.name, layout=frame.layout.name, time_base=Fraction(1, rate)
-    )
-    resample = graph.add("aresample", f"{encoder.rate}:async=1:first_pts={begin}:min_hard_comp=0.01")
-    wanted = (
-        f"sample_fmts={encoder.format.name}:channel_layouts={encoder.layout.name}:sample_rates={encoder.rate}"
-    )
-    graph.link_nodes(source, resample, graph.add("aformat", wanted), graph.add("abuffersink")).configure()
-    return graph
-
-
-def _pulled(graph: Graph, frame: av.AudioFrame | None) -> Iterator[av.AudioFrame]:
-    graph.push(frame)
-    while True:
-        try:
-            pulled = graph.pull()
-        except (av.BlockingIOError, av.EOFError):
-            return
-        assert isinstance(pulled, av.AudioFrame)
-        yield pulled
 
 
 def _time(packet: av.Packet[Any]) -> float:
