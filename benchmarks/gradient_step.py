@@ -18,7 +18,7 @@ import torch
 from dream_core.__main__ import keep_freed_memory
 from dream_core.device import choose_dtype, parse_device
 from dream_core.dreaming.ascent import ascend
-from dream_core.dreaming.objectives import LayerTerm, Objective
+from dream_core.dreaming.objectives import layer as excite
 from dream_core.dreaming.step_plan import StepPlan
 from dream_core.models.dream_model import DreamModel
 from dream_core.models.registry import MODELS
@@ -57,7 +57,7 @@ def main() -> None:
             ascend,
             image,
             [model],
-            Objective((LayerTerm(layer),)),
+            excite(layer),
             settings=DreamSettings(),
             plan=StepPlan(whole=STEPS),
             generator=torch.Generator().manual_seed(0),

@@ -39,7 +39,9 @@ ModelName: TypeAlias = Literal[
 ]
 FlowChoice: TypeAlias = Literal["auto", FlowName]
 ModelChoice: TypeAlias = Literal["auto", ModelName]
-LossMode: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
+SumLoss: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
+DirectionLoss: TypeAlias = Literal["direction", "cosine", "neuron"]
+LossMode: TypeAlias = Literal[SumLoss, DirectionLoss, "diversity", "difference"]
 LossChoice: TypeAlias = Literal["auto", LossMode]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
 ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
@@ -339,18 +341,22 @@ class ObjectiveSettings:
     """Objective of the dream: the layers and channels to make stronger.
 
     Args:
-        layers: Layers of the network to excite, each NAME or NAME:WEIGHT, separated by spaces or commas.
-            Empty = the network's default layer, or that of its classes if `channels` names some;
+        layers: Layers of the network to excite, each NAME, NAME:WEIGHT or NAME:WEIGHT:LOSS, separated by spaces
+            or commas. Empty = the network's default layer, or that of its classes if `channels` names some;
             `print_layers` lists them.
         channels: Channels of those layers, by index, or classes by name, such as tabby. Empty = all. For
-            strong, avg and weak, the number of channels.
+            strong, avg and weak, the number of channels. For direction, cosine and neuron, also with a strength,
+            such as 12:0.5.
         channel_mode: Choice of channels. all: the listed ones. strong, avg, weak: the N most, medium or least
             active ones in the image. ignore: all but the listed ones.
         channel_capture: Time at which strong, avg and weak choose their channels. once: at the start. octave:
             at each size. step: at every step.
         loss: Formula that turns activations into one number to raise. l2, norm, abs_l2: root of the sum of
-            squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus. auto: mean
-            for classes, whose squares also rise as they become less likely, else l2.
+            squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus. direction: how far
+            activations point toward the channels; cosine: the same, whatever their strength; neuron: the same in
+            the middle of the image alone. diversity: how different its quarters are. difference: how differently
+            two layers respond. auto: mean for classes, whose squares also rise as they become less likely, else
+            l2.
         dream_weight: Weight of all layers together, compared with `tv_weight` and `l2_weight`.
         normalize_weights: Divide each layer's weight by its number of channels, so that layers with many
             channels do not dominate.

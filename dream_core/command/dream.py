@@ -11,6 +11,7 @@ from ..checks import validate
 from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
+from ..dreaming.terms import ChannelTerm
 from ..errors import SettingsError
 from ..layer_weights import split_list
 from ..looks import load_look, save_look
@@ -245,5 +246,6 @@ def print_layers(model: DreamModel) -> None:
 def print_channels(objective: Objective, image: Tensor, model: DreamModel) -> None:
     """Print the channels that an objective chooses in an image."""
     for term in choose_channels(image, objective, model).terms:
-        chosen = ", ".join(map(str, term.channels)) or f"all {model.channels(term.layer)}"
-        print(f"{term.layer}: {chosen}")
+        channels = term.channels if isinstance(term, ChannelTerm) else ()
+        for layer in term.layers:
+            print(f"{layer}: {', '.join(map(str, channels)) or f'all {model.channels(layer)}'}")

@@ -166,7 +166,7 @@ def ascend(
     gradient = torch.zeros_like(parameter)
     optimizer = make_optimizer(parameter, settings.ascent)
     scales = plan.scales(size)
-    crop = plan.crop(size, models[0].smallest_side(objective.layers))
+    crop = None if objective.needs_whole else plan.crop(size, models[0].smallest_side(objective.layers))
     for step in range(plan.steps):
         alone = crop if step >= plan.whole else None
         scale = scales[step >= plan.whole]

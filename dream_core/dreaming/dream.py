@@ -92,6 +92,10 @@ class ImageDreamer:
         self.models = models
         self.settings = settings
         self.objective = objective or build_objective(settings.objective, models[0])
+        if self.objective.needs_whole and settings.tile.tile_size:
+            raise SettingsError(
+                f"expected `tile_size` 0 for a neuron, which is in one tile alone, got {settings.tile.tile_size}"
+            )
         self.free = free
         self.graphs = graphs
         self._devices = [model.device for model in models]

@@ -67,7 +67,12 @@ def fitting_tiles(
     if wanted <= free:
         return tile, ""
     before = f"tiles of {tile.tile_size}" if 0 < tile.tile_size < max(size) else "whole images"
-    for side in smaller_sides(size, tile):
+    if objective.needs_whole and model.device.type == "cpu":
+        raise OutOfMemoryError(
+            f"expected about {_gib(wanted)} GiB of free memory to dream {pixels} in one piece, as a neuron needs, "
+            f"got {_gib(free)} GiB; take smaller images, or close what else uses memory"
+        )
+    for side in () if objective.needs_whole else smaller_sides(size, tile):
         if need(side) <= free:
             return replace(tile, tile_size=side), (
                 f"dreaming in tiles of {side} pixels: {before} would take about {_gib(wanted)} GiB for {pixels}, "
@@ -99,7 +104,7 @@ def smaller_tiles(
     before = min(tile.tile_size or max(size), max(size))
     room = free_memory(model.device)
     needed = math.inf
-    for side in smaller_sides(size, tile):
+    for side in () if objective.needs_whole else smaller_sides(size, tile):
         if side > max(before // 2, SMALLEST_TILE):
             continue
         smaller = replace(tile, tile_size=side)

@@ -1,191 +1,63 @@
 """Objectives: numbers, computed from activations and from the image, that a dream raises.
 
-Objectives add and scale: `0.5 * layer("inception_4c_output") + layer("inception_3b_output", channels=(7,))`.
-
-Every loss is a function of a sum over activations and of their number. Both add up over tiles.
+Objectives add and scale: `0.5 * layer("inception_4c_output") + neuron("inception_3b_output", 7)`. They are sums of
+terms (`terms.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, get_args
+from typing import cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import validate
-from ..device import kept_on_device
 from ..errors import SettingsError
 from ..image import resize, scaled_size, size_of
-from ..layer_weights import parse_layers, split_list
+from ..layer_weights import LayerEntry, layer_entries, number, split_list
 from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices, is_index
-from ..settings import COUNTING, ChannelMode, LossMode, ObjectiveSettings
+from ..settings import (
+    ChannelMode,
+    DirectionLoss,
+    LossMode,
+    ObjectiveSettings,
+    SumLoss,
+)
+from .terms import (
+    Activations,
+    DifferenceTerm,
+    DirectionTerm,
+    DiversityTerm,
+    LayerTerm,
+    LossSum,
+    Term,
+)
 
 CHOICE_SIDE = 512
 """Longest side in pixels of the image from which channels are chosen; a larger one is shrunk first."""
 
-Activations = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss over activations: `value(sum of point(activation), number of activations)`."""
-
-    point: Callable[[Tensor], Tensor]
-    value: Callable[[Tensor, int], Tensor]
-
-
-def _root(total: Tensor, count: int) -> Tensor:
-    return total.clamp_min(1e-24).sqrt()  # at 0 the slope is infinite
-
-
-def _mean(total: Tensor, count: int) -> Tensor:
-    return total / count
-
-
-LOSSES: dict[LossMode, Loss] = {
-    "l2": Loss(torch.square, _root),
-    "norm": Loss(torch.square, _root),
-    "abs_l2": Loss(torch.square, _root),
-    "mse": Loss(torch.square, _mean),
-    "mean": Loss(lambda x: x, _mean),
-    "abs_mean": Loss(torch.abs, _mean),
-    # Binary cross entropy of the activations, as logits, against 0.
-    "bce": Loss(F.softplus, _mean),
-}
-
-
-class LossSum(NamedTuple):
-    """Loss of a term summed over activations; tiles add up.
-
-    Args:
-        sum: sum of `Loss.point` over the chosen activations, 0-dimensional float32.
-        values: number of the chosen activations.
-        channels: number of all channels of the layer.
-    """
-
-    sum: Tensor
-    values: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class LayerTerm:
-    """One layer's share of an objective.
-
-    Args:
-        layer: the layer's name.
-        weight: factor; a negative one suppresses the layer.
-        loss: name of the function that turns activations into a number.
-        channels: for the modes all and ignore, channel indices; empty means every channel.
-            For strong, avg and weak, one entry: the number of channels to choose.
-        channel_mode: see `settings.ObjectiveSettings`.
-        normalize: divide by the layer's number of channels.
-    """
-
-    layer: str
-    weight: float = 1.0
-    loss: LossMode = "l2"
-    channels: tuple[int, ...] = ()
-    channel_mode: ChannelMode = "all"
-    normalize: bool = False
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise SettingsError(f"expected a loss of {', '.join(LOSSES)}, got '{self.loss}'")
-        if self.channel_mode not in get_args(ChannelMode):
-            raise SettingsError(
-                f"expected a channel mode of {', '.join(get_args(ChannelMode))}, got '{self.channel_mode}'"
-            )
-        if self.channel_mode in COUNTING and (len(self.channels) != 1 or self.channels[0] < 1):
-            raise SettingsError(
-                f"expected one number of at least 1 as channels for channel mode '{self.channel_mode}', got "
-                f"{', '.join(map(str, self.channels)) or 'none'}"
-            )
-        # A channel that is listed twice counts once.
-        object.__setattr__(self, "channels", tuple(dict.fromkeys(self.channels)))
-
-    def resolve(self, activation: Tensor) -> LayerTerm:
-        """Choose the channels by an activation (B,C,H,W) and return the term with these channels, in mode all.
-
-        Raises:
-            SettingsError: a channel does not exist, or the layer has fewer channels than are asked for.
-        """
-        if self.channel_mode == "all" or not self.channels:
-            self._check_channels(activation.shape[1])
-            return replace(self, channel_mode="all")
-        chosen = _choose_channels(activation, self)
-        return replace(self, channels=chosen, channel_mode="all")
-
-    def _check_channels(self, available: int) -> None:
-        wrong = [channel for channel in self.channels if not 0 <= channel < available]
-        if wrong:
-            raise SettingsError(
-                f"expected channels of layer '{self.layer}' from 0 to {available - 1}, got {wrong[0]}; "
-                "`print_layers` lists layers with their channel counts"
-            )
-
-    def loss_sum(self, activation: Tensor) -> LossSum:
-        """Sum the loss over an activation (B,C,H,W)."""
-        channels = activation.shape[1]
-        self._check_channels(channels)
-        if self.channels and len(set(self.channels)) < channels:
-            activation = activation.index_select(1, _on_device(self.channels, activation.device))
-        return LossSum(LOSSES[self.loss].point(activation.float()).sum(), activation.numel(), channels)
-
-    def value(self, loss_sum: LossSum) -> Tensor:
-        """Compute the weighted loss, 0-dimensional float32."""
-        weight = self.weight / loss_sum.channels if self.normalize else self.weight
-        return weight * LOSSES[self.loss].value(loss_sum.sum, loss_sum.values)
-
-
-@kept_on_device
-def _on_device(channels: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(channels, device=device)
-
-
-def _choose_channels(activation: Tensor, term: LayerTerm) -> tuple[int, ...]:
-    """Choose channel indices for the modes ignore, strong, avg and weak; the last three rank by mean activation."""
-    available = activation.shape[1]
-    if term.channel_mode == "ignore":
-        term._check_channels(available)
-        chosen = tuple(channel for channel in range(available) if channel not in term.channels)
-        if not chosen:
-            raise SettingsError(
-                f"expected a channel of layer '{term.layer}' to excite, got all {available} to ignore; ignore fewer"
-            )
-        return chosen
-    count = term.channels[0]
-    if count > available:
-        raise SettingsError(
-            f"expected a number from 1 to {available} in `channels` for layer '{term.layer}', got {count}"
-        )
-    weakest_first = activation.float().mean(dim=(0, 2, 3)).argsort(stable=True).tolist()
-    first = {"weak": 0, "avg": (available - count) // 2, "strong": available - count}[term.channel_mode]
-    return tuple(sorted(weakest_first[first : first + count]))
-
 
 @dataclass(frozen=True)
 class Objective:
-    """A number that a dream raises: a weighted sum over layers, minus two penalties of the image itself.
+    """A number that a dream raises: a sum of terms over layers, minus two penalties of the image itself.
 
     Args:
-        terms: the layers' shares.
+        terms: the layers' shares, weighted.
         tv_weight: weight of the first penalty, the image's total variation.
         l2_weight: weight of the second, the image's mean squared distance from mid-gray.
     """
 
-    terms: tuple[LayerTerm, ...]
+    terms: tuple[Term, ...]
     tv_weight: float = 0.0
     l2_weight: float = 0.0
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of its layers, each once."""
-        return tuple(dict.fromkeys(term.layer for term in self.terms))
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
 
     def __add__(self, other: Objective) -> Objective:
         """Return the sum of two objectives."""
@@ -195,7 +67,7 @@ class Objective:
 
     def __mul__(self, factor: float) -> Objective:
         """Multiply all weights by a number."""
-        terms = tuple(replace(term, weight=term.weight * factor) for term in self.terms)
+        terms = tuple(term.weighted(factor) for term in self.terms)
         return Objective(terms, self.tv_weight * factor, self.l2_weight * factor)
 
     __rmul__ = __mul__
@@ -203,15 +75,20 @@ class Objective:
     @property
     def chooses_channels(self) -> bool:
         """True if some channels are still to be chosen by an image."""
-        return any(term.channels and term.channel_mode != "all" for term in self.terms)
+        return any(term.chooses_channels for term in self.terms)
+
+    @property
+    def needs_whole(self) -> bool:
+        """True if it cannot be computed in tiles, or on a part of the image."""
+        return any(term.needs_whole for term in self.terms)
 
     def resolve(self, activations: Activations) -> Objective:
         """Choose all channels by an image's activations, (B,C,H,W) by layer."""
-        return replace(self, terms=tuple(term.resolve(activations[term.layer]) for term in self.terms))
+        return replace(self, terms=tuple(term.resolve(activations) for term in self.terms))
 
     def loss_sums(self, activations: Activations) -> list[LossSum]:
-        """Sum each term's loss over the activations, (B,C,H,W) by layer."""
-        return [term.loss_sum(activations[term.layer]) for term in self.terms]
+        """Sum each term over the activations, (B,C,H,W) by layer."""
+        return [term.loss_sum(activations) for term in self.terms]
 
     def value(self, loss_sums: Sequence[LossSum]) -> Tensor:
         """Compute the layers' part of the objective, 0-dimensional float32."""
@@ -243,55 +120,198 @@ def layer(
     name: str,
     *,
     weight: float = 1.0,
-    loss: LossMode = "l2",
+    loss: SumLoss = "l2",
     channels: tuple[int, ...] = (),
     channel_mode: ChannelMode = "all",
 ) -> Objective:
     """Make the objective that excites one layer, or some of its channels."""
-    return Objective((LayerTerm(name, weight, loss, channels, channel_mode),))
+    return Objective((LayerTerm(name, weight, channels, channel_mode, loss),))
+
+
+def channel(layer: str, index: int, *, weight: float = 1.0) -> Objective:
+    """Make the objective that raises the mean of one channel of a layer."""
+    return Objective((DirectionTerm(layer, weight, (index,)),))
+
+
+def neuron(layer: str, index: int, *, x: float = 0.5, y: float = 0.5, weight: float = 1.0) -> Objective:
+    """Make the objective that raises one channel at one place; it needs the whole image.
+
+    Args:
+        layer: the layer's name.
+        index: the channel.
+        x, y: the place in 0..1, from the left and from the top of the image that is computed: with a mask, of the
+            part around it.
+        weight: factor.
+    """
+    return Objective((DirectionTerm(layer, weight, (index,), place=(y, x)),))
+
+
+def direction(layer: str, vector: Sequence[float], *, weight: float = 1.0) -> Objective:
+    """Make the objective that raises the mean product of a layer with a vector."""
+    return Objective((_along(layer, vector, weight=weight),))
+
+
+def cosine(layer: str, vector: Sequence[float], *, weight: float = 1.0) -> Objective:
+    """Make the objective that turns a layer toward a direction: the mean cosine to a vector over its channels."""
+    return Objective((_along(layer, vector, weight=weight, cosine=True),))
+
+
+def direction_neuron(
+    layer: str, vector: Sequence[float], *, x: float = 0.5, y: float = 0.5, weight: float = 1.0
+) -> Objective:
+    """Make the objective `cosine` at one place, which is that of `neuron`."""
+    return Objective((_along(layer, vector, weight=weight, cosine=True, place=(y, x)),))
+
+
+def _along(
+    layer: str,
+    vector: Sequence[float],
+    *,
+    weight: float,
+    cosine: bool = False,
+    place: tuple[float, float] | None = None,
+) -> DirectionTerm:
+    strengths = tuple(map(float, vector))
+    return DirectionTerm(
+        layer,
+        weight,
+        channels=tuple(range(len(strengths))),
+        strengths=strengths,
+        cosine=cosine,
+        place=place,
+    )
+
+
+def diversity(layer: str, *, weight: float = 1.0) -> Objective:
+    """Make the objective that makes the quarters of an image, or the images of a batch, different."""
+    return Objective((DiversityTerm(layer, weight),))
+
+
+def layer_difference(first: str, second: str, *, weight: float = 1.0) -> Objective:
+    """Make the objective that makes two layers respond differently, place by place."""
+    return Objective((DifferenceTerm(first, weight, second),))
+
+
+def class_logit(label: str, model: DreamModel, *, weight: float = 1.0) -> Objective:
+    """Make the objective that raises the score of a class, or of all classes whose names have a word in them.
+
+    Raises:
+        SettingsError: no class has the name; see `channel_indices`.
+    """
+    name = model.spec.classifier
+    found = channel_indices([label], model.labels, layer=name, channels=model.channels(name))
+    return layer(name, weight=weight, loss="mean", channels=tuple(found))
 
 
 def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective:
     """Build the objective that the settings describe, for a network.
 
     Raises:
-        SettingsError: a layer, channel or label does not exist.
+        SettingsError: a layer, channel or label does not exist, or they do not fit the loss.
     """
-    weights = parse_layers(settings.layers) or {_default_layer(settings, model): 1.0}
-    terms = tuple(
-        LayerTerm(
-            layer=name,
-            weight=weight * settings.dream_weight,
-            loss=_loss(settings, model, name),
-            channels=_channel_indices(settings, model, name),
-            channel_mode=settings.channel_mode,
-            normalize=settings.normalize_weights,
-        )
-        for name, weight in weights.items()
-    )
-    return Objective(terms, settings.tv_weight, settings.l2_weight)
+    entries = layer_entries(settings.layers) or (LayerEntry(_default_layer(settings, model)),)
+    terms: list[Term] = []
+    compared: list[LayerEntry] = []
+    for entry in entries:
+        loss = _loss(settings, model, entry)
+        if loss == "difference":
+            compared.append(entry)
+        else:
+            terms.append(_term(settings, model, entry, loss))
+    if compared:
+        terms.append(_difference(settings, compared))
+    return Objective(tuple(terms), settings.tv_weight, settings.l2_weight)
 
 
 def _default_layer(settings: ObjectiveSettings, model: DreamModel) -> str:
-    names_classes = model.labels and any(not is_index(word) for word in split_list(settings.channels))
+    names_classes = model.labels and any(not is_index(name) for name, _ in _words(settings))
     return model.spec.classifier if names_classes else model.default_layer
 
 
-def _loss(settings: ObjectiveSettings, model: DreamModel, layer: str) -> LossMode:
+def _loss(settings: ObjectiveSettings, model: DreamModel, entry: LayerEntry) -> LossMode:
+    if entry.loss:
+        if entry.loss not in get_args(LossMode):
+            raise SettingsError(
+                f"expected a loss of {', '.join(get_args(LossMode))} for layer '{entry.name}', got '{entry.loss}'"
+            )
+        return cast(LossMode, entry.loss)
     if settings.loss != "auto":
         return settings.loss
-    return "mean" if model.is_classifier(layer) else "l2"
+    return "mean" if model.is_classifier(entry.name) else "l2"
 
 
-def _channel_indices(settings: ObjectiveSettings, model: DreamModel, layer: str) -> tuple[int, ...]:
-    words = split_list(settings.channels)
-    if settings.channel_mode in ("all", "ignore"):
-        if not words:
-            return ()  # counting the network's channels takes a while
-        found = channel_indices(words, model.labels, layer=layer, channels=model.channels(layer))
-        return tuple(found)
-    validate(settings)  # one number
-    return (int(words[0]),)
+def _term(settings: ObjectiveSettings, model: DreamModel, entry: LayerEntry, loss: LossMode) -> Term:
+    weight = entry.weight * settings.dream_weight
+    channels, strengths = _channels(settings, model, entry.name)
+    if loss in get_args(DirectionLoss):
+        if not channels:
+            raise SettingsError(
+                f"expected `channels` for `loss` {loss}, got none; list some, such as 12 or 12:1,40:-0.5"
+            )
+        return DirectionTerm(
+            entry.name,
+            weight,
+            channels,
+            settings.channel_mode,
+            strengths,
+            cosine=loss == "cosine",
+            place=(0.5, 0.5) if loss == "neuron" else None,
+        )
+    if strengths:
+        raise SettingsError(
+            f"expected `channels` without strengths for `loss` {loss}, got {', '.join(settings.channels)}; "
+            f"take {', '.join(get_args(DirectionLoss))}"
+        )
+    if loss == "diversity":
+        return DiversityTerm(entry.name, weight, channels, settings.channel_mode)
+    return LayerTerm(
+        entry.name, weight, channels, settings.channel_mode, cast(SumLoss, loss), settings.normalize_weights
+    )
+
+
+def _difference(settings: ObjectiveSettings, entries: Sequence[LayerEntry]) -> Term:
+    if len(entries) != 2:
+        names = ", ".join(entry.name for entry in entries)
+        raise SettingsError(f"expected two `layers` for `loss` difference, got {names}")
+    first, second = entries
+    if split_list(settings.channels):
+        raise SettingsError("expected no `channels` for `loss` difference, which compares whole layers")
+    return DifferenceTerm(first.name, settings.dream_weight, second.name, (first.weight, second.weight))
+
+
+def _words(settings: ObjectiveSettings) -> list[tuple[str, float | None]]:
+    """Split `channels` into names and strengths, which are None where none is given."""
+    words: list[tuple[str, float | None]] = []
+    for word in split_list(settings.channels):
+        name, colon, strength = word.rpartition(":")
+        if colon:
+            words.append((name, number(strength, "a channel as CHANNEL or CHANNEL:STRENGTH", word)))
+        else:
+            words.append((word, None))
+    return words
+
+
+def _channels(
+    settings: ObjectiveSettings, model: DreamModel, layer: str
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Find the channels of a layer and their strengths, which are empty where none is given."""
+    words = _words(settings)
+    with_strengths = any(strength is not None for _, strength in words)
+    if with_strengths and settings.channel_mode != "all":
+        raise SettingsError(
+            f"expected `channel_mode` all for channels with strengths, got {settings.channel_mode}"
+        )
+    if settings.channel_mode not in ("all", "ignore"):
+        validate(settings)  # one number
+        return (int(words[0][0]),), ()
+    if not words:
+        return (), ()  # counting the network's channels takes a while
+    available = model.channels(layer)
+    strengths: dict[int, float] = {}
+    for name, strength in words:
+        for index in channel_indices([name], model.labels, layer=layer, channels=available):
+            strengths[index] = 1.0 if strength is None else strength
+    return tuple(strengths), tuple(strengths.values()) if with_strengths else ()
 
 
 def choose_channels(image: Tensor, objective: Objective, model: DreamModel) -> Objective:

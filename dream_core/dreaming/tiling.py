@@ -20,7 +20,8 @@ from torch import Tensor
 from ..image import Size, size_of
 from ..models.dream_model import DreamModel
 from ..settings import TileSettings
-from .objectives import Activations, LossSum, Objective
+from .objectives import Objective
+from .terms import Activations, LossSum
 from .transforms import View, random_int
 
 GRID = 32
@@ -178,7 +179,7 @@ def tiled_gradient(
 
         def contribution(activations: Activations) -> Tensor:
             sums = [one.sum for one in objective.loss_sums(activations)]
-            shares = [slope.to(one.device) * one for slope, one in zip(slopes, sums, strict=True)]
+            shares = [(slope.to(one.device) * one).sum() for slope, one in zip(slopes, sums, strict=True)]
             return torch.stack(shares).sum()
 
         tile = part.crop(image).detach().to(model.device)
@@ -198,7 +199,7 @@ def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, imag
     share = image[0, 0].numel() / sum(len(part.rows) * len(part.columns) for part, _ in parts)
     return [
         LossSum(
-            share * torch.stack([one.sum.to(image.device) for one in of_term]).sum(),
+            share * torch.stack([one.sum.to(image.device) for one in of_term]).sum(0),
             max(1, round(share * sum(one.values for one in of_term))),
             of_term[0].channels,
         )

@@ -16,8 +16,16 @@ from torch import Tensor, nn
 
 from dream_core.checks import validate
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
-from dream_core.dreaming.objectives import Objective, build_objective, choose_channels, layer, total_variation
+from dream_core.dreaming.objectives import (
+    Objective,
+    build_objective,
+    choose_channels,
+    diversity,
+    layer,
+    total_variation,
+)
 from dream_core.dreaming.octaves import visible_sizes
+from dream_core.dreaming.terms import DifferenceTerm, DirectionTerm
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import keep_colors, noise, resize, zoom
 from dream_core.models.dream_model import DreamModel, _Uninitialized, load_model
@@ -140,6 +148,22 @@ def test_the_settings_become_terms_of_the_objective(model: DreamModel) -> None:
     assert (objective.tv_weight, objective.l2_weight) == (2, 3)
 
 
+def test_the_loss_makes_the_kind_of_term(model: DreamModel) -> None:
+    settings = ObjectiveSettings(
+        layers=("second:2:cosine", "first:-1:diversity", "act:3:difference", "first:1:difference"),
+        channels=("dog:0.5", "0:2"),
+        dream_weight=2,
+    )
+    assert build_objective(replace(settings, layers=("second:2:cosine",)), model) == Objective(
+        (DirectionTerm("second", 4.0, (1, 2, 0), "all", (0.5, 0.5, 2.0), cosine=True),)
+    )
+    assert build_objective(replace(settings, layers=settings.layers[1:], channels=()), model) == (
+        2 * (diversity("first", weight=-1) + Objective((DifferenceTerm("act", 1.0, "first", (3.0, 1.0)),)))
+    )
+    (neuron,) = build_objective(ObjectiveSettings(loss="neuron", channels=("1",)), model).terms
+    assert neuron == DirectionTerm("second", 1.0, (1,), place=(0.5, 0.5))
+
+
 def test_channels_are_named_by_labels(model: DreamModel) -> None:
     objective = build_objective(ObjectiveSettings(layers=("second",), channels=("dog", "cat")), model)
     assert objective.terms[0].channels == (1, 2, 0)
@@ -179,7 +203,14 @@ def test_a_class_by_name_alone_is_raised_on_the_layer_of_classes(image: Tensor) 
             {"channel_mode": "avg", "channels": ("5",)},
             r"^expected a number from 1 to 4 in `channels` for layer 'second', got 5$",
         ),
-        ({"layers": ("second:x",)}, r"^expected a layer as NAME or NAME:WEIGHT, got 'second:x'$"),
+        ({"layers": ("second:x",)}, r"^expected a layer as NAME, .* got 'second:x'$"),
+        ({"loss": "cosine"}, r"^expected `channels` for `loss` cosine, got none; list some, such as 12 or"),
+        ({"channels": ("1:0.5",)}, r"^expected `channels` without strengths for `loss` l2, got 1:0.5; take"),
+        ({"channels": ("1:a",)}, r"^expected a channel as CHANNEL or CHANNEL:STRENGTH, got '1:a'$"),
+        ({"channels": ("1:2",), "channel_mode": "ignore"}, r"^expected `channel_mode` all for channels with"),
+        ({"layers": ("first:1:l9",)}, r"^expected a loss of l2, .* for layer 'first', got 'l9'$"),
+        ({"loss": "difference"}, r"^expected two `layers` for `loss` difference, got second$"),
+        ({"loss": "neuron", "channels": ("1",), "tile_size": 64}, r"^expected `tile_size` 0 for a neuron"),
     ],
 )
 def test_wrong_objectives_are_refused(model: DreamModel, image: Tensor, options: dict, message: str) -> None:

@@ -1,154 +1,14 @@
-import math
-
 import pytest
 import torch
-from pretended import Pretended
 
 from dream_core.dreaming.objectives import (
-    LayerTerm,
     Objective,
     layer,
     total_variation,
 )
-from dream_core.errors import SettingsError
 
 # (1,3,1,2): the means of its channels are 1, -1 and 0.
 X = torch.tensor([[[[3.0, -1.0]], [[-4.0, 2.0]], [[0.0, 0.0]]]])
-SOFTPLUS = sum(math.log1p(math.exp(value)) for value in (3, -1, -4, 2, 0, 0))
-
-
-@pytest.mark.parametrize(
-    ("loss", "expected"),
-    [
-        ("l2", math.sqrt(30)),
-        ("norm", math.sqrt(30)),
-        ("abs_l2", math.sqrt(30)),
-        ("mse", 30 / 6),
-        ("mean", 0.0),
-        ("abs_mean", 10 / 6),
-        ("bce", SOFTPLUS / 6),
-    ],
-)
-def test_each_loss_by_hand(loss: str, expected: float) -> None:
-    value = layer("a", loss=loss)({"a": X})
-    assert value.shape == ()
-    assert value.item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_bce_is_binary_cross_entropy_against_zero() -> None:
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(X, torch.zeros_like(X))
-    torch.testing.assert_close(layer("a", loss="bce")({"a": X}), expected)
-
-
-def test_the_root_of_nothing_has_a_finite_slope() -> None:
-    x = torch.zeros(1, 2, 3, 3, requires_grad=True)
-    layer("a")({"a": x}).backward()
-    assert torch.equal(x.grad, torch.zeros_like(x))
-
-
-def test_bfloat16_is_summed_in_float32() -> None:
-    x = torch.ones(1, 1, 100, 100, dtype=torch.bfloat16)
-    value = layer("a", loss="mean")({"a": x})
-    assert value.dtype == torch.float32
-    assert value.item() == 1
-
-
-@pytest.mark.parametrize(
-    ("mode", "channels", "expected"),
-    [
-        ("all", (), 0.0),
-        ("all", (0,), 1.0),
-        ("all", (0, 2), 0.5),
-        ("all", (2, 1, 0), 0.0),
-        ("all", (0, 0, 2), 0.5),
-        ("ignore", (), 0.0),
-        ("ignore", (0,), -0.5),
-        ("ignore", (1, 2), 1.0),
-        ("strong", (1,), 1.0),
-        ("strong", (2,), 0.5),
-        ("strong", (3,), 0.0),
-        ("avg", (1,), 0.0),
-        ("weak", (1,), -1.0),
-        ("weak", (2,), -0.5),
-    ],
-)
-def test_each_channel_mode_by_hand(mode: str, channels: tuple[int, ...], expected: float) -> None:
-    objective = layer("a", loss="mean", channels=channels, channel_mode=mode)
-    assert objective.chooses_channels == (mode != "all" and bool(channels))
-    resolved = objective.resolve({"a": X})
-    assert not resolved.chooses_channels
-    assert resolved({"a": X}).item() == pytest.approx(expected)
-
-
-def test_avg_takes_the_middle_of_four_channels_and_of_equal_ones() -> None:
-    x = torch.tensor([5.0, 1.0, 3.0, 2.0]).reshape(1, 4, 1, 1)
-    middle = layer("a", channels=(2,), channel_mode="avg").resolve({"a": x})
-    assert middle.terms[0].channels == (2, 3)
-    equals = layer("a", channels=(2,), channel_mode="weak").resolve({"a": torch.ones(1, 4, 2, 2)})
-    assert equals.terms[0].channels == (0, 1)
-
-
-def test_chosen_channels_stay_when_the_image_changes() -> None:
-    resolved = layer("a", loss="mean", channels=(1,), channel_mode="strong").resolve({"a": X})
-    assert resolved({"a": -X}).item() == -1
-
-
-@pytest.mark.parametrize(
-    ("mode", "channels", "message"),
-    [
-        (
-            "all",
-            (3,),
-            r"^expected channels of layer 'a' from 0 to 2, got 3; `print_layers` lists layers with",
-        ),
-        ("all", (0, -1), r"^expected channels of layer 'a' from 0 to 2, got -1;"),
-        ("ignore", (7,), r"^expected channels of layer 'a' from 0 to 2, got 7;"),
-        (
-            "ignore",
-            (0, 1, 2),
-            r"^expected a channel of layer 'a' to excite, got all 3 to ignore; ignore fewer$",
-        ),
-        ("strong", (4,), r"^expected a number from 1 to 3 in `channels` for layer 'a', got 4$"),
-        ("avg", (0,), r"^expected one number of at least 1 as channels for channel mode 'avg', got 0$"),
-        ("weak", (1, 2), r"^expected one number .* for channel mode 'weak', got 1, 2$"),
-    ],
-)
-def test_wrong_channels_are_refused(mode: str, channels: tuple[int, ...], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        layer("a", channels=channels, channel_mode=mode).resolve({"a": X})
-
-
-@pytest.mark.parametrize("mode", ["strong", "avg", "weak"])
-def test_modes_that_choose_channels_need_a_number(mode: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^expected one number .* channel mode '{mode}', got none$"):
-        layer("a", channel_mode=mode)
-
-
-def test_a_channel_that_is_listed_twice_counts_once() -> None:
-    assert layer("a", channels=(2, 0, 2)) == layer("a", channels=(2, 0))
-    assert layer("a", loss="mean", channels=(2, 0, 2))({"a": X}) == layer("a", loss="mean", channels=(2, 0))(
-        {"a": X}
-    )
-
-
-def test_a_wrong_channel_is_found_without_resolving() -> None:
-    with pytest.raises(SettingsError, match="expected channels of layer 'a' from 0 to 2, got 9"):
-        layer("a", channels=(9,))({"a": X})
-
-
-def test_unknown_losses_and_modes_are_refused() -> None:
-    message = r"^expected a loss of l2, norm, abs_l2, mse, mean, abs_mean, bce, got 'l3'$"
-    with pytest.raises(SettingsError, match=message):
-        layer("a", loss="l3")
-    message = r"^expected a channel mode of all, strong, avg, weak, ignore, got 'loud'$"
-    with pytest.raises(SettingsError, match=message):
-        layer("a", channel_mode="loud")
-
-
-def test_weights_scale_and_normalizing_divides_by_all_channels() -> None:
-    assert layer("a", weight=-3, loss="mse")({"a": X}).item() == pytest.approx(-15)
-    term = LayerTerm("a", weight=6, loss="mean", channels=(0,), normalize=True)
-    assert Objective((term,))({"a": X}).item() == pytest.approx(6 * 1 / 3)
 
 
 def test_objectives_add_and_scale() -> None:
@@ -175,15 +35,3 @@ def test_image_terms_lower_the_objective() -> None:
     assert objective.image_value(image).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
     assert objective.has_image_terms
     assert not layer("a").has_image_terms
-
-
-def test_chosen_channels_are_copied_to_a_gpu_once() -> None:
-    with Pretended("cuda") as gpu:
-        activation = torch.rand(1, 6, 4, 5).to(gpu.device)
-        term = LayerTerm("any", channels=(1, 4))
-        sums = [term.loss_sum(activation).sum]
-        gpu.copies.clear()
-        sums += [term.loss_sum(activation).sum for _ in range(3)]
-        assert (gpu.copies, gpu.waits) == ([], [])
-        assert sums[0].device == gpu.device
-    assert torch.equal(torch.stack(sums), activation[:, [1, 4]].square().sum().expand(4))

@@ -10,7 +10,7 @@ from pretended import Pretended
 from torch import Tensor, nn
 
 from dream_core.dreaming.dream import dream
-from dream_core.dreaming.objectives import Objective, layer
+from dream_core.dreaming.objectives import Objective, cosine, layer, layer_difference
 from dream_core.dreaming.tiling import (
     GRID,
     fade_weights,
@@ -158,6 +158,15 @@ def test_tiles_lose_nothing_where_pixels_do_not_see_each_other(loss: LossMode, s
     relative = (tiled - gradient).norm() / gradient.norm()
     assert relative < (0.02 if any(side % 32 for side in size) else 1e-5)
     assert of_tiles.item() == pytest.approx(value.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("objective", [cosine("second", [1, -2, 3]), layer_difference("first", "second")])
+def test_directions_and_differences_add_up_over_tiles_too(objective: Objective) -> None:
+    network, image = model(PixelWise()), torch.rand(1, 3, 64, 128)
+    value, gradient = whole_gradient(network, objective, image)
+    of_tiles, tiled = tiled_gradient([network], objective, image, still(64, 0.0))
+    torch.testing.assert_close(of_tiles, value)
+    torch.testing.assert_close(tiled, gradient)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
