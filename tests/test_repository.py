@@ -79,6 +79,7 @@ FLOORS = (
     ("beside",),
     ("unfinished",),
     ("tensor_file",),
+    ("panels",),
     ("device",),
     ("free_memory",),
     ("image",),

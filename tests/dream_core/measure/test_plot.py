@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import replace
 
-import numpy as np
-import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from dream_core.measure.figures import ClipFigures, Figures, Report
-from dream_core.measure.plot import COLORS, INPUT_COLOR, _scale, plot
+from dream_core.measure.plot import INPUT_COLOR, plot
+from dream_core.panels import COLORS
 
 NONE = Figures(*[None] * 7)
 
@@ -92,48 +89,6 @@ def test_a_missing_value_leaves_a_gap_and_a_single_one_is_a_dot() -> None:
 
 def test_values_that_never_change_are_drawn() -> None:
     assert len(flicker_columns([0.0] * 5)) > 1000
-
-
-@pytest.mark.parametrize(
-    ("values", "ends"),
-    [
-        ([0.0, 10.0], (0, 10)),
-        ([0.0, 0.0021], (0, 0.003)),
-        ([-3.0, 2.0], (-4, 2)),
-        ([-7.0, -3.0], (-8, 0)),
-        ([1.0, 1.2], (0, 1.5)),
-        ([0.0, 0.0], (0, 1)),
-        ([math.nan, 5.0], (0, 6)),
-        ([0.5, 1.004], (0, 1)),  # by very little above a round number
-    ],
-)
-def test_an_axis_ends_at_round_numbers_that_enclose_0_and_all_values(
-    values: list[float], ends: tuple[float, float]
-) -> None:
-    panel = Figure().subplots()
-    _scale(panel, np.array(values))
-    assert panel.get_ylim() == pytest.approx(ends)
-    assert panel.get_yticks()[[0, -1]] == pytest.approx(ends)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_an_axis_encloses_any_values(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    values = random.normal(random.normal(), 1, 9) * 10 ** random.uniform(-4, 4)
-    panel = Figure().subplots()
-    _scale(panel, values)
-    low, high = panel.get_ylim()
-    span = max(0, values.max()) - min(0, values.min())
-    assert low - 0.01 * span <= min(0, values.min())
-    assert max(0, values.max()) <= high + 0.01 * span
-    assert high - low < 3 * span  # and the curve is not flat
-
-
-def test_frames_are_numbered_by_whole_numbers() -> None:
-    panel = Figure().subplots()
-    _scale(panel, np.array([0.0, 1.0]))
-    panel.set_xlim(0, 3)
-    assert [tick for tick in panel.get_xticks() if 0 <= tick <= 3] == [0, 1, 2, 3]
 
 
 def test_names_are_shown_as_they_are(report: Report) -> None:
