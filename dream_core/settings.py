@@ -53,6 +53,11 @@ Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 DreamCarry: TypeAlias = Literal["residual", "image"]
 WarpMode: TypeAlias = Literal["bilinear", "bicubic"]
 WarpEdges: TypeAlias = Literal["border", "mirror"]
+FlowOperation: TypeAlias = Literal["scale", "compose", "invert", "smooth"]
+FlowFormat: TypeAlias = Literal["flo", "png", "exr"]
+FlowUnit: TypeAlias = Literal["pixels", "fraction", "grid"]
+FlowLayout: TypeAlias = Literal["channels_last", "channels_first", "arrays", "stmap"]
+FrameBeside: TypeAlias = Literal["next", "previous"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
 SoundFeature: TypeAlias = Literal["level", "bass", "mid", "treble", "band", "onsets", "beats"]
 BeatTracker: TypeAlias = Literal["tempo", "beat_this"]
@@ -244,6 +249,57 @@ class EnvelopeSettings:
     release: Seconds = 0.3
     delay: Delay = 0.0
     beat_tracker: BeatTracker = "tempo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMathSettings:
+    """Arithmetic of optical flow.
+
+    Args:
+        operation: scale multiplies the motion. compose follows the flow, then a second one. invert turns it around.
+            smooth blurs it; vectors without reliability become those around them.
+        factor: Number to multiply the motion by. 0.5 halves it, -1 lets everything go the other way.
+        smoothing: Standard deviation of the blur in pixels.
+    """
+
+    operation: FlowOperation = "scale"
+    factor: Annotated[float, Range(-1000, 1000, step=0.1)] = 1.0
+    smoothing: Annotated[float, Range(0, 1000, step=0.5)] = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowFileSettings:
+    """Files of optical flow.
+
+    Args:
+        file_format: flo is Middlebury's, exact. png is KITTI's, with 16 bits in steps of 1/64 pixel and the
+            reliability as valid or not. exr is an STMap for compositing, with the reliability as alpha; it needs
+            the package OpenEXR.
+    """
+
+    file_format: FlowFormat = "flo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherFlowSettings:
+    """Flow as another program or pack has it.
+
+    Args:
+        points_to: Frame that its vectors lead to. next: from each frame to the one after it, as is usual; the flow
+            to the frame before is then its inverse. previous: to the frame before, as in this pack.
+        first_missing: It has one flow fewer than there are frames, because it leaves out the first, which has no
+            frame before it.
+        flow_unit: Unit of its vectors: pixels, a fraction of width and height, or grid, as PyTorch's grid_sample
+            counts, where 2 is the whole width.
+        flow_layout: What `converted` is to be. channels_last: a tensor (frames, height, width, 2), as UniMatch's.
+            channels_first: (frames, 2, height, width), as torchvision's. arrays: a list of arrays. stmap: an IMAGE
+            of the place that each pixel samples.
+    """
+
+    points_to: FrameBeside = "next"
+    first_missing: bool = True
+    flow_unit: FlowUnit = "pixels"
+    flow_layout: FlowLayout = "channels_last"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,11 @@ from .blend import TemporalBlend
 from .camera import CameraFlow
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
+from .flow_convert import FlowConvert
+from .flow_file import LoadFlow, SaveFlow
 from .flow_image import FlowImage
 from .flow_mask import FlowMask
+from .flow_math import FlowMath
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .reliability import ReliabilityMask
@@ -33,6 +36,10 @@ NODES: list[type[io.ComfyNode]] = [
     FlowWarp,
     FlowImage,
     FlowMask,
+    FlowMath,
+    FlowConvert,
+    SaveFlow,
+    LoadFlow,
     TemporalBlend,
     ConsistencyReport,
     TemporalLoopOpen,

@@ -24,8 +24,11 @@ from dream_core.measure.plot import plot
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.camera import camera_flow as exact_flow
 from dream_core.motion.flow import FlowEstimator
+from dream_core.motion.flow_convert import to_layout
+from dream_core.motion.flow_file import KITTI_STEPS, KITTI_ZERO
 from dream_core.motion.flow_image import draw_arrows, flow_image
 from dream_core.motion.flow_mask import flow_mask
+from dream_core.motion.flow_math import invert, smooth
 from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
@@ -133,6 +136,35 @@ def flow_masks() -> Image.Image:
     return _row({"flow": flow_image(flow("dis")), "mask": mask.expand(1, 3, -1, -1), "dream": dreamed_there})
 
 
+def flow_math() -> Image.Image:
+    """Flow Math: the flow, twice, smoothed and turned around."""
+    one = flow("dis")
+    results = {"flow": one, "scale, factor 2": one * 2, "smooth": smooth(one, 8.0), "invert": invert(one)[0]}
+    longest = 2 * one.norm(dim=1).max().item()
+    shown = {name: flow_image(result, saturation_length=longest) for name, result in results.items()}
+    names = list(shown)
+    return _rows([{name: shown[name] for name in names[:2]}, {name: shown[name] for name in names[2:]}])
+
+
+def flow_files() -> Image.Image:
+    """Save Flow and Load Flow: the flow, and the files that hold it, as a viewer shows them."""
+    one = flow("dis")
+    stmap = to_layout(one, "stmap")
+    assert isinstance(stmap, Tensor)
+    levels = torch.cat([one * KITTI_STEPS + KITTI_ZERO, torch.full_like(one[:, :1], 65535)], 1) / 65535
+    return _row({"flow": flow_image(one), "png of KITTI": levels, "STMap": stmap.movedim(-1, 1)})
+
+
+def flow_converted() -> Image.Image:
+    """Flow Convert: flow to the next frame, its inverse, and where that is known."""
+    ahead = estimator("dis").flow(frame(PAIR[0]), frame(PAIR[1]))
+    back, reached = invert(ahead)
+    longest = ahead.norm(dim=1).max().item()
+    drawn = [flow_image(one, saturation_length=longest) for one in (ahead, back)]
+    mask = reached.expand(1, 3, -1, -1)
+    return _row({"to the next frame": drawn[0], "flow": drawn[1], "reliability": mask})
+
+
 def flow_warp() -> Image.Image:
     """Flow Warp: a dream, moved to a later frame."""
     before = dreamed(PAIR[0], layer=LAYER)
@@ -231,6 +263,9 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     flow_images,
     mask,
     flow_masks,
+    flow_math,
+    flow_files,
+    flow_converted,
     flow_warp,
     camera_flow,
     temporal_blend,

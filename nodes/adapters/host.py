@@ -84,6 +84,16 @@ def temporary_file(suffix: str) -> Path:
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
 
 
+def output_folder() -> Path:
+    """Return ComfyUI's folder of outputs."""
+    return Path(folder_paths.get_output_directory())
+
+
+def input_folder() -> Path:
+    """Return ComfyUI's folder of inputs."""
+    return Path(folder_paths.get_input_directory())
+
+
 def lasting_folder() -> Path:
     """Return the pack's own folder in ComfyUI's folder of outputs, which outlasts the server.
 

@@ -48,6 +48,10 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
         "manual_max": {"octave_sizes": "octave_sizes"},
         "manual_min": {"octave_sizes": "octave_sizes"},
     },
+    "operation": {
+        "scale": {"factor": "factor"},
+        "smooth": {"smoothing": "smoothing"},
+    },
     "channel_mode": {
         "all": {"channels": "channels"},
         "ignore": {"channels": "channels"},
@@ -90,6 +94,11 @@ BASIC = {
     "arrow_spacing",
     "min_speed",
     "still_camera",
+    "factor",
+    "smoothing",
+    "file_format",
+    "points_to",
+    "flow_layout",
 }
 """Widgets that are not marked advanced. Choices with widgets of their own are always shown.
 

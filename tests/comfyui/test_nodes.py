@@ -51,6 +51,15 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     warped_latent = draft.add("DeepDreamFlowWarp", input=latent, flow=flow)
     image = draft.add("DeepDreamFlowPicture", flow=flow)
     camera = draft.add("DeepDreamFlowPicture", flow=draft.add("DeepDreamCameraFlow", image=draft.frames))
+    halved = draft.add("DeepDreamFlowMath", flow=flow, **{"operation": "scale", "operation.factor": 0.5})
+    foreign = draft.add("DeepDreamFlowConvert", any_flow=halved, points_to="previous", first_missing=False)
+    returned = draft.add(
+        "DeepDreamFlowConvert", any_flow=foreign[1], points_to="previous", first_missing=False
+    )
+    kept = draft.add("DeepDreamSaveFlow", flow=returned, filename_prefix="flow/every", file_format="flo")
+    loaded = draft.add("DeepDreamLoadFlow", folder=kept[1], where="output")
+    back = draft.add("DeepDreamFlowMath", flow=loaded, **{"operation": "scale", "operation.factor": 2.0})
+    again = draft.add("DeepDreamFlowPicture", flow=back)
     blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, reliability=mask)
     dream = draft.dream(blend, objective=objective)
     start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
@@ -78,7 +87,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
-    images = [draft.see(node) for node in (warped, image, camera, blend, dream, end, video)]
+    images = [draft.see(node) for node in (warped, image, again, camera, blend, dream, end, video)]
     masks = [draft.see(value) for value in (mask, moving, warped_mask, video[2])]
     latents = draft.see(warped_latent)
     streamed = draft.see(parts)
@@ -96,6 +105,8 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     for node in masks:
         (found,) = seen(run, node)
         assert found.shape == (3, 64, 96)
+    (drawn,), (from_file,) = seen(run, images[1]), seen(run, images[2])
+    assert np.array_equal(drawn, from_file)
     assert seen(run, latents)[0].shape == (3, 4, 8, 12)
     assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
     (core,), (ours,) = (seen(run, node) for node in film)
@@ -297,6 +308,28 @@ def test_a_look_and_a_network_that_are_gone_are_refused_with_the_nearest(comfyui
     assert model.endswith("got 'squeezenet'; did you mean squeezenet1_1?")
     assert dream == video
     assert video.endswith("got 'creature'; did you mean creatures?")
+
+
+@pytest.mark.parametrize("name", ["../secret", "/secret", "link/clip"])
+def test_a_workflow_cannot_leave_comfyuis_folders(comfyui: Server, name: str) -> None:
+    secret = comfyui.base / "secret"
+    secret.mkdir(exist_ok=True)
+    link = comfyui.base / "output" / "link"
+    if not link.is_symlink():
+        link.symlink_to(secret, target_is_directory=True)
+    draft = Studio()
+    draft.add("DeepDreamSaveFlow", flow=draft.flow(draft.frames), filename_prefix=name, file_format="flo")
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "to stay inside ComfyUI's folder" in run.error["exception_message"]
+    draft = Studio()
+    draft.see(
+        draft.add("DeepDreamFlowPicture", flow=draft.add("DeepDreamLoadFlow", folder=name, where="output"))
+    )
+    refused = comfyui.run(draft.graph).refused
+    assert refused is not None
+    assert "to stay inside ComfyUI's folder" in str(refused["node_errors"])
+    assert not list(secret.iterdir())
 
 
 TAKERS: dict[str, Callable[[Studio], Node]] = {

@@ -70,6 +70,8 @@ LIMITS = {
     "FlowMaskSettings.speed_fade": (float, 0, 10_000),
     "FlowMaskSettings.direction": (float, -360, 360),
     "FlowMaskSettings.direction_range": (float, 1, 360),
+    "FlowMathSettings.factor": (float, -1000, 1000),
+    "FlowMathSettings.smoothing": (float, 0, 1000),
     "MaskSettings.mask_strength": (float, 0, 1),
     "MaskSettings.mask_feather": (int, 0, 10_000),
     "InputSettings.frames": (int, 0, 10_000_000),

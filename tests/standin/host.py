@@ -34,7 +34,7 @@ class Record:
     """Values that a test sets and sees.
 
     Args:
-        folder: holds models/, temp/ and output/.
+        folder: holds models/, temp/, input/ and output/.
         interrupted: whether Cancel was pressed.
         cancel_at: the number of the progress update at which Cancel is pressed; 0 never.
         classes: class type -> node class, V1 or V3: the nodes that a graph may name.
@@ -104,6 +104,14 @@ def temporary_file(suffix: str) -> Path:
     folder = record.folder / "temp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
+
+
+def output_folder() -> Path:
+    return record.folder / "output"
+
+
+def input_folder() -> Path:
+    return record.folder / "input"
 
 
 def lasting_folder() -> Path:

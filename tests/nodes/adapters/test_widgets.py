@@ -23,6 +23,9 @@ CLASSES = (
     "ReliabilitySettings",
     "FlowImageSettings",
     "FlowMaskSettings",
+    "FlowMathSettings",
+    "FlowFileSettings",
+    "OtherFlowSettings",
     "MaskSettings",
     "CameraSettings",
     "WarpSettings",
@@ -245,6 +248,9 @@ NO_SETTINGS = {
     "both_ways",
     "flow_and_reliability",
     "from_previous",
+    "folder",
+    "where",
+    "filename_prefix",
 }
 """Widgets that nodes have besides the settings'. The frames and the model of some nodes are settings."""
 
