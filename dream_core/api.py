@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from torch import Tensor
 from .device import backends
 from .dreaming.dream import DreamCallback
 from .dreaming.masks import prepare_mask
-from .errors import ImageError
+from .errors import ImageError, Notice
 from .flat_options import fill_settings
 from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
@@ -26,6 +28,7 @@ from .pipeline import (
     open_previous,
 )
 from .resume import work_folder
+from .schedules.schedules import Moment
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
@@ -109,7 +112,7 @@ def dream_image(
         image: (3,H,W) or (1,3,H,W) RGB in 0..1, or an image file.
         mask: where to dream, (H,W), (1,H,W) or (1,1,H,W) in 0..1, or an image file, in the image's proportions.
         look, on_step, on_download, options: see `dream_video`; without the options of reading and writing. The
-            options of motion have no effect.
+            options of motion have no effect, and of a `schedule` the values at frame 0 count.
 
     Returns:
         The dream, float32 RGB in 0..1 on the CPU, in the shape of the tensor; (3,H,W) for a file.
@@ -119,6 +122,10 @@ def dream_image(
         SettingsError, VideoError, WeightsError: see `dream_video`.
     """
     (pipeline,) = fill_settings(with_look(look, options), PipelineSettings)
+    if pipeline.schedule.schedule:
+        warnings.warn("`schedule` gives an image its values at frame 0", Notice, stacklevel=2)
+        now = pipeline.schedule.read().apply(pipeline.dream, Moment(0, 0.0))
+        pipeline = replace(pipeline, dream=now)
     tensor = image if isinstance(image, Tensor) else load_image(Path(image))
     batch = tensor if tensor.ndim == 4 else tensor[None]
     require_image(batch, batch=1, values=True)
@@ -160,6 +167,8 @@ class Dreamer:
             self._temporal = load_dreamer(pipeline, progress=on_download)
         self._size: Size | None = None
         """Size of the frames for which there is memory."""
+        self._number = 0
+        """Number of frames of the clip so far."""
 
     @property
     def settings(self) -> DreamSettings:
@@ -171,6 +180,7 @@ class Dreamer:
         frame: Tensor,
         *,
         mask: Tensor | str | Path | None = None,
+        seconds: float | None = None,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
         """Dream the next frame of a clip, continuing the dream of the one before.
@@ -178,6 +188,7 @@ class Dreamer:
         Args:
             frame: (3,H,W) or (1,3,H,W) RGB in 0..1, of the same size as the one before.
             mask: where to dream, as in `dream_image`.
+            seconds: time of the frame in the clip, for a `schedule` in seconds.
             on_step: called after each gradient step.
 
         Returns:
@@ -185,6 +196,7 @@ class Dreamer:
 
         Raises:
             ImageError: the frame or the mask has the wrong shape, dtype or values; the state is unchanged.
+            SettingsError: a schedule needs the seconds, and there are none.
         """
         batch = frame if frame.ndim == 4 else frame[None]
         require_image(batch, name="frame", batch=1, values=True)
@@ -193,8 +205,12 @@ class Dreamer:
                 self._temporal.fit(size_of(batch))
                 self._size = size_of(batch)
             masks = None if mask is None else _mask(mask, batch)
-            return self._temporal.step(batch, mask=masks, on_step=on_step).read().reshape(frame.shape)
+            moment = Moment(self._number) if seconds is None else Moment(self._number, seconds)
+            dream = self._temporal.step(batch, moment=moment, mask=masks, on_step=on_step).read()
+        self._number += 1
+        return dream.reshape(frame.shape)
 
     def reset(self) -> None:
         """Forget all frames, to start another clip."""
         self._temporal.reset()
+        self._number = 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -61,6 +63,21 @@ def require_valid(cls: type[Any], **values: Any) -> None:
     """
     for name, value in values.items():
         _check(f"`{name}`", kinds(cls)[name], value)
+
+
+def require_known(
+    names: Collection[str],
+    known: Collection[str],
+    *,
+    what: str = "options of dream_core",
+    where: str = "dream_core.settings lists the options",
+) -> None:
+    """Raise a SettingsError for a name that is not known, with the nearest one or where to find them."""
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else where
+            raise SettingsError(f"expected {what}, got `{name}`; {hint}")
 
 
 def kinds(cls: type[Any]) -> dict[str, Any]:

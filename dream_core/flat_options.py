@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .checks import validate
-from .errors import SettingsError
+from .checks import require_known, validate
 
 
 def fill_settings(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
@@ -31,21 +29,6 @@ def fill_settings(options: Mapping[str, Any], *classes: type[Any]) -> list[Any]:
     for settings in filled:
         validate(settings)
     return filled
-
-
-def require_known(
-    names: Collection[str],
-    known: Collection[str],
-    *,
-    what: str = "options of dream_core",
-    where: str = "dream_core.settings lists the options",
-) -> None:
-    """Raise a SettingsError for a name that is not known, with the nearest one or where to find them."""
-    for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean `{close[0]}`?" if close else where
-            raise SettingsError(f"expected {what}, got `{name}`; {hint}")
 
 
 def field_names(cls: type[Any]) -> Iterator[str]:

@@ -16,9 +16,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .checks import kind_of
+from .checks import kind_of, require_known
 from .errors import Notice, SettingsError
-from .flat_options import field_names, fill_settings, require_known
+from .flat_options import field_names, fill_settings
 from .settings import (
     AscentSettings,
     ImageSettings,
@@ -26,6 +26,7 @@ from .settings import (
     ModelSettings,
     ObjectiveSettings,
     OctaveSettings,
+    ScheduleSettings,
     TemporalSettings,
 )
 
@@ -46,6 +47,7 @@ CLASSES = (
     AscentSettings,
     ImageSettings,
     TemporalSettings,
+    ScheduleSettings,
 )
 NOT_OF_A_LOOK = ("model_file", "model_dirs", "model_mean", "label_file")
 OPTIONS = tuple(name for cls in CLASSES for name in field_names(cls) if name not in NOT_OF_A_LOOK)

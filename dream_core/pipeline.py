@@ -16,6 +16,7 @@ from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer, require_finite
 from .dreaming.graphs import StepGraphs
+from .dreaming.objectives import Objective
 from .errors import VideoError
 from .models.dream_model import DreamModel, load_model
 from .models.registry import MODELS, resolve_model
@@ -34,6 +35,7 @@ from .settings import (
 )
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.last_dream import load_last_dream, require_fit, require_place, save_last_dream
+from .temporal.scheduled import schedule_of
 from .temporal.seamless import Begun, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
@@ -83,8 +85,14 @@ def load_estimator(
 def load_image_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> ImageDreamer:
     """Load the networks for dreams of single images; see `load_dreamer`."""
     models = load_models(settings.model, settings.device, progress=progress)
+    return _image_dreamer(models, settings)
+
+
+def _image_dreamer(
+    models: Sequence[DreamModel], settings: PipelineSettings, objective: Objective | None = None
+) -> ImageDreamer:
     graphs = StepGraphs() if settings.device.cuda_graphs else None
-    return ImageDreamer(models, settings=settings.dream, graphs=graphs)
+    return ImageDreamer(models, settings=settings.dream, objective=objective, graphs=graphs)
 
 
 def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
@@ -99,7 +107,10 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
         WeightsError: weights are missing or wrong.
     """
     validate(settings)
-    dream = load_image_dreamer(settings, progress=progress)
+    models = load_models(settings.model, settings.device, progress=progress)
+    scheduled = schedule_of(settings.schedule.read(), settings.dream.objective, models[0])
+    objective = scheduled.objective.widest if scheduled.objective else None
+    dream = _image_dreamer(models, settings, objective)
     flow = None
     if not settings.temporal.independent:
         folders = settings.model.model_dirs
@@ -107,7 +118,12 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
     has_room = settings.device.beside and can_compute_beside(dream.device)
     beside = Worker(dream.device) if has_room else None
     return TemporalDreamer(
-        dream, flow, temporal=settings.temporal, reliability=settings.reliability, beside=beside
+        dream,
+        flow,
+        temporal=settings.temporal,
+        reliability=settings.reliability,
+        scheduled=scheduled,
+        beside=beside,
     )
 
 

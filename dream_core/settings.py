@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from .checks import Range
+from .checks import Range, kinds, split_range
 from .errors import SettingsError
 from .layer_weights import split_list
+from .schedules.schedules import LAYERS, Schedules, parse_schedules
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
@@ -624,6 +625,55 @@ class DreamSettings:
     mask: MaskSettings = field(default_factory=MaskSettings)
 
 
+PER_CLIP = ("references", "seamless_frames")
+"""Numbers of the classes below that hold for a whole clip: they say what is kept of it."""
+
+SCHEDULABLE = (
+    LAYERS,
+    *(
+        name
+        for cls in (
+            AscentSettings,
+            OctaveSettings,
+            ObjectiveSettings,
+            ImageSettings,
+            MaskSettings,
+            TemporalSettings,
+            ReliabilitySettings,
+        )
+        for name, kind in kinds(cls).items()
+        if split_range(kind)[1] and name not in PER_CLIP
+    ),
+)
+"""Settings that can change from frame to frame. Memory, tiles, flow and files hold for a whole clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """Settings that change along the clip.
+
+    Args:
+        schedule: Values of a setting along the clip, NAME="FRAME: VALUE, ...", such as
+            learning_rate="0: 1, 30: 3", or in seconds, zoom="0: 0, 2.5s: 2". Between keyframes the value changes
+            evenly; after a value, ease, ease-in, ease-out or hold changes that. Layers fade into each other:
+            layers="0: NAME, 60: OTHER". Give it again for another setting.
+    """
+
+    schedule: tuple[str, ...] = ()
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for an entry that cannot be read."""
+        self.read()
+
+    def read(self) -> Schedules:
+        """Read the schedules.
+
+        Raises:
+            SettingsError: an entry cannot be read, or its setting is unknown or holds for a whole clip.
+        """
+        return parse_schedules(self.schedule, SCHEDULABLE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputSettings:
     """Part of the input to read, its size, and the dream that it continues.
@@ -696,10 +746,12 @@ class PipelineSettings:
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
 
     def check_together(self) -> None:
-        """Raise a SettingsError for several devices without tiles to share out."""
+        """Raise a SettingsError for several devices without tiles, or a value of a schedule out of range."""
         require_tiles(self.dream.tile, devices=self.device.device.count(",") + 1)
+        self.schedule.read().check(self.dream, self.temporal, self.reliability)
 
 
 def require_tiles(settings: TileSettings, *, devices: int) -> None:

@@ -19,7 +19,7 @@ import tyro
 from docstring_parser import google
 from rich.console import Console
 from rich.markup import escape
-from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, arg
+from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from ..checks import Range, kinds
 from ..errors import SettingsError
@@ -40,6 +40,7 @@ from ..settings import (
     OutputSettings,
     PipelineSettings,
     ReliabilitySettings,
+    ScheduleSettings,
     Start,
     TemporalSettings,
     TileSettings,
@@ -55,6 +56,9 @@ MEASURE = "measure"
 
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
+
+REPEATED = ("schedule",)
+"""Options that take one value, and may be given again for more."""
 
 EveryStep = Annotated[int, Range(0, 1_000_000)]
 
@@ -121,6 +125,7 @@ class Command:
     tile: TileSettings = field(default_factory=TileSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
@@ -144,6 +149,7 @@ class Command:
             flow=self.flow,
             reliability=self.reliability,
             device=self.device,
+            schedule=self.schedule,
         )
 
     def check_together(self) -> None:
@@ -159,7 +165,8 @@ class Command:
             for group in vars(self).values()
             if is_dataclass(group)
             for name, value in vars(group).items()
-            if isinstance(value, tuple) and value != looks.get(name, getattr(type(group), name, ()))
+            if isinstance(value, tuple) and name not in REPEATED
+            if value != looks.get(name, getattr(type(group), name, ()))
         ]
 
 
@@ -356,6 +363,7 @@ def with_flags(cls: Any, defaults: Mapping[str, Any] | None = None) -> type[Any]
             default = partial(_with_flags, one.default_factory, kind, defaults or {})
             members.append((one.name, kind, field(default_factory=default)))
         else:
+            kind = Annotated[kind, UseAppendAction] if one.name in REPEATED else kind
             members.append((one.name, kind, field(default=one.default, metadata={"help": help_of[one.name]})))
     return make_dataclass(cls.__name__, members, bases=(cls,), namespace={"__doc__": text}, frozen=True)
 

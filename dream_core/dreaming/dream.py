@@ -145,6 +145,7 @@ class ImageDreamer:
         image: Tensor,
         *,
         settings: DreamSettings | None = None,
+        objective: Objective | None = None,
         colors: Tensor | None = None,
         renewal: Tensor | None = None,
         mask: Tensor | None = None,
@@ -157,6 +158,7 @@ class ImageDreamer:
         Args:
             image: (1,3,H,W) RGB in 0..1.
             settings: used instead of the dreamer's own, except for the tiles; not checked again.
+            objective: likewise; its layers are among those of the dreamer's own, by which memory is estimated.
             colors: (1,3,H,W), source of the colors for `settings.image.original_colors`, and of the mean colors for
                 `settings.image.keep_brightness`; by default the image.
             renewal: (1,1,H,W) in 0..1, share of all steps that is due at each pixel: 0 = the image stays as it is;
@@ -184,12 +186,14 @@ class ImageDreamer:
                 require_mask(one, like=image, name=name, values=False)
         self._require_devices()
         size, settings = size_of(image), settings or self.settings
+        objective = objective or self.objective
         while True:
             try:
                 with tf32(not self.models[0].exact):
                     dreamed = self._dream(
                         image,
                         settings=replace(settings, tile=self.settings.tile),
+                        objective=objective,
                         colors=colors,
                         renewal=renewal,
                         mask=mask,
@@ -221,6 +225,7 @@ class ImageDreamer:
         image: Tensor,
         *,
         settings: DreamSettings,
+        objective: Objective,
         colors: Tensor | None,
         renewal: Tensor | None,
         mask: Tensor | None,
@@ -232,14 +237,14 @@ class ImageDreamer:
             dream_octaves,
             models=self.models,
             settings=settings,
-            objective=self.objective,
+            objective=objective,
             graphs=self.graphs,
             on_step=on_step,
         )
         if mask is None:
             return dream(image, colors=colors, renewal=renewal, means=means)
         image = image.detach().to(self.device, torch.float32)
-        least = self.models[0].smallest_side(self.objective.layers)
+        least = self.models[0].smallest_side(objective.layers)
         part = masked_part(mask, smallest=smallest_image(size_of(image), settings.octave, least))
         if part is None:
             return image.clone()

@@ -26,8 +26,10 @@ from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
 from ..motion.scene_cuts import find_pan
 from ..motion.warp import warp
+from ..schedules.schedules import Moment
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
 from .blend import add_residual, blend_frames, share_to_renew
+from .scheduled import FrameSettings, Scheduled
 
 FLASH = 4
 """Number of frames after a cut in which it may turn out to be a flash."""
@@ -48,8 +50,8 @@ class Carried:
         reliability: (1,1,H,W), 1 = trust.
         warped: (1,3,H,W), the earlier dream.
         warped_frame: (1,3,H,W), the earlier frame; None where whole images are carried.
-        kept: (1,1,H,W), share that the mask of the frame lets through of what the earlier mask did; None without.
-        present: (1,1,H,W), share that the earlier mask let through of what the mask of the frame does.
+        kept: (1,1,H,W), share of it that masks, or a strength that changes, let the frame have; None without.
+        present: (1,1,H,W), share of what they let the frame have that was dreamed before.
     """
 
     flow: Tensor
@@ -88,6 +90,7 @@ class DreamedFrame:
         carried: from the frame before; None for the first frame, after a cut and without feedback.
         number: of the frame, counted by the dreamer.
         mask: (1,1,H,W), of the dream; None without one.
+        strength: (1,1,1,1), see `Scheduled.strength`; None where no schedule changes it.
     """
 
     frame: Tensor
@@ -95,12 +98,13 @@ class DreamedFrame:
     carried: Carried | None
     number: int = 0
     mask: Tensor | None = None
+    strength: Tensor | None = None
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """What another frame can continue, by name."""
-        named = {"frame": self.frame, "dream": self.dream}
-        return named if self.mask is None else {**named, "mask": self.mask}
+        named = {"frame": self.frame, "dream": self.dream, "mask": self.mask, "strength": self.strength}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def read(self) -> Tensor:
         """Copy the dream to the CPU: (1,3,H,W). The program waits for a GPU.
@@ -190,6 +194,7 @@ class TemporalDreamer:
         flow: estimates motion; None is allowed when `temporal.independent` is on.
         temporal: settings of the feedback.
         reliability: settings that choose the pixels to trust.
+        scheduled: what of all these changes along the clip.
         beside: finds the motion of the next frame while a frame is dreamed; by default it is found in turn.
 
     Raises:
@@ -203,6 +208,7 @@ class TemporalDreamer:
         *,
         temporal: TemporalSettings,
         reliability: ReliabilitySettings,
+        scheduled: Scheduled | None = None,
         beside: Worker | None = None,
     ) -> None:
         validate(temporal)
@@ -215,8 +221,12 @@ class TemporalDreamer:
         self.flow = flow
         self.temporal = temporal
         self.reliability = reliability
+        self.scheduled = scheduled or Scheduled()
+        self.scheduled.schedules.check(dream.settings, temporal, reliability)
         self.beside = beside
         self._ahead: Ahead | None = None
+        # Those of the frame that is being dreamed.
+        self._now = self._settings_at(Moment(0, 0.0))
         # The latest frame comes last.
         self._past: deque[DreamedFrame] = deque(maxlen=2 ** (temporal.references - 1))
         # What came before the last cut, which may be a flash; and the frames since.
@@ -229,7 +239,7 @@ class TemporalDreamer:
     def settings(self) -> DreamSettings:
         """Settings of frames that continue no dream: the first, each after a cut, and all with `independent`.
 
-        Those of the other frames are derived from them.
+        Those of the other frames are derived from them, and so are those that schedules change.
         """
         return self.dream.settings
 
@@ -320,6 +330,7 @@ class TemporalDreamer:
             self.flow,
             temporal=self.temporal,
             reliability=self.reliability,
+            scheduled=self.scheduled,
             beside=self.beside,
         )
         other._past.append(replace(dreamed, carried=None))
@@ -330,25 +341,32 @@ class TemporalDreamer:
         self,
         frame: Tensor,
         *,
+        moment: Moment | None = None,
         mask: Tensor | None = None,
         following: Tensor | None = None,
+        following_moment: Moment | None = None,
         on_step: DreamCallback | None = None,
     ) -> DreamedFrame:
         """Dream the next frame of the clip.
 
         Args:
             frame: (1,3,H,W) RGB in 0..1, of the same size as the one before.
+            moment: of the frame in the clip, for schedules; by default its number among the frames dreamed.
             mask: (1,1,H,W) in 0..1, where to dream, see `ImageDreamer.__call__`; before `settings.mask`, which is
                 applied here. What leaves it is no longer carried.
             following: the frame after it, if it is known and to be dreamed next: where `looks_ahead`, its motion
                 is found meanwhile. It must not change before its own step.
+            following_moment: that of `following`, likewise.
             on_step: called after every gradient step.
 
         Raises:
             ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
             OutOfMemoryError: there is too little memory for flow or for the smallest tiles; the state is
                 unchanged.
+            SettingsError: a schedule is in seconds, and the moment is not known.
         """
+        moment = moment or Moment(self._count)
+        self._now = self._settings_at(moment)
         ahead, self._ahead = self._ahead, None
         if ahead and ahead.given.is_set_to(frame):
             frame = ahead.frame
@@ -358,12 +376,14 @@ class TemporalDreamer:
         start = self._carry_with_memory(frame, mask, ahead)
         if following is not None and self.looks_ahead:
             for model in self.dream.models:
-                model.trace(self.dream.objective.layers)
-            self._ahead = self._look_ahead(following, [*_frames(start.past), frame])
+                model.trace((self._now.objective or self.dream.objective).layers)
+            then = self._settings_at(following_moment or Moment(moment.frame + 1))
+            self._ahead = self._look_ahead(following, [*_frames(start.past), frame], then)
         carried = start.carried
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
-            settings=self.settings if carried is None else self._carried_settings(),
+            settings=self._now.dream if carried is None else self._carried_settings(),
+            objective=self._now.objective,
             colors=frame,
             renewal=start.renewal,
             mask=mask,
@@ -371,11 +391,26 @@ class TemporalDreamer:
             wait=False,
             on_step=on_step,
         )
-        result = DreamedFrame(frame=frame, dream=dreamed, carried=carried, number=self._count, mask=mask)
+        result = DreamedFrame(
+            frame=frame,
+            dream=dreamed,
+            carried=carried,
+            number=self._count,
+            mask=mask,
+            strength=self._strength(),
+        )
         self._count += 1
         if not self.temporal.independent:
             self._remember(result, start.past)
         return result
+
+    def _settings_at(self, moment: Moment) -> FrameSettings:
+        plain = FrameSettings(dream=self.settings, temporal=self.temporal, reliability=self.reliability)
+        return self.scheduled.at(moment, plain)
+
+    def _strength(self) -> Tensor | None:
+        strength = self.scheduled.strength(self._now.dream)
+        return None if strength is None else torch.full((1, 1, 1, 1), strength, device=self.dream.device)
 
     def _sent(self, frame: Tensor) -> Tensor:
         require_image(frame, name="frame", batch=1)
@@ -384,9 +419,9 @@ class TemporalDreamer:
 
     def _prepared(self, mask: Tensor, frame: Tensor) -> Tensor:
         require_mask(mask, like=frame)
-        return send(prepare_mask(mask.detach().float(), self.settings.mask), self.dream.device)
+        return send(prepare_mask(mask.detach().float(), self._now.dream.mask), self.dream.device)
 
-    def _look_ahead(self, following: Tensor, past: Sequence[Tensor]) -> Ahead | None:
+    def _look_ahead(self, following: Tensor, past: Sequence[Tensor], settings: FrameSettings) -> Ahead | None:
         """Begin to find the motion of the next frame; None if its own step will refuse it."""
         past = past[-(self._past.maxlen or 0) :]
         try:
@@ -394,13 +429,12 @@ class TemporalDreamer:
             self._require_size(frame, past)
         except ImageError:
             return None
-        return Ahead(following, frame, past, self._begin_motions(frame, past))
+        return Ahead(following, frame, past, self._begin_motions(self._finder(settings), frame, past))
 
     def _begin_motions(
-        self, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
+        self, find: MotionFinder, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
     ) -> Pending[Motions]:
         assert self.beside
-        find = self._finder
 
         def motions() -> Motions:
             found = find(frame, past, pan=pan)
@@ -464,7 +498,7 @@ class TemporalDreamer:
         carried = self._carry_from(past, 1, motions.each[0])
         for number, motion in enumerate(motions.each[1:], start=1):
             carried = carried.fill_from(self._carry_from(past, 2**number, motion))
-        carried = self._masked(carried, past[-1].mask, mask)
+        carried = self._changed(carried, past[-1], mask)
         renewal = self._renewal(frame, carried)
         asked = {}
         if motions.cut is None and motions.structure is not None:
@@ -473,15 +507,14 @@ class TemporalDreamer:
             asked["means"] = cell_means(renewal)
         read = _read(asked)
         found = read["structure"].tolist() if "structure" in read else None
-        if self._finder.is_cut(motions, frame, previous, found=found):
+        if self._finder(self._now).is_cut(motions, frame, previous, found=found):
             pan = find_pan(frame, previous)
             return None if pan is None else self._carry_past(past, frame, mask=mask, pan=pan)
         return Start(past, carried, renewal, read.get("means"))
 
-    @property
-    def _finder(self) -> MotionFinder:
+    def _finder(self, settings: FrameSettings) -> MotionFinder:
         assert self.flow is not None  # __init__ requires it
-        return MotionFinder(self.flow, self.reliability, self.temporal.cuts)
+        return MotionFinder(self.flow, settings.reliability, settings.temporal.cuts)
 
     def _motions(
         self, frame: Tensor, past: Sequence[Tensor], ahead: Ahead | None, pan: Tensor | None
@@ -490,9 +523,10 @@ class TemporalDreamer:
         self._require_size(frame, past)
         if ahead and len(ahead.past) == len(past) and all(map(operator.is_, ahead.past, past)):
             return ahead.motions.result()
+        find = self._finder(self._now)
         if self.beside:
-            return self._begin_motions(frame, past, pan).result()
-        return self._finder(frame, past, pan=pan)
+            return self._begin_motions(find, frame, past, pan).result()
+        return find(frame, past, pan=pan)
 
     @staticmethod
     def _require_size(frame: Tensor, past: Sequence[Tensor]) -> None:
@@ -513,19 +547,23 @@ class TemporalDreamer:
             warped_frame=self._move(previous.frame, motion.flow, frames=distance) if keeps_frame else None,
         )
 
-    def _masked(self, carried: Carried, before: Tensor | None, mask: Tensor | None) -> Carried:
-        """Say what masks do to a carried dream.
+    def _changed(self, carried: Carried, before: DreamedFrame, mask: Tensor | None) -> Carried:
+        """Say what masks, and a strength that changes, do to a carried dream.
 
         Args:
             carried: the dream.
-            before: mask of the earlier frame, (1,1,H,W); None for 1 everywhere.
-            mask: that of this frame.
+            before: the frame that it comes from.
+            mask: that of this frame, (1,1,H,W); None for 1 everywhere.
         """
-        if mask is None and before is None:
+        strength = self._strength()
+        changes = strength is not None and before.strength is not None
+        if mask is None and before.mask is None and not changes:
             return carried
         ones = torch.ones_like(carried.reliability)
         now = ones if mask is None else mask
-        earlier = ones if before is None else self._move(before, carried.flow, frames=1)
+        earlier = ones if before.mask is None else self._move(before.mask, carried.flow, frames=1)
+        if strength is not None and before.strength is not None:
+            now, earlier = now * strength, earlier * before.strength
         tiny = torch.finfo(now.dtype).tiny
         return replace(
             carried,
@@ -534,33 +572,34 @@ class TemporalDreamer:
         )
 
     def _move(self, image: Tensor, backward: Tensor, *, frames: int) -> Tensor:
-        amount = self._direction * self.settings.image.zoom
+        settings = self._now.dream.image
         for _ in range(frames):
-            image = zoom(image, amount, self.settings.image.zoom_mode)
+            image = zoom(image, self._direction * settings.zoom, settings.zoom_mode)
         return warp(image, backward, mode=self.temporal.warp).clamp(0, 1)
 
     def _start(self, frame: Tensor, carried: Carried) -> Tensor:
         """Blend the carried dream into the frame, (1,3,H,W) in 0..1: the image to dream on."""
         share = carried.reliability if carried.kept is None else carried.reliability * carried.kept
-        parts, blend = (frame, carried.warped, share), self.temporal.blend
+        parts, blend = (frame, carried.warped, share), self._now.temporal.blend
         if carried.warped_frame is None:
             return blend_frames(*parts, blend=blend).clamp(0, 1)
         return add_residual(*parts, carried.warped_frame, blend=blend)
 
     def _renewal(self, frame: Tensor, carried: Carried) -> Tensor | None:
         """Share of all steps that is due at each pixel, (1,1,H,W); None if `carried_steps` sets their number."""
-        if self.temporal.carried_steps:
+        if self._now.temporal.carried_steps:
             return None
         residual = carried.warped - (frame if carried.warped_frame is None else carried.warped_frame)
         share = carried.reliability if carried.present is None else carried.reliability * carried.present
-        return share_to_renew(share, residual, blend=self.temporal.blend)
+        return share_to_renew(share, residual, blend=self._now.temporal.blend)
 
     def _carried_settings(self) -> DreamSettings:
         """Settings of a frame that carries a dream. Noise starts only a first frame."""
-        octave, image = self.settings.octave, self.settings.image
-        steps = self.temporal.carried_steps or octave.octave_steps
+        settings = self._now.dream
+        octave, image = settings.octave, settings.image
+        steps = self._now.temporal.carried_steps or octave.octave_steps
         return replace(
-            self.settings,
+            settings,
             octave=replace(octave, octave_steps=steps),
             image=replace(image, init="image"),
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..dreaming.dream import DreamCallback
+from ..schedules.schedules import Moment
 from ..video import Frame
 from .dreamer import DreamedFrame, TemporalDreamer
 
@@ -69,7 +70,7 @@ def dream_seamless(
         opening = next(frames, None)
         if opening is None:
             return
-        first = dreamer.step(opening.image[None], mask=_mask_of(opening), on_step=on_step)
+        first = dream_next(dreamer, opening, None, on_step)
         yield opening, first
         begun = Begun(done=1, last_start=0, first=first)
     ahead: deque[Frame] = deque()
@@ -111,7 +112,18 @@ def dream_next(
     if frame.anew:
         dreamer.reset()
     expected = following.image[None] if following and not following.anew else None
-    return dreamer.step(frame.image[None], mask=_mask_of(frame), following=expected, on_step=on_step)
+    return dreamer.step(
+        frame.image[None],
+        moment=_moment_of(frame),
+        mask=_mask_of(frame),
+        following=expected,
+        following_moment=_moment_of(following) if following else None,
+        on_step=on_step,
+    )
+
+
+def _moment_of(frame: Frame) -> Moment:
+    return Moment(frame.index, frame.time)
 
 
 def _mask_of(frame: Frame) -> Tensor | None:
@@ -133,7 +145,9 @@ def _dream_back(
     """
     dreams: deque[Tensor] = deque()
     for frame in reversed(frames):
-        dreamed = dreamer.step(frame.image[None], mask=_mask_of(frame), on_step=on_step)
+        dreamed = dreamer.step(
+            frame.image[None], moment=_moment_of(frame), mask=_mask_of(frame), on_step=on_step
+        )
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import dream_core
 from dream_core import Dreamer, dream_image, dream_video
-from dream_core.errors import ImageError, SettingsError, VideoError
+from dream_core.errors import ImageError, Notice, SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
 from dream_core.video.images import load_image, save_image
@@ -74,6 +74,28 @@ def test_parts_of_a_clip_dream_as_the_whole(clip: Path, tmp_path: Path) -> None:
     ):
         dream_video(clip, tmp_path / "again", save_last_dream=last, **options)
     assert not (tmp_path / "again").exists()
+
+
+def test_a_schedule_goes_on_with_a_run_that_was_stopped_and_counts_frames(clip: Path, tmp_path: Path) -> None:
+    options = {"size": 0, "schedule": ["learning_rate=0: 1, 0.2s: 6", "blend=0: 0, 2: 0.5"], **QUICK}
+    dream_video(clip, tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        dream_video(clip, tmp_path / "again", on_frame=stop, **options)
+    dream_video(clip, tmp_path / "again", **options)
+    whole, again = (
+        [load_image(path) for path in sorted((tmp_path / one).iterdir())] for one in ("whole", "again")
+    )
+    assert torch.equal(torch.stack(whole), torch.stack(again))
+    dreamer = Dreamer(**{name: value for name, value in options.items() if name != "size"})
+    with open_clip(clip, settings=InputSettings(size=0)) as frames:
+        dreams = [dreamer.step(frame.image, seconds=frame.time) for frame in frames]
+    assert (torch.stack(dreams) - torch.stack(whole)).abs().max() < 0.51 / 255
+
+
+def test_an_image_has_the_values_of_a_schedule_at_frame_0(image: Tensor) -> None:
+    with pytest.warns(Notice, match="`schedule` gives an image its values at frame 0"):
+        scheduled = dream_image(image, schedule="learning_rate=0: 1, 9: 5", **QUICK)
+    assert torch.equal(scheduled, dream_image(image, learning_rate=1.0, **QUICK))
 
 
 def test_a_video_is_not_dreamed_into_itself(clip: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from dream_core.checks import Range, remedy, require_valid, validate
+from dream_core.checks import Range, remedy, require_known, require_valid, validate
 from dream_core.errors import SettingsError
 
 
@@ -108,3 +108,16 @@ def test_a_single_value_is_checked_by_its_field() -> None:
 )
 def test_the_advice_fits_the_error(number: int, doing: Literal["read", "written"], advice: str) -> None:
     assert remedy(OSError(number, "as the system says it"), doing) == advice
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sise", "expected options of a look, got `sise`; did you mean `size`?"),
+        ("zzzz", "expected options of a look, got `zzzz`; it may have size"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        require_known(["size", name], {"size"}, what="options of a look", where="it may have size")
+    assert str(told.value) == message

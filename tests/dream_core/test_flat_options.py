@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dream_core.errors import SettingsError
-from dream_core.flat_options import field_names, fill_settings, require_known
+from dream_core.flat_options import field_names, fill_settings
 from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
 
 
@@ -41,16 +41,3 @@ def test_field_names_are_unique_across_the_settings() -> None:
     names = [name for cls in (PipelineSettings, InputSettings, OutputSettings) for name in field_names(cls)]
     assert len(names) == len(set(names))
     assert {"octave_steps", "model", "size", "keep"} < set(names)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("sise", "expected options of a look, got `sise`; did you mean `size`?"),
-        ("zzzz", "expected options of a look, got `zzzz`; it may have size"),
-    ],
-)
-def test_an_unknown_name_is_told_with_the_nearest(name: str, message: str) -> None:
-    with pytest.raises(SettingsError) as told:
-        require_known(["size", name], {"size"}, what="options of a look", where="it may have size")
-    assert str(told.value) == message

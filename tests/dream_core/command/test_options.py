@@ -50,6 +50,17 @@ def test_settings_of_different_groups_must_fit_together() -> None:
         validate(parse(["--device", "cuda:0,cuda:1"]))
 
 
+def test_schedules_are_given_one_by_one_before_or_after_the_input() -> None:
+    command = parse(["--schedule", "blend=0: 0, 9: 1", "clip.mp4", "--schedule", "zoom=0: 1"])
+    assert command.schedule.schedule == ("blend=0: 0, 9: 1", "zoom=0: 1")
+    assert command.input == Path("clip.mp4")
+    assert command.given_lists == []
+    with pytest.raises(SettingsError, match="did you mean `learning_rate`"):
+        validate(parse(["--schedule", "learning-rat=0: 1"]))
+    with pytest.raises(SettingsError, match="`blend` from 0 to 1, got 2; correct its `schedule`"):
+        validate(parse(["--schedule", "blend=0: 2"]))
+
+
 def test_a_parsed_command_is_made_of_the_settings_themselves() -> None:
     assert parse([]) == Command()
     assert parse(["--octaves", "2"]) == replace(Command(), octave=OctaveSettings(octaves=2))

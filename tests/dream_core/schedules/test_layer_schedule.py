@@ -1,0 +1,32 @@
+"""Layers that fade into each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from dream_core.errors import SettingsError
+from dream_core.layer_weights import parse_layers
+from dream_core.schedules.layer_schedule import parse_layer_schedule
+
+
+def test_the_weights_of_the_next_layers_rise_as_those_of_the_last_fall() -> None:
+    fade = parse_layer_schedule("0: one, 10: two:4 three")
+    assert fade.at(0, 0.0) == ("one",)
+    assert parse_layers(fade.at(5, 0.0)) == {"one": 0.5, "two": 2.0, "three": 0.5}
+    assert fade.at(10, 0.0) == ("two:4", "three")
+
+
+def test_a_layer_of_both_goes_from_weight_to_weight() -> None:
+    fade = parse_layer_schedule("0: one two:2, 8: two:4")
+    assert parse_layers(fade.at(2, 0.0)) == {"one": 0.75, "two": 2.5}
+
+
+def test_layers_that_stay_come_as_they_were_written() -> None:
+    fade = parse_layer_schedule("0: one:0.1, 7: one:0.1")
+    assert fade.constant
+    assert [fade.at(frame, 0.0) for frame in (0, 3, 9)] == [("one:0.1",)] * 3
+
+
+def test_a_wrong_weight_is_refused() -> None:
+    with pytest.raises(SettingsError, match="NAME or NAME:WEIGHT, got 'one:much'"):
+        parse_layer_schedule("0: one:much")
