@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from ..layer_weights import parse_layers
+from ..layer_weights import layer_entries
 from .schedule import Keyframe, Keyframes, parse_keyframes
+
+Layers = tuple[str, ...]
+"""Layers as `settings.ObjectiveSettings` has them, each NAME, NAME:WEIGHT or NAME:WEIGHT:LOSS."""
 
 
 @dataclass(frozen=True)
-class LayerSchedule(Keyframes[tuple[str, ...]]):
+class LayerSchedule(Keyframes[Layers]):
     """Layers that change along a clip: the weights of the next ones rise as those of the last ones fall."""
 
-    def at(self, frame: int, seconds: float) -> tuple[str, ...]:
-        """Return the layers at a frame, each NAME:WEIGHT; those without weight are left out.
+    def at(self, frame: int, seconds: float) -> Layers:
+        """Return the layers at a frame; those without weight are left out.
 
         Args:
             frame, seconds: see `Keyframes.around`.
         """
-        last, following, share = self.around(frame, seconds)
-        if last == following or share == 0:
-            return last
-        before, after = parse_layers(last), parse_layers(following)
-        weights = {
-            name: before.get(name, 0.0) + share * (after.get(name, 0.0) - before.get(name, 0.0))
-            for name in (before | after)
-        }
-        return tuple(f"{name}:{weight!r}" for name, weight in weights.items() if weight)
+        return _mix(*self.around(frame, seconds))
+
+    @property
+    def mixtures(self) -> tuple[Layers, ...]:
+        """The layers of all keyframes, and those of all fades between them, each once."""
+        halfway = (_mix(one, following, 0.5) for one, following in pairwise(self.values))
+        return tuple(dict.fromkeys((*self.values, *halfway)))
 
 
 def parse_layer_schedule(text: str) -> LayerSchedule:
@@ -38,5 +40,22 @@ def parse_layer_schedule(text: str) -> LayerSchedule:
     read = parse_keyframes(text)
     keyframes = [Keyframe(one.place, tuple(one.value.split()), one.easing) for one in read.keyframes]
     for one in keyframes:
-        parse_layers(one.value)
+        layer_entries(one.value)
     return LayerSchedule(tuple(keyframes), read.unit)
+
+
+def _mix(last: Layers, following: Layers, share: float) -> Layers:
+    if last == following or share == 0:
+        return last
+    before, after = _weights(last), _weights(following)
+    mixed = {key: (1 - share) * before.get(key, 0.0) + share * after.get(key, 0.0) for key in before | after}
+    return tuple(
+        f"{name}:{weight!r}" + (f":{loss}" if loss else "")
+        for (name, loss), weight in mixed.items()
+        if weight
+    )
+
+
+def _weights(layers: Layers) -> dict[tuple[str, str], float]:
+    """Weights by name and loss."""
+    return {(one.name, one.loss): one.weight for one in layer_entries(layers)}

@@ -78,7 +78,7 @@ def _all_layers(part: ObjectivePart) -> list[ObjectiveSettings]:
     layers = part.schedules.by_name.get(LAYERS)
     if not isinstance(layers, LayerSchedule):
         return [part.settings]
-    return [replace(part.settings, layers=entries) for entries in dict.fromkeys(layers.values)]
+    return [replace(part.settings, layers=mixture) for mixture in layers.mixtures]
 
 
 STRENGTH = ("learning_rate", "octave_steps", "iterations")

@@ -21,6 +21,16 @@ def test_a_layer_of_both_goes_from_weight_to_weight() -> None:
     assert parse_layers(fade.at(2, 0.0)) == {"one": 0.75, "two": 2.5}
 
 
+def test_one_layer_fades_from_loss_to_loss() -> None:
+    fade = parse_layer_schedule("0: one:1:mse, 4: one:1:mean two")
+    assert fade.at(1, 0.0) == ("one:0.75:mse", "one:0.25:mean", "two:0.25")
+    assert fade.mixtures == (
+        ("one:1:mse",),
+        ("one:1:mean", "two"),
+        ("one:0.5:mse", "one:0.5:mean", "two:0.5"),
+    )
+
+
 def test_layers_that_stay_come_as_they_were_written() -> None:
     fade = parse_layer_schedule("0: one:0.1, 7: one:0.1")
     assert fade.constant
@@ -28,5 +38,5 @@ def test_layers_that_stay_come_as_they_were_written() -> None:
 
 
 def test_a_wrong_weight_is_refused() -> None:
-    with pytest.raises(SettingsError, match="NAME or NAME:WEIGHT, got 'one:much'"):
+    with pytest.raises(SettingsError, match=r"expected a layer as NAME, .*, got 'one:much'"):
         parse_layer_schedule("0: one:much")
