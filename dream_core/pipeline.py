@@ -24,6 +24,7 @@ from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
 from .resume import Keeper
+from .schedules.schedules import Schedules, join
 from .settings import (
     DeviceSettings,
     FlowSettings,
@@ -95,11 +96,14 @@ def _image_dreamer(
     return ImageDreamer(models, settings=settings.dream, objective=objective, graphs=graphs)
 
 
-def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> TemporalDreamer:
+def load_dreamer(
+    settings: PipelineSettings, *, schedules: Schedules | None = None, progress: Progress | None = None
+) -> TemporalDreamer:
     """Load the networks for dreams of a clip; weights are found or downloaded.
 
     Args:
         settings: all settings of the dream, its networks and devices.
+        schedules: of settings that change along the clip, beside those of `settings.schedule`.
         progress: called during downloads with the number of bytes done and in all.
 
     Raises:
@@ -107,8 +111,12 @@ def load_dreamer(settings: PipelineSettings, *, progress: Progress | None = None
         WeightsError: weights are missing or wrong.
     """
     validate(settings)
+    every = settings.schedule.read()
+    if schedules:
+        every = join([*every.by_name.items(), *schedules.by_name.items()])
+        every.check(settings.dream, settings.temporal, settings.reliability)
     models = load_models(settings.model, settings.device, progress=progress)
-    scheduled = schedule_of(settings.schedule.read(), settings.dream.objective, models[0])
+    scheduled = schedule_of(every, settings.dream.objective, models[0])
     objective = scheduled.objective.widest if scheduled.objective else None
     dream = _image_dreamer(models, settings, objective)
     flow = None
