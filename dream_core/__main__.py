@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .command.exit_codes import INTERRUPTED, MISTAKE
 
 if TYPE_CHECKING:
-    from .command.options import Command, MeasureCommand
+    from .command.options import Command, CompareCommand, MeasureCommand
 
 # Parameters of glibc's mallopt, from its malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -93,17 +93,21 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
 
 
-def load(command: Command | MeasureCommand) -> Callable[[], int]:
+def load(command: Command | MeasureCommand | CompareCommand) -> Callable[[], int]:
     """Import the module of a command, and return the function that runs it."""
     # Importing PyTorch allocates much and frees little, so garbage collection would only take time.
     gc.disable()
     try:
-        from .command.options import MeasureCommand
+        from .command.options import CompareCommand, MeasureCommand
 
         if isinstance(command, MeasureCommand):
             from .command.measure import main as measure
 
             return partial(measure, command)
+        if isinstance(command, CompareCommand):
+            from .command.compare import main as compare
+
+            return partial(compare, command)
         from .command.dream import main as dream
 
         return partial(dream, command)

@@ -59,6 +59,7 @@ FlowFormat: TypeAlias = Literal["flo", "png", "exr"]
 FlowUnit: TypeAlias = Literal["pixels", "fraction", "grid"]
 FlowLayout: TypeAlias = Literal["channels_last", "channels_first", "arrays", "stmap"]
 FrameBeside: TypeAlias = Literal["next", "previous"]
+CompareLayout: TypeAlias = Literal["side_by_side", "wipe", "difference"]
 ZoomMode: TypeAlias = Literal["percent", "pixel"]
 SoundFeature: TypeAlias = Literal["level", "bass", "mid", "treble", "band", "onsets", "beats"]
 BeatTracker: TypeAlias = Literal["tempo", "beat_this"]
@@ -301,6 +302,28 @@ class OtherFlowSettings:
     first_missing: bool = True
     flow_unit: FlowUnit = "pixels"
     flow_layout: FlowLayout = "channels_last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """Picture that compares clips.
+
+    Args:
+        layout: side_by_side shows two or three clips beside each other, four in two rows. wipe uncovers one clip
+            after the other behind a line that moves to the right. difference shows the first clip, and how far each
+            of the others is from it: black where they are equal.
+        amplify: Number to multiply differences by.
+        wipe_seconds: Seconds that the line takes from left to right.
+        labels: Names of the clips in the picture, in order; quotes keep one of several words together. Empty = the
+            names of their files, or A, B, C, D.
+        show_labels: Write the names into the picture.
+    """
+
+    layout: CompareLayout = "side_by_side"
+    amplify: Annotated[float, Range(0.1, 1000, step=1)] = 4.0
+    wipe_seconds: Annotated[float, Range(0.1, 10_000, step=0.5)] = 2.0
+    labels: tuple[str, ...] = ()
+    show_labels: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

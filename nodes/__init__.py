@@ -8,6 +8,7 @@ from ..dream_core.errors import DeepDreamError
 from .adapters import host, lasting
 from .blend import TemporalBlend
 from .camera import CameraFlow
+from .compare import CompareVideos
 from .dream import Dream, DreamObjective
 from .flow import OpticalFlow
 from .flow_convert import FlowConvert
@@ -42,6 +43,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadFlow,
     TemporalBlend,
     ConsistencyReport,
+    CompareVideos,
     TemporalLoopOpen,
     TemporalLoopClose,
     TemporalLoopRunner,

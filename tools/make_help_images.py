@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dream_core.dreaming.dream import dream
+from dream_core.measure.compare import Comparison
 from dream_core.measure.measure import LayerEnergy, flow_link, measure
 from dream_core.measure.plot import plot
 from dream_core.models.dream_model import DreamModel
@@ -33,6 +34,8 @@ from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
     CameraSettings,
+    CompareLayout,
+    CompareSettings,
     DeviceSettings,
     DreamSettings,
     FlowMaskSettings,
@@ -165,6 +168,24 @@ def flow_converted() -> Image.Image:
     return _row({"to the next frame": drawn[0], "flow": drawn[1], "reliability": mask})
 
 
+def compared_videos() -> Image.Image:
+    """Compare Videos: its three layouts."""
+    layouts: tuple[CompareLayout, ...] = ("side_by_side", "wipe", "difference")
+    rows = []
+    for layout in layouts:
+        settings = CompareSettings(layout=layout, wipe_seconds=2)
+        pair = [frame(STANDING), dreamed(STANDING, layer=LAYER)]
+        comparison = Comparison(["clip", "dream"], (frame(STANDING).shape[-2], SIDE), settings)
+        rows.append(_image(comparison(pair, time=1.0)))
+    wide = [row.resize((WIDTH, round(row.height * WIDTH / row.width))) for row in rows[::2]]
+    middle = rows[1].resize((WIDTH // 2, round(rows[1].height * WIDTH / 2 / rows[1].width)))
+    canvas = Image.new("RGB", (WIDTH, wide[0].height + middle.height + wide[1].height + 2 * GAP))
+    canvas.paste(wide[0], (0, 0))
+    canvas.paste(middle, (WIDTH // 4, wide[0].height + GAP))
+    canvas.paste(wide[1], (0, wide[0].height + middle.height + 2 * GAP))
+    return canvas
+
+
 def flow_warp() -> Image.Image:
     """Flow Warp: a dream, moved to a later frame."""
     before = dreamed(PAIR[0], layer=LAYER)
@@ -273,6 +294,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     dreamed_video,
     masked_video,
     report,
+    compared_videos,
 )
 
 

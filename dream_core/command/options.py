@@ -26,6 +26,7 @@ from ..errors import SettingsError
 from ..looks import load_look, look_names, named_look
 from ..settings import (
     AscentSettings,
+    CompareSettings,
     DeviceSettings,
     DreamSettings,
     FlowSettings,
@@ -52,7 +53,10 @@ PROGRAM = "deepdream-video"
 """The command's name."""
 
 MEASURE = "measure"
-"""The first argument of the other command."""
+"""The first argument of the command that measures."""
+
+COMPARE = "compare"
+"""The first argument of the command that compares."""
 
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
@@ -99,9 +103,9 @@ class Command:
 
     The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
 
-    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help. To translate a command
-    of deepdream-video-pytorch: deepdream-video translate "python video_dream.py ...". An INPUT that is itself
-    called measure or translate is written ./measure.
+    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help; to show clips together,
+    deepdream-video compare --help. To translate a command of deepdream-video-pytorch: deepdream-video translate
+    "python video_dream.py ...". An INPUT that is itself called measure, compare or translate is written ./measure.
 
     Args:
         input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
@@ -230,7 +234,52 @@ class MeasureCommand:
     device: DeviceSettings = field(default_factory=lambda: DeviceSettings(precision="float32"))
 
 
-def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
+@dataclass(frozen=True, kw_only=True)
+class CompareFileSettings:
+    """The part of the clips to compare, and the file to write.
+
+    Args:
+        size: Longest side of each clip in pixels. 0 = that of the first one; the others are scaled to it.
+        start: Seconds to skip at the beginning of each clip.
+        frames: Number of frames to compare. 0 = all, which have to be as many in each clip.
+        fps: Frame rate of a folder of images.
+        quality: Constant rate factor of the encoder. Lower looks better and makes a larger file.
+        sound: Copy the sound of the first clip.
+        overwrite: Replace a file that already exists.
+        quiet: No progress bar.
+    """
+
+    size: Annotated[int, Range(0, 16_384, step=32)] = 0
+    start: Start = InputSettings.start
+    frames: Frames = InputSettings.frames
+    fps: FrameRate = InputSettings.fps
+    quality: Annotated[int, Range(0, 51)] = OutputSettings.quality
+    sound: bool = True
+    overwrite: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareCommand:
+    """Show clips together in one video, frame by frame: a clip and its dream, or two to four dreams.
+
+    All have to have as many frames and the same proportions. Times and sound are those of the first one. The main
+    command reaches an input that is itself called compare as ./compare.
+
+    Args:
+        files: Two to four videos, GIFs, images or folders of images, then the file to write, of any of these kinds.
+    """
+
+    files: Positional[Annotated[tuple[Path, ...], arg(metavar="A B [C D] OUTPUT")]]
+    compare: CompareSettings = field(default_factory=CompareSettings)
+    file: CompareFileSettings = field(default_factory=CompareFileSettings)
+
+
+BESIDE: Mapping[str, type[Any]] = {MEASURE: MeasureCommand, COMPARE: CompareCommand}
+"""First argument -> the command that it names; all else dreams."""
+
+
+def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand:
     """Read the command line.
 
     Args:
@@ -244,11 +293,12 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand:
     if arguments[:1] == [TRANSLATE]:
         print_translation(arguments[1:])
     refuse_old_options(arguments)
-    if arguments[:1] == [MEASURE]:
-        prog = f"{PROGRAM} {MEASURE}"
-        parsed = tyro.cli(with_flags(MeasureCommand), args=arguments[1:], prog=prog, config=config)
-        measure: MeasureCommand = _original(parsed)
-        return measure
+    if arguments and arguments[0] in BESIDE:
+        prog, cls = f"{PROGRAM} {arguments[0]}", BESIDE[arguments[0]]
+        beside: MeasureCommand | CompareCommand = _original(
+            tyro.cli(with_flags(cls), args=arguments[1:], prog=prog, config=config)
+        )
+        return beside
 
     def read(defaults: Mapping[str, Any]) -> Command:
         parsed = tyro.cli(with_flags(Command, defaults), args=arguments, prog=PROGRAM, config=config)

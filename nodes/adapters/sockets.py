@@ -17,6 +17,9 @@ FlowSocket = io.Custom("FLOW")
 FlowModelSocket = io.Custom("OPTICAL_FLOW")
 """Carries ComfyUI's ModelPatcher around an optical flow network, as ComfyUI's own loader does."""
 
+ImagesOrVideoSocket = io.Custom("IMAGE,VIDEO")
+"""Carries a clip: a batch of images or a video."""
+
 DreamModelSocket = io.Custom("DREAM_MODEL")
 """Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.wrap`."""
 

@@ -48,6 +48,11 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
         "manual_max": {"octave_sizes": "octave_sizes"},
         "manual_min": {"octave_sizes": "octave_sizes"},
     },
+    "layout": {
+        "side_by_side": {},
+        "wipe": {"wipe_seconds": "wipe_seconds"},
+        "difference": {"amplify": "amplify"},
+    },
     "operation": {
         "scale": {"factor": "factor"},
         "smooth": {"smoothing": "smoothing"},
@@ -99,6 +104,9 @@ BASIC = {
     "file_format",
     "points_to",
     "flow_layout",
+    "amplify",
+    "wipe_seconds",
+    "labels",
 }
 """Widgets that are not marked advanced. Choices with widgets of their own are always shown.
 

@@ -74,6 +74,16 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         objective=objective,
         **QUICK_FLOW,
     )
+    compared = draft.add(
+        "DeepDreamCompareVideos",
+        **{
+            "clips.clip_0": draft.frames,
+            "clips.clip_1": video,
+            "layout": "difference",
+            "layout.amplify": 2.0,
+        },
+        labels="frames dream",
+    )
     file = draft.add(
         "DeepDreamVideoFile",
         video=draft.add("LoadVideo", file="clip.mp4"),
@@ -93,6 +103,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     streamed = draft.see(parts)
     film = [draft.see(draft.add("GetVideoComponents", video=sample)), draft.see(sample[1])]
     layers = draft.see(draft.dream_model[1])
+    both = draft.see(compared)
     plot, table, strength = (draft.see(report[slot]) for slot in (0, 1, 4))
     run = comfyui.run(draft.graph)
 
@@ -107,6 +118,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         assert found.shape == (3, 64, 96)
     (drawn,), (from_file,) = seen(run, images[1]), seen(run, images[2])
     assert np.array_equal(drawn, from_file)
+    assert seen(run, both)[0].shape == (3, 64, 2 * 96 + 4, 3)
     assert seen(run, latents)[0].shape == (3, 4, 8, 12)
     assert seen(run, streamed)[0].shape == (4, 64, 96, 3)
     (core,), (ours,) = (seen(run, node) for node in film)

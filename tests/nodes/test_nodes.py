@@ -24,6 +24,7 @@ NAMES = {
     "DeepDreamLoadFlow": "Load Flow",
     "DeepDreamTemporalBlend": "Temporal Blend",
     "DeepDreamConsistencyReport": "Consistency Report",
+    "DeepDreamCompareVideos": "Compare Videos",
     "DeepDreamLoopOpen": "Temporal Loop Open",
     "DeepDreamLoopClose": "Temporal Loop Close",
     "DeepDreamLoopRunner": "Temporal Loop Runner",

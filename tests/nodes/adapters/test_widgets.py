@@ -26,6 +26,7 @@ CLASSES = (
     "FlowMathSettings",
     "FlowFileSettings",
     "OtherFlowSettings",
+    "CompareSettings",
     "MaskSettings",
     "CameraSettings",
     "WarpSettings",
