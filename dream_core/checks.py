@@ -37,6 +37,25 @@ class Range:
         return f"from {_format(self.least)} to {_format(self.most)}" + (", or 0" if self.or_zero else "")
 
 
+@dataclass(frozen=True)
+class Choices:
+    """Texts that a field takes, as metadata of its type: ``Annotated[str, Choices(("auto",), ("timm:",))]``.
+
+    Args:
+        known: whole texts.
+        prefixes: beginnings, each followed by a name.
+    """
+
+    known: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, str) and (value in self.known or value.startswith(self.prefixes))
+
+    def __str__(self) -> str:
+        return ", ".join((*self.known, *(f"{prefix}NAME" for prefix in self.prefixes)))
+
+
 def validate(settings: Any) -> None:
     """Check a dataclass of settings: each field by its type, nested dataclasses, then fields against each other.
 
@@ -99,18 +118,27 @@ def split_range(kind: Any) -> tuple[Any, Range | None]:
     return plain, next((one for one in metadata if isinstance(one, Range)), None)
 
 
+def choices_of(kind: Any) -> Choices | None:
+    """Return the choices among the metadata of a type; None if there are none."""
+    return next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Choices)), None)
+
+
 WORDED = {bool: "true or false", str: "a text"}
 """Types without a range, as errors say them."""
 
 
 def _check(what: str, kind: Any, value: Any) -> None:
+    choices = choices_of(kind)
     kind, limits = split_range(kind)
-    if limits:
+    if choices:
+        if value not in choices:
+            raise SettingsError(f"expected {what} to be one of {choices}, got {value!r}")
+    elif limits:
         _check_number(what, kind, limits, value)
     elif get_origin(kind) is Literal:
         if value not in get_args(kind):
-            choices = ", ".join(map(str, get_args(kind)))
-            raise SettingsError(f"expected {what} to be one of {choices}, got {value!r}")
+            names = ", ".join(map(str, get_args(kind)))
+            raise SettingsError(f"expected {what} to be one of {names}, got {value!r}")
     elif get_origin(kind) in (Union, UnionType):
         if value is not None:
             _check(what, get_args(kind)[0], value)

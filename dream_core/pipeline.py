@@ -19,7 +19,7 @@ from .dreaming.graphs import StepGraphs
 from .dreaming.objectives import Objective
 from .errors import VideoError
 from .models.dream_model import DreamModel, load_model
-from .models.registry import MODELS, resolve_model
+from .models.registry import fast_in_bfloat16, resolve_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
@@ -53,7 +53,7 @@ def load_models(
         SettingsError, WeightsError: see `load_model`.
     """
     name = resolve_model(settings)
-    on_cpu = MODELS[name].bfloat16_on_cpu
+    on_cpu = fast_in_bfloat16(name)
     return [
         load_model(
             replace(settings, model=name),

@@ -12,9 +12,9 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
-from .checks import Range, kinds, split_range
+from .checks import Choices, Range, kinds, split_range
 from .errors import SettingsError
 from .layer_weights import split_list
 from .schedules.schedules import LAYERS, Schedules, parse_schedules
@@ -40,6 +40,8 @@ ModelName: TypeAlias = Literal[
 ]
 FlowChoice: TypeAlias = Literal["auto", FlowName]
 ModelChoice: TypeAlias = Literal["auto", ModelName]
+OUTSIDE = ("timm:", "torchvision:")
+"""Beginnings of the names of networks that come from other libraries."""
 SumLoss: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
 DirectionLoss: TypeAlias = Literal["direction", "cosine", "neuron"]
 LossMode: TypeAlias = Literal[SumLoss, DirectionLoss, "diversity", "difference"]
@@ -128,9 +130,10 @@ class ModelSettings:
 
     Args:
         model: Network that dreams; each one sees other things. auto is bvlc_googlenet if its weights are
-            found, else efficientnet_lite0, which is installed with this package.
-        model_file: Weights file of the network, .safetensors or .pth. By default the model folders are
-            searched for it, then it is downloaded.
+            found, else efficientnet_lite0, which is installed with this package. timm:NAME and torchvision:NAME are
+            those libraries' networks, such as timm:convnext_tiny.
+        model_file: Weights file of the network, .safetensors or .pth, which may be your own. By default the model
+            folders are searched for it, then it is downloaded.
         model_dirs: Folders to search for the weights of the network and of RAFT before downloading them; the
             folders in the environment variable DEEPDREAM_MODELS come next. A file may have its original name
             or the network's, such as vgg16.safetensors or vgg16.pth.
@@ -141,7 +144,7 @@ class ModelSettings:
             ImageNet's names, for networks trained on it.
     """
 
-    model: ModelChoice = "auto"
+    model: Annotated[str, Choices(get_args(ModelChoice), OUTSIDE)] = "auto"
     model_file: Path | None = None
     model_dirs: tuple[Path, ...] = ()
     model_mean: tuple[Mean, Mean, Mean] | None = None

@@ -51,6 +51,14 @@ class LoadDreamModel(io.ComfyNode):
                 ),
                 *widgets(ModelSettings, leave_out=(*FILES, "model")),
                 *widgets(DeviceSettings, only=("precision",)),  # ComfyUI chooses the rest
+                io.String.Input(
+                    "other_network",
+                    default="",
+                    tooltip="A network of timm or torchvision instead of model, such as timm:convnext_tiny or "
+                    "torchvision:swin_t. timm has to be installed for its own. Empty = model.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[
                 DreamModelSocket.Output(display_name="dream_model", tooltip="The network that dreams."),
@@ -67,17 +75,18 @@ class LoadDreamModel(io.ComfyNode):
         return check_choice("model", model, get_args(ModelChoice))
 
     @classmethod
-    def fingerprint_inputs(cls, model: ModelChoice, weights: str, **_: Any) -> Any:
+    def fingerprint_inputs(cls, model: str, weights: str, other_network: str = "", **_: Any) -> Any:
         """Return the time of change of the weight file; ComfyUI loads again when it differs.
 
         It is None without a file, and if this server downloaded the file.
         """
-        return dream_fingerprint(model, weights)
+        return dream_fingerprint(other_network.strip() or model, weights)
 
     @classmethod
-    def execute(cls, weights: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, weights: str, other_network: str = "", **values: Any) -> io.NodeOutput:
         with working():
-            settings = settings_from(ModelSettings, values, leave_out=FILES)
+            chosen = other_network.strip() or values["model"]
+            settings = settings_from(ModelSettings, {**values, "model": chosen}, leave_out=FILES)
             precision = settings_from(DeviceSettings, values, only=("precision",)).precision
             network = dream_network(settings, weights=weights, precision=precision)
             return io.NodeOutput(host.wrap(host.Wrapped(network)), layer_list(network))

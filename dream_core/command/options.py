@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.conf import HelptextFromCommentsOff, OmitArgPrefixes, Positional, UseAppendAction, arg
 
-from ..checks import Range, kinds
+from ..checks import Range, choices_of, kinds
 from ..errors import SettingsError
 from ..looks import load_look, look_names, named_look
 from ..settings import (
@@ -414,6 +414,8 @@ def with_flags(cls: Any, defaults: Mapping[str, Any] | None = None) -> type[Any]
             members.append((one.name, kind, field(default_factory=default)))
         else:
             kind = Annotated[kind, UseAppendAction] if one.name in REPEATED else kind
+            if choices := choices_of(kind):
+                kind = Annotated[kind, arg(metavar=str(choices).replace(", ", "|"))]
             members.append((one.name, kind, field(default=one.default, metadata={"help": help_of[one.name]})))
     return make_dataclass(cls.__name__, members, bases=(cls,), namespace={"__doc__": text}, frozen=True)
 

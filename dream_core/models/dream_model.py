@@ -19,8 +19,10 @@ from ..checks import require_valid
 from ..device import layout
 from ..errors import SettingsError, WeightsError
 from ..image import Size, require_image
-from ..settings import ModelName, ModelSettings
+from ..settings import ModelSettings
+from .hooked import HookedExtractor, count_values
 from .labels import imagenet_labels, read_labels
+from .outside import is_outside, load_outside
 from .packed import pack
 from .preprocessing import Preprocessing
 from .registry import MODELS, ModelSpec, resolve_model
@@ -62,11 +64,12 @@ class DreamModel(nn.Module):
         self.dtype = dtype
         self.exact = exact
         self.labels = tuple(labels) if labels is not None else None
-        self._nodes = layer_nodes(network)
-        self._extractors: dict[tuple[str, ...], fx.GraphModule] = {}
+        self._look = spec.look
+        self._nodes = layer_nodes(network) if spec.look is None else {name: name for name in spec.look.forms}
+        self._extractors: dict[tuple[str, ...], nn.Module] = {}
         self._seen: list[tuple[dict[str, Any], str, Tensor, torch.device]] = []
         self._smallest_sides: dict[tuple[str, ...], int] = {}
-        self._truncated_skeletons: dict[tuple[str, ...], fx.GraphModule] = {}
+        self._truncated_skeletons: dict[tuple[str, ...], nn.Module] = {}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DreamModel:
         # `.to(device)` calls this; extractors in another dtype hold their own weights on the old device.
@@ -126,6 +129,8 @@ class DreamModel(nn.Module):
 
     @cached_property
     def _channels(self) -> dict[str, int]:
+        if self._look is not None:
+            return {name: form.channels for name, form in self._look.forms.items()}
         nodes = dict.fromkeys(self._nodes.values())
         size = self.spec.size
         activations = truncate(self._skeleton, nodes)(torch.empty(1, 3, size, size, device="meta"))
@@ -141,10 +146,15 @@ class DreamModel(nn.Module):
         }
         return copy.deepcopy(self.network, empty)  # deepcopy takes replacements from its memo
 
-    def _truncated_skeleton(self, nodes: tuple[str, ...]) -> fx.GraphModule:
+    def _truncated_skeleton(self, nodes: tuple[str, ...]) -> nn.Module:
         if nodes not in self._truncated_skeletons:
-            self._truncated_skeletons[nodes] = truncate(self._skeleton, nodes)
+            self._truncated_skeletons[nodes] = self._truncate(self._skeleton, nodes)
         return self._truncated_skeletons[nodes]
+
+    def _truncate(self, network: nn.Module, nodes: tuple[str, ...], pooling: Pooling = "max") -> nn.Module:
+        if self._look is None:
+            return truncate(network, nodes, pooling=pooling)
+        return HookedExtractor(network, self._look, nodes, pooling=pooling)
 
     def trace(self, layers: Sequence[str]) -> None:
         """Trace the network for these layers, once. Meanwhile no other thread may call a module of any network.
@@ -168,7 +178,7 @@ class DreamModel(nn.Module):
         return own | {_spelling(alias): name for alias, name in self.spec.aliases.items()}
 
     def _unknown(self, layer: str) -> str:
-        if layer in dict(self.network.named_modules()):
+        if self._look is None and layer in dict(self.network.named_modules()):
             return (
                 f"the loaded weights of {self.spec.name} lack layer {layer}; `print_layers` lists the others"
             )
@@ -176,7 +186,7 @@ class DreamModel(nn.Module):
         hint = f"; close: {', '.join(close)}" if close else ""
         return f"{self.spec.name} has no layer {layer!r}{hint}; `print_layers` lists them"
 
-    def extractor(self, layers: Sequence[str]) -> fx.GraphModule:
+    def extractor(self, layers: Sequence[str]) -> nn.Module:
         """Return the part of the network up to the deepest of some layers, kept until the weights change.
 
         Returns:
@@ -189,10 +199,10 @@ class DreamModel(nn.Module):
         nodes = self._sorted_nodes(layers)
         self._drop_stale_extractors()
         if nodes not in self._extractors:
-            extractor = truncate(self.network, nodes, pooling=self.pooling)
+            extractor = self._truncate(self.network, nodes, self.pooling)
             if self.dtype != torch.float32:
                 extractor = copy.deepcopy(extractor).to(self.dtype)
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and isinstance(extractor, fx.GraphModule):
                 pack(extractor)
             self._extractors[nodes] = extractor
         return self._extractors[nodes]
@@ -250,6 +260,8 @@ class DreamModel(nn.Module):
             SettingsError: a layer does not exist.
         """
         nodes = self._sorted_nodes(layers)
+        if self._look is not None and self._look.multiple == 0:
+            return self._look.size
         if nodes not in self._smallest_sides:
             self._smallest_sides[nodes] = _smallest_side(self._truncated_skeleton(nodes), self.spec.size)
         return self._smallest_sides[nodes]
@@ -268,9 +280,15 @@ class DreamModel(nn.Module):
         """
         least = self.smallest_side(layers)
         height, width = (max(side, least) for side in size)
-        counter = _Counter(self._truncated_skeleton(self._sorted_nodes(layers)))
-        counter.run(torch.empty(1, 3, height, width, device="meta"))
-        return 2 * counter.values * self.dtype.itemsize
+        skeleton, image = (
+            self._truncated_skeleton(self._sorted_nodes(layers)),
+            torch.empty(1, 3, height, width, device="meta"),
+        )
+        if isinstance(skeleton, fx.GraphModule):
+            counter = _Counter(skeleton)
+            counter.run(image)
+            return 2 * counter.values * self.dtype.itemsize
+        return 2 * count_values(skeleton, image) * self.dtype.itemsize
 
     def classify(self, image: Tensor, count: int = 5) -> list[tuple[str, float]]:
         """The most probable classes of an image, best first.
@@ -356,7 +374,7 @@ def _smallest_side(skeleton: nn.Module, upper: int) -> int:
 def _runs(skeleton: nn.Module, side: int) -> bool:
     try:
         activations: dict[str, Any] = skeleton(torch.empty(1, 3, side, side, device="meta"))
-    except RuntimeError:  # a kernel or window is larger than its padded input
+    except (RuntimeError, AssertionError, ValueError):  # a kernel or window is larger than its padded input
         return False
     return all(activation.numel() > 0 for activation in activations.values())
 
@@ -381,7 +399,11 @@ def load_model(
         SettingsError: the network or a model folder does not exist, or the label file cannot be read.
         WeightsError: the weights are missing or wrong.
     """
-    spec = MODELS[resolve_model(settings)]
+    name = resolve_model(settings)
+    if is_outside(name):
+        network, spec = load_outside(replace(settings, model=name), progress=progress)
+        return _model(network, spec, settings, device=device, dtype=dtype, exact=exact)
+    spec = MODELS[name]
     path = locate(
         spec.source,
         name=spec.name,
@@ -395,6 +417,18 @@ def load_model(
     state = spec.keys(read_state_dict(path, advice=advice))
     _drop_missing_classifier(network, state, spec)
     load_strictly(network, state, path=path, advice=advice)
+    return _model(network, spec, settings, device=device, dtype=dtype, exact=exact)
+
+
+def _model(
+    network: nn.Module,
+    spec: ModelSpec,
+    settings: ModelSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    exact: bool,
+) -> DreamModel:
     model = DreamModel(
         network,
         spec,
@@ -407,13 +441,15 @@ def load_model(
     return model.to(device)
 
 
-def outline(name: ModelName) -> DreamModel:
+def outline(name: str) -> DreamModel:
     """Build a model without weights, which can list its layers and their channels but not compute.
 
     Raises:
         SettingsError: the network does not exist.
     """
     require_valid(ModelSettings, model=name)
+    if is_outside(name):
+        return DreamModel(*load_outside(ModelSettings(model=name), with_weights=False))
     with torch.device("meta"), _Uninitialized():
         return DreamModel(MODELS[name].build(), MODELS[name])
 

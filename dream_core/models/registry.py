@@ -14,6 +14,7 @@ from ..settings import ModelName, ModelSettings
 from . import preprocessing
 from .bvlc_googlenet import INCEPTIONS, BVLCGoogLeNet
 from .efficientnet_lite import EfficientNetLite, efficientnet_lite_keys
+from .hooked import Look
 from .preprocessing import Preprocessing
 from .weights import State, WeightSource, resolve_auto, torchvision_source
 
@@ -78,9 +79,10 @@ class ModelSpec:
         aliases: well-known names of layers, mapped to the module's own.
         bfloat16_on_cpu: whether bfloat16 makes it faster on CPUs that have it, by `benchmarks/gradient_step.py`:
             dense convolutions 1.7 to 2.2 times, those of EfficientNet-Lite 1.05 to 1.25 times: too little.
+        look: what was found in a network of which nothing else is known; None for those here, which are traced.
     """
 
-    name: ModelName
+    name: str
     build: Callable[[], nn.Module]
     preprocessing: Preprocessing
     layer: str
@@ -91,6 +93,7 @@ class ModelSpec:
     keys: Callable[[State], State] = without_auxiliary
     aliases: Mapping[str, str] = field(default_factory=dict)
     bfloat16_on_cpu: bool = True
+    look: Look | None = None
 
     @property
     def imagenet(self) -> bool:
@@ -304,7 +307,7 @@ _SPECS = (
     _squeezenet("squeezenet1_1_caffe", preprocessing.CAFFE, WeightSource("squeezenet1_1_caffe.safetensors")),
 )
 
-MODELS: Mapping[ModelName, ModelSpec] = {spec.name: spec for spec in _SPECS}
+MODELS: Mapping[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
 PREFERRED_MODEL: ModelName = "bvlc_googlenet"
 """Network that "auto" means if its weights are found."""
@@ -312,7 +315,12 @@ FALLBACK_MODEL: ModelName = "efficientnet_lite0"
 """Network that "auto" means otherwise; its weights are installed with this package."""
 
 
-def resolve_model(settings: ModelSettings) -> ModelName:
+def fast_in_bfloat16(name: str) -> bool:
+    """Return whether bfloat16 makes a network faster on CPUs that have it; False where it was not measured."""
+    return name in MODELS and MODELS[name].bfloat16_on_cpu
+
+
+def resolve_model(settings: ModelSettings) -> str:
     """Name of the settings' network; "auto" becomes `PREFERRED_MODEL` or, with a `Notice`, `FALLBACK_MODEL`.
 
     Raises:

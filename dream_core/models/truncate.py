@@ -95,7 +95,7 @@ def _average_instead(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
         called = _called(module, node)
         if isinstance(called, nn.MaxPool2d):
-            _replace(module, node, _average_pool(called))
+            _replace(module, node, average_pool(called))
         elif node.op == "call_function" and node.target is F.max_pool2d:
             arguments = node.normalized_arguments(module, normalize_to_only_use_kwargs=True).kwargs
             kept = {name: arguments[name] for name in AVERAGE_ARGUMENTS if name in arguments}
@@ -103,7 +103,8 @@ def _average_instead(module: fx.GraphModule) -> None:
             node.target = F.avg_pool2d
 
 
-def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
+def average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
+    """Make an average over the windows of a maximum."""
     # The average excludes the padding, which would let borders fade to black.
     return nn.AvgPool2d(
         pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode, count_include_pad=False

@@ -15,7 +15,8 @@ from torch import nn
 from ...dream_core.device import choose_dtype
 from ...dream_core.errors import Notice
 from ...dream_core.models.dream_model import DreamModel, load_model
-from ...dream_core.models.registry import MODELS, PREFERRED_MODEL, resolve_model
+from ...dream_core.models.outside import is_outside, outside_source
+from ...dream_core.models.registry import MODELS, PREFERRED_MODEL, fast_in_bfloat16, resolve_model
 from ...dream_core.models.weights import WeightSource, find, locate, read_state_dict
 from ...dream_core.motion.flow import PREFERRED_FLOW, DisNetwork, resolve_flow
 from ...dream_core.motion.raft import SOURCES, load_raft, raft_of
@@ -108,7 +109,7 @@ def dream_fingerprint(model: str, weights: str = AUTO) -> Any:
     if weights != AUTO:
         return host.weight_path(host.DREAM_FOLDER, weights).stat().st_mtime
     name = PREFERRED_MODEL if model == AUTO else model
-    return _fingerprint(MODELS[name].source, name, host.DREAM_FOLDER) if name in MODELS else None  # type: ignore[index]
+    return _fingerprint(MODELS[name].source, name, host.DREAM_FOLDER) if name in MODELS else None
 
 
 def flow_fingerprint(model: str) -> Any:
@@ -126,13 +127,14 @@ def _located_model(settings: ModelSettings, weights: str) -> ModelSettings:
     file = None if weights == AUTO else host.weight_path(host.DREAM_FOLDER, weights)
     folders = tuple(host.model_folders(host.DREAM_FOLDER))
     name = resolve_model(replace(settings, model_file=file, model_dirs=folders))
-    return replace(
-        settings, model=name, model_file=file or _located(MODELS[name].source, name, host.DREAM_FOLDER)
-    )
+    source = outside_source(name) if is_outside(name) else MODELS[name].source
+    if file is None and source is not None:
+        file = _located(source, name.partition(":")[2] or name, host.DREAM_FOLDER)
+    return replace(settings, model=name, model_file=file, model_dirs=folders)
 
 
 def _load(located: ModelSettings, precision: Precision) -> DreamModel:
-    on_cpu = MODELS[resolve_model(located)].bfloat16_on_cpu
+    on_cpu = fast_in_bfloat16(resolve_model(located))
     dtype = choose_dtype(precision, host.compute_device(), on_cpu=on_cpu)
     return load_model(located, device=torch.device("cpu"), dtype=dtype, exact=precision == "float32")
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from comfy_api.latest import io
 from docstring_parser import parse
 
-from ...dream_core.checks import Range, kinds, split_range, validate
+from ...dream_core.checks import Range, choices_of, kinds, split_range, validate
 from ...dream_core.errors import SettingsError
 
 Settings = TypeVar("Settings")
@@ -199,8 +199,9 @@ def _widget(cls: type[Any], name: str, *, field: str = "") -> io.Input:
     if name in CHOICES:
         return io.DynamicCombo.Input(name, options=_options(cls, name), tooltip=text)
     rarely = name not in BASIC
-    if get_origin(kind) is Literal:
-        choices = list(get_args(kind))
+    known = choices_of(kinds(cls)[field])
+    if known or get_origin(kind) is Literal:
+        choices = list(known.known if known else get_args(kind))
         return io.Combo.Input(
             name, options=choices, default=default, tooltip=text, optional=rarely, advanced=rarely
         )
