@@ -229,13 +229,6 @@ class SoundSettings:
     least: Weight = 0.0
     most: Weight = 1.0
 
-    def check_together(self) -> None:
-        """Raise a SettingsError for a band without frequencies."""
-        if self.feature == "band" and self.band_low >= self.band_high:
-            raise SettingsError(
-                f"expected `band_low` below `band_high`, got {self.band_low:g} and {self.band_high:g} Hz"
-            )
-
 
 @dataclass(frozen=True, kw_only=True)
 class EnvelopeSettings:

@@ -21,6 +21,7 @@ from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .reliability import ReliabilityMask
 from .report import ConsistencyReport
 from .sample import SampleClip
+from .sound import SoundCurve
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile
 from .warp import FlowWarp
@@ -41,6 +42,7 @@ NODES: list[type[io.ComfyNode]] = [
     FlowConvert,
     SaveFlow,
     LoadFlow,
+    SoundCurve,
     TemporalBlend,
     ConsistencyReport,
     CompareVideos,

@@ -38,6 +38,7 @@ from dream_core.settings import (
     CompareSettings,
     DeviceSettings,
     DreamSettings,
+    EnvelopeSettings,
     FlowMaskSettings,
     FlowName,
     FlowSettings,
@@ -47,11 +48,16 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
     PipelineSettings,
+    SoundFeature,
+    SoundSettings,
     TemporalSettings,
 )
+from dream_core.sound.curve import sound_curve
+from dream_core.sound.plot import plot_curves
 from dream_core.temporal.blend import add_residual
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import SAMPLE_CLIP, open_clip
+from dream_core.video.samples import Samples
 
 FOLDER = Path(__file__).resolve().parents[1] / "web" / "docs" / "images"
 WIDTH = 512
@@ -186,6 +192,33 @@ def compared_videos() -> Image.Image:
     return canvas
 
 
+def sound_curves() -> Image.Image:
+    """Sound Curve: four features of a drum and a cymbal."""
+    samples, times = rhythm(seconds=4), [index / 25 for index in range(100)]
+    curves: dict[str, list[float]] = {}
+    features: tuple[SoundFeature, ...] = ("bass", "treble", "onsets", "beats")
+    for feature in features:
+        settings = SoundSettings(feature=feature)
+        schedule = sound_curve(samples, settings, EnvelopeSettings(), frame=1 / 25)
+        curves[feature] = [schedule.at(index, time) for index, time in enumerate(times)]
+    return _image(plot_curves(times, curves, width=WIDTH))
+
+
+def rhythm(*, seconds: int) -> Samples:
+    """A drum on every beat, 120 a minute, and a cymbal twice as often, louder in the second half."""
+    rate = 22_050
+    time = torch.arange(seconds * rate) / rate
+    since_drum, since_cymbal = time % 0.5, time % 0.25
+    drum = torch.sin(2 * torch.pi * 60 * since_drum) * torch.exp(-12 * since_drum)
+    noise = torch.rand(len(time), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    cymbal = (
+        noise.diff(append=noise[:1])
+        * torch.exp(-40 * since_cymbal)
+        * torch.where(time < seconds / 2, 0.1, 0.4)
+    )
+    return Samples(0.7 * drum + 0.5 * cymbal, rate)
+
+
 def flow_warp() -> Image.Image:
     """Flow Warp: a dream, moved to a later frame."""
     before = dreamed(PAIR[0], layer=LAYER)
@@ -287,6 +320,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     flow_math,
     flow_files,
     flow_converted,
+    sound_curves,
     flow_warp,
     camera_flow,
     temporal_blend,
@@ -416,7 +450,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for make in IMAGES:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
-            quality = PLOT_QUALITY if make is report else QUALITY
+            quality = PLOT_QUALITY if make in (report, sound_curves) else QUALITY
             make().save(FOLDER / f"{make.__name__}.jpg", quality=quality, optimize=True)
 
 

@@ -60,6 +60,18 @@ def sound_curve(
     return sampled(times.tolist(), values.tolist())
 
 
+def frequencies(settings: SoundSettings) -> tuple[float, float]:
+    """Return the lowest and highest frequency of a band, in Hz.
+
+    Raises:
+        SettingsError: the lowest is not below the highest.
+    """
+    low, high = BANDS.get(settings.feature, (settings.band_low, settings.band_high))
+    if low >= high:
+        raise SettingsError(f"expected `band_low` below `band_high`, got {low:g} and {high:g} Hz; swap them")
+    return low, high
+
+
 def _heights(
     samples: Samples, settings: SoundSettings, envelope: EnvelopeSettings, times: Values, *, frame: float
 ) -> Values:
@@ -75,7 +87,7 @@ def _heights(
     if settings.feature == "level":
         course = level(samples)
     else:
-        low, high = BANDS.get(settings.feature, (settings.band_low, settings.band_high))
+        low, high = frequencies(settings)
         if low >= samples.rate / 2:
             raise SettingsError(
                 f"expected a band below {samples.rate / 2:g} Hz, the highest frequency of this sound, got {low:g} "

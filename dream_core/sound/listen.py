@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args
 from ..checks import validate
 from ..errors import SettingsError
 from ..settings import SoundFeature, SoundSettings
+from .curve import frequencies
 
 _ENTRY = re.compile(r"\s*([a-z][\w-]*)\s*=\s*([^:]+?)\s*:\s*(.+?)\s*\.\.\s*(.+?)\s*", re.IGNORECASE)
 _BAND = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)\s*hz", re.IGNORECASE)
@@ -40,6 +41,7 @@ def parse_listening(text: str) -> Listening:
     name, feature, least, most = parts.groups()
     sound = SoundSettings(**_feature(feature), least=_number(least, text), most=_number(most, text))
     validate(sound)
+    frequencies(sound)
     return Listening(name.replace("-", "_"), sound)
 
 

@@ -1,8 +1,8 @@
-"""Plot of a curve that follows a sound."""
+"""Plot of curves that follow a sound."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -10,21 +10,23 @@ from torch import Tensor
 from ..panels import Line, add_panels, as_image, draw_panel, name_places, new_figure
 
 
-def plot_values(times: Sequence[float], values: Sequence[float], *, title: str, width: int = 1200) -> Tensor:
-    """Draw values over seconds.
+def plot_curves(
+    times: Sequence[float], curves: Mapping[str, Sequence[float]], *, width: int = 1200
+) -> Tensor:
+    """Draw curves over seconds, one below the other.
 
     Args:
         times: in seconds, rising.
-        values: one for each time.
-        title: above the curve.
+        curves: title -> a value for each time.
         width: of the image in pixels.
 
     Returns:
         (1,3,H,width) float32 in 0..1.
     """
     figure = new_figure(width)
-    (panel,) = add_panels(figure, 1)
-    line = Line(np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64))
-    draw_panel(panel, title, [line], whole=False)
-    name_places(panel, "seconds")
+    panels = add_panels(figure, len(curves))
+    places = np.asarray(times, dtype=np.float64)
+    for panel, (title, values) in zip(panels, curves.items(), strict=True):
+        draw_panel(panel, title, [Line(places, np.asarray(values, dtype=np.float64))], whole=False)
+    name_places(panels[-1], "seconds")
     return as_image(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,6 +91,8 @@ class Clip:
         self._skipped = 0
         self._masks: Iterator[Tensor | None] = repeat(None)
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
+        self._timed: Iterator[Timed] = islice(frames, limit)
+        self._end = math.inf
 
     @property
     def has_sound(self) -> bool:
@@ -109,11 +112,24 @@ class Clip:
         """
         self._skipped = count
 
+    def times(self) -> Iterator[float]:
+        """Read the times of all frames, in seconds from the first one on, without their images.
+
+        Call it instead of reading frames.
+        """
+        first: Fraction | None = None
+        for _, time in self._timed:
+            first = time if first is None else first
+            if time - first >= self._end:
+                return
+            yield float(time - first)
+
     def end_at(self, seconds: float) -> None:
         """End before the frame of this time, in seconds from the first frame on.
 
         Call it before the first frame is read.
         """
+        self._end = seconds
         self._frames = takewhile(lambda frame: frame is None or frame.time < seconds, self._frames)
         if self.frame_count is not None:
             self.frame_count = min(self.frame_count, max(1, round(seconds * float(self.fps))))
@@ -135,7 +151,7 @@ class Clip:
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        self._frames = iter(())
+        self._frames, self._timed = iter(()), iter(())
         self._close()
 
     def __enter__(self) -> Clip:

@@ -26,6 +26,9 @@ DreamModelSocket = io.Custom("DREAM_MODEL")
 ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
 
+ScheduleSocket = io.Custom("SCHEDULE")
+"""Carries a `Schedule`."""
+
 LastDreamSocket = io.Custom("LAST_DREAM")
 """Carries a `DreamerState` on the CPU: the end of a dream, which another clip continues."""
 

@@ -57,6 +57,7 @@ CHOICES: dict[str, dict[str, dict[str, str]]] = {
         "scale": {"factor": "factor"},
         "smooth": {"smoothing": "smoothing"},
     },
+    "feature": {"band": {"band_low": "band_low", "band_high": "band_high"}},
     "channel_mode": {
         "all": {"channels": "channels"},
         "ignore": {"channels": "channels"},
@@ -107,6 +108,12 @@ BASIC = {
     "amplify",
     "wipe_seconds",
     "labels",
+    "band_low",
+    "band_high",
+    "least",
+    "most",
+    "attack",
+    "release",
 }
 """Widgets that are not marked advanced. Choices with widgets of their own are always shown.
 

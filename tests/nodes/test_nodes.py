@@ -22,6 +22,7 @@ NAMES = {
     "DeepDreamFlowConvert": "Flow Convert",
     "DeepDreamSaveFlow": "Save Flow",
     "DeepDreamLoadFlow": "Load Flow",
+    "DeepDreamSoundCurve": "Sound Curve",
     "DeepDreamTemporalBlend": "Temporal Blend",
     "DeepDreamConsistencyReport": "Consistency Report",
     "DeepDreamCompareVideos": "Compare Videos",

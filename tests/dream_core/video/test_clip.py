@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import weakref
+from fractions import Fraction
 
 import pytest
 import torch
@@ -54,3 +55,16 @@ def test_a_closed_clip_yields_nothing(make_clip):
     clip.close()
     clip.close()
     assert list(clip) == []
+
+
+def test_times_are_read_without_images(make_clip):
+    path = make_clip("clip.mkv", count=6, stamps=[0, 40, 100, 140, 200, 300], time_base=Fraction(1, 1000))
+    with open_clip(path, settings=NATIVE) as clip:
+        times = [frame.time for frame in clip]
+    assert times == pytest.approx([0, 0.04, 0.1, 0.14, 0.2, 0.3])
+    for options, count in ((InputSettings(size=0), 6), (InputSettings(size=0, frames=4), 4)):
+        with open_clip(path, settings=options) as clip:
+            assert list(clip.times()) == times[:count]
+    with open_clip(path, settings=NATIVE) as clip:
+        clip.end_at(0.15)
+        assert list(clip.times()) == times[:4]

@@ -28,6 +28,8 @@ CLASSES = (
     "OtherFlowSettings",
     "CompareSettings",
     "MaskSettings",
+    "SoundSettings",
+    "EnvelopeSettings",
     "CameraSettings",
     "WarpSettings",
 )

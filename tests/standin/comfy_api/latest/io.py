@@ -102,6 +102,7 @@ Image = Custom("IMAGE")
 Mask = Custom("MASK")
 Latent = Custom("LATENT")
 Video = Custom("VIDEO")
+Audio = Custom("AUDIO")
 AnyType = Custom("*")
 
 

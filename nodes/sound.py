@@ -1,0 +1,113 @@
+"""Sound Curve: a schedule that follows a sound."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..dream_core.checks import kinds, require_valid, split_range
+from ..dream_core.errors import VideoError
+from ..dream_core.settings import EnvelopeSettings, InputSettings, SoundSettings
+from ..dream_core.sound.curve import sound_curve
+from ..dream_core.sound.plot import plot_curves
+from .adapters.audio import from_audio
+from .adapters.images import to_image
+from .adapters.sockets import ScheduleSocket
+from .adapters.videos import open_video
+from .adapters.widgets import settings_from, widgets
+from .adapters.working import working
+
+
+class SoundCurve(io.ComfyNode):
+    """Turns a sound into a curve of numbers."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        _, limits = split_range(kinds(InputSettings)["fps"])
+        assert limits
+        return io.Schema(
+            node_id="DeepDreamSoundCurve",
+            display_name="Sound Curve",
+            category="DeepDream",
+            description=(
+                "Listens to a sound: how loud it is, when notes begin, where the beats are. A setting of DeepDream "
+                "Video follows the curve, or any other node by its numbers."
+            ),
+            search_aliases=[
+                "audio reactive",
+                "audioreactive",
+                "music",
+                "beat detection",
+                "onset",
+                "sound to schedule",
+                "audio weights",
+            ],
+            inputs=[
+                io.Audio.Input(
+                    "audio",
+                    tooltip="The sound from the clip's first frame on, from Get Video Components or Load Audio.",
+                ),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="The clip, if its frames do not all last equally long: then their own times count, "
+                    "not fps.",
+                ),
+                *widgets(SoundSettings),
+                io.Float.Input(
+                    "fps",
+                    default=InputSettings.fps,
+                    min=limits.least,
+                    max=limits.most,
+                    step=limits.step,
+                    round=0.0001,
+                    tooltip="Frames per second of the clip, from Get Video Components.",
+                ),
+                *widgets(EnvelopeSettings),
+            ],
+            outputs=[
+                ScheduleSocket.Output(
+                    "schedule",
+                    display_name="schedule",
+                    tooltip="The curve, for the schedules of DeepDream Video.",
+                ),
+                io.Float.Output(
+                    "values",
+                    display_name="values",
+                    tooltip="The curve as a list of numbers, one for each frame, for nodes of other packs.",
+                ),
+                io.Image.Output(
+                    "plot", display_name="plot", tooltip="The curve over the seconds of the clip."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, audio: Any, fps: float, video: Any = None, **values: Any) -> io.NodeOutput:
+        with working():
+            settings = settings_from(SoundSettings, values)
+            envelope = settings_from(EnvelopeSettings, values)
+            require_valid(InputSettings, fps=fps)
+            samples = from_audio(audio)
+            times = _times_at(fps, samples.seconds) if video is None else _times_of(video)
+            longest = max((after - one for one, after in pairwise(times)), default=1 / fps)
+            schedule = sound_curve(samples, settings, envelope, frame=longest)
+            heard = [schedule.at(index, time) for index, time in enumerate(times)]
+            image = plot_curves(times, {settings.feature: heard})
+            return io.NodeOutput(schedule, heard, to_image(image))
+
+
+def _times_at(fps: float, seconds: float) -> list[float]:
+    """Times of the frames that begin in a sound."""
+    return [index / fps for index in range(max(1, int(seconds * fps + 0.5)))]
+
+
+def _times_of(video: Any) -> list[float]:
+    """Times of the frames of a VIDEO."""
+    with open_video(video, settings=InputSettings(size=0)) as clip:
+        times = list(clip.times())
+    if not times:
+        raise VideoError("the video has no frames: connect another one")
+    return times
