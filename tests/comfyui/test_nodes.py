@@ -97,6 +97,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
+    curve = draft.add("DeepDreamSoundCurve", audio=parts[1], fps=parts[2], video=file)
     images = [draft.see(node) for node in (warped, image, again, camera, blend, dream, end, video)]
     masks = [draft.see(value) for value in (mask, moving, warped_mask, video[2])]
     latents = draft.see(warped_latent)
@@ -104,6 +105,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     film = [draft.see(draft.add("GetVideoComponents", video=sample)), draft.see(sample[1])]
     layers = draft.see(draft.dream_model[1])
     both = draft.see(compared)
+    heard = draft.see(curve[2])
     plot, table, strength = (draft.see(report[slot]) for slot in (0, 1, 4))
     run = comfyui.run(draft.graph)
 
@@ -125,7 +127,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     assert core.shape == ours.shape == (75, 360, 640, 3)
     assert np.abs(core - ours).mean() < 0.01
     assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
-    assert seen(run, plot)[0].shape[2:] == (1200, 3)
+    assert seen(run, plot)[0].shape[2:] == seen(run, heard)[0].shape[2:] == (1200, 3)
     assert "fire4/expand1x1, fire5/expand3x3" in run.outputs[table.id]["texts"][0]
     assert float(run.outputs[strength.id]["texts"][0]) > 1
     file_saved = run.outputs[saved.id]["images"][0]
