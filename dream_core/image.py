@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from .errors import ImageError, SettingsError
 from .settings import ImageSettings, WarpMode, ZoomMode
+
+SampleMode: TypeAlias = Literal["nearest", "bilinear", "bicubic"]
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -244,7 +247,9 @@ def _slide(
     return whole
 
 
-def sample(tensor: Tensor, grid: Tensor, *, mode: WarpMode, padding_mode: str, align_corners: bool) -> Tensor:
+def sample(
+    tensor: Tensor, grid: Tensor, *, mode: SampleMode, padding_mode: str, align_corners: bool
+) -> Tensor:
     """Sample a tensor at the points of a grid: `F.grid_sample`, also where Apple's GPUs lack it.
 
     Before torch 2.13 they had neither border padding nor bicubic. Gradients add up in another order in every run on

@@ -44,7 +44,8 @@ OUTSIDE = ("timm:", "torchvision:")
 """Beginnings of the names of networks that come from other libraries."""
 SumLoss: TypeAlias = Literal["l2", "norm", "mse", "mean", "bce", "abs_mean", "abs_l2"]
 DirectionLoss: TypeAlias = Literal["direction", "cosine", "neuron"]
-LossMode: TypeAlias = Literal[SumLoss, DirectionLoss, "diversity", "difference"]
+GuideLoss: TypeAlias = Literal["match", "statistics"]
+LossMode: TypeAlias = Literal[SumLoss, DirectionLoss, "diversity", "difference", GuideLoss]
 LossChoice: TypeAlias = Literal["auto", LossMode]
 ChannelMode: TypeAlias = Literal["all", "strong", "avg", "weak", "ignore"]
 ChannelCapture: TypeAlias = Literal["once", "octave", "step"]
@@ -431,8 +432,9 @@ class ObjectiveSettings:
             squares. mse: mean square. mean: mean. abs_mean: mean magnitude. bce: mean softplus. direction: how far
             activations point toward the channels; cosine: the same, whatever their strength; neuron: the same in
             the middle of the image alone. diversity: how different its quarters are. difference: how differently
-            two layers respond. auto: mean for classes, whose squares also rise as they become less likely, else
-            l2.
+            two layers respond. match: how well each place matches that of a guide that is most like it; statistics:
+            how like the guide's the layer is on the whole. auto: match with a guide; mean for classes,
+            whose squares also rise as they become less likely; else l2.
         dream_weight: Weight of all layers together, compared with `tv_weight` and `l2_weight`.
         normalize_weights: Divide each layer's weight by its number of channels, so that layers with many
             channels do not dominate.
@@ -706,6 +708,11 @@ class InputSettings:
             combs are dreamed on.
         mask: Where to dream: an image, a folder of images or a video. White dreams, black stays as filmed. One for
             all frames, or one for each, in the proportions of the input; `start` and `frames` hold for it too.
+        guide: What to dream of: an image, a folder of images or a video. The layers make more of what looks like
+            it to them. One image for all frames, or one for each. A negative weight of a layer makes less of it.
+        regions: Where single layers act, each LAYER=FILE: an image, a folder of images or a video, white where the
+            layer dreams. One for all frames, or one for each, in the proportions of the input. Other layers act
+            everywhere.
         transparency: Keep the transparency of the input in a GIF, WebP or PNG and in a folder of images. Otherwise
             what is transparent becomes black.
         previous_dream: File that `save_last_dream` wrote for an earlier clip, whose dream goes on in this one
@@ -718,6 +725,8 @@ class InputSettings:
     fps: FrameRate = 25.0
     deinterlace: bool = True
     mask: Path | None = None
+    guide: Path | None = None
+    regions: tuple[str, ...] = ()
     transparency: bool = False
     previous_dream: Path | None = None
 

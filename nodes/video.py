@@ -156,7 +156,7 @@ class Pipeline:
         """Dream a clip into an output, see `dream_clip`: it goes on where an earlier run was stopped."""
         if self._masks is not None:
             masks = (self._mask(index, clip.size) for index in itertools.count())
-            clip.add_masks(masks, close=lambda: None)
+            clip.add({"mask": masks})
         self._done = output.restored
         dream_clip(
             clip, self._dreamer, output, on_frame=lambda *_: host.check_interrupted(), on_step=self._tell

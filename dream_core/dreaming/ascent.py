@@ -15,7 +15,7 @@ from ..models.dream_model import DreamModel
 from ..settings import AscentSettings, DreamSettings
 from .gradients import shape_gradient
 from .graphs import StepGraphs
-from .objectives import Objective, choose_channels
+from .objectives import Objective, choose_channels, resized
 from .step_plan import StepPlan
 from .tiling import objective_gradient
 from .transforms import AffineView, View, random_view
@@ -159,6 +159,7 @@ def ascend(
         SettingsError: a layer or a channel does not exist.
     """
     capture, size = settings.objective.channel_capture, size_of(image)
+    objective = objective.seen(partial(resized, size=size))
     if capture == "octave":
         objective = choose_channels(image, objective, models[0])
     # The networks and their gradients have this layout too: nothing has to be converted.
@@ -174,7 +175,7 @@ def ascend(
         value, fresh = step_gradient(
             seen,
             models,
-            objective,
+            objective if alone is None else objective.seen(alone.cut),
             settings=settings,
             generator=generator,
             graphs=graphs if alone is None else None,
@@ -213,7 +214,7 @@ def step_gradient(
     compute = partial(
         view_gradient, models=models, objective=objective, settings=settings, generator=generator
     )
-    if graphs is None or not can_record(image, settings):
+    if graphs is None or objective.is_placed or not can_record(image, settings):
         return compute(image, None, view=view)
     key = view.shape, size, objective, settings.ascent
     owner = models[0].extractor(objective.layers)
@@ -254,6 +255,7 @@ def view_gradient(
     with torch.enable_grad():
         view_of_leaf = view.apply(leaf) if numbers is None else view.look(leaf, numbers)
     seen = view_of_leaf.detach()
+    objective = objective.seen(lambda one, nearest: view.apply(one, nearest=nearest))
     value, gradient = objective_gradient(models, objective, seen, settings=settings.tile, generator=generator)
     gradient = torch.autograd.grad(view_of_leaf, leaf, gradient)[0]
     return value, shape_gradient(gradient, settings.ascent)

@@ -237,12 +237,11 @@ class ImageDreamer:
             dream_octaves,
             models=self.models,
             settings=settings,
-            objective=objective,
             graphs=self.graphs,
             on_step=on_step,
         )
         if mask is None:
-            return dream(image, colors=colors, renewal=renewal, means=means)
+            return dream(image, objective=objective, colors=colors, renewal=renewal, means=means)
         image = image.detach().to(self.device, torch.float32)
         least = self.models[0].smallest_side(objective.layers)
         part = masked_part(mask, smallest=smallest_image(size_of(image), settings.octave, least))
@@ -253,7 +252,15 @@ class ImageDreamer:
         )
         dreamed = image.clone()
         seen = part.crop(image)
-        part.crop(dreamed).copy_(dream(seen, colors=colors, renewal=renewal, mask=mask, whole=size_of(image)))
+        of_part = dream(
+            seen,
+            objective=objective.seen(part.cut),
+            colors=colors,
+            renewal=renewal,
+            mask=mask,
+            whole=size_of(image),
+        )
+        part.crop(dreamed).copy_(of_part)
         return dreamed
 
     def _require_devices(self) -> None:

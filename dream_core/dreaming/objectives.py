@@ -6,32 +6,36 @@ terms (`terms.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import validate
 from ..errors import SettingsError
-from ..image import resize, scaled_size, size_of
+from ..image import Size, resize, scaled_size, size_of
 from ..layer_weights import LayerEntry, layer_entries, number, split_list
 from ..models.dream_model import DreamModel
 from ..models.labels import channel_indices, is_index
 from ..settings import (
     ChannelMode,
     DirectionLoss,
+    GuideLoss,
     LossMode,
     ObjectiveSettings,
     SumLoss,
 )
+from .guide_terms import GuideTerm, MatchTerm, StatisticsTerm
 from .terms import (
     Activations,
     DifferenceTerm,
     DirectionTerm,
     DiversityTerm,
     LayerTerm,
+    Look,
     LossSum,
     Term,
 )
@@ -86,9 +90,31 @@ class Objective:
         """Choose all channels by an image's activations, (B,C,H,W) by layer."""
         return replace(self, terms=tuple(term.resolve(activations) for term in self.terms))
 
+    @property
+    def is_placed(self) -> bool:
+        """True if it differs from place to place of the image that is seen: it has regions, or a guide's places."""
+        return any(term.is_placed for term in self.terms)
+
+    def in_regions(self, regions: Mapping[str, Tensor]) -> Objective:
+        """Let terms act in parts of an image alone.
+
+        Args:
+            regions: masks (1,1,H,W) in 0..1 by the terms' `region` or, of those without, by their layer. Terms that
+                are not named act everywhere.
+        """
+        return self.with_terms(lambda one: one.in_region(regions)) if regions else self
+
+    def seen(self, look: Look) -> Objective:
+        """Return the objective for another view of the image: what belongs to its pixels is moved with them."""
+        return self.with_terms(lambda one: one.seen(look)) if self.is_placed else self
+
+    def with_terms(self, change: Callable[[Term], Term]) -> Objective:
+        """Change every term."""
+        return replace(self, terms=tuple(map(change, self.terms)))
+
     def loss_sums(self, activations: Activations) -> list[LossSum]:
         """Sum each term over the activations, (B,C,H,W) by layer."""
-        return [term.loss_sum(activations) for term in self.terms]
+        return [term.loss_sum(term.within(activations)) for term in self.terms]
 
     def value(self, loss_sums: Sequence[LossSum]) -> Tensor:
         """Compute the layers' part of the objective, 0-dimensional float32."""
@@ -107,6 +133,13 @@ class Objective:
         """Compute the image's part of the objective for (B,3,H,W) in 0..1, 0-dimensional."""
         l2 = (image - 0.5).square().mean()
         return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
+
+
+def resized(field: Tensor, nearest: bool, *, size: Size) -> Tensor:
+    """Scale what belongs to an image's pixels, (1,1,H,W), to another size of the image: a `Look`."""
+    if size_of(field) == size:
+        return field
+    return F.interpolate(field, size, mode="nearest-exact") if nearest else resize(field, size).clamp(0, 1)
 
 
 def total_variation(image: Tensor) -> Tensor:
@@ -203,8 +236,16 @@ def class_logit(label: str, model: DreamModel, *, weight: float = 1.0) -> Object
     return layer(name, weight=weight, loss="mean", channels=tuple(found))
 
 
-def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective:
+def build_objective(
+    settings: ObjectiveSettings, model: DreamModel, *, region: str = "", guide: int = 0
+) -> Objective:
     """Build the objective that the settings describe, for a network.
+
+    Args:
+        settings: layers, channels and losses.
+        model: the network.
+        region: name of the mask in which all of it acts; empty for one of each layer, see `Objective.in_regions`.
+        guide: number of the guide of the losses match and statistics.
 
     Raises:
         SettingsError: a layer, channel or label does not exist, or they do not fit the loss.
@@ -220,7 +261,10 @@ def build_objective(settings: ObjectiveSettings, model: DreamModel) -> Objective
             terms.append(_term(settings, model, entry, loss))
     if compared:
         terms.append(_difference(settings, compared))
-    return Objective(tuple(terms), settings.tv_weight, settings.l2_weight)
+    placed = (replace(one, guide=guide) if isinstance(one, GuideTerm) else one for one in terms)
+    return Objective(
+        tuple(replace(one, region=region) for one in placed), settings.tv_weight, settings.l2_weight
+    )
 
 
 def _default_layer(settings: ObjectiveSettings, model: DreamModel) -> str:
@@ -264,6 +308,9 @@ def _term(settings: ObjectiveSettings, model: DreamModel, entry: LayerEntry, los
         )
     if loss == "diversity":
         return DiversityTerm(entry.name, weight, channels, settings.channel_mode)
+    if loss in get_args(GuideLoss):
+        kind = MatchTerm if loss == "match" else StatisticsTerm
+        return kind(layer=entry.name, weight=weight, channels=channels, channel_mode=settings.channel_mode)
     return LayerTerm(
         entry.name, weight, channels, settings.channel_mode, cast(SumLoss, loss), settings.normalize_weights
     )

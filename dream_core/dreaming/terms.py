@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, get_args
 
 import torch
@@ -17,10 +17,15 @@ from torch import Tensor
 
 from ..device import kept_on_device
 from ..errors import SettingsError
+from ..image import size_of
 from ..settings import COUNTING, ChannelMode, SumLoss
 
 Activations = Mapping[str, Tensor]
 """Activations (B,C,h,w) by the name of their layer."""
+
+Look = Callable[[Tensor, bool], Tensor]
+"""A change of what is seen of an image, such as a crop or a view. It takes what belongs to the image's pixels,
+(1,1,H,W), and whether to take the nearest pixel instead of a mean."""
 
 LEAST = 1e-24
 """Least square of which a root is taken: at 0 the slope is infinite."""
@@ -50,10 +55,14 @@ class Term(ABC):
     Args:
         layer: the layer's name.
         weight: factor; a negative one lowers the number.
+        region: name of the mask in which it acts, see `Objective.in_regions`; empty for that of its layer.
+        mask: that mask, (1,1,H,W) in 0..1, of the image that is seen.
     """
 
     layer: str
     weight: float = 1.0
+    region: str = field(default="", kw_only=True)
+    mask: Tensor | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -77,6 +86,30 @@ class Term(ABC):
     def weighted(self, factor: float) -> Term:
         """Multiply the weight."""
         return replace(self, weight=self.weight * factor)
+
+    def in_region(self, regions: Mapping[str, Tensor]) -> Term:
+        """Let it act in its region alone, if there is one of the name; see `Objective.in_regions`."""
+        mask = regions.get(self.region or self.layer)
+        return self if mask is None else replace(self, mask=mask)
+
+    @property
+    def is_placed(self) -> bool:
+        """True if it holds something that belongs to the pixels of the image that is seen."""
+        return self.mask is not None
+
+    def seen(self, look: Look) -> Term:
+        """Return the term for another view of the image."""
+        return self if self.mask is None else replace(self, mask=look(self.mask, False))
+
+    def within(self, activations: Activations) -> Activations:
+        """Fade activations out where the mask is black."""
+        if self.mask is None:
+            return activations
+        faded = dict(activations)
+        for layer in self.layers:
+            one = activations[layer]
+            faded[layer] = one * F.adaptive_avg_pool2d(self.mask.to(one), size_of(one))
+        return faded
 
     @abstractmethod
     def loss_sum(self, activations: Activations) -> LossSum:

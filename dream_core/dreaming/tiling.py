@@ -122,6 +122,10 @@ class Rectangle:
         rows, columns = self.slices
         return image[..., rows, columns]
 
+    def cut(self, image: Tensor, nearest: bool) -> Tensor:
+        """Cut it out of what belongs to an image's pixels: a `Look`."""
+        return self.crop(image)
+
 
 @dataclass(frozen=True)
 class Tile(Rectangle):
@@ -176,9 +180,10 @@ def tiled_gradient(
     value, slopes = _slopes(objective, _gather(parts, objective, image))
     gradient = torch.zeros_like(image)
     for part, model in parts:
+        of_part = objective.seen(part.cut)
 
-        def contribution(activations: Activations) -> Tensor:
-            sums = [one.sum for one in objective.loss_sums(activations)]
+        def contribution(activations: Activations, of_part: Objective = of_part) -> Tensor:
+            sums = [one.sum for one in of_part.loss_sums(activations)]
             shares = [(slope.to(one.device) * one).sum() for slope, one in zip(slopes, sums, strict=True)]
             return torch.stack(shares).sum()
 
@@ -192,7 +197,9 @@ def _gather(parts: Sequence[tuple[Tile, DreamModel]], objective: Objective, imag
     """Add up the loss sums of all tiles, as of the whole image."""
     with torch.no_grad():
         of_parts = [
-            objective.loss_sums(model.activations(part.crop(image).to(model.device), objective.layers))
+            objective.seen(part.cut).loss_sums(
+                model.activations(part.crop(image).to(model.device), objective.layers)
+            )
             for part, model in parts
         ]
     # Overlaps are counted more than once; this scales the sums back to one count per pixel.
@@ -245,7 +252,8 @@ def objective_gradient(
     else:
         down, right = (random_int(0, side - 1, generator) for side in size_of(image))
         view = View(down, right)
-        value, gradient = tiled_gradient(models, objective, view.apply(image), settings)
+        rolled = objective.seen(lambda one, _: view.apply(one))
+        value, gradient = tiled_gradient(models, rolled, view.apply(image), settings)
         gradient = view.undo(gradient)
     if not objective.has_image_terms:
         return value, gradient

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import Size, sample, size_of, vector_like
+from ..image import SampleMode, Size, sample, size_of, vector_like
 from ..settings import AscentSettings
 
 
@@ -50,8 +50,8 @@ class View:
         rolled = x.index_select(-2, rows).index_select(-1, columns)
         return self._flip(self._turn(rolled, self.turns))
 
-    def apply(self, x: Tensor) -> Tensor:
-        """Roll, turn, then flip."""
+    def apply(self, x: Tensor, *, nearest: bool = True) -> Tensor:
+        """Roll, turn, then flip: pixels stay as they are."""
         if not (self.down or self.right):
             return self._flip(self._turn(x, self.turns))
         if x.device.type != "cpu":
@@ -106,15 +106,16 @@ class AffineView:
         down = sin * width / height, cos, -2 * self.down / height
         return vector_like(torch.empty(0, device=device), [*across, *down])
 
-    def look(self, x: Tensor, numbers: Tensor) -> Tensor:
+    def look(self, x: Tensor, numbers: Tensor, *, nearest: bool = False) -> Tensor:
         """Apply the view whose `numbers` are given, and whose `shape` is this one's."""
         x = self.exact.apply(x)
         grid = F.affine_grid(numbers.to(x.dtype).view(1, 2, 3), list(x.shape), align_corners=False)
-        return sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        mode: SampleMode = "nearest" if nearest else "bilinear"
+        return sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
-    def apply(self, x: Tensor) -> Tensor:
-        """Sample the view of (1,C,H,W), bilinear."""
-        return self.look(x, self.numbers(size_of(x), x.device))
+    def apply(self, x: Tensor, *, nearest: bool = False) -> Tensor:
+        """Sample the view of (1,C,H,W): bilinear, or the nearest pixels."""
+        return self.look(x, self.numbers(size_of(x), x.device), nearest=nearest)
 
 
 def random_int(low: int, high: int, generator: torch.Generator) -> int:

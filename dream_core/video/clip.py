@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice, repeat, takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -36,6 +36,10 @@ class Frame:
     """(1,H,W) in 0..1, 1 = opaque, if it is kept; the image lies over black."""
     mask: Tensor | None = None
     """(1,H,W) in 0..1, where to dream, if there is a mask."""
+    regions: Mapping[str, Tensor] = field(default_factory=dict)
+    """(1,H,W) in 0..1 by the name of a layer or of an objective, where it alone acts."""
+    guides: tuple[Tensor, ...] = ()
+    """(3,h,w) RGB in 0..1 each, of any size: what to dream of."""
     anew: bool = False
     """True where the clip goes on in other proportions, so that no dream can be carried into it."""
 
@@ -89,7 +93,7 @@ class Clip:
         self._begins_anew = begins_anew
         self._close = close
         self._skipped = 0
-        self._masks: Iterator[Tensor | None] = repeat(None)
+        self._beside: dict[str, Iterator[Any]] = {}
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
         self._timed: Iterator[Timed] = islice(frames, limit)
         self._end = math.inf
@@ -134,14 +138,15 @@ class Clip:
         if self.frame_count is not None:
             self.frame_count = min(self.frame_count, max(1, round(seconds * float(self.fps))))
 
-    def add_masks(self, masks: Iterator[Tensor], *, close: Callable[[], None]) -> None:
-        """Give each frame a mask, (1,H,W) in 0..1. Call it before the first frame is read.
+    def add(self, values: Mapping[str, Iterator[Any]], *, close: Callable[[], None] = lambda: None) -> None:
+        """Give each frame something that is read beside it. Call it before the first frame is read.
 
         Args:
-            masks: one for each frame, those that are skipped too.
+            values: by the name of the field of `Frame`, one for each frame, those that are skipped too.
             close: called when the clip is closed.
         """
-        self._masks, close_frames = masks, self._close
+        self._beside |= values
+        close_frames = self._close
 
         def close_both() -> None:
             close_frames()
@@ -173,7 +178,7 @@ class Clip:
             raw, time = current
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
-            mask = next(self._masks)
+            beside = {name: next(values) for name, values in self._beside.items()}
             if index + 1 < self._skipped:
                 yield None
             else:
@@ -185,7 +190,7 @@ class Clip:
                     float(duration),
                     index,
                     alpha=image[3:] if self.transparency else None,
-                    mask=mask,
+                    **beside,
                     anew=self._begins_anew(raw),
                 )
                 yield frame if index >= self._skipped else None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ..checks import validate
 from ..errors import VideoError
 from ..settings import InputSettings
+from .alongside import add_alongside
 from .animation import is_animated, open_animation
 from .clip import Clip
 from .containers import require_path, telling
 from .film import open_film
 from .folder import whole_images
 from .images import is_image
-from .masks import masks_for
 from .pictures import open_pictures
 
 
@@ -24,30 +23,25 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
     Timestamps, rotation and pixel proportions of the file are respected; 10-bit video keeps its bits; transparency
     is blended with black. The longer side of each image is `settings.size`. The first frame is the one that is
     shown at `settings.start`. The images of a folder come in natural order, all at the size of the first one. A
-    damaged file is read as far as possible, with a warning. `settings.mask` is read beside it.
+    damaged file is read as far as possible, with a warning. `settings.mask`,
+    `guide` and `regions` are read beside it.
 
     Raises:
         SettingsError: size, start, frames or fps is out of range.
         VideoError: the file is missing or contains no video, no frame can be decoded, the folder is empty, or the
-            start is after the end; or the mask does not fit the clip.
+            start is after the end; or what is read beside it does not fit the clip.
     """
     validate(settings)
-    clip = _open(Path(path), settings, what="input")
-    if settings.mask is None:
-        return clip
+    clip = _open(Path(path), settings, "input")
     try:
-        own = replace(settings, size=0, mask=None, transparency=False)
-        # One image is for all frames, wherever the clip starts.
-        still = settings.mask.is_file() and is_image(settings.mask) and not is_animated(settings.mask)
-        masks = _open(settings.mask, replace(own, start=0.0, frames=0) if still else own, what="mask")
-        clip.add_masks(masks_for(clip, masks, path=settings.mask, still=still), close=masks.close)
+        add_alongside(clip, settings, open_one=_open)
     except BaseException:
         clip.close()
         raise
     return clip
 
 
-def _open(path: Path, settings: InputSettings, *, what: str) -> Clip:
+def _open(path: Path, settings: InputSettings, what: str) -> Clip:
     require_path(path, what=what)
     with telling(path, "read"):
         if not path.exists():

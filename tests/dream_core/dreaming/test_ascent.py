@@ -45,13 +45,16 @@ class Formula:
     """An objective that is a function of the image."""
 
     layers = ("image",)
-    chooses_channels = has_image_terms = False
+    chooses_channels = has_image_terms = needs_whole = False
 
     def __init__(self, value: Callable[[Tensor], Tensor]) -> None:
         self.value = value
 
     def __call__(self, activations: dict[str, Tensor]) -> Tensor:
         return self.value(activations["image"])
+
+    def seen(self, look: object) -> Any:
+        return self
 
 
 def towards_target(image: Tensor) -> Tensor:
