@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError
-from ..image import antialias, describe, sample, vector_like
-from ..settings import WarpEdges, WarpMode
+from ..image import SampleMode, antialias, describe, sample, vector_like
+from ..settings import WarpEdges
 
-WARP_MODES: tuple[WarpMode, ...] = ("bilinear", "bicubic")
+WARP_MODES: tuple[SampleMode, ...] = ("nearest", "bilinear", "bicubic")
 PADDING: dict[WarpEdges, str] = {"border": "border", "mirror": "reflection"}
 """Names of the edges in grid_sample."""
 
 
-def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: WarpEdges = "border") -> Tensor:
+def warp(
+    tensor: Tensor, flow: Tensor, *, mode: SampleMode = "bicubic", edges: WarpEdges = "border"
+) -> Tensor:
     """Sample a tensor where the flow points: ``out(x) = tensor(x + flow(x))``.
 
     With the *backward* flow, from the current frame to the previous one, this moves a tensor of the previous frame
@@ -27,7 +29,7 @@ def warp(tensor: Tensor, flow: Tensor, *, mode: WarpMode = "bicubic", edges: War
         flow: (B,2,H,W) in pixels, x first.
         mode: "bicubic" stays sharp when an image is warped frame after frame. It overshoots at edges
             and is not clamped, because the tensor may be a residual with negative values: clamp images
-            afterwards. "bilinear" keeps the range and suits masks and flows.
+            afterwards. "bilinear" keeps the range and suits masks and flows; "nearest" mixes nothing.
         edges: values outside of the tensor: "border" repeats the nearest pixel, "mirror" reflects the tensor at the
             centers of its outermost pixels.
 

@@ -16,8 +16,10 @@ from ..beside import Pending, Worker
 from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
+from ..dreaming.guide import Guides, find_matches, with_carried
 from ..dreaming.masks import prepare_mask
 from ..dreaming.memory import IMAGE, MARGIN
+from ..dreaming.objectives import Objective
 from ..dreaming.step_plan import cell_means
 from ..errors import ImageError, SettingsError
 from ..image import Size, require_image, require_mask, size_of, zoom
@@ -52,6 +54,7 @@ class Carried:
         warped_frame: (1,3,H,W), the earlier frame; None where whole images are carried.
         kept: (1,1,H,W), share of it that masks, or a strength that changes, let the frame have; None without.
         present: (1,1,H,W), share of what they let the frame have that was dreamed before.
+        matches: (1,K,H,W), see `find_matches`; -1 where the dream is not to be trusted.
     """
 
     flow: Tensor
@@ -60,6 +63,7 @@ class Carried:
     warped_frame: Tensor | None
     kept: Tensor | None = None
     present: Tensor | None = None
+    matches: Tensor | None = None
 
     def fill_from(self, earlier: Carried) -> Carried:
         """Fill in the dream of an earlier frame where this one is not reliable.
@@ -77,6 +81,7 @@ class Carried:
             reliability=self.reliability + added,
             warped=torch.lerp(self.warped, earlier.warped, share),
             warped_frame=frame,
+            matches=self.matches,
         )
 
 
@@ -91,6 +96,7 @@ class DreamedFrame:
         number: of the frame, counted by the dreamer.
         mask: (1,1,H,W), of the dream; None without one.
         strength: (1,1,1,1), see `Scheduled.strength`; None where no schedule changes it.
+        matches: (1,K,H,W), see `find_matches`; None without a guide.
     """
 
     frame: Tensor
@@ -99,11 +105,13 @@ class DreamedFrame:
     number: int = 0
     mask: Tensor | None = None
     strength: Tensor | None = None
+    matches: Tensor | None = None
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """What another frame can continue, by name."""
-        named = {"frame": self.frame, "dream": self.dream, "mask": self.mask, "strength": self.strength}
+        names = ("frame", "dream", "mask", "strength", "matches")
+        named = {name: getattr(self, name) for name in names}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def read(self) -> Tensor:
@@ -224,6 +232,7 @@ class TemporalDreamer:
         self.scheduled = scheduled or Scheduled()
         self.scheduled.schedules.check(dream.settings, temporal, reliability)
         self.beside = beside
+        self._guides = Guides()
         self._ahead: Ahead | None = None
         # Those of the frame that is being dreamed.
         self._now = self._settings_at(Moment(0, 0.0))
@@ -335,6 +344,7 @@ class TemporalDreamer:
         )
         other._past.append(replace(dreamed, carried=None))
         other._direction = -self._direction
+        other._guides = self._guides
         return other
 
     def step(
@@ -343,6 +353,8 @@ class TemporalDreamer:
         *,
         moment: Moment | None = None,
         mask: Tensor | None = None,
+        regions: Mapping[str, Tensor] | None = None,
+        guides: Sequence[Tensor] = (),
         following: Tensor | None = None,
         following_moment: Moment | None = None,
         on_step: DreamCallback | None = None,
@@ -354,6 +366,8 @@ class TemporalDreamer:
             moment: of the frame in the clip, for schedules; by default its number among the frames dreamed.
             mask: (1,1,H,W) in 0..1, where to dream, see `ImageDreamer.__call__`; before `settings.mask`, which is
                 applied here. What leaves it is no longer carried.
+            regions: (1,1,H,W) in 0..1 each, where terms of the objective act, see `Objective.in_regions`.
+            guides: (1,3,h,w) RGB in 0..1 each, for the objective, see `Guides`. They must not change later.
             following: the frame after it, if it is known and to be dreamed next: where `looks_ahead`, its motion
                 is found meanwhile. It must not change before its own step.
             following_moment: that of `following`, likewise.
@@ -373,17 +387,20 @@ class TemporalDreamer:
         else:
             ahead, frame = None, self._sent(frame)
         mask = None if mask is None else self._prepared(mask, frame)
+        objective = self._goal(frame, regions or {}, guides)
         start = self._carry_with_memory(frame, mask, ahead)
         if following is not None and self.looks_ahead:
             for model in self.dream.models:
-                model.trace((self._now.objective or self.dream.objective).layers)
+                model.trace(objective.layers)
             then = self._settings_at(following_moment or Moment(moment.frame + 1))
             self._ahead = self._look_ahead(following, [*_frames(start.past), frame], then)
         carried = start.carried
+        if carried is not None:
+            objective = with_carried(objective, carried.matches)
         dreamed = self.dream(
             frame.clamp(0, 1) if carried is None else self._start(frame, carried),
             settings=self._now.dream if carried is None else self._carried_settings(),
-            objective=self._now.objective,
+            objective=objective,
             colors=frame,
             renewal=start.renewal,
             mask=mask,
@@ -398,11 +415,22 @@ class TemporalDreamer:
             number=self._count,
             mask=mask,
             strength=self._strength(),
+            matches=None if self.temporal.independent else find_matches(dreamed, objective, self.model),
         )
         self._count += 1
         if not self.temporal.independent:
             self._remember(result, start.past)
         return result
+
+    def _goal(self, frame: Tensor, regions: Mapping[str, Tensor], guides: Sequence[Tensor]) -> Objective:
+        """Return the objective of a frame, with its regions and guides."""
+        objective = self._now.objective or self.dream.objective
+        objective = self._guides(guides, objective, self.model)
+        for name, region in regions.items():
+            require_mask(region, like=frame, name=f"region {name}")
+        return objective.in_regions(
+            {name: send(one.detach().float(), self.dream.device) for name, one in regions.items()}
+        )
 
     def _settings_at(self, moment: Moment) -> FrameSettings:
         plain = FrameSettings(dream=self.settings, temporal=self.temporal, reliability=self.reliability)
@@ -545,7 +573,14 @@ class TemporalDreamer:
             reliability=motion.reliability,
             warped=self._move(previous.dream, motion.flow, frames=distance),
             warped_frame=self._move(previous.frame, motion.flow, frames=distance) if keeps_frame else None,
+            matches=self._moved_matches(previous, motion) if distance == 1 else None,
         )
+
+    def _moved_matches(self, previous: DreamedFrame, motion: Motion) -> Tensor | None:
+        if previous.matches is None or self._now.dream.image.zoom:
+            return None
+        moved = warp(previous.matches, motion.flow, mode="nearest")
+        return torch.where(motion.reliability > 0.5, moved, -1.0)
 
     def _changed(self, carried: Carried, before: DreamedFrame, mask: Tensor | None) -> Carried:
         """Say what masks, and a strength that changes, do to a carried dream.

@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,8 +115,7 @@ def dream_next(
     expected = following.image[None] if following and not following.anew else None
     return dreamer.step(
         frame.image[None],
-        moment=_moment_of(frame),
-        mask=_mask_of(frame),
+        **_given_with(frame),
         following=expected,
         following_moment=_moment_of(following) if following else None,
         on_step=on_step,
@@ -126,8 +126,14 @@ def _moment_of(frame: Frame) -> Moment:
     return Moment(frame.index, frame.time)
 
 
-def _mask_of(frame: Frame) -> Tensor | None:
-    return None if frame.mask is None else frame.mask[None]
+def _given_with(frame: Frame) -> dict[str, Any]:
+    """Arguments of `TemporalDreamer.step` that come with a frame."""
+    return {
+        "moment": _moment_of(frame),
+        "mask": None if frame.mask is None else frame.mask[None],
+        "regions": {name: one[None] for name, one in frame.regions.items()},
+        "guides": [one[None] for one in frame.guides],
+    }
 
 
 def _dream_back(
@@ -145,9 +151,7 @@ def _dream_back(
     """
     dreams: deque[Tensor] = deque()
     for frame in reversed(frames):
-        dreamed = dreamer.step(
-            frame.image[None], moment=_moment_of(frame), mask=_mask_of(frame), on_step=on_step
-        )
+        dreamed = dreamer.step(frame.image[None], **_given_with(frame), on_step=on_step)
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())
