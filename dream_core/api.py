@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -13,13 +13,16 @@ from torch import Tensor
 
 from .device import backends
 from .dreaming.dream import DreamCallback
+from .dreaming.guide import Guides
 from .dreaming.masks import prepare_mask
+from .dreaming.objectives import Objective, require_region
 from .errors import ImageError, Notice
 from .flat_options import fill_settings
 from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
 from .models.weights import Progress
 from .pipeline import (
+    check_alongside,
     dream_clip,
     load_dreamer,
     load_image_dreamer,
@@ -29,7 +32,7 @@ from .pipeline import (
 )
 from .resume import work_folder
 from .schedules.schedules import Moment
-from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings
+from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings, with_guide
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
 from .video.containers import require_apart
@@ -75,12 +78,14 @@ def dream_video(
         with_look(look, options), PipelineSettings, InputSettings, OutputSettings
     )
     require_apart(Path(target), Path(source))
+    pipeline = with_guide(pipeline) if reading.guide else pipeline
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)
         previous = open_previous(
             clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
         )
         dreamer = load_dreamer(pipeline, progress=on_download)
+        check_alongside(dreamer, reading)
         with open_output_like(clip, Path(target), settings=writing, work=work) as output:
             dream_clip(
                 clip,
@@ -99,6 +104,8 @@ def dream_image(
     image: Tensor | str | Path,
     *,
     mask: Tensor | str | Path | None = None,
+    regions: Mapping[str, Tensor | str | Path] | None = None,
+    guide: Tensor | str | Path | None = None,
     look: str | Path | None = None,
     on_step: DreamCallback | None = None,
     on_download: Progress | None = None,
@@ -111,6 +118,8 @@ def dream_image(
     Args:
         image: (3,H,W) or (1,3,H,W) RGB in 0..1, or an image file.
         mask: where to dream, (H,W), (1,H,W) or (1,1,H,W) in 0..1, or an image file, in the image's proportions.
+        regions: likewise, where single layers act, by the names of the layers.
+        guide: what to dream of, an image as above, of any size: the layers match it, unless `loss` says otherwise.
         look, on_step, on_download, options: see `dream_video`; without the options of reading and writing. The
             options of motion have no effect, and of a `schedule` the values at frame 0 count.
 
@@ -126,15 +135,33 @@ def dream_image(
         warnings.warn("`schedule` gives an image its values at frame 0", Notice, stacklevel=2)
         now = pipeline.schedule.read().apply(pipeline.dream, Moment(0, 0.0))
         pipeline = replace(pipeline, dream=now)
-    tensor = image if isinstance(image, Tensor) else load_image(Path(image))
-    batch = tensor if tensor.ndim == 4 else tensor[None]
-    require_image(batch, batch=1, values=True)
+    tensor, batch = _image(image)
+    pipeline = pipeline if guide is None else with_guide(pipeline)
     with backends(pipeline.device):
         dreamer = load_image_dreamer(pipeline, progress=on_download)
         dreamer.fit(size_of(batch))
         masks = None if mask is None else prepare_mask(_mask(mask, batch), dreamer.settings.mask)
-        dreamed = dreamer(batch, mask=masks, on_step=on_step).cpu()
+        guides = [] if guide is None else [_image(guide, name="guide")[1]]
+        objective = Guides()(guides, dreamer.objective, dreamer.models[0])
+        objective = objective.in_regions(_regions(regions, batch, objective))
+        dreamed = dreamer(batch, objective=objective, mask=masks, on_step=on_step).cpu()
     return dreamed.reshape(tensor.shape)
+
+
+def _image(image: Tensor | str | Path, *, name: str = "image") -> tuple[Tensor, Tensor]:
+    """Load an image, or take a tensor: as it is, and (1,3,H,W)."""
+    tensor = image if isinstance(image, Tensor) else load_image(Path(image))
+    batch = tensor if tensor.ndim == 4 else tensor[None]
+    require_image(batch, name=name, batch=1, values=True)
+    return tensor, batch
+
+
+def _regions(
+    regions: Mapping[str, Tensor | str | Path] | None, image: Tensor, objective: Objective
+) -> dict[str, Tensor]:
+    for name in regions or ():
+        require_region(name, objective)
+    return {name: _mask(one, image) for name, one in (regions or {}).items()}
 
 
 def _mask(mask: Tensor | str | Path, image: Tensor) -> Tensor:
@@ -152,6 +179,7 @@ class Dreamer:
         dreams = [dreamer.step(frame) for frame in frames]
 
     Args:
+        guide: what to dream of, as in `dream_image`.
         look, on_download, options: see `dream_video`; without the options of reading and writing.
 
     Raises:
@@ -159,9 +187,16 @@ class Dreamer:
     """
 
     def __init__(
-        self, *, look: str | Path | None = None, on_download: Progress | None = None, **options: Any
+        self,
+        *,
+        guide: Tensor | str | Path | None = None,
+        look: str | Path | None = None,
+        on_download: Progress | None = None,
+        **options: Any,
     ) -> None:
         (pipeline,) = fill_settings(with_look(look, options), PipelineSettings)
+        pipeline = pipeline if guide is None else with_guide(pipeline)
+        self._guides = [] if guide is None else [_image(guide, name="guide")[1]]
         self._device = pipeline.device
         with backends(self._device):
             self._temporal = load_dreamer(pipeline, progress=on_download)
@@ -180,6 +215,8 @@ class Dreamer:
         frame: Tensor,
         *,
         mask: Tensor | str | Path | None = None,
+        regions: Mapping[str, Tensor | str | Path] | None = None,
+        guide: Tensor | str | Path | None = None,
         seconds: float | None = None,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
@@ -187,7 +224,8 @@ class Dreamer:
 
         Args:
             frame: (3,H,W) or (1,3,H,W) RGB in 0..1, of the same size as the one before.
-            mask: where to dream, as in `dream_image`.
+            mask, regions: where to dream, as in `dream_image`.
+            guide: replaces that of the dreamer for this frame.
             seconds: time of the frame in the clip, for a `schedule` in seconds.
             on_step: called after each gradient step.
 
@@ -198,15 +236,18 @@ class Dreamer:
             ImageError: the frame or the mask has the wrong shape, dtype or values; the state is unchanged.
             SettingsError: a schedule needs the seconds, and there are none.
         """
-        batch = frame if frame.ndim == 4 else frame[None]
-        require_image(batch, name="frame", batch=1, values=True)
+        batch = _image(frame, name="frame")[1]
         with backends(self._device):
             if self._size != size_of(batch):
                 self._temporal.fit(size_of(batch))
                 self._size = size_of(batch)
             masks = None if mask is None else _mask(mask, batch)
+            places = _regions(regions, batch, self._temporal.dream.objective)
+            guides = self._guides if guide is None else [_image(guide, name="guide")[1]]
             moment = Moment(self._number) if seconds is None else Moment(self._number, seconds)
-            dream = self._temporal.step(batch, moment=moment, mask=masks, on_step=on_step).read()
+            dream = self._temporal.step(
+                batch, moment=moment, mask=masks, regions=places, guides=guides, on_step=on_step
+            ).read()
         self._number += 1
         return dream.reshape(frame.shape)
 

@@ -16,8 +16,9 @@ from .checks import validate
 from .device import choose_devices, choose_dtype, choose_flow_device
 from .dreaming.dream import DreamCallback, ImageDreamer, require_finite
 from .dreaming.graphs import StepGraphs
-from .dreaming.objectives import Objective
-from .errors import VideoError
+from .dreaming.guide import guide_count
+from .dreaming.objectives import Objective, require_region
+from .errors import SettingsError, VideoError
 from .models.dream_model import DreamModel, load_model
 from .models.registry import fast_in_bfloat16, resolve_model
 from .models.weights import Progress
@@ -41,6 +42,7 @@ from .temporal.seamless import Begun, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
 from .video.ahead import read_ahead, with_next
+from .video.alongside import region_files
 from .video.behind import write_behind
 
 
@@ -219,6 +221,26 @@ def open_previous(
     previous = load_last_dream(reading.previous_dream)
     require_fit(previous, temporal, size=clip.size)
     return previous
+
+
+def check_alongside(dreamer: TemporalDreamer, reading: InputSettings) -> None:
+    """Check that an objective uses what is read beside the frames of a clip, and has what it needs.
+
+    Raises:
+        SettingsError: it needs a guide and there is none, or does not use the one that there is; or it has no such
+            layer as `regions` names.
+    """
+    objective = dreamer.dream.objective
+    if guide_count(objective) and reading.guide is None:
+        raise SettingsError(
+            "expected a `guide` for `loss` match or statistics, got none; name an image, or choose another `loss`"
+        )
+    if reading.guide is not None and not guide_count(objective):
+        raise SettingsError(
+            "expected `loss` match, statistics or auto for a `guide`, got none that uses it; drop one of both"
+        )
+    for name in region_files(reading.regions):
+        require_region(name, objective)
 
 
 class Done(NamedTuple):

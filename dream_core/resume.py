@@ -18,6 +18,7 @@ from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.seamless import Begun
 from .unfinished import Pace, Unfinished, digest_of
 from .video import Frame, Output
+from .video.alongside import region_files
 
 NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "beside")
 """Settings that do not change what comes out."""
@@ -50,16 +51,19 @@ def work_folder(
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
         conditions["input"] = digest_of(source)
-        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask"):
-            file = conditions[name]
-            conditions[name] = (
-                digest_of(Path(file)) if file and kind_of(Path(file)) in ("file", "folder") else file
-            )
+        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask", "guide"):
+            conditions[name] = conditions[name] and _digest(Path(conditions[name]))
+        files = region_files(reading.regions)
+        conditions["regions"] = {name: _digest(path) for name, path in files.items()}
     except OSError as error:
         raise VideoError(
             f"{error.filename} cannot be read ({error.strerror}): {remedy(error, 'read')}"
         ) from error
     return Unfinished(target, conditions=conditions, restart=writing.restart)
+
+
+def _digest(path: Path) -> Any:
+    return digest_of(path) if kind_of(path) in ("file", "folder") else str(path)
 
 
 class Keeper:

@@ -10,7 +10,7 @@ Beside its default each number has its range, which holds for the library, the c
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
 
@@ -780,6 +780,14 @@ class PipelineSettings:
         """Raise a SettingsError for several devices without tiles, or a value of a schedule out of range."""
         require_tiles(self.dream.tile, devices=self.device.device.count(",") + 1)
         self.schedule.read().check(self.dream, self.temporal, self.reliability)
+
+
+def with_guide(settings: PipelineSettings) -> PipelineSettings:
+    """Let the layers match a guide where `loss` is auto."""
+    objective = settings.dream.objective
+    if objective.loss != "auto":
+        return settings
+    return replace(settings, dream=replace(settings.dream, objective=replace(objective, loss="match")))
 
 
 def require_tiles(settings: TileSettings, *, devices: int) -> None:

@@ -18,6 +18,7 @@ from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
 from ..pipeline import (
+    check_alongside,
     dream_clip,
     load_dreamer,
     load_models,
@@ -158,6 +159,7 @@ def dream_into(
     callback = step_callback(command, teller, output)
     keep = open_keep_folder(command.write, goes_on=output.restored > 0)
     dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
+    check_alongside(dreamer, command.read)
     model = dreamer.model
     teller.detail(
         f"{model.spec.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}, frames of "

@@ -45,6 +45,7 @@ from ..settings import (
     Start,
     TemporalSettings,
     TileSettings,
+    with_guide,
 )
 from .exit_codes import MISTAKE, MISUSE
 from .translate import OPTIONS, THERE, old_option, translate
@@ -146,7 +147,7 @@ class Command:
             image=self.image,
             mask=self.mask,
         )
-        return PipelineSettings(
+        pipeline = PipelineSettings(
             model=self.model,
             dream=dream,
             temporal=self.temporal,
@@ -155,6 +156,7 @@ class Command:
             device=self.device,
             schedule=self.schedule,
         )
+        return with_guide(pipeline) if self.read.guide else pipeline
 
     def check_together(self) -> None:
         """Raise a SettingsError where settings of different groups do not fit together."""

@@ -135,6 +135,14 @@ class Objective:
         return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
 
 
+def require_region(name: str, objective: Objective) -> None:
+    """Raise a SettingsError unless a region is that of one of an objective's layers."""
+    if name not in objective.layers:
+        raise SettingsError(
+            f"expected `regions` of the layers that are excited, {', '.join(objective.layers)}, got '{name}'"
+        )
+
+
 def resized(field: Tensor, nearest: bool, *, size: Size) -> Tensor:
     """Scale what belongs to an image's pixels, (1,1,H,W), to another size of the image: a `Look`."""
     if size_of(field) == size:
