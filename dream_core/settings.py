@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from .checks import Choices, Range, kinds, split_range
 from .errors import SettingsError
 from .layer_weights import split_list
-from .schedules.schedules import LAYERS, Schedules, parse_schedules
+from .schedules.schedules import LAYERS, Schedules, parse_schedule_of, parse_schedules
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
@@ -332,12 +332,58 @@ class CameraSettings:
         rotation: Degrees to turn the image about its center, counter-clockwise. Negative turns clockwise.
         pan_x: Pixels to shift the image to the right. Negative shifts it left.
         pan_y: Pixels to shift the image down. Negative shifts it up.
+        yaw: Degrees that the camera turns to the right, so that the image moves to the left.
+        pitch: Degrees that the camera turns up, so that the image moves down.
+        field_of_view: Angle in degrees that the width of the image covers, for `yaw` and `pitch`.
+        depth_range: How many times as far what is black in the depth map is as what is white. Larger lets what is
+            near move faster than what is far; 1 is flat.
     """
 
     zoom_factor: Annotated[float, Range(0.01, 100, step=0.01)] = 1.02
     rotation: Annotated[float, Range(-360, 360, step=0.1)] = 0.5
     pan_x: Shift = 0.0
     pan_y: Shift = 0.0
+    yaw: Annotated[float, Range(-80, 80, step=0.1)] = 0.0
+    pitch: Annotated[float, Range(-80, 80, step=0.1)] = 0.0
+    field_of_view: Annotated[float, Range(1, 170)] = 50.0
+    depth_range: Annotated[float, Range(1, 1000)] = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraScheduleSettings:
+    """Movement of a camera that changes along the clip.
+
+    Args:
+        zoom_schedule: Values of `zoom_factor` by frames, such as 0: 1, 30: 1.05 ease. Empty = always `zoom_factor`.
+        rotation_schedule: Values of `rotation` by frames, such as 0: 0.5, 30: -0.5. Empty = always `rotation`.
+        pan_x_schedule: Values of `pan_x` by frames. Empty = always `pan_x`.
+        pan_y_schedule: Values of `pan_y` by frames. Empty = always `pan_y`.
+    """
+
+    zoom_schedule: str = ""
+    rotation_schedule: str = ""
+    pan_x_schedule: str = ""
+    pan_y_schedule: str = ""
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for a schedule that cannot be read."""
+        self.read()
+
+    def read(self) -> Schedules:
+        """Read the schedules, by the names of the fields of CameraSettings.
+
+        Raises:
+            SettingsError: a keyframe cannot be read.
+        """
+        texts = {
+            "zoom_factor": self.zoom_schedule,
+            "rotation": self.rotation_schedule,
+            "pan_x": self.pan_x_schedule,
+            "pan_y": self.pan_y_schedule,
+        }
+        return Schedules(
+            {name: parse_schedule_of(name, text) for name, text in texts.items() if text.strip()}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

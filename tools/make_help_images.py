@@ -24,6 +24,7 @@ from dream_core.measure.measure import LayerEnergy, flow_link, measure
 from dream_core.measure.plot import plot
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.camera import camera_flow as exact_flow
+from dream_core.motion.camera import depth_camera_flow
 from dream_core.motion.flow import FlowEstimator
 from dream_core.motion.flow_convert import to_layout
 from dream_core.motion.flow_file import KITTI_STEPS, KITTI_ZERO
@@ -237,6 +238,17 @@ def camera_flow() -> Image.Image:
     return _rows([{f"frame {index}": flight[index] for index in FLIGHT}])
 
 
+def camera_depth() -> Image.Image:
+    """Camera Flow with a depth map: a camera that moves past the rabbit."""
+    height, width = frame(STANDING).shape[-2:]
+    ground = torch.linspace(0, 0.5, height).view(1, 1, -1, 1).expand(1, 1, height, width)
+    depth = torch.maximum(ground, _ellipse(STANDING))
+    view = depth_camera_flow(depth, CameraSettings(zoom_factor=1, rotation=0, pan_x=6, depth_range=4))
+    moved = warp(frame(STANDING), view.backward, edges="mirror").clamp(0, 1)
+    gray = [mask.expand(1, 3, -1, -1) for mask in (depth, view.reliability)]
+    return _rows([{"image": frame(STANDING), "depth": gray[0]}, {"warped": moved, "reliability": gray[1]}])
+
+
 def temporal_blend() -> Image.Image:
     """Temporal Blend: its inputs and the image that the next dream starts from."""
     step = video()[SHOWN[1]]
@@ -323,6 +335,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     sound_curves,
     flow_warp,
     camera_flow,
+    camera_depth,
     temporal_blend,
     temporal_loop,
     dreamed_video,

@@ -20,6 +20,9 @@ FlowModelSocket = io.Custom("OPTICAL_FLOW")
 ImagesOrVideoSocket = io.Custom("IMAGE,VIDEO")
 """Carries a clip: a batch of images or a video."""
 
+DepthSocket = io.Custom("IMAGE,MASK")
+"""Carries a depth map, white is near: estimators give an IMAGE, Camera Flow a MASK."""
+
 DreamModelSocket = io.Custom("DREAM_MODEL")
 """Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.wrap`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 SIZE = (48, 64)
@@ -11,7 +12,7 @@ CAMERA = {"zoom_factor": 1.1, "rotation": 3.0, "pan_x": 2.0, "pan_y": -1.0}
 
 
 def test_a_camera_has_the_cores_flow_for_each_image(nodes: Any, run: Any, pack: Any, clip: Any) -> None:
-    (flow,) = run(nodes.CameraFlow, image=clip(3), **CAMERA)
+    flow, *_ = run(nodes.CameraFlow, image=clip(3), **CAMERA)
     camera = pack("dream_core.settings").CameraSettings(**CAMERA)
     backward, forward = pack("dream_core.motion.camera").camera_flow(SIZE, camera)
     assert torch.equal(flow.backward, backward.expand(3, 2, *SIZE))
@@ -20,7 +21,7 @@ def test_a_camera_has_the_cores_flow_for_each_image(nodes: Any, run: Any, pack: 
 
 def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any, clip: Any, moved: Any) -> None:
     frames = clip(2)
-    (flow,) = run(nodes.CameraFlow, image=frames, **{**CAMERA, "pan_x": 12.0})
+    flow, *_ = run(nodes.CameraFlow, image=frames, **{**CAMERA, "pan_x": 12.0})
     before = moved(frames, flow.backward)
     (reliability,) = run(
         nodes.ReliabilityMask,
@@ -33,3 +34,48 @@ def test_a_cameras_flow_fits_the_other_nodes_of_flow(nodes: Any, run: Any, clip:
     assert reliability[..., 20:-8].mean() > 0.9
     (image,) = run(nodes.FlowImage, flow=flow, saturation_length=0.0, arrow_spacing=0)
     assert image.shape == frames.shape
+
+
+STILL = {"zoom_factor": 1.0, "rotation": 0.0, "pan_x": 0.0, "pan_y": 0.0}
+
+
+def test_schedules_change_the_camera_from_image_to_image(nodes: Any, run: Any, clip: Any) -> None:
+    texts = {"pan_x_schedule": "0: 0, 2: 4", "pan_y_schedule": "0: -1 hold, 2: 3", "zoom_schedule": ""}
+    flow, reliability, _ = run(nodes.CameraFlow, image=clip(3), **STILL, **texts)
+    assert flow.forward.mean((2, 3)).tolist() == [[0, -1], [2, -1], [4, 3]]
+    assert reliability.shape == (3, *SIZE)
+    assert reliability.all()
+    later, *_ = run(nodes.CameraFlow, image=clip(1), index=2, **STILL, **texts)
+    assert torch.equal(later.forward[0], flow.forward[2])
+
+
+def test_a_schedule_that_cannot_be_read_or_goes_too_far_is_refused(
+    nodes: Any, run: Any, clip: Any, errors: Any
+) -> None:
+    for text, says in (("0 1", "zoom_factor"), ("0: 1, 9: 1000", "zoom_factor from 0.01 to 100")):
+        with pytest.raises(errors.SettingsError, match=says):
+            run(nodes.CameraFlow, image=clip(1), **STILL, zoom_schedule=text)
+
+
+def test_a_depth_map_moves_along_with_the_camera(nodes: Any, run: Any, clip: Any, pack: Any) -> None:
+    depth = torch.zeros(1, *SIZE)
+    depth[:, 16:32, 20:40] = 1
+    values = {**STILL, "pan_x": 2.0}
+    flow, reliability, after = run(nodes.CameraFlow, image=clip(2), depth=depth, **values)
+    assert flow.forward[0, 0, 24, 25] == flow.forward[1, 0, 24, 35] == 10
+    assert flow.forward[1, 0, 24, 25] == pytest.approx(2, abs=0.3)  # the square has moved on
+    assert after.shape == (1, *SIZE)
+    assert after[0, 24, 40:60].eq(1).all()
+    assert not reliability[0, 24, 22:30].any()
+    each = depth[0, ..., None].expand(2, *SIZE, 3)  # IMAGE, one for each
+    twice, *_ = run(nodes.CameraFlow, image=clip(2), depth=each, **values)
+    assert torch.allclose(twice.forward[1], flow.forward[0], atol=1e-4)
+
+
+def test_a_depth_map_that_does_not_fit_is_refused(nodes: Any, run: Any, clip: Any, errors: Any) -> None:
+    for depth, says in (
+        (torch.zeros(1, 5, 5), "in the size of image"),
+        (torch.zeros(2, *SIZE), "3 images, got 2"),
+    ):
+        with pytest.raises(errors.ImageError, match=says):
+            run(nodes.CameraFlow, image=clip(3), depth=depth, **STILL)

@@ -57,7 +57,7 @@ def test_every_node_socket_and_widget_is_explained(schemas: dict[str, Any]) -> N
 
 
 def test_one_thing_has_one_name_on_all_nodes(schemas: dict[str, Any]) -> None:
-    """OPTICAL_FLOW is flow_model, DREAM_MODEL is dream_model, masks are reliability, renewal or mask."""
+    """OPTICAL_FLOW is flow_model, DREAM_MODEL is dream_model, masks are reliability, renewal, mask or depth."""
     kinds = {
         "OPTICAL_FLOW": "flow_model",
         "DREAM_MODEL": "dream_model",
@@ -67,6 +67,6 @@ def test_one_thing_has_one_name_on_all_nodes(schemas: dict[str, Any]) -> None:
         for one in (*schema.inputs, *schema.outputs):
             names = {one.id, one.display_name}
             if one.io_type == "MASK":
-                assert names & {"reliability", "renewal", "mask"}, (schema.node_id, one.id)
+                assert names & {"reliability", "renewal", "mask", "depth"}, (schema.node_id, one.id)
             if (schema.node_id, one.id) not in SECOND:
                 assert kinds.get(one.io_type, one.id) in names, (schema.node_id, one.id)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dream_core.errors import ImageError, SettingsError
-from dream_core.motion.camera import camera_flow
+from dream_core.motion.camera import camera_flow, depth_camera_flow
+from dream_core.motion.flow_math import compose
 from dream_core.motion.warp import warp
 from dream_core.settings import CameraSettings
 from dream_core.synthetic import Scene, synthetic_clip
@@ -151,3 +152,74 @@ def test_an_empty_size_is_refused(size: tuple[int, int]) -> None:
 def test_settings_out_of_range_are_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         camera_flow((4, 4), replace(STILL, **change))
+
+
+LOOKING = CameraSettings(zoom_factor=1.05, rotation=2, pan_x=3, pan_y=-1, yaw=2, pitch=-1.5)
+SIZE = (48, 64)
+
+
+def square(*, near: float = 1.0, far: float = 0.0) -> Tensor:
+    """Depth map of a near square before a far wall, (1,1,48,64)."""
+    depth = torch.full((1, 1, *SIZE), far)
+    depth[..., 16:32, 20:40] = near
+    return depth
+
+
+def test_the_flows_of_a_camera_that_looks_around_undo_each_other() -> None:
+    backward, forward = camera_flow(SIZE, LOOKING)
+    assert compose(backward, forward).norm(dim=1)[:, 8:-8, 8:-8].max() < 0.01
+
+
+def test_a_look_to_the_right_and_up_moves_the_image_left_and_down() -> None:
+    for look, (x, y) in (({"yaw": 5.0}, (-1, 0)), ({"pitch": 5.0}, (0, 1))):
+        _, forward = camera_flow(SIZE, replace(STILL, **look))  # type: ignore[arg-type]
+        focal = 32 / math.tan(math.radians(25))
+        middle = forward[0, :, 24, 32]
+        expected = torch.tensor([x, y]) * focal * math.tan(math.radians(5))
+        assert (middle - expected).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_a_flat_depth_map_moves_as_a_flat_image(level: float) -> None:
+    backward, forward = camera_flow(SIZE, LOOKING)
+    view = depth_camera_flow(torch.full((1, 1, *SIZE), level), LOOKING)
+    torch.testing.assert_close(view.forward, forward)
+    inner = (..., slice(6, -6), slice(6, -6))
+    assert (view.backward - backward)[inner].norm(dim=1).max() < 0.05
+    assert view.reliability[inner].all()
+
+
+def test_what_is_near_passes_before_what_is_far_and_uncovers_it() -> None:
+    view = depth_camera_flow(square(), replace(STILL, pan_x=4))  # the wall has the median depth
+    assert view.forward[0, :, 24, 30].tolist() == [20, 0]
+    assert view.forward[0, :, 2, 2].tolist() == [4, 0]
+    row = view.reliability[0, 0, 24]
+    assert row[:4].sum() == row[24:40].sum() == 0  # came into view from outside, and from behind the square
+    assert row[4:24].all()
+    assert row[40:].all()
+    assert view.backward[0, 0, 24, 40:60].eq(-20).all()  # the square covers the wall
+    assert view.backward[0, 0, 24, 60:].eq(-4).all()
+    assert view.depth[0, 0, 24, 40:60].eq(1).all()
+
+
+def test_what_the_camera_flies_past_is_not_seen_and_the_flight_can_go_on() -> None:
+    depth = torch.linspace(0, 1, SIZE[1]).expand(1, 1, *SIZE)
+    far_in = replace(STILL, zoom_factor=3.0)
+    for _ in range(3):
+        view = depth_camera_flow(depth, far_in)
+        assert view.backward.isfinite().all()
+        assert view.forward.isfinite().all()
+        depth = view.depth
+    assert 0 < depth.median() < 1
+
+
+def test_depth_that_is_no_map_is_refused() -> None:
+    for depth, says in (
+        (torch.zeros(1, 3, *SIZE), "depth"),
+        (torch.full((1, 1, *SIZE), 2.0), "between 0 and 1"),
+    ):
+        with pytest.raises(ImageError, match=says):
+            depth_camera_flow(depth, STILL)
+    view = depth_camera_flow(square(near=0.7), replace(STILL, depth_range=1.0, pan_x=3))
+    assert view.forward[:, 0].eq(3).all()
+    assert view.depth.max() == pytest.approx(0.7)

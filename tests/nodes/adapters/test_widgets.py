@@ -31,6 +31,7 @@ CLASSES = (
     "SoundSettings",
     "EnvelopeSettings",
     "CameraSettings",
+    "CameraScheduleSettings",
     "WarpSettings",
 )
 FLOW_LEFT_OUT = ("flow", "flow_file")
@@ -254,6 +255,7 @@ NO_SETTINGS = {
     "folder",
     "where",
     "filename_prefix",
+    "index",
 }
 """Widgets that nodes have besides the settings'. The frames and the model of some nodes are settings."""
 
