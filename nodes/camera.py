@@ -64,6 +64,7 @@ class CameraFlow(io.ComfyNode):
                     default=0,
                     min=0,
                     max=10_000_000,
+                    step=1,
                     tooltip="Number of the first image in its clip, for the schedules: in a loop, the index of "
                     "Temporal "
                     "Loop Open.",

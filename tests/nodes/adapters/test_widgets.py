@@ -31,7 +31,6 @@ CLASSES = (
     "SoundSettings",
     "EnvelopeSettings",
     "CameraSettings",
-    "CameraScheduleSettings",
     "WarpSettings",
 )
 FLOW_LEFT_OUT = ("flow", "flow_file")
@@ -256,6 +255,10 @@ NO_SETTINGS = {
     "where",
     "filename_prefix",
     "index",
+    "zoom_schedule",
+    "rotation_schedule",
+    "pan_x_schedule",
+    "pan_y_schedule",
 }
 """Widgets that nodes have besides the settings'. The frames and the model of some nodes are settings."""
 
