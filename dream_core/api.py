@@ -16,7 +16,7 @@ from .dreaming.dream import DreamCallback
 from .dreaming.guide import Guides
 from .dreaming.masks import prepare_mask
 from .dreaming.objectives import Objective, require_region
-from .errors import ImageError, Notice
+from .errors import ImageError, Notice, SettingsError
 from .flat_options import fill_settings
 from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
@@ -33,6 +33,7 @@ from .pipeline import (
 from .resume import work_folder
 from .schedules.schedules import Moment
 from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSettings, with_guide
+from .sound.listen import hear
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
 from .video.containers import require_apart
@@ -84,7 +85,8 @@ def dream_video(
         previous = open_previous(
             clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
         )
-        dreamer = load_dreamer(pipeline, progress=on_download)
+        heard = hear(clip, pipeline.listen, pipeline.envelope, start=reading.start)
+        dreamer = load_dreamer(pipeline, schedules=heard, progress=on_download)
         check_alongside(dreamer, reading)
         with open_output_like(clip, Path(target), settings=writing, work=work) as output:
             dream_clip(
@@ -135,6 +137,10 @@ def dream_image(
         warnings.warn("`schedule` gives an image its values at frame 0", Notice, stacklevel=2)
         now = pipeline.schedule.read().apply(pipeline.dream, Moment(0, 0.0))
         pipeline = replace(pipeline, dream=now)
+    if pipeline.listen.listen:
+        raise SettingsError(
+            "expected a video for `listen`, got an image, which has no sound; use dream_video"
+        )
     tensor, batch = _image(image)
     pipeline = pipeline if guide is None else with_guide(pipeline)
     with backends(pipeline.device):

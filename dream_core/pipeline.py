@@ -105,7 +105,8 @@ def load_dreamer(
 
     Args:
         settings: all settings of the dream, its networks and devices.
-        schedules: of settings that change along the clip, beside those of `settings.schedule`.
+        schedules: of settings that change along the clip, beside those of `settings.schedule`; from `hear`, if
+            `settings.listen` has entries.
         progress: called during downloads with the number of bytes done and in all.
 
     Raises:
@@ -114,7 +115,10 @@ def load_dreamer(
     """
     validate(settings)
     every = settings.schedule.read()
+    if settings.listen.listen and not schedules:
+        raise SettingsError("expected the sound of a clip for `listen`, got none; use dream_video")
     if schedules:
+        schedules.check(settings.dream, settings.temporal, settings.reliability, option="listen")
         every = join([*every.by_name.items(), *schedules.by_name.items()])
         every.check(settings.dream, settings.temporal, settings.reliability)
     models = load_models(settings.model, settings.device, progress=progress)

@@ -51,7 +51,7 @@ def work_folder(
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
         conditions["input"] = digest_of(source)
-        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask", "guide"):
+        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask", "guide", "listen_to"):
             conditions[name] = conditions[name] and _digest(Path(conditions[name]))
         files = region_files(reading.regions)
         conditions["regions"] = {name: _digest(path) for name, path in files.items()}

@@ -742,6 +742,22 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListenSettings:
+    """Settings that follow a sound.
+
+    Args:
+        listen: A setting that follows the input's sound, NAME=FEATURE:LEAST..MOST, such as
+            learning_rate=onsets:1..4. The feature is level, bass, mid, treble or a range such as 200-2000Hz (how
+            loud it is there), onsets (when notes and noises begin) or beats. Give it again for another setting.
+        listen_to: Another file to listen to, such as a song. It begins with the input; `start` skips as much of
+            it.
+    """
+
+    listen: tuple[str, ...] = ()
+    listen_to: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputSettings:
     """Part of the input to read, its size, and the dream that it continues.
 
@@ -821,6 +837,8 @@ class PipelineSettings:
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    listen: ListenSettings = field(default_factory=ListenSettings)
+    envelope: EnvelopeSettings = field(default_factory=EnvelopeSettings)
 
     def check_together(self) -> None:
         """Raise a SettingsError for several devices without tiles, or a value of a schedule out of range."""

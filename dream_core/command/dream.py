@@ -27,6 +27,8 @@ from ..pipeline import (
     open_previous,
 )
 from ..resume import work_folder
+from ..schedules.schedules import Schedules
+from ..sound.listen import hear
 from ..temporal.dreamer import DreamerState
 from ..video import SAMPLE_CLIP, Clip, Output, open_clip
 from ..video.containers import require_apart, telling
@@ -109,10 +111,11 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     previous = open_previous(
         clip, command.temporal, reading=command.read, writing=command.write, goes_on=work.exists()
     )
+    heard = hear(clip, command.listen, command.envelope, start=command.read.start)
     output = open_output_like(clip, target, settings=command.write, work=work)
     try:
         with output:
-            dream_into(output, clip, command, teller, previous=previous)
+            dream_into(output, clip, command, teller, previous=previous, heard=heard)
     except KeyboardInterrupt:
         if not output.written:
             raise
@@ -153,12 +156,18 @@ def frames(count: int) -> str:
 
 
 def dream_into(
-    output: Output, clip: Clip, command: Command, teller: Teller, *, previous: DreamerState | None
+    output: Output,
+    clip: Clip,
+    command: Command,
+    teller: Teller,
+    *,
+    previous: DreamerState | None,
+    heard: Schedules,
 ) -> None:
-    """Load the networks and dream the clip."""
+    """Load the networks and dream the clip, with the schedules that were heard in its sound."""
     callback = step_callback(command, teller, output)
     keep = open_keep_folder(command.write, goes_on=output.restored > 0)
-    dreamer = load_dreamer(command.pipeline, progress=teller.downloaded)
+    dreamer = load_dreamer(command.pipeline, schedules=heard, progress=teller.downloaded)
     check_alongside(dreamer, command.read)
     model = dreamer.model
     teller.detail(

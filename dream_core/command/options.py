@@ -29,11 +29,13 @@ from ..settings import (
     CompareSettings,
     DeviceSettings,
     DreamSettings,
+    EnvelopeSettings,
     FlowSettings,
     FrameRate,
     Frames,
     ImageSettings,
     InputSettings,
+    ListenSettings,
     MaskSettings,
     ModelSettings,
     ObjectiveSettings,
@@ -62,7 +64,7 @@ COMPARE = "compare"
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
 
-REPEATED = ("schedule",)
+REPEATED = ("schedule", "listen")
 """Options that take one value, and may be given again for more."""
 
 EveryStep = Annotated[int, Range(0, 1_000_000)]
@@ -131,6 +133,8 @@ class Command:
     mask: MaskSettings = field(default_factory=MaskSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    listen: ListenSettings = field(default_factory=ListenSettings)
+    envelope: EnvelopeSettings = field(default_factory=EnvelopeSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
@@ -155,6 +159,8 @@ class Command:
             reliability=self.reliability,
             device=self.device,
             schedule=self.schedule,
+            listen=self.listen,
+            envelope=self.envelope,
         )
         return with_guide(pipeline) if self.read.guide else pipeline
 

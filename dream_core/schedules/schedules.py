@@ -65,8 +65,12 @@ class Schedules:
         changed: Settings = _with_values(settings, values)
         return changed
 
-    def check(self, *settings: Any) -> None:
+    def check(self, *settings: Any, option: str = "schedule") -> None:
         """Check settings with the smallest and with the largest values of all schedules.
+
+        Args:
+            settings: the others.
+            option: to correct, for the message.
 
         Raises:
             SettingsError: a value is out of range, or does not fit another setting.
@@ -82,7 +86,7 @@ class Schedules:
                         warnings.simplefilter("ignore")  # the settings themselves were checked before
                         validate(_with_values(one, values))
                 except SettingsError as error:
-                    raise SettingsError(f"{error}; correct its `schedule`") from error
+                    raise SettingsError(f"{error}; correct its `{option}`") from error
 
 
 def parse_schedules(entries: Sequence[str], known: Collection[str]) -> Schedules:

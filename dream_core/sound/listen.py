@@ -1,14 +1,17 @@
-"""Entries of the option `listen`: which setting follows what of a sound."""
+"""Settings that follow the sound of a clip: the option `listen`."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple, get_args
 
-from ..checks import validate
-from ..errors import SettingsError
-from ..settings import SoundFeature, SoundSettings
-from .curve import frequencies
+from ..checks import require_known, validate
+from ..errors import SettingsError, VideoError
+from ..schedules.schedules import LAYERS, Schedules, join
+from ..settings import SCHEDULABLE, EnvelopeSettings, ListenSettings, SoundFeature, SoundSettings
+from ..video.clip import Clip
+from ..video.samples import read_samples, sound_of
+from .curve import frequencies, sound_curve
 
 _ENTRY = re.compile(r"\s*([a-z][\w-]*)\s*=\s*([^:]+?)\s*:\s*(.+?)\s*\.\.\s*(.+?)\s*", re.IGNORECASE)
 _BAND = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)\s*hz", re.IGNORECASE)
@@ -25,6 +28,42 @@ class Listening(NamedTuple):
 
     name: str
     sound: SoundSettings
+
+
+def hear(clip: Clip, settings: ListenSettings, envelope: EnvelopeSettings, *, start: float) -> Schedules:
+    """Make the schedules of the settings that follow a sound.
+
+    Args:
+        clip: opened, not read yet.
+        settings: what follows what, and another file to listen to.
+        envelope: the shape of the curves.
+        start: seconds at which the clip begins in its file.
+
+    Raises:
+        SettingsError: an entry cannot be read, its setting is not known or follows twice.
+        VideoError: there is no sound, or it cannot be read.
+    """
+    entries = [parse_listening(text) for text in settings.listen]
+    if not entries:
+        return Schedules()
+    known = [name for name in SCHEDULABLE if name != LAYERS]
+    require_known(
+        [entry.name for entry in entries],
+        known,
+        what="a setting that can follow a sound in `listen`",
+        where=f"choose one of {', '.join(known)}",
+    )
+    sound = clip.sound if settings.listen_to is None else sound_of(settings.listen_to, start=start)
+    if sound is None:
+        raise VideoError(
+            "expected an input with sound for `listen`, got one without: name another file by `listen_to`"
+        )
+    seconds = None
+    if clip.frame_count is not None:
+        seconds = clip.frame_count / float(clip.fps) + 1 + max(0.0, -envelope.delay)
+    samples = read_samples(sound, seconds=seconds)
+    frame = 1 / float(clip.fps)
+    return join((one.name, sound_curve(samples, one.sound, envelope, frame=frame)) for one in entries)
 
 
 def parse_listening(text: str) -> Listening:

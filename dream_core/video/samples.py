@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..errors import VideoError
 from .clip import Sound
-from .containers import open_to_read
+from .containers import open_to_read, require_path
 from .gapless import SampleFormat, decoded, gapless, packets_from
 from .sound import sound_tracks
 
@@ -42,6 +43,22 @@ class Samples:
     def seconds(self) -> float:
         """Length."""
         return len(self.wave) / self.rate
+
+
+def sound_of(path: Path, *, start: float) -> Sound:
+    """Return the sound of a file from `start` seconds on.
+
+    Raises:
+        VideoError: the file is missing or cannot be read.
+    """
+    require_path(path, what="sound")
+    if not path.exists():
+        raise VideoError(f"{path} does not exist: expected a file with sound")
+    try:
+        with open_to_read(path) as source:
+            return Sound(path, start + (source.start_time or 0) / 1_000_000)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"the sound of {path} cannot be read ({error}): expected a whole file") from error
 
 
 def read_samples(sound: Sound, *, seconds: float | None = None) -> Samples:

@@ -8,6 +8,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -50,6 +52,38 @@ def test_a_video_is_dreamed_with_flat_options(clip: Path, tmp_path: Path) -> Non
     assert seen == [0, 1]
     with open_clip(target, settings=InputSettings(size=0)) as dreamed:
         assert [tuple(frame.image.shape) for frame in dreamed] == [(3, 48, 64)] * 2
+
+
+def test_a_dream_is_as_strong_as_the_sound_is_loud(tmp_path: Path, image: Tensor) -> None:
+    """The correlation of both at the same frame, as `deepdream-video measure` would show it."""
+    count, rate = 16, 8000
+    loudness = 0.55 - 0.45 * np.cos(2 * np.pi * np.arange(count * rate // 8) / rate)
+    wave = 20_000 * loudness * np.sin(2 * np.pi * 440 * np.arange(count * rate // 8) / rate)
+    song = tmp_path / "song.wav"
+    with av.open(str(song), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        sound = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = rate, 0, Fraction(1, rate)
+        container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+    clip, exact = tmp_path / "still.mp4", {"quality": 0, "pixel_format": "yuv444p"}
+    with open_output(clip, size=(48, 64), fps=Fraction(8), settings=OutputSettings(**exact)) as output:
+        for _ in range(count):
+            output.write(image)
+    options = {**QUICK, **exact, "octaves": 1, "size": 64}
+    dreamed = dream_video(
+        clip, tmp_path / "out.mp4", listen=["learning_rate=level:0.3..4"], listen_to=song, **options
+    )
+    with open_clip(dreamed, settings=InputSettings(size=0)) as frames:
+        energies = [float((frame.image - image).square().mean()) for frame in frames]
+    heard = loudness[:: rate // 8][:count]
+    assert np.corrcoef(energies, heard)[0, 1] > 0.8
+
+
+def test_only_a_video_has_a_sound(image: Tensor) -> None:
+    for refused in (Dreamer, lambda **options: dream_image(image, **options)):
+        with pytest.raises(SettingsError, match=r"for `listen`, got .*; use dream_video"):
+            refused(listen=["learning_rate=level:0..1"], **QUICK)
 
 
 def stop(*_: object) -> None:

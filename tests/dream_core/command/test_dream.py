@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from dream_core.__main__ import run as main
 from dream_core.command.console import Teller
 from dream_core.command.dream import default_output, dream_file
-from dream_core.command.options import Command, as_flags, parse
+from dream_core.command.options import REPEATED, Command, as_flags, parse
 from dream_core.looks import load_look
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
@@ -346,7 +346,8 @@ def test_help_explains_every_setting_once(
         starts = [index for index, line in enumerate(lines) if re.match(rf"[│ ] {flag}( |,|$)", line)]
         assert len(starts) == 1, flag
         shown = " ".join(" ".join(lines[starts[0] : starts[0] + 16]).replace("│", " ").split())
-        assert f"{' '.join(as_flags(text).split())} (default: " in shown, flag
+        ending = "(repeatable)" if name in REPEATED else "(default: "
+        assert f"{' '.join(as_flags(text).split())} {ending}" in shown, flag
 
 
 @pytest.mark.parametrize(

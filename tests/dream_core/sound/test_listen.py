@@ -1,12 +1,27 @@
-"""Entries of the option listen."""
+"""The option listen."""
 
 from __future__ import annotations
 
-import pytest
+from fractions import Fraction
+from pathlib import Path
 
-from dream_core.errors import SettingsError
-from dream_core.settings import SoundSettings
-from dream_core.sound.listen import Listening, parse_listening
+import av
+import numpy as np
+import pytest
+import torch
+
+from dream_core.errors import SettingsError, VideoError
+from dream_core.schedules.schedules import Schedules
+from dream_core.settings import (
+    EnvelopeSettings,
+    InputSettings,
+    ListenSettings,
+    OutputSettings,
+    SoundSettings,
+)
+from dream_core.sound.listen import Listening, hear, parse_listening
+from dream_core.video import open_clip, open_output
+from dream_core.video.clip import Sound
 
 
 @pytest.mark.parametrize(
@@ -46,3 +61,84 @@ def test_entries_say_what_to_listen_for(text, expected):
 def test_what_cannot_be_read_is_told(text, message):
     with pytest.raises(SettingsError, match=message):
         parse_listening(text)
+
+
+@pytest.fixture
+def click(tmp_path: Path) -> Path:
+    """A second of sound with a click after 0.5 s."""
+    wave = np.zeros((1, 8000), dtype=np.int16)
+    wave[0, 4000:4080] = 20_000 * np.sin(np.arange(80))
+    path = tmp_path / "click.wav"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+    return path
+
+
+@pytest.fixture
+def film(click: Path, tmp_path: Path) -> Path:
+    """Ten gray frames in a second, with that sound."""
+    path, settings = tmp_path / "film.mov", OutputSettings(quality=0)
+    with open_output(
+        path, size=(48, 64), fps=Fraction(10), settings=settings, sound=Sound(click, 0)
+    ) as output:
+        for _ in range(10):
+            output.write(torch.full((3, 48, 64), 0.5))
+    return path
+
+
+def heard(path: Path, *entries: str, start: float = 0, to: Path | None = None) -> Schedules:
+    envelope = EnvelopeSettings(release=0.1)
+    with open_clip(path, settings=InputSettings(size=0, start=start)) as clip:
+        return hear(clip, ListenSettings(listen=entries, listen_to=to), envelope, start=start)
+
+
+@pytest.mark.parametrize("start", [0, 0.3])
+@pytest.mark.parametrize("other", [False, True])
+def test_settings_follow_the_sound_from_the_first_frame_on(film, click, start, other):
+    entries = ("learning_rate=onsets:1..4", "blend=onsets:0.5..0.1")
+    found = heard(film, *entries, start=start, to=click if other else None)
+    rate, blend = found.by_name["learning_rate"], found.by_name["blend"]
+    values = [rate.at(index, index / 10) for index in range(10)]
+    shown = 5 - round(10 * start)
+    assert values[shown] == pytest.approx(4, abs=0.01)
+    assert values[:shown] == [1] * shown
+    assert values[shown + 3] == 1
+    assert blend.at(0, shown / 10) == pytest.approx(0.1, abs=0.01)
+
+
+def test_nothing_is_read_where_nothing_listens(silent):
+    assert not heard(silent)
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Path:
+    """A clip without sound."""
+    path = tmp_path / "silent.mp4"
+    with open_output(path, size=(48, 64), fps=Fraction(10), settings=OutputSettings()) as output:
+        output.write(torch.full((3, 48, 64), 0.5))
+    return path
+
+
+def test_an_input_without_sound_is_told(silent):
+    with pytest.raises(VideoError, match=r"expected an input with sound for `listen`, .* by `listen_to`"):
+        heard(silent, "blend=level:0..1")
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["learnin_rate=level:0..1"], "got `learnin_rate`; did you mean `learning_rate`"),
+        (["layers=level:0..1"], "expected a setting that can follow a sound in `listen`, got `layers`"),
+        (
+            ["blend=level:0..1", "blend=bass:0..1"],
+            "expected one schedule of each setting, got two of `blend`",
+        ),
+    ],
+)
+def test_settings_that_cannot_follow_are_told(film, entries, message):
+    with pytest.raises(SettingsError, match=message):
+        heard(film, *entries)

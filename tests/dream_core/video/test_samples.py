@@ -13,7 +13,7 @@ import torch
 from dream_core.errors import VideoError
 from dream_core.settings import InputSettings
 from dream_core.video import Sound, open_clip
-from dream_core.video.samples import RATE, read_samples
+from dream_core.video.samples import RATE, read_samples, sound_of
 
 
 def write_sound(
@@ -88,3 +88,20 @@ def test_a_file_without_sound_or_without_samples_is_told(make_clip, tmp_path):
     path.write_bytes(b"no sound at all")
     with pytest.raises(VideoError, match=r"cannot be read .*: expected a whole file"):
         read_samples(Sound(path, 0))
+
+
+def test_another_file_begins_with_the_input(tmp_path):
+    path = write_sound(tmp_path / "a.mkv", {0.5: tone(2)})
+    begin = sound_of(path, start=0).start
+    assert loud(read_samples(sound_of(path, start=1)))[0] == pytest.approx(0, abs=0.01)
+    assert sound_of(path, start=1).start == begin + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("no.wav", "does not exist: expected a file with sound"), ("text.wav", "cannot be read")],
+)
+def test_another_file_that_cannot_be_read_is_told(tmp_path, name, message):
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(VideoError, match=message):
+        sound_of(tmp_path / name, start=0)
