@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .command.exit_codes import INTERRUPTED, MISTAKE
 
 if TYPE_CHECKING:
-    from .command.options import Command, CompareCommand, MeasureCommand
+    from .command.options import AtlasCommand, Command, CompareCommand, MeasureCommand
 
 # Parameters of glibc's mallopt, from its malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -93,12 +93,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
 
 
-def load(command: Command | MeasureCommand | CompareCommand) -> Callable[[], int]:
+def load(command: Command | MeasureCommand | CompareCommand | AtlasCommand) -> Callable[[], int]:
     """Import the module of a command, and return the function that runs it."""
     # Importing PyTorch allocates much and frees little, so garbage collection would only take time.
     gc.disable()
     try:
-        from .command.options import CompareCommand, MeasureCommand
+        from .command.options import AtlasCommand, CompareCommand, MeasureCommand
 
         if isinstance(command, MeasureCommand):
             from .command.measure import main as measure
@@ -108,6 +108,10 @@ def load(command: Command | MeasureCommand | CompareCommand) -> Callable[[], int
             from .command.compare import main as compare
 
             return partial(compare, command)
+        if isinstance(command, AtlasCommand):
+            from .command.atlas import main as atlas
+
+            return partial(atlas, command)
         from .command.dream import main as dream
 
         return partial(dream, command)

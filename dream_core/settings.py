@@ -324,6 +324,26 @@ class CompareSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AtlasSettings:
+    """Contact sheet of what a network dreams in one frame.
+
+    Args:
+        layer: Layer whose channels are shown, such as inception_4c_output; `print_layers` lists them. Empty = all
+            layers, one picture each.
+        count: Number of pictures, the most active ones in the frame first. 0 = all.
+        thumbnail: Side of a channel's picture in pixels; that of a layer is twice as wide. Larger shows more and
+            takes longer.
+        thumbnail_steps: Gradient steps for each picture, at each of two sizes. More makes the dreams stronger and
+            takes longer.
+    """
+
+    layer: str = ""
+    count: Annotated[int, Range(0, 100_000)] = 0
+    thumbnail: Annotated[int, Range(32, 1024, step=16)] = 96
+    thumbnail_steps: Annotated[int, Range(1, 1000)] = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class CameraSettings:
     """Movement of a camera from one frame to the next.
 

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..dream_core.errors import DeepDreamError
 from .adapters import host, lasting
+from .atlas import DreamAtlas
 from .blend import TemporalBlend
 from .camera import CameraFlow
 from .compare import CompareVideos
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     SampleClip,
     LoadDreamModel,
     LoadFlowModel,
+    DreamAtlas,
     DreamObjective,
     Dream,
     OpticalFlow,

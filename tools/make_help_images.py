@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from dream_core.dreaming.atlas import contact_sheet, make_atlas, title_of
 from dream_core.dreaming.dream import dream
 from dream_core.measure.compare import Comparison
 from dream_core.measure.measure import LayerEnergy, flow_link, measure
@@ -34,6 +35,7 @@ from dream_core.motion.flow_math import invert, smooth
 from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.settings import (
+    AtlasSettings,
     CameraSettings,
     CompareLayout,
     CompareSettings,
@@ -193,6 +195,13 @@ def compared_videos() -> Image.Image:
     return canvas
 
 
+def dream_atlas() -> Image.Image:
+    """Dream Atlas: the most active channels of a layer."""
+    settings, model = AtlasSettings(layer=LAYER, count=28), network(MODEL)
+    sheet = _image(contact_sheet(make_atlas(model, frame(STANDING), settings), title_of(model, settings, 28)))
+    return sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width))) if sheet.width > WIDTH else sheet
+
+
 def sound_curves() -> Image.Image:
     """Sound Curve: four features of a drum and a cymbal."""
     samples, times = rhythm(seconds=4), [index / 25 for index in range(100)]
@@ -342,6 +351,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     masked_video,
     report,
     compared_videos,
+    dream_atlas,
 )
 
 

@@ -26,6 +26,7 @@ from ..errors import SettingsError
 from ..looks import load_look, look_names, named_look
 from ..settings import (
     AscentSettings,
+    AtlasSettings,
     CompareSettings,
     DeviceSettings,
     DreamSettings,
@@ -60,6 +61,9 @@ MEASURE = "measure"
 
 COMPARE = "compare"
 """The first argument of the command that compares."""
+
+ATLAS = "atlas"
+"""The first argument of the command that draws a contact sheet."""
 
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
@@ -107,8 +111,9 @@ class Command:
     The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
 
     To measure how steady, strong and sharp a dream is, see deepdream-video measure --help; to show clips together,
-    deepdream-video compare --help. To translate a command of deepdream-video-pytorch: deepdream-video translate
-    "python video_dream.py ...". An INPUT that is itself called measure, compare or translate is written ./measure.
+    deepdream-video compare --help; to see what each layer or channel dreams, deepdream-video atlas --help. To
+    translate a command of deepdream-video-pytorch: deepdream-video translate "python video_dream.py ...". An INPUT
+    that is itself called measure, compare, atlas or translate is written ./measure.
 
     Args:
         input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
@@ -283,11 +288,47 @@ class CompareCommand:
     file: CompareFileSettings = field(default_factory=CompareFileSettings)
 
 
-BESIDE: Mapping[str, type[Any]] = {MEASURE: MeasureCommand, COMPARE: CompareCommand}
+@dataclass(frozen=True, kw_only=True)
+class AtlasFileSettings:
+    """The frame to dream on, and the file to write.
+
+    Args:
+        start: Seconds into INPUT at which the frame is.
+        overwrite: Replace a file that already exists.
+        quiet: No progress bar.
+    """
+
+    start: Start = InputSettings.start
+    overwrite: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasCommand:
+    """Draw a contact sheet of what the layers of a network dream in a frame, or the channels of one layer.
+
+    The most active ones in the frame come first. Each channel is shown where it is most active. What is done is
+    kept in the user's cache, so that the same sheet comes at once and a stopped one goes on. The main command
+    reaches an input that is itself called atlas as ./atlas.
+
+    Args:
+        input: Video, GIF, image or folder of images. Without one, the sample clip.
+        output: Image to write. By default INPUT's name with _atlas.png, in the current folder.
+    """
+
+    input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
+    output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
+    atlas: AtlasSettings = field(default_factory=AtlasSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+    file: AtlasFileSettings = field(default_factory=AtlasFileSettings)
+
+
+BESIDE: Mapping[str, type[Any]] = {MEASURE: MeasureCommand, COMPARE: CompareCommand, ATLAS: AtlasCommand}
 """First argument -> the command that it names; all else dreams."""
 
 
-def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand:
+def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand | AtlasCommand:
     """Read the command line.
 
     Args:
@@ -303,7 +344,7 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand
     refuse_old_options(arguments)
     if arguments and arguments[0] in BESIDE:
         prog, cls = f"{PROGRAM} {arguments[0]}", BESIDE[arguments[0]]
-        beside: MeasureCommand | CompareCommand = _original(
+        beside: MeasureCommand | CompareCommand | AtlasCommand = _original(
             tyro.cli(with_flags(cls), args=arguments[1:], prog=prog, config=config)
         )
         return beside

@@ -109,12 +109,13 @@ class AffineView:
     def look(self, x: Tensor, numbers: Tensor, *, nearest: bool = False) -> Tensor:
         """Apply the view whose `numbers` are given, and whose `shape` is this one's."""
         x = self.exact.apply(x)
-        grid = F.affine_grid(numbers.to(x.dtype).view(1, 2, 3), list(x.shape), align_corners=False)
+        matrices = numbers.to(x.dtype).view(1, 2, 3).expand(len(x), -1, -1)
+        grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
         mode: SampleMode = "nearest" if nearest else "bilinear"
         return sample(x, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
     def apply(self, x: Tensor, *, nearest: bool = False) -> Tensor:
-        """Sample the view of (1,C,H,W): bilinear, or the nearest pixels."""
+        """Sample the view of (B,C,H,W): bilinear, or the nearest pixels."""
         return self.look(x, self.numbers(size_of(x), x.device), nearest=nearest)
 
 

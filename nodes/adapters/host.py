@@ -94,6 +94,11 @@ def input_folder() -> Path:
     return Path(folder_paths.get_input_directory())
 
 
+def temporary_folder(name: str) -> Path:
+    """Return a folder in ComfyUI's folder of temporary files. It is not created."""
+    return Path(folder_paths.get_temp_directory()) / name
+
+
 def lasting_folder() -> Path:
     """Return the pack's own folder in ComfyUI's folder of outputs, which outlasts the server.
 

@@ -75,6 +75,8 @@ BASIC = {
     "frames",
     "model",
     "layers",
+    "layer",
+    "count",
     "channels",
     COUNT,
     "loss",

@@ -74,6 +74,15 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         objective=objective,
         **QUICK_FLOW,
     )
+    atlas = draft.add(
+        "DeepDreamAtlas",
+        image=draft.frames,
+        dream_model=draft.dream_model,
+        layer="fire2/squeeze1x1",
+        count=2,
+        thumbnail=64,
+        thumbnail_steps=1,
+    )
     compared = draft.add(
         "DeepDreamCompareVideos",
         **{
@@ -104,7 +113,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     streamed = draft.see(parts)
     film = [draft.see(draft.add("GetVideoComponents", video=sample)), draft.see(sample[1])]
     layers = draft.see(draft.dream_model[1])
-    both = draft.see(compared)
+    both, chosen = draft.see(compared), draft.see(atlas[1])
     heard = draft.see(curve[2])
     plot, table, strength = (draft.see(report[slot]) for slot in (0, 1, 4))
     run = comfyui.run(draft.graph)
@@ -127,6 +136,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     assert core.shape == ours.shape == (75, 360, 640, 3)
     assert np.abs(core - ours).mean() < 0.01
     assert "fire2/squeeze1x1: 16 channels" in run.outputs[layers.id]["texts"][0]
+    assert len(run.outputs[chosen.id]["texts"][0].split()) == 2
     assert seen(run, plot)[0].shape[2:] == seen(run, heard)[0].shape[2:] == (1200, 3)
     assert "fire4/expand1x1, fire5/expand3x3" in run.outputs[table.id]["texts"][0]
     assert float(run.outputs[strength.id]["texts"][0]) > 1

@@ -25,6 +25,7 @@ NAMES = {
     "DeepDreamSoundCurve": "Sound Curve",
     "DeepDreamTemporalBlend": "Temporal Blend",
     "DeepDreamConsistencyReport": "Consistency Report",
+    "DeepDreamAtlas": "Dream Atlas",
     "DeepDreamCompareVideos": "Compare Videos",
     "DeepDreamLoopOpen": "Temporal Loop Open",
     "DeepDreamLoopClose": "Temporal Loop Close",

@@ -106,6 +106,10 @@ def temporary_file(suffix: str) -> Path:
     return folder / f"deepdream_{uuid.uuid4().hex[:12]}{suffix}"
 
 
+def temporary_folder(name: str) -> Path:
+    return record.folder / "temp" / name
+
+
 def output_folder() -> Path:
     return record.folder / "output"
 

@@ -133,6 +133,7 @@ def test_every_table_speaks_of_widgets_that_exist(widgets: ModuleType, core: Mod
     left_out = ("model_file", "model_dirs", "label_file")
     ids |= {one.id for one in widgets.widgets(core.ModelSettings, leave_out=left_out)}
     ids |= {one.id for one in widgets.widgets(core.InputSettings, leave_out=("previous_dream", "mask"))}
+    ids |= {one.id for one in widgets.widgets(core.AtlasSettings)}
     assert ids >= widgets.BASIC
 
 
@@ -265,7 +266,15 @@ NO_SETTINGS = {
 
 def test_the_core_takes_whatever_a_widget_can_be_set_to(pack: Pack, core: ModuleType) -> None:
     validate, widgets = pack("dream_core.checks").validate, pack("nodes.adapters.widgets")
-    names = [*CLASSES, "FlowSettings", "InputSettings", "OutputSettings", "ModelSettings", "DeviceSettings"]
+    names = [
+        *CLASSES,
+        "AtlasSettings",
+        "FlowSettings",
+        "InputSettings",
+        "OutputSettings",
+        "ModelSettings",
+        "DeviceSettings",
+    ]
     owners = {field.name: getattr(core, name) for name in names for field in fields(getattr(core, name))}
     met = set()
     for node, one, choices in shown_widgets(pack):
