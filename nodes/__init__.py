@@ -22,6 +22,7 @@ from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
 from .reliability import ReliabilityMask
 from .report import ConsistencyReport
 from .sample import SampleClip
+from .schedule import ScheduleNode, ValueAtFrame
 from .sound import SoundCurve
 from .video import DeepDreamVideo
 from .video_file import DeepDreamVideoFile
@@ -46,6 +47,8 @@ NODES: list[type[io.ComfyNode]] = [
     LoadFlow,
     SoundCurve,
     TemporalBlend,
+    ScheduleNode,
+    ValueAtFrame,
     ConsistencyReport,
     CompareVideos,
     TemporalLoopOpen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dream_core.checks import kinds
 from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
 from ..dream_core.dreaming.masks import prepare_mask
 from ..dream_core.dreaming.memory import step_memory
@@ -18,7 +19,9 @@ from ..dream_core.dreaming.objectives import Objective, build_objective
 from ..dream_core.errors import ImageError
 from ..dream_core.image import Size, size_of
 from ..dream_core.models.dream_model import DreamModel
+from ..dream_core.schedules.schedules import Moment
 from ..dream_core.settings import (
+    SCHEDULABLE,
     AscentSettings,
     DreamSettings,
     ImageSettings,
@@ -27,14 +30,19 @@ from ..dream_core.settings import (
     OctaveSettings,
     TileSettings,
 )
+from ..dream_core.temporal.scheduled import ObjectivePart
 from .adapters import host
 from .adapters.images import alpha_of, fit_masks, from_image, from_mask, to_image
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
+from .adapters.schedules import schedules_from, schedules_input
 from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
+
+OF_AN_OBJECTIVE = tuple(name for name in SCHEDULABLE if name in kinds(ObjectiveSettings))
+"""Settings of an objective that can change along a clip."""
 
 ON_THE_DREAM = ("channel_capture",)
 """Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
@@ -77,7 +85,13 @@ def dream_widgets() -> list[io.Input]:
 
 
 def make_dreamer(
-    chosen: Chosen, patcher: Any, objectives: Objectives | None, free: Callable[[], bool], *, size: Size
+    chosen: Chosen,
+    patcher: Any,
+    objectives: Objectives | None,
+    free: Callable[[], bool],
+    *,
+    size: Size,
+    objective: Objective | None = None,
 ) -> ImageDreamer:
     """Make a dreamer of images from a look or from the values of `dream_widgets`, and memory for it.
 
@@ -87,6 +101,7 @@ def make_dreamer(
         objectives: from an objective socket; without any, the look's or the network's default.
         free: frees memory when it runs out, see `ImageDreamer`.
         size: of the images, height and width.
+        objective: in place of the sum of `objectives`.
 
     Raises:
         SettingsError: a value is out of range or does not fit another, or the network has no such layer or channel.
@@ -105,7 +120,7 @@ def make_dreamer(
         image=chosen.settings(ImageSettings),
         mask=chosen.settings(MaskSettings),
     )
-    objective = build(objectives or (own,), model)
+    objective = objective or build(objectives or (ObjectivePart(own),), model)
     dreamer = ImageDreamer([model], settings=settings, objective=objective, free=free)
     model_on_device(patcher, memory=step_memory(model, objective, size, settings.tile))
     return dreamer
@@ -119,19 +134,20 @@ def check_objectives(objectives: Any) -> Objectives:
     """
     checked: Objectives = require(objectives or (), tuple, name="objective", source="Dream Objective")
     for objective in checked:
-        require(objective, ObjectiveSettings, name="objective", source="Dream Objective")
+        require(objective, ObjectivePart, name="objective", source="Dream Objective")
     return checked
 
 
 def build(objectives: Objectives | None, model: DreamModel) -> Objective:
-    """Build the sum of all objectives for a network; without any, the network's default.
+    """Build the sum of all objectives for a network, as they are at frame 0; without any, the network's default.
 
     Raises:
         SettingsError: the network has no such layer or channel.
         WireError: the socket carries something else.
     """
-    wanted = check_objectives(objectives) or (ObjectiveSettings(),)
-    return reduce(add, (build_objective(one, model) for one in wanted))
+    wanted = check_objectives(objectives) or (ObjectivePart(ObjectiveSettings()),)
+    at_start = (part.schedules.apply(part.settings, Moment(0, 0.0)) for part in wanted)
+    return reduce(add, (build_objective(one, model) for one in at_start))
 
 
 class Dream(io.ComfyNode):
@@ -219,6 +235,7 @@ class DreamObjective(io.ComfyNode):
                 ObjectiveSocket.Input(
                     "objective", optional=True, tooltip="Another objective, to which this one is added."
                 ),
+                schedules_input(),
                 *widgets(ObjectiveSettings, leave_out=ON_THE_DREAM),
             ],
             outputs=[
@@ -230,10 +247,14 @@ class DreamObjective(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, objective: Objectives | None = None, **values: Any) -> io.NodeOutput:
+    def execute(
+        cls, objective: Objectives | None = None, schedules: Mapping[str, Any] | None = None, **values: Any
+    ) -> io.NodeOutput:
         with working():
             settings = settings_from(ObjectiveSettings, values, leave_out=ON_THE_DREAM)
-            return io.NodeOutput((*check_objectives(objective), settings))
+            own = schedules_from(schedules, OF_AN_OBJECTIVE, where="connect it to the node of the video")
+            own.check(settings)
+            return io.NodeOutput((*check_objectives(objective), ObjectivePart(settings, own)))
 
 
 def dream_images(
@@ -276,6 +297,8 @@ def dream_images(
         model_on_device(patcher)  # it was evicted too
         return others
 
+    if any(part.schedules for part in check_objectives(objectives)):
+        host.tell("the schedules of the objective give an image their values at frame 0")
     dream = make_dreamer(chosen, patcher, objectives, free, size=size_of(images))
     dream.fit(size_of(images))
     report = _reporter(len(images))

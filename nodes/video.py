@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -15,9 +15,12 @@ from torch import Tensor
 from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import ImageError, SettingsError
 from ..dream_core.image import Size, fit_mask, size_of
+from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.pipeline import dream_clip, dream_frames
 from ..dream_core.resume import conditions_of
+from ..dream_core.schedules.schedules import Schedules
 from ..dream_core.settings import (
+    SCHEDULABLE,
     AscentSettings,
     FlowSettings,
     ImageSettings,
@@ -25,11 +28,13 @@ from ..dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
     ReliabilitySettings,
+    ScheduleSettings,
     TemporalSettings,
     TileSettings,
 )
 from ..dream_core.temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from ..dream_core.temporal.last_dream import require_fit, require_open
+from ..dream_core.temporal.scheduled import ObjectivePart, Scheduled, ScheduledObjective
 from ..dream_core.video import Clip, Frame, Output
 from .adapters import host
 from .adapters.digests import digest, digest_of_network
@@ -39,11 +44,20 @@ from .adapters.lists import item_of, longest
 from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
 from .adapters.require import require
+from .adapters.schedules import schedules_from, schedules_input
 from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, Objectives
 from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
-from .dream import ON_THE_DREAM, dream_widgets, make_dreamer, mask_input, network_inputs
+from .dream import (
+    OF_AN_OBJECTIVE,
+    ON_THE_DREAM,
+    check_objectives,
+    dream_widgets,
+    make_dreamer,
+    mask_input,
+    network_inputs,
+)
 
 SETTINGS = (
     TemporalSettings,
@@ -55,6 +69,12 @@ SETTINGS = (
     MaskSettings,
 )
 """Classes of settings that have widgets on the nodes of the whole pipeline, but for the flow and its objective."""
+
+BATCH_RATE = 25.0
+"""Frames a second of a batch, which has no times, as in a Temporal Loop."""
+
+ELSEWHERE = "it has no schedule, because it holds for the whole clip"
+"""Told of a schedule of another setting."""
 
 SOURCE = "DeepDream Video"
 """The node that hands a last dream on."""
@@ -92,10 +112,11 @@ class Pipeline:
         count: expected number of frames, at least 1.
         size: of the frames, height and width.
         masks: (1,1,h,w) or one for each frame, from `from_mask`, or None.
+        schedules: of the settings that change, from `schedules_from`.
 
     Raises:
         ImageError: there are fewer masks than frames, or they have other proportions.
-        SettingsError: a widget's value is out of range.
+        SettingsError: the value of a widget or of a schedule is out of range.
     """
 
     def __init__(
@@ -108,7 +129,9 @@ class Pipeline:
         count: int,
         size: Size,
         masks: Tensor | None = None,
+        schedules: Schedules | None = None,
     ) -> None:
+        self._schedules = all_schedules(chosen, objective, schedules or Schedules())
         self._masks = masks
         if masks is not None:
             if 1 < len(masks) < count:
@@ -119,7 +142,15 @@ class Pipeline:
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
         self._count, self._done = count + again, 0
         self._dream_model = chosen.dream_model(dream_model)
-        dream = make_dreamer(chosen, self._dream_model, objective, self._free, size=size)
+        scheduled = _scheduled(chosen, self._schedules, objective, model_on_device(self._dream_model))
+        dream = make_dreamer(
+            chosen,
+            self._dream_model,
+            objective,
+            self._free,
+            size=size,
+            objective=scheduled.objective.widest if scheduled.objective else None,
+        )
         self._chosen, self._objective, self._flow_model = chosen, objective, None
         flow = None
         if not temporal.independent:
@@ -127,7 +158,11 @@ class Pipeline:
             self._flow_model = chosen.flow_model(flow_model)
             flow = estimator_for(self._flow_model, settings, beside=[self._dream_model])
         self._dreamer = TemporalDreamer(
-            dream, flow, temporal=temporal, reliability=chosen.settings(ReliabilitySettings)
+            dream,
+            flow,
+            temporal=temporal,
+            reliability=chosen.settings(ReliabilitySettings),
+            scheduled=scheduled,
         )
         self._dreamer.fit(size)
 
@@ -172,6 +207,7 @@ class Pipeline:
             **conditions_of(*settings, flow),
             "objective": digest([self._objective, objective]),
             "masks": digest(self._masks),
+            "schedules": digest(self._schedules),
             "dream_model": digest_of_network(self._dream_model),
             "flow_model": self._flow_model and digest_of_network(self._flow_model),
             "device": str(host.compute_device()),
@@ -198,6 +234,37 @@ class Pipeline:
         others = host.free_memory(self._dream_model)
         model_on_device(self._dream_model)
         return others
+
+
+def all_schedules(chosen: Chosen, objectives: Objectives | None, wired: Schedules) -> Schedules:
+    """Return the schedules of a look and, over them, those that are wired; check their values.
+
+    Raises:
+        SettingsError: a value is out of range, or a schedule belongs to an objective that is connected.
+    """
+    own = chosen.settings(ScheduleSettings).read()
+    if objectives:
+        own = own.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE))
+        if misplaced := next(iter(wired.only(OF_AN_OBJECTIVE).by_name), None):
+            raise SettingsError(
+                f"expected the schedule of `{misplaced}` at Dream Objective, because one is connected, got it "
+                "here; connect it there"
+            )
+    schedules = Schedules({**own.by_name, **wired.by_name})
+    schedules.check(*map(chosen.settings, SETTINGS))
+    return schedules
+
+
+def _scheduled(
+    chosen: Chosen, schedules: Schedules, objectives: Objectives | None, model: DreamModel
+) -> Scheduled:
+    own = chosen.settings(ObjectiveSettings, only=ON_THE_DREAM, model=model.spec.name)
+    parts = check_objectives(objectives) or (ObjectivePart(own, schedules.only(OF_AN_OBJECTIVE)),)
+    changes = any(part.schedules for part in parts)
+    return Scheduled(
+        schedules.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE)),
+        ScheduledObjective(parts, model) if changes else None,
+    )
 
 
 def _too_few(masks: Tensor, frames: str) -> str:
@@ -241,6 +308,14 @@ class DeepDreamVideo(io.ComfyNode):
                     "last_dream of another DeepDream Video. Its look and settings may differ.",
                 ),
                 mask_input("frames"),
+                schedules_input(),
+                io.Float.Input(
+                    "fps",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Frames a second, from Get Video Components, for schedules in seconds. Not connected: "
+                    "25.",
+                ),
                 *with_look(
                     *pipeline_widgets(),
                     *widgets(MaskSettings),
@@ -285,8 +360,10 @@ class DeepDreamVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None) -> bool | str:
-        """Name the nearest look, where there is none of the name. ComfyUI hands over choices in any case."""
+    def validate_inputs(
+        cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None, schedules: Any = None
+    ) -> bool | str:
+        """Name the nearest look, where there is none of the name. ComfyUI hands over choices and groups too."""
         return check_look(item_of({LOOK: look})[LOOK])
 
     @classmethod
@@ -318,6 +395,8 @@ def _dream(
     objective: Objectives | None = None,
     previous_dream: Any = None,
     mask: Tensor | None = None,
+    schedules: Mapping[str, Any] | None = None,
+    fps: float = BATCH_RATE,
     **values: Any,
 ) -> tuple[list[Any], ...]:
     """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch."""
@@ -337,6 +416,7 @@ def _dream(
         count=count,
         size=max(sizes, key=prod),
         masks=None if mask is None else from_mask(mask),
+        schedules=schedules_from(schedules, SCHEDULABLE, where=ELSEWHERE),
     )
     if previous_dream is not None:
         earlier = require(previous_dream, DreamerState, name="previous_dream", source=SOURCE)
@@ -346,7 +426,7 @@ def _dream(
     flow = [torch.zeros(count, 2, *size) for count, size in zip(kept, sizes, strict=True)]
     reliability = [torch.ones(count, *size) for count, size in zip(kept, sizes, strict=True)]
     places = [(piece, index) for piece, batch in enumerate(batches) for index in range(len(batch))]
-    for frame, dreamed in pipeline.dream(_clip(batches)):
+    for frame, dreamed in pipeline.dream(_clip(batches, fps)):
         piece, index = places[frame.index]
         dreams[piece][index] = to_image(dreamed.read())[0]
         if dreamed.carried and flow_and_reliability:
@@ -377,11 +457,11 @@ def _check_outputs(chosen: Chosen, *, flow_and_reliability: bool) -> None:
         )
 
 
-def _clip(batches: list[Tensor]) -> Iterator[Frame]:
-    """Iterate over the frames of batches (B,3,H,W), one per unit of time. The dream begins anew at another size."""
+def _clip(batches: list[Tensor], fps: float) -> Iterator[Frame]:
+    """Iterate over the frames of batches (B,3,H,W), so many a second. The dream begins anew at another size."""
     index, size = 0, None
     for batch in batches:
         for image in batch:
             anew = size is not None and size_of(image) != size
-            yield Frame(image.contiguous(), time=index, duration=1, index=index, anew=anew)
+            yield Frame(image.contiguous(), time=index / fps, duration=1 / fps, index=index, anew=anew)
             index, size = index + 1, size_of(image)

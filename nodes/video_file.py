@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ from torch import Tensor
 from ..dream_core.errors import DamagedError
 from ..dream_core.pipeline import open_output_like
 from ..dream_core.resume import conditions_of
-from ..dream_core.settings import InputSettings, MaskSettings, OutputSettings
+from ..dream_core.schedules.schedules import Schedules
+from ..dream_core.settings import SCHEDULABLE, InputSettings, MaskSettings, OutputSettings
 from ..dream_core.video import Clip, Output
 from .adapters.digests import digest_of_code
 from .adapters.images import from_mask
 from .adapters.lasting import begin_anew, place_for, remember, times_lost
 from .adapters.looks import Chosen, check_look, with_look
+from .adapters.schedules import schedules_from, schedules_input
 from .adapters.sockets import Objectives
 from .adapters.videos import WRITING, finishing, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .dream import mask_input
-from .video import Pipeline, pipeline_sockets, pipeline_widgets
+from .video import ELSEWHERE, Pipeline, pipeline_sockets, pipeline_widgets
 
 READING = ("size", "frames", "deinterlace")
 """Fields of InputSettings that have a widget here."""
@@ -54,6 +57,7 @@ class DeepDreamVideoFile(io.ComfyNode):
                 io.Video.Input("video", tooltip="The video, from Load Video."),
                 *pipeline_sockets(),
                 mask_input("frames"),
+                schedules_input(),
                 *with_look(
                     *widgets(InputSettings, only=READING),
                     *pipeline_widgets(),
@@ -74,8 +78,10 @@ class DeepDreamVideoFile(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None) -> bool | str:
-        """Name the nearest look, where there is none of the name. ComfyUI hands over choices in any case."""
+    def validate_inputs(
+        cls, look: Any = None, octave_mode: Any = None, optimizer: Any = None, schedules: Any = None
+    ) -> bool | str:
+        """Name the nearest look, where there is none of the name. ComfyUI hands over choices and groups too."""
         return check_look(look)
 
     @classmethod
@@ -91,6 +97,7 @@ class DeepDreamVideoFile(io.ComfyNode):
         flow_model: Any = None,
         objective: Objectives | None = None,
         mask: Tensor | None = None,
+        schedules: Mapping[str, Any] | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         node_id = cls.hidden.unique_id
@@ -98,7 +105,8 @@ class DeepDreamVideoFile(io.ComfyNode):
             chosen = Chosen(values)
             wired = dream_model, flow_model, objective
             masks = None if mask is None else from_mask(mask)
-            path = _dream(video, chosen, wired, masks=masks, code=digest_of_code(cls))
+            changing = schedules_from(schedules, SCHEDULABLE, where=ELSEWHERE)
+            path = _dream(video, chosen, wired, masks=masks, schedules=changing, code=digest_of_code(cls))
         remember(node_id, path)
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
 
@@ -109,6 +117,7 @@ def _dream(
     wired: tuple[Any, Any, Objectives | None],
     *,
     masks: Tensor | None,
+    schedules: Schedules,
     code: str,
 ) -> Path:
     """Dream a VIDEO into a file, or take up the finished one.
@@ -117,13 +126,15 @@ def _dream(
         video: the VIDEO.
         chosen: the settings.
         wired: network that dreams, network of flow and objective.
-        masks: as in `Pipeline`.
+        masks, schedules: as in `Pipeline`.
         code: digest of the code that dreams.
     """
     reading = chosen.settings(InputSettings, only=READING)
     writing = chosen.settings(OutputSettings, only=WRITING)
     with open_video(video, settings=reading) as clip:
-        pipeline = Pipeline(*wired, chosen, count=clip.frame_count or 1, size=clip.size, masks=masks)
+        pipeline = Pipeline(
+            *wired, chosen, count=clip.frame_count or 1, size=clip.size, masks=masks, schedules=schedules
+        )
         conditions = {**conditions_of(reading, writing), **pipeline.conditions(), "code": code}
         path, work = place_for(conditions, video)
         if path.exists():

@@ -34,6 +34,7 @@ from dream_core.motion.flow_mask import flow_mask
 from dream_core.motion.flow_math import invert, smooth
 from dream_core.motion.warp import warp
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
+from dream_core.schedules.schedule import parse_schedule
 from dream_core.settings import (
     AtlasSettings,
     CameraSettings,
@@ -51,6 +52,7 @@ from dream_core.settings import (
     ObjectiveSettings,
     OctaveSettings,
     PipelineSettings,
+    ScheduleSettings,
     SoundFeature,
     SoundSettings,
     TemporalSettings,
@@ -82,6 +84,8 @@ AROUND_THE_RABBIT = {
     74: (0.36, 0.5, 0.13, 0.42),
 }
 """Frame -> center and radii, x and y, of an ellipse around the rabbit, as fractions of the sides."""
+RISING = (2, 24, 36, 42)
+"""Frames of a schedule: the rabbit rises, stands, and a little later."""
 STANDING = 36
 """Frame in which the rabbit stands."""
 FLIGHT = (0, 20, 40)
@@ -311,6 +315,15 @@ def masked_video() -> Image.Image:
     )
 
 
+def scheduled_video() -> Image.Image:
+    """Schedule: a dream that grows as the rabbit rises."""
+    text = "0: 0.3, 36: 5 hold, 40: 0.3"
+    carried = dreamer(TemporalSettings(), schedule=f"learning_rate={text}")
+    steps = [carried.step(one) for one in frames()[: RISING[-1] + 1]]
+    schedule = parse_schedule(text)
+    return _row({f"frame {index}: {schedule.at(index, 0.0):.2g}": steps[index].dream for index in RISING})
+
+
 def report() -> Image.Image:
     """Consistency Report: the plot of a dream."""
     steps = video()[:24]
@@ -349,6 +362,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     temporal_loop,
     dreamed_video,
     masked_video,
+    scheduled_video,
     report,
     compared_videos,
     dream_atlas,
@@ -415,12 +429,13 @@ def video() -> list[DreamedFrame]:
     return [carried.step(one) for one in frames()]
 
 
-def dreamer(temporal: TemporalSettings) -> TemporalDreamer:
-    """Make a dreamer for the clip."""
+def dreamer(temporal: TemporalSettings, *, schedule: str = "") -> TemporalDreamer:
+    """Make a dreamer for the clip, with a schedule or without."""
     settings = PipelineSettings(
         model=ModelSettings(model=MODEL),
         dream=DreamSettings(objective=ObjectiveSettings(layers=(LAYER,))),
         temporal=temporal,
+        schedule=ScheduleSettings(schedule=(schedule,) if schedule else ()),
         flow=FlowSettings(flow="dis"),
         device=DeviceSettings(device="cpu"),
     )

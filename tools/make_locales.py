@@ -21,6 +21,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "locales"
 
 APART = {
     ("DeepDreamVideoFile", "frames"): "frames (how many)",
+    ("DeepDreamSchedule", "frames"): "frames (how many)",
 }
 """Node and name -> text to translate instead, for a name that means something else on this node."""
 

@@ -201,6 +201,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "long_video_loop": Thumbnail(before_and_after, with_upscaled),
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
+    "scheduled_dream": Thumbnail(film),
     "independent_vs_temporal": Thumbnail(both_and_curves),
     "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
     "latent_warp": LATENT_WARP,

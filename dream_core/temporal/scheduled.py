@@ -37,7 +37,7 @@ class ObjectivePart(NamedTuple):
     """A part of an objective and the schedules of its settings."""
 
     settings: ObjectiveSettings
-    schedules: Schedules
+    schedules: Schedules = Schedules()
 
 
 class ScheduledObjective:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...dream_core.settings import ObjectiveSettings
+from ...dream_core.schedules.schedules import AnySchedule
+from ...dream_core.temporal.scheduled import ObjectivePart
 from .require import require
 
 FlowSocket = io.Custom("FLOW")
@@ -30,7 +31,7 @@ ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
 
 ScheduleSocket = io.Custom("SCHEDULE")
-"""Carries a `Schedule`."""
+"""Carries a `SettingSchedule`."""
 
 LastDreamSocket = io.Custom("LAST_DREAM")
 """Carries a `DreamerState` on the CPU: the end of a dream, which another clip continues."""
@@ -38,8 +39,21 @@ LastDreamSocket = io.Custom("LAST_DREAM")
 LoopSocket = io.Custom("TEMPORAL_LOOP")
 """Ties a Temporal Loop Close to its Open; carries nothing."""
 
-Objectives: TypeAlias = tuple[ObjectiveSettings, ...]
+Objectives: TypeAlias = tuple[ObjectivePart, ...]
 """Objectives to add up. Their layers are checked later, when the network is known."""
+
+
+@dataclass(frozen=True)
+class SettingSchedule:
+    """A setting that changes along a clip.
+
+    Args:
+        setting: name of its field in `dream_core.settings`.
+        schedule: its values.
+    """
+
+    setting: str
+    schedule: AnySchedule
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,11 @@ class Flow:
 
     backward: Tensor
     forward: Tensor | None = None
+
+
+def require_schedule_socket(schedule: Any, *, name: str = "schedule") -> SettingSchedule:
+    """Return the value of a SCHEDULE socket; raise a WireError if another pack made it."""
+    return require(schedule, SettingSchedule, name=name, source="Schedule or Sound Curve")
 
 
 def require_flow_socket(flow: Any) -> Flow:

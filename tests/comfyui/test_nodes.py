@@ -36,12 +36,31 @@ def make_video(path: Path, *, frames: int = 4, pixel_aspect: Fraction = Fraction
         container.mux(audio.encode())
 
 
+def keyframes(text: str) -> dict[str, str]:
+    """Values of a Schedule's widgets."""
+    return {"source": "keyframes", "source.keyframes": text}
+
+
 def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     make_video(comfyui.base / "input" / "clip.mp4")
     draft = Studio()
     sample = draft.add("DeepDreamSampleClip")
     objective = draft.add("DeepDreamObjective", layers="fire4/expand1x1")
-    objective = draft.add("DeepDreamObjective", layers="fire5/expand3x3", objective=objective)
+    growing = draft.add("DeepDreamSchedule", setting="learning_rate", **keyframes("0: 1, 2: 3"))
+    line = draft.add("CurveEditor", curve={"points": [[0, 0], [1, 1]], "interpolation": "linear"})
+    drawn = {"curve": line, "frames": 3, "lowest": 1.0, "highest": 2.0}
+    weight = draft.add(
+        "DeepDreamSchedule",
+        setting="dream_weight",
+        source="curve",
+        **{f"source.{name}": value for name, value in drawn.items()},
+    )
+    objective = draft.add(
+        "DeepDreamObjective",
+        layers="fire5/expand3x3",
+        objective=objective,
+        **{"schedules.schedule_0": weight},
+    )
     flow = draft.flow(draft.frames)
     mask = draft.add("DeepDreamOcclusionMask", flow=flow, frames=draft.frames)
     moving = draft.add("DeepDreamFlowMask", flow=flow)
@@ -63,8 +82,9 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     blend = draft.add("DeepDreamTemporalBlend", frame=draft.frames, warped=warped, reliability=mask)
     dream = draft.dream(blend, objective=objective)
     start = draft.add("DeepDreamLoopOpen", frames=draft.frames)
-    end = draft.add("DeepDreamLoopClose", loop=start, result=draft.dream(start[1]))
-    video = draft.video(objective=objective)
+    rate = draft.add("DeepDreamValueAtFrame", schedule=growing, index=start[4], time=start[6])
+    end = draft.add("DeepDreamLoopClose", loop=start, result=draft.dream(start[1], learning_rate=rate))
+    video = draft.video(objective=objective, **{"schedules.schedule_0": growing})
     report = draft.add(
         "DeepDreamConsistencyReport",
         images=draft.frames,
@@ -103,6 +123,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
         size=0,
         seamless=True,
         seamless_frames=2,
+        **{"schedules.schedule_0": growing},
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)

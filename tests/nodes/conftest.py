@@ -64,8 +64,8 @@ def in_lists(values: dict[str, Any]) -> dict[str, Any]:
 def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
     """`run(NodeClass, name=value, ...)` executes a node in inference mode and returns its outputs.
 
-    `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself. DeepDream Video gets a
-    list of each value, as from ComfyUI, and the lists of `lists={"images": [a, b]}`.
+    `hidden={"unique_id": "7"}` sets hidden inputs; `raw=True` returns the NodeOutput itself. DeepDream Video and
+    Schedule get a list of each value, as from ComfyUI, and the lists of `lists={"images": [a, b]}`.
     """
 
     def run(
@@ -76,7 +76,7 @@ def run(pack: Callable[[str], ModuleType]) -> Callable[..., tuple[Any, ...]]:
         lists: dict[str, list[Any]] | None = None,
         **inputs: Any,
     ) -> Any:
-        if lists is not None or node.__name__ == "DeepDreamVideo":
+        if lists is not None or node.__name__ in ("DeepDreamVideo", "ScheduleNode"):
             inputs = {**in_lists(inputs), **(lists or {})}
         clone = type(node.__name__, (node,), {"hidden": Hidden(hidden or {})})
         with torch.inference_mode():

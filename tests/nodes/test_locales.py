@@ -65,8 +65,9 @@ def test_a_tooltip_calls_widgets_nodes_and_options_by_their_names(nodes: list[Sh
     slots = [one for node in nodes for one in (*node.inputs, *node.outputs)]
     names = {node.name for node in nodes if " " in node.name} | {one.name for one in slots if "_" in one.name}
     options = {option for node in nodes for one in node.inputs for option in one.options if "_" in option}
-    called = {name: translations[name] for name in names & translations.keys()} | {
-        one: one for one in options
+    # An option that is the name of a widget, as the settings of a schedule are, is that widget in a tooltip.
+    called = {one: one for one in options} | {
+        name: translations[name] for name in names & translations.keys()
     }
     wrong = [
         (name, text)

@@ -24,6 +24,8 @@ NAMES = {
     "DeepDreamLoadFlow": "Load Flow",
     "DeepDreamSoundCurve": "Sound Curve",
     "DeepDreamTemporalBlend": "Temporal Blend",
+    "DeepDreamSchedule": "Schedule",
+    "DeepDreamValueAtFrame": "Value at Frame",
     "DeepDreamConsistencyReport": "Consistency Report",
     "DeepDreamAtlas": "Dream Atlas",
     "DeepDreamCompareVideos": "Compare Videos",

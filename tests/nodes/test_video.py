@@ -39,11 +39,76 @@ def test_a_look_needs_nothing_but_the_clip(
     by_look = dream_video(name, look="embers", octave_steps=9, blend=1.0, quality=50, **unwired)
     core = pack("dream_core.settings")
     network = pack("nodes.adapters.networks").default_dream_model(core.ModelSettings(model="squeezenet1_1"))
-    wired = {"dream_model": network, "objective": (core.ObjectiveSettings(layers=("features.6",)),)}
+    part = pack("dream_core.temporal.scheduled").ObjectivePart(core.ObjectiveSettings(layers=("features.6",)))
+    wired = {"dream_model": network, "objective": (part,)}
     by_hand = dream_video(name, learning_rate=3.0, **{**unwired, **wired})
     another = dream_video(name, look="embers", seed=1, **unwired)
     # x264 does not encode the same images to the same bytes every time.
     assert (by_look - by_hand).abs().mean() < 0.002 < 0.01 < (by_look - another).abs().mean()
+
+
+@pytest.fixture
+def changing(pack: Any) -> Callable[..., Any]:
+    """`changing("zoom", "0: 1")`: the value of a SCHEDULE socket."""
+    parse = pack("dream_core.schedules.schedules").parse_schedule_of
+    make = pack("nodes.adapters.sockets").SettingSchedule
+    return lambda setting, text: make(setting, parse(setting, text))
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_schedules_change_settings_from_frame_to_frame(dream_video: Run, changing: Run, name: str) -> None:
+    later = {"schedule_0": changing("learning_rate", "0: 2.4 hold, 0.3s: 9"), "schedule_1": None}
+    rate = {"fps": 10.0} if name == "DeepDreamVideo" else {}
+    plain, risen = dream_video(name, quality=0), dream_video(name, quality=0, schedules=later, **rate)
+    changed = (risen - plain).abs().mean(dim=(1, 2, 3))
+    assert changed[:3].max() == 0
+    assert changed[3:].min() > 0.01
+
+
+def test_objectives_fade_into_each_other(
+    dream_video: Run, changing: Run, run: Run, pack: Any, defaults: Run
+) -> None:
+    node = pack("nodes.dream").DreamObjective
+
+    def objective(layer: str, weights: str, *before: Any) -> Any:
+        group = {"schedule_0": changing("dream_weight", weights)}
+        values = {**defaults(node), "layers": layer, "objective": before[0] if before else None}
+        (made,) = run(node, **{**values, "schedules": group})
+        return made
+
+    faded = objective("features.6", "0: 0 hold, 3: 1", objective("features.3", "0: 1 hold, 3: 0"))
+    first, second = (objective(layer, "0: 1") for layer in ("features.3", "features.6"))
+    dreams = [
+        dream_video("DeepDreamVideo", objective=one, independent=True) for one in (faded, first, second)
+    ]
+    assert torch.equal(dreams[0][:3], dreams[1][:3])
+    assert torch.equal(dreams[0][3:], dreams[2][3:])
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (
+            [("references", "0: 1")],
+            "expected schedules of settings of this node, got references; it has no",
+        ),
+        ([("blend", "0: 1"), ("blend", "0: 0")], "got two of blend; drop one"),
+        ([("blend", "0: 2")], "blend from 0 to 1, got 2; correct its schedule"),
+        (
+            [("dream_weight", "0: 2")],
+            "the schedule of dream_weight at Dream Objective, because one is",
+        ),
+    ],
+)
+def test_wrong_schedules_are_refused_before_the_dream(
+    dream_video: Run, changing: Run, errors: Any, pack: Any, groups: list[tuple[str, str]], message: str
+) -> None:
+    part = pack("dream_core.temporal.scheduled").ObjectivePart(
+        pack("dream_core.settings").ObjectiveSettings()
+    )
+    group = {f"schedule_{number}": changing(*one) for number, one in enumerate(groups)}
+    with pytest.raises(errors.SettingsError, match=message):
+        dream_video("DeepDreamVideo", schedules=group, objective=(part,))
 
 
 def test_flow_and_reliability_come_beside_a_look(

@@ -1,0 +1,50 @@
+"""Schedules of settings: their growing socket, and what comes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...dream_core.checks import require_known
+from ...dream_core.schedules.schedules import Schedules, join
+from .sockets import ScheduleSocket, require_schedule_socket
+
+SCHEDULES = "schedules"
+"""Name of the growing socket."""
+
+MOST = 20
+"""Number of schedules that one node can take."""
+
+
+def schedules_input() -> io.Autogrow.Input:
+    """Make a socket for schedules, after which another one appears once it is connected."""
+    text = (
+        "A setting that changes along the clip, from Schedule or Sound Curve, which name it. It wins over the "
+        "widget and the look. Another socket appears once this one is connected."
+    )
+    one = ScheduleSocket.Input("schedule", optional=True, tooltip=text)
+    template = io.Autogrow.TemplatePrefix(one, prefix="schedule_", min=0, max=MOST)
+    return io.Autogrow.Input(SCHEDULES, template=template, optional=True, tooltip=text)
+
+
+def schedules_from(group: Mapping[str, Any] | None, known: Collection[str], *, where: str) -> Schedules:
+    """Put together what comes from the growing socket.
+
+    Args:
+        group: the values of its sockets, by name; None without any.
+        known: names of the settings that can change here.
+        where: says where others can.
+
+    Raises:
+        SettingsError: a setting cannot change here, or has two schedules.
+        WireError: a socket carries something else.
+    """
+    wired = [
+        require_schedule_socket(one, name=name) for name, one in (group or {}).items() if one is not None
+    ]
+    require_known(
+        [one.setting for one in wired], known, what="schedules of settings of this node", where=where
+    )
+    return join((one.setting, one.schedule) for one in wired)
