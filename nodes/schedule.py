@@ -12,8 +12,8 @@ from ..dream_core.errors import SettingsError
 from ..dream_core.schedules.layer_schedule import LayerSchedule
 from ..dream_core.schedules.schedule import Keyframe, Schedule, sampled
 from ..dream_core.schedules.schedules import LAYERS, AnySchedule, parse_schedule_of
-from ..dream_core.settings import SCHEDULABLE
 from .adapters.require import WireError
+from .adapters.schedules import setting_input
 from .adapters.sockets import ScheduleSocket, SettingSchedule, require_schedule_socket
 from .adapters.working import working
 
@@ -47,12 +47,7 @@ class ScheduleNode(io.ComfyNode):
                 "over time",
             ],
             inputs=[
-                io.Combo.Input(
-                    "setting",
-                    options=list(SCHEDULABLE),
-                    default="learning_rate",
-                    tooltip="The setting that changes, named as its widget. Value at Frame takes no notice of it.",
-                ),
+                setting_input(),
                 io.DynamicCombo.Input(
                     SOURCE,
                     options=[

@@ -14,7 +14,8 @@ from ..dream_core.sound.curve import sound_curve
 from ..dream_core.sound.plot import plot_curves
 from .adapters.audio import from_audio
 from .adapters.images import to_image
-from .adapters.sockets import ScheduleSocket
+from .adapters.schedules import setting_input
+from .adapters.sockets import ScheduleSocket, SettingSchedule
 from .adapters.videos import open_video
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
@@ -55,6 +56,7 @@ class SoundCurve(io.ComfyNode):
                     tooltip="The clip, if its frames do not all last equally long: then their own times count, "
                     "not fps.",
                 ),
+                setting_input(),
                 *widgets(SoundSettings),
                 io.Float.Input(
                     "fps",
@@ -85,7 +87,7 @@ class SoundCurve(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, audio: Any, fps: float, video: Any = None, **values: Any) -> io.NodeOutput:
+    def execute(cls, audio: Any, setting: str, fps: float, video: Any = None, **values: Any) -> io.NodeOutput:
         with working():
             settings = settings_from(SoundSettings, values)
             envelope = settings_from(EnvelopeSettings, values)
@@ -96,7 +98,7 @@ class SoundCurve(io.ComfyNode):
             schedule = sound_curve(samples, settings, envelope, frame=longest)
             heard = [schedule.at(index, time) for index, time in enumerate(times)]
             image = plot_curves(times, {settings.feature: heard})
-            return io.NodeOutput(schedule, heard, to_image(image))
+            return io.NodeOutput(SettingSchedule(setting, schedule), heard, to_image(image))
 
 
 def _times_at(fps: float, seconds: float) -> list[float]:

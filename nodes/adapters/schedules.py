@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ...dream_core.checks import require_known
 from ...dream_core.schedules.schedules import Schedules, join
+from ...dream_core.settings import SCHEDULABLE
 from .sockets import ScheduleSocket, require_schedule_socket
 
 SCHEDULES = "schedules"
@@ -16,6 +17,16 @@ SCHEDULES = "schedules"
 
 MOST = 20
 """Number of schedules that one node can take."""
+
+
+def setting_input() -> io.Combo.Input:
+    """Make the choice of the setting that a schedule changes."""
+    return io.Combo.Input(
+        "setting",
+        options=list(SCHEDULABLE),
+        default="learning_rate",
+        tooltip="The setting that changes, named as its widget. Value at Frame takes no notice of it.",
+    )
 
 
 def schedules_input() -> io.Autogrow.Input:

@@ -127,7 +127,7 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     parts = draft.add("GetVideoComponents", video=file)
     saved = draft.add("SaveVideo", video=file)
-    curve = draft.add("DeepDreamSoundCurve", audio=parts[1], fps=parts[2], video=file)
+    curve = draft.add("DeepDreamSoundCurve", audio=parts[1], setting="blend", fps=parts[2], video=file)
     images = [draft.see(node) for node in (warped, image, again, camera, blend, dream, end, video)]
     masks = [draft.see(value) for value in (mask, moving, warped_mask, video[2])]
     latents = draft.see(warped_latent)

@@ -33,7 +33,7 @@ def curve(pack: Any, run: Any, defaults: Any) -> Any:
 def test_there_is_a_number_for_each_frame_and_a_schedule_in_step(curve: Any, fps: float) -> None:
     schedule, values, plot = curve(audio(), feature="onsets", fps=fps, least=1.0, most=4.0, release=0.1)
     assert len(values) == round(4 * fps)
-    assert values == [schedule.at(index, index / fps) for index in range(len(values))]
+    assert values == [schedule.schedule.at(index, index / fps) for index in range(len(values))]
     for click in range(8):
         shown = int((0.25 + 0.5 * click) * fps)
         assert max(values[shown : shown + 2]) == pytest.approx(4, abs=0.5)
@@ -45,7 +45,7 @@ def test_there_is_a_number_for_each_frame_and_a_schedule_in_step(curve: Any, fps
 def test_a_video_brings_the_times_of_its_frames(curve: Any, pack: Any, video: Path) -> None:
     source = pack("nodes.adapters.videos").InputImpl.VideoFromFile(str(video))
     schedule, values, _ = curve(audio(), feature="beats", video=source)
-    assert values == [schedule.at(index, index / 10) for index in range(6)]
+    assert values == [schedule.schedule.at(index, index / 10) for index in range(6)]
 
 
 def test_a_band_has_its_own_widgets(curve: Any) -> None:
