@@ -103,6 +103,16 @@ def flight(images: Images) -> Image.Image:
     return sheet([frames[round(part * (len(frames) - 1))] for part in (0, 0.25, 0.5, 1)])
 
 
+def moments(images: Images) -> Image.Image:
+    """Show three frames of one video below each other, later and later."""
+    (frames,) = images.values()
+    shown = [frames[round(part * (len(frames) - 1))] for part in (0.2, 0.6, 1)]
+    whole = Image.new("RGB", (shown[0].width, sum(one.height for one in shown)))
+    for row, one in enumerate(shown):
+        whole.paste(one, (0, row * one.height))
+    return whole
+
+
 def film(images: Images) -> Image.Image:
     """Show three frames of one video as a strip of film."""
     (frames,) = images.values()
@@ -202,6 +212,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
     "scheduled_dream": Thumbnail(film),
+    "flow_transfer": Thumbnail(moments),
     "independent_vs_temporal": Thumbnail(both_and_curves),
     "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
     "latent_warp": LATENT_WARP,
