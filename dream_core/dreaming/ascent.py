@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -216,7 +217,8 @@ def step_gradient(
     )
     if graphs is None or objective.is_placed or not can_record(image, settings):
         return compute(image, None, view=view)
-    key = view.shape, size, objective, settings.ascent
+    # The gradient does not depend on the size of the step, which a schedule may change at every frame.
+    key = view.shape, size, objective, replace(settings.ascent, learning_rate=AscentSettings.learning_rate)
     owner = models[0].extractor(objective.layers)
     function = partial(compute, view=view.shape)
     value, gradient = graphs(key, owner, function, image, view.numbers(size, "cpu"))

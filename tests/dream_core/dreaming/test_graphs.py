@@ -102,6 +102,19 @@ def test_weights_that_moved_are_recorded_anew(tiny: DreamModel) -> None:
     assert recorder.sizes == 2 * [(29, 32), (36, 40)]
 
 
+def test_a_step_of_another_size_is_the_same_graph(tiny: DreamModel) -> None:
+    with Pretended("cuda") as gpu:
+        network = copy.deepcopy(tiny).to(gpu.device)
+        recorder = Recorder(gpu)
+        dreamer = ImageDreamer([network], settings=settings_of(), graphs=StepGraphs(recorder))
+        plain = ImageDreamer([network], settings=settings_of())
+        image = IMAGE.to(gpu.device)
+        for rate in (1.0, 2.0, 3.0):
+            settings = settings_of(learning_rate=rate)
+            assert torch.equal(dreamer(image, settings=settings), plain(image, settings=settings))
+    assert recorder.sizes == [(29, 32), (36, 40)]
+
+
 def test_a_recorder_that_fails_is_not_asked_again(tiny: DreamModel) -> None:
     asked = []
 
