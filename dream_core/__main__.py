@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from .command.exit_codes import INTERRUPTED, MISTAKE
 
 if TYPE_CHECKING:
-    from .command.options import AtlasCommand, Command, CompareCommand, MeasureCommand
+    from .command.options import AnyCommand
 
 # Parameters of glibc's mallopt, from its malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -93,12 +93,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
 
 
-def load(command: Command | MeasureCommand | CompareCommand | AtlasCommand) -> Callable[[], int]:
+def load(command: AnyCommand) -> Callable[[], int]:
     """Import the module of a command, and return the function that runs it."""
     # Importing PyTorch allocates much and frees little, so garbage collection would only take time.
     gc.disable()
     try:
-        from .command.options import AtlasCommand, CompareCommand, MeasureCommand
+        from .command.options import AtlasCommand, CompareCommand, FlowCommand, MeasureCommand
 
         if isinstance(command, MeasureCommand):
             from .command.measure import main as measure
@@ -112,6 +112,10 @@ def load(command: Command | MeasureCommand | CompareCommand | AtlasCommand) -> C
             from .command.atlas import main as atlas
 
             return partial(atlas, command)
+        if isinstance(command, FlowCommand):
+            from .command.flow import main as flow
+
+            return partial(flow, command)
         from .command.dream import main as dream
 
         return partial(dream, command)

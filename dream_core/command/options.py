@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import tyro
 from docstring_parser import google
@@ -31,6 +31,7 @@ from ..settings import (
     DeviceSettings,
     DreamSettings,
     EnvelopeSettings,
+    FlowFileSettings,
     FlowSettings,
     FrameRate,
     Frames,
@@ -64,6 +65,9 @@ COMPARE = "compare"
 
 ATLAS = "atlas"
 """The first argument of the command that draws a contact sheet."""
+
+FLOW = "flow"
+"""The first argument of the command that saves optical flow."""
 
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
@@ -111,9 +115,10 @@ class Command:
     The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
 
     To measure how steady, strong and sharp a dream is, see deepdream-video measure --help; to show clips together,
-    deepdream-video compare --help; to see what each layer or channel dreams, deepdream-video atlas --help. To
-    translate a command of deepdream-video-pytorch: deepdream-video translate "python video_dream.py ...". An INPUT
-    that is itself called measure, compare, atlas or translate is written ./measure.
+    deepdream-video compare --help; to see what each layer or channel dreams, deepdream-video atlas --help; to save
+    the motion of a clip, deepdream-video flow --help. To translate a command of deepdream-video-pytorch:
+    deepdream-video translate "python video_dream.py ...". An INPUT that is itself called measure, compare, atlas,
+    flow or translate is written ./measure.
 
     Args:
         input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
@@ -324,11 +329,62 @@ class AtlasCommand:
     file: AtlasFileSettings = field(default_factory=AtlasFileSettings)
 
 
-BESIDE: Mapping[str, type[Any]] = {MEASURE: MeasureCommand, COMPARE: CompareCommand, ATLAS: AtlasCommand}
+@dataclass(frozen=True, kw_only=True)
+class FlowSaveSettings:
+    """The part of the clip whose motion is estimated, and how.
+
+    Args:
+        size: Longest side of the frames in pixels. 0 = the input's own size.
+        start: Seconds to skip at the beginning of the clip.
+        frames: Number of frames. 0 = the whole clip.
+        fps: Frame rate of a folder of images, for `start`.
+        both_ways: Save the flow from the frame before to the frame, too, and with it, in png and exr, where flow is
+            reliable.
+        model_dirs: Folders to search for the weights of RAFT before downloading them.
+        quiet: No progress bar.
+    """
+
+    size: Annotated[int, Range(0, 16_384, step=32)] = 0
+    start: Start = InputSettings.start
+    frames: Frames = InputSettings.frames
+    fps: FrameRate = InputSettings.fps
+    both_ways: bool = True
+    model_dirs: tuple[Path, ...] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowCommand:
+    """Save the optical flow of a clip in files, one for each frame.
+
+    OUTPUT/backward has the flow from each frame to the one before it, in pixels; OUTPUT/forward the other way. Load
+    Flow reads them in ComfyUI. The main command reaches an input that is itself called flow as ./flow.
+
+    Args:
+        input: Video, GIF or folder of images.
+        output: Folder to write, without flow of another clip.
+    """
+
+    input: Positional[Annotated[Path, arg(metavar="INPUT")]]
+    output: Positional[Annotated[Path, arg(metavar="OUTPUT")]]
+    save: FlowSaveSettings = field(default_factory=FlowSaveSettings)
+    file: FlowFileSettings = field(default_factory=FlowFileSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    device: DeviceSettings = field(default_factory=DeviceSettings)
+
+
+AnyCommand: TypeAlias = Command | MeasureCommand | CompareCommand | AtlasCommand | FlowCommand
+
+BESIDE: Mapping[str, type[Any]] = {
+    MEASURE: MeasureCommand,
+    COMPARE: CompareCommand,
+    ATLAS: AtlasCommand,
+    FLOW: FlowCommand,
+}
 """First argument -> the command that it names; all else dreams."""
 
 
-def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand | AtlasCommand:
+def parse(arguments: Sequence[str]) -> AnyCommand:
     """Read the command line.
 
     Args:
@@ -344,7 +400,7 @@ def parse(arguments: Sequence[str]) -> Command | MeasureCommand | CompareCommand
     refuse_old_options(arguments)
     if arguments and arguments[0] in BESIDE:
         prog, cls = f"{PROGRAM} {arguments[0]}", BESIDE[arguments[0]]
-        beside: MeasureCommand | CompareCommand | AtlasCommand = _original(
+        beside: AnyCommand = _original(
             tyro.cli(with_flags(cls), args=arguments[1:], prog=prog, config=config)
         )
         return beside
