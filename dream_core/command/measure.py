@@ -14,12 +14,15 @@ from ..checks import kind_of, validate
 from ..device import backends
 from ..errors import SettingsError, VideoError
 from ..layer_weights import parse_layers
-from ..measure.figures import Report
+from ..measure.figures import Heard, Report
 from ..measure.measure import LayerEnergy, flow_link, measure
 from ..measure.plot import plot
 from ..measure.tables import as_json, frame_tables, overall_table
 from ..pipeline import load_estimator, load_models
-from ..settings import InputSettings
+from ..schedules.schedule import Schedule
+from ..settings import EnvelopeSettings, InputSettings
+from ..sound.curve import sound_curve
+from ..sound.listen import parse_feature, samples_for
 from ..video import Clip, open_clip
 from ..video.containers import require_path
 from ..video.images import IMAGE_SUFFIXES, is_image, save_image
@@ -60,6 +63,8 @@ def check_files(command: MeasureCommand) -> None:
             "expected INPUT and at least one DREAMED clip: put both before options that take lists"
         )
     wanted = command.measure
+    if wanted.listen:
+        parse_feature(wanted.listen)
     if wanted.json and wanted.json.suffix.lower() != ".json":
         raise SettingsError(f"expected --json FILE ending in .json, got {wanted.json}")
     if wanted.plot and not is_image(wanted.plot):
@@ -99,20 +104,41 @@ def measure_files(command: MeasureCommand, teller: Teller) -> Report:
             command.flow, command.device, folders=command.model.model_dirs, progress=teller.downloaded
         )
         count = None if source.frame_count is None else max(0, source.frame_count - wanted.skip)
+        schedule = listened(source, wanted) if wanted.listen else None
+        times: list[float] = []
         teller.begin(count, "measuring")
-        return measure(
-            images(source, skip=wanted.skip),
+        report = measure(
+            images(source, skip=wanted.skip, times=times),
             {name: images(dream, skip=wanted.skip) for name, dream in dreams.items()},
             flow_link(estimator),
             energy=energy,
             independent=str(wanted.independent) if wanted.independent else None,
             on_frame=teller.frame_done,
         )
+    if schedule is None:
+        return report
+    values = tuple(schedule.at(index, time) for index, time in enumerate(times))
+    return replace(report, heard=Heard(wanted.listen or "", values))
 
 
-def images(clip: Clip, *, skip: int) -> Iterator[Tensor]:
-    """Iterate over the frames of a clip after the first ones, (3,H,W) each."""
-    return (frame.image for frame in islice(clip, skip, None))
+def images(clip: Clip, *, skip: int, times: list[float] | None = None) -> Iterator[Tensor]:
+    """Iterate over the frames of a clip after the first ones, (3,H,W) each; add their seconds to `times`."""
+    for frame in islice(clip, skip, None):
+        if times is not None:
+            times.append(frame.time)
+        yield frame.image
+
+
+def listened(source: Clip, wanted: MeasureSettings) -> Schedule:
+    """Make the curve of a sound that `listen` asks for.
+
+    Raises:
+        SettingsError: the feature cannot be read.
+        VideoError: there is no sound, or it cannot be read.
+    """
+    samples = samples_for(source, wanted.listen_to, start=wanted.start)
+    sound = parse_feature(wanted.listen or "")
+    return sound_curve(samples, sound, EnvelopeSettings(), frame=1 / float(source.fps))
 
 
 def check_sizes(source: Clip, dreams: dict[str, Clip]) -> None:

@@ -206,6 +206,9 @@ class MeasureSettings:
             of their strengths; a weight, as in NAME:WEIGHT, has no effect.
         independent: A dream of INPUT that was made with the main command's `independent`, to measure coverage by.
         per_frame: Print the figures of every frame, too.
+        listen: Draw a feature of INPUT's sound below the figures, with its correlation with strength: level, bass,
+            mid, treble, a range such as 200-2000Hz, onsets or beats.
+        listen_to: Another file to listen to, as in the main command.
         json: Write all figures, overall and of every frame, to this .json file.
         plot: Draw the figures of every frame to this image file, such as a .png.
         quiet: No progress bar.
@@ -219,6 +222,8 @@ class MeasureSettings:
     layers: tuple[str, ...] = ()
     independent: Path | None = None
     per_frame: bool = False
+    listen: str | None = None
+    listen_to: Path | None = None
     json: Path | None = None
     plot: Path | None = None
     quiet: bool = False

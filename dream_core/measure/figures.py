@@ -84,6 +84,27 @@ class ClipFigures:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """A feature of a sound along the frames.
+
+    Args:
+        feature: its name.
+        values: in 0..1, one for each frame.
+    """
+
+    feature: str
+    values: tuple[float, ...]
+
+    def correlation(self, clip: ClipFigures) -> float | None:
+        """Correlate it with the strength of a dream at the same frames; None where one of them never changes."""
+        strengths = np.array([figures.strength for figures in clip.frames], dtype=np.float64)
+        values = np.array(self.values)
+        if not (np.isfinite(strengths).all() and strengths.std() > 0 and values.std() > 0):
+            return None
+        return float(np.corrcoef(values, strengths)[0, 1])
+
+
+@dataclass(frozen=True)
 class Report:
     """Figures of dreams, and of their input for comparison.
 
@@ -92,12 +113,14 @@ class Report:
         dreams: figures of each dream, one or more.
         layers: network and layers of the strength; None if it was not measured.
         independent: name of the dream that coverage compares with; None if it was not measured.
+        heard: curve of a sound beside the figures; None without one.
     """
 
     input: ClipFigures
     dreams: tuple[ClipFigures, ...]
     layers: str | None
     independent: str | None
+    heard: Heard | None = None
 
 
 def warp_error(frame: Tensor, following: Tensor, flow: Tensor, reliability: Tensor) -> float | None:

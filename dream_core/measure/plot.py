@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..panels import COLORS, INK, LINE, TEXT, Line, add_panels, as_image, draw_panel, name_places, new_figure
-from .figures import ClipFigures, Report
+from .figures import ClipFigures, Heard, Report
 from .tables import FIGURES, FigureFormat
 
 if TYPE_CHECKING:
@@ -56,11 +56,22 @@ def plot(report: Report, *, width: int = 1200) -> Tensor:
         figure for figure in FIGURES if any(np.isfinite(curve.values(figure)).any() for curve in curves[1:])
     ]
     plot_figure = new_figure(width)
-    panels = add_panels(plot_figure, len(shown), above=_draw_legend(plot_figure, curves))
-    for panel, figure in zip(panels, shown, strict=True):
+    count = len(shown) + (report.heard is not None)
+    panels = add_panels(plot_figure, count, above=_draw_legend(plot_figure, curves))
+    for panel, figure in zip(panels, shown, strict=False):
         draw_panel(panel, f"{figure.title}: {figure.meaning}", [curve.line(figure) for curve in curves])
+    if report.heard:
+        values = np.array(report.heard.values)
+        line = Line(np.arange(len(values), dtype=np.float64), values, INK)
+        draw_panel(panels[-1], _heard_title(report.heard, report.dreams), [line])
     name_places(panels[-1], "frame")
     return as_image(plot_figure)
+
+
+def _heard_title(heard: Heard, dreams: Sequence[ClipFigures]) -> str:
+    found = [heard.correlation(dream) for dream in dreams]
+    told = ", ".join("-" if one is None else f"{one:.2f}" for one in found)
+    return f"{heard.feature} of the sound: correlation with strength {told}"
 
 
 def _curves(report: Report) -> list[Curve]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from ..checks import require_known, validate
@@ -10,7 +12,7 @@ from ..errors import SettingsError, VideoError
 from ..schedules.schedules import LAYERS, Schedules, join
 from ..settings import SCHEDULABLE, EnvelopeSettings, ListenSettings, SoundFeature, SoundSettings
 from ..video.clip import Clip
-from ..video.samples import read_samples, sound_of
+from ..video.samples import Samples, read_samples, sound_of
 from .curve import frequencies, sound_curve
 
 _ENTRY = re.compile(r"\s*([a-z][\w-]*)\s*=\s*([^:]+?)\s*:\s*(.+?)\s*\.\.\s*(.+?)\s*", re.IGNORECASE)
@@ -53,17 +55,32 @@ def hear(clip: Clip, settings: ListenSettings, envelope: EnvelopeSettings, *, st
         what="a setting that can follow a sound in `listen`",
         where=f"choose one of {', '.join(known)}",
     )
-    sound = clip.sound if settings.listen_to is None else sound_of(settings.listen_to, start=start)
+    samples = samples_for(clip, settings.listen_to, start=start, more=max(0.0, -envelope.delay))
+    frame = 1 / float(clip.fps)
+    return join((one.name, sound_curve(samples, one.sound, envelope, frame=frame)) for one in entries)
+
+
+def samples_for(clip: Clip, other: Path | None, *, start: float, more: float = 0.0) -> Samples:
+    """Read the sound of a clip, or of another file that begins with it.
+
+    Args:
+        clip: opened, not read yet.
+        other: the other file; None for the clip's own sound.
+        start: seconds at which the clip begins in its file.
+        more: seconds to read beyond the clip's end.
+
+    Raises:
+        VideoError: there is no sound, or it cannot be read.
+    """
+    sound = clip.sound if other is None else sound_of(other, start=start)
     if sound is None:
         raise VideoError(
             "expected an input with sound for `listen`, got one without: name another file by `listen_to`"
         )
     seconds = None
     if clip.frame_count is not None:
-        seconds = clip.frame_count / float(clip.fps) + 1 + max(0.0, -envelope.delay)
-    samples = read_samples(sound, seconds=seconds)
-    frame = 1 / float(clip.fps)
-    return join((one.name, sound_curve(samples, one.sound, envelope, frame=frame)) for one in entries)
+        seconds = clip.frame_count / float(clip.fps) + 1 + more
+    return read_samples(sound, seconds=seconds)
 
 
 def parse_listening(text: str) -> Listening:
@@ -78,23 +95,29 @@ def parse_listening(text: str) -> Listening:
             f"expected SETTING=FEATURE:LEAST..MOST in `listen`, such as {_EXAMPLE}, got '{text}'"
         )
     name, feature, least, most = parts.groups()
-    sound = SoundSettings(**_feature(feature), least=_number(least, text), most=_number(most, text))
+    sound = replace(parse_feature(feature), least=_number(least, text), most=_number(most, text))
     validate(sound)
-    frequencies(sound)
     return Listening(name.replace("-", "_"), sound)
 
 
-def _feature(text: str) -> dict[str, Any]:
-    """Fields of SoundSettings that a feature sets."""
+def parse_feature(text: str) -> SoundSettings:
+    """Read a feature such as ``onsets`` or ``200-2000Hz``, as a curve from 0 to 1.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     if band := _BAND.fullmatch(text):
-        return {"feature": "band", "band_low": float(band[1]), "band_high": float(band[2])}
+        sound = SoundSettings(feature="band", band_low=float(band[1]), band_high=float(band[2]))
+        frequencies(sound)
+        return sound
     named = [name for name in get_args(SoundFeature) if name != "band"]
     if text not in named:
         raise SettingsError(
             f"expected one of {', '.join(named)} in `listen`, or a range of frequencies such as 200-2000Hz, got "
             f"'{text}'"
         )
-    return {"feature": text}
+    feature: Any = text
+    return SoundSettings(feature=feature)
 
 
 def _number(text: str, entry: str) -> float:

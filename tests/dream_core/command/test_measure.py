@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -194,3 +197,37 @@ def test_standard_output_holds_the_table_alone(
     assert lines[0] == ["clip", "E_warp", "flicker", "strength", "sharpness", "drift", "evenness"]
     assert [line[0] for line in lines[2:4]] == ["input", "steady"]
     assert lines[4:] == [["strength", "by", "squeezenet1_1", "fire2"]]
+
+
+def test_a_sound_is_measured_beside_the_dream(files: Path, options: list[str], tmp_path: Path) -> None:
+    wave = np.zeros((1, 3200), dtype=np.int16)
+    wave[0, 1600:] = 16_000 * np.sin(np.arange(1600))
+    with av.open(str(tmp_path / "song.wav"), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+    clips = [str(files / name) for name in ("clip", "steady")]
+    target = tmp_path / "figures.json"
+    words = ["--fps", "10", "--listen", "level", "--json", str(target)]
+    assert run(["measure", *clips, *options, *words, "--listen-to", str(tmp_path / "song.wav")]) == 0
+    heard = json.loads(target.read_text("utf-8"))["heard"]
+    assert heard["feature"] == "level"
+    assert heard["values"][0] < 0.1
+    assert heard["values"][3] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--listen", "drums"], "expected one of level, .* got 'drums'"),
+        (["--listen", "level"], "expected an input with sound for --listen, got one without"),
+    ],
+)
+def test_a_sound_that_cannot_be_heard_is_told(
+    files: Path, options: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [str(files / name) for name in ("clip", "steady")]
+    assert run(["measure", *clips, *options, *words]) == 1
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))

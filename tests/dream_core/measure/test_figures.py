@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from dream_core.errors import ImageError
 from dream_core.measure.figures import (
+    ClipFigures,
+    Figures,
+    Heard,
     evenness_terms,
     flicker_terms,
     laplacian_variance,
@@ -250,3 +254,13 @@ def test_figures_are_computed_on_a_gpu_too(kind: str) -> None:
     with Pretended(kind) as gpu:
         found = figures(*(tensor.to(gpu.device) for tensor in tensors))
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_sound_correlates_with_the_strength_of_the_same_frames() -> None:
+    none = Figures(*[None] * 7)
+    rising = tuple(replace(none, strength=float(index)) for index in range(4))
+    clip = ClipFigures("dream", none, rising)
+    assert Heard("level", (0.0, 0.1, 0.2, 0.3)).correlation(clip) == pytest.approx(1)
+    assert Heard("level", (3.0, 2.0, 1.0, 0.0)).correlation(clip) == pytest.approx(-1)
+    assert Heard("level", (1.0,) * 4).correlation(clip) is None
+    assert Heard("level", (0.0, 1.0)).correlation(ClipFigures("dream", none, (none, none))) is None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dream_core.measure.figures import ClipFigures, Figures, Report
+from dream_core.measure.figures import ClipFigures, Figures, Heard, Report
 from dream_core.measure.plot import INPUT_COLOR, plot
 from dream_core.panels import COLORS
 
@@ -114,3 +114,9 @@ def test_drawing_is_repeatable(report: Report) -> None:
 
 def _renamed(report: Report, name: str) -> Report:
     return replace(report, dreams=tuple(replace(dream, name=name) for dream in report.dreams))
+
+
+def test_a_sound_has_a_panel_of_its_own(report: Report) -> None:
+    values = tuple(index / 10 for index in range(len(report.input.frames)))
+    heard = plot(replace(report, heard=Heard("level", values)))
+    assert heard.shape[-2] > plot(report).shape[-2] + 100
