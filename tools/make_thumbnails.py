@@ -129,6 +129,19 @@ def film(images: Images) -> Image.Image:
     return strip
 
 
+def frames_and_curve(images: Images) -> Image.Image:
+    """Show the first and the middle frame of the longest video side by side, and below them the other image."""
+    longest = max(images, key=lambda title: len(images[title]))
+    frames = images[longest]
+    whole = sheet([frames[0], frames[len(frames) // 2]])
+    ((curve,),) = (shown for title, shown in images.items() if title != longest)
+    height = curve.height * whole.width // curve.width
+    result = Image.new("RGB", (whole.width, whole.height + height))
+    result.paste(whole, (0, 0))
+    result.paste(curve.resize((whole.width, height)), (0, whole.height))
+    return result
+
+
 def before_and_after(images: Images) -> Image.Image:
     """Show the left of a frame, and the rest of its dream."""
     ((_, frames), (_, dreams)) = sorted(images.items(), key=lambda shown: shown[0] != "Frames")
@@ -213,6 +226,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "endless_zoom": Thumbnail(flight),
     "scheduled_dream": Thumbnail(film),
     "flow_transfer": Thumbnail(moments),
+    "sound_dream": Thumbnail(frames_and_curve),
     "independent_vs_temporal": Thumbnail(both_and_curves),
     "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
     "latent_warp": LATENT_WARP,
