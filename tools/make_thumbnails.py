@@ -216,8 +216,16 @@ LATENT_WARP = Drawing(
     paper="#12262c",
 )
 
+
+def sheet_of_channels(images: Images) -> Image.Image:
+    """Return the upper left of the sheet of channels, where it can be read."""
+    (sheet,) = images["Sheet of channels"]
+    return sheet.crop((0, 0, SIDE, round(SIDE * 0.75)))
+
+
 THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "deepdream_image": Thumbnail(all_images),
+    "dream_atlas": Thumbnail(sheet_of_channels),
     "deepdream_video": Thumbnail(last),
     "deepdream_video_loop": Thumbnail(before_and_after, with_frames),
     "deepdream_video_file": Thumbnail(film),

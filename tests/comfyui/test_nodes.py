@@ -376,6 +376,17 @@ def test_a_workflow_cannot_leave_comfyuis_folders(comfyui: Server, name: str) ->
     assert "to stay inside ComfyUI's folder" in str(refused["node_errors"])
     assert not list(secret.iterdir())
 
+    draft = Studio()
+    draft.see(draft.add("DeepDreamLoadDreamModel", model="auto", weights=name)[1])
+    refused = comfyui.run(draft.graph).refused
+    assert refused is not None
+    assert "value_not_in_list" in str(refused["node_errors"])
+    draft = Studio()
+    draft.see(draft.add("DeepDreamLoadDreamModel", model="auto", weights="auto", other_network=name)[1])
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert "timm:NAME, torchvision:NAME, got" in run.error["exception_message"]
+
 
 TAKERS: dict[str, Callable[[Studio], Node]] = {
     "dream": lambda draft: draft.dream(draft.frames),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models.optical_flow import raft_large, raft_small
@@ -80,6 +81,19 @@ def test_the_settings_arrive(pack: Pack, load: Run, folder: Path) -> None:
     model = pack("nodes.adapters.models").model_on_device(patcher)
     assert (model.pooling, model.dtype, model.exact) == ("avg", torch.bfloat16, False)
     assert tuple(model.preprocessing.mean) == (1.0, 2.0, 3.0)
+
+
+def test_another_network_takes_a_file_of_the_folder(pack: Pack, load: Run, folder: Path) -> None:
+    network = torchvision.models.get_model("squeezenet1_0", weights=None)
+    save_file(network.state_dict(), folder / "squeezenet1_0.safetensors")
+    patcher, layers = load(other_network=" torchvision:squeezenet1_0 ")
+    model = pack("nodes.adapters.models").model_on_device(patcher)
+    assert model.spec.name == "torchvision:squeezenet1_0"
+    assert model.layers()["features.0"] == 96
+    assert "(default)" in layers
+    for name in ("../secret.safetensors", "/secret", "resnet18"):
+        with pytest.raises(pack("dream_core.errors").SettingsError, match="timm:NAME, torchvision:NAME, got"):
+            load(other_network=name)
 
 
 def test_files_of_the_folder_can_be_chosen(pack: Pack, folder: Path, flow_folder: Path) -> None:
