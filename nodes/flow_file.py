@@ -148,8 +148,10 @@ class LoadFlow(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str = "", where: str = WHERE[0], **_: Any) -> Any:
-        """Return the times of change of the files."""
+    def fingerprint_inputs(cls, folder: str | None = None, where: str | None = None, **_: Any) -> Any:
+        """Return the times of change of the files. A wired name is None: then the node that gives it counts."""
+        if folder is None or where is None:
+            return None
         try:
             found = flow_files(place_to_load(folder, where, widget="folder"))
         except DeepDreamError as error:

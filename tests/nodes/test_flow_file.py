@@ -96,4 +96,5 @@ def test_a_changed_file_is_loaded_again_and_a_wired_name_is_checked_later(
     (host.folder / "output" / name / "backward" / "flow_000002.flo").touch()
     assert module.LoadFlow.fingerprint_inputs(folder=name, where="output") != before
     assert module.LoadFlow.validate_inputs(folder=None, where="output") is True
+    assert module.LoadFlow.fingerprint_inputs(folder=None, where="output") is None
     assert module.LoadFlow.validate_inputs(folder=name, where="output") is True
