@@ -87,7 +87,9 @@ class Look:
             )
         away = {name: abs(math.log2(self.size / form.side) - 4) for name, form in maps.items()}
         near = [name for name in maps if away[name] < min(away.values()) + 0.1]
-        blocks = [name for name in near if re.search(r"(^|\.)\d+$", name)]
+        # Blocks are numbered and have parts. Single layers, such as a shortcut, may see few pixels.
+        parents = {name.rpartition(".")[0] for name in self.forms}
+        blocks = [name for name in near if name in parents and re.search(r"\d$", name)]
         fewest = min((name.count(".") for name in blocks), default=0)
         blocks = [name for name in blocks if name.count(".") == fewest]
         chosen = blocks or near

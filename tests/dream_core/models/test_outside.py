@@ -20,7 +20,7 @@ def test_a_network_of_torchvision_takes_weights_of_ones_own(tmp_path: Path) -> N
     file = tmp_path / "resnet18.safetensors"
     safetensors.torch.save_file(resnet.state_dict(), file)
     model = load_model(ModelSettings(model="torchvision:resnet18", model_dirs=(tmp_path,)), **CPU)
-    assert (model.default_layer, model.labels, model.spec.classes) == ("layer3.1", None, 7)
+    assert (model.default_layer, model.labels, model.spec.classes) == ("layer3", None, 7)
     image = torch.rand(1, 3, 64, 96)
     found = model.activations(image, ["layer3.1", "fc"])
     torch.testing.assert_close(found["fc"].flatten(1), resnet(model.preprocessing(image)))
