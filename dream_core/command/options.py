@@ -547,6 +547,6 @@ def _original(parsed: Any) -> Any:
 def installed_version() -> str:
     """Return the version of the package, or "not installed" for a mere checkout."""
     try:
-        return version("comfyui-deepdream-video")
+        return version("deepdream-video")
     except PackageNotFoundError:
         return "not installed"
