@@ -14,7 +14,7 @@ from torch import Tensor
 from .device import backends
 from .dreaming.dream import DreamCallback
 from .dreaming.guide import Guides
-from .dreaming.masks import prepare_mask
+from .dreaming.masks import prepare_mask, within_reach
 from .dreaming.objectives import Objective, require_region
 from .errors import ImageError, Notice, SettingsError
 from .flat_options import fill_settings
@@ -150,6 +150,7 @@ def dream_image(
         guides = [] if guide is None else [_image(guide, name="guide")[1]]
         objective = Guides()(guides, dreamer.objective, dreamer.models[0])
         objective = objective.in_regions(_regions(regions, batch, objective))
+        masks = within_reach(masks, objective, dreamer.settings.mask)
         dreamed = dreamer(batch, objective=objective, mask=masks, on_step=on_step).cpu()
     return dreamed.reshape(tensor.shape)
 

@@ -10,7 +10,7 @@ from .atlas import DreamAtlas
 from .blend import TemporalBlend
 from .camera import CameraFlow
 from .compare import CompareVideos
-from .dream import Dream, DreamObjective
+from .dream import Dream
 from .flow import OpticalFlow
 from .flow_convert import FlowConvert
 from .flow_file import LoadFlow, SaveFlow
@@ -19,6 +19,7 @@ from .flow_mask import FlowMask
 from .flow_math import FlowMath
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
+from .objective import DreamGuide, DreamObjective
 from .reliability import ReliabilityMask
 from .report import ConsistencyReport
 from .sample import SampleClip
@@ -34,6 +35,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadFlowModel,
     DreamAtlas,
     DreamObjective,
+    DreamGuide,
     Dream,
     OpticalFlow,
     CameraFlow,

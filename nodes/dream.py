@@ -1,27 +1,23 @@
-"""The nodes that dream images: Dream Objective and DeepDream."""
+"""DeepDream: the node that dreams images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial, reduce
-from operator import add
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dream_core.checks import kinds
 from ..dream_core.dreaming.dream import DreamStep, ImageDreamer
-from ..dream_core.dreaming.masks import prepare_mask
+from ..dream_core.dreaming.guide import Guides
+from ..dream_core.dreaming.masks import prepare_mask, within_reach
 from ..dream_core.dreaming.memory import step_memory
 from ..dream_core.dreaming.objectives import Objective, build_objective
 from ..dream_core.errors import ImageError
 from ..dream_core.image import Size, size_of
-from ..dream_core.models.dream_model import DreamModel
-from ..dream_core.schedules.schedules import Moment
 from ..dream_core.settings import (
-    SCHEDULABLE,
     AscentSettings,
     DreamSettings,
     ImageSettings,
@@ -30,22 +26,23 @@ from ..dream_core.settings import (
     OctaveSettings,
     TileSettings,
 )
-from ..dream_core.temporal.scheduled import ObjectivePart
 from .adapters import host
 from .adapters.images import alpha_of, fit_masks, from_image, from_mask, to_image
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
-from .adapters.require import require
-from .adapters.schedules import schedules_from, schedules_input
-from .adapters.sockets import DreamModelSocket, Objectives, ObjectiveSocket
-from .adapters.widgets import settings_from, widgets
+from .adapters.objectives import (
+    Objectives,
+    ObjectiveSocket,
+    build,
+    check_counts,
+    check_objectives,
+    guides_at,
+    regions_at,
+)
+from .adapters.sockets import DreamModelSocket
+from .adapters.widgets import widgets
 from .adapters.working import working
-
-OF_AN_OBJECTIVE = tuple(name for name in SCHEDULABLE if name in kinds(ObjectiveSettings))
-"""Settings of an objective that can change along a clip."""
-
-ON_THE_DREAM = ("channel_capture",)
-"""Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
+from .objective import ON_THE_DREAM
 
 
 def network_inputs() -> list[io.Input]:
@@ -120,34 +117,10 @@ def make_dreamer(
         image=chosen.settings(ImageSettings),
         mask=chosen.settings(MaskSettings),
     )
-    objective = objective or build(objectives or (ObjectivePart(own),), model)
+    objective = objective or (build(objectives, model) if objectives else build_objective(own, model))
     dreamer = ImageDreamer([model], settings=settings, objective=objective, free=free)
     model_on_device(patcher, memory=step_memory(model, objective, size, settings.tile))
     return dreamer
-
-
-def check_objectives(objectives: Any) -> Objectives:
-    """Return the objectives of a socket; none if nothing is connected.
-
-    Raises:
-        WireError: something else is connected.
-    """
-    checked: Objectives = require(objectives or (), tuple, name="objective", source="Dream Objective")
-    for objective in checked:
-        require(objective, ObjectivePart, name="objective", source="Dream Objective")
-    return checked
-
-
-def build(objectives: Objectives | None, model: DreamModel) -> Objective:
-    """Build the sum of all objectives for a network, as they are at frame 0; without any, the network's default.
-
-    Raises:
-        SettingsError: the network has no such layer or channel.
-        WireError: the socket carries something else.
-    """
-    wanted = check_objectives(objectives) or (ObjectivePart(ObjectiveSettings()),)
-    at_start = (part.schedules.apply(part.settings, Moment(0, 0.0)) for part in wanted)
-    return reduce(add, (build_objective(one, model) for one in at_start))
 
 
 class Dream(io.ComfyNode):
@@ -219,44 +192,6 @@ class Dream(io.ComfyNode):
             return io.NodeOutput(to_image(dreamed, alpha=alpha_of(image)))
 
 
-class DreamObjective(io.ComfyNode):
-    """Chooses layers and channels to excite."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DeepDreamObjective",
-            display_name="Dream Objective",
-            category="DeepDream",
-            description="Chooses what a dream makes more of: layers of the network, or some of their channels. "
-            "Objectives add up: connect one to the next.",
-            search_aliases=["deep dream layers", "dream layer", "dream channels", "excite"],
-            inputs=[
-                ObjectiveSocket.Input(
-                    "objective", optional=True, tooltip="Another objective, to which this one is added."
-                ),
-                schedules_input(),
-                *widgets(ObjectiveSettings, leave_out=ON_THE_DREAM),
-            ],
-            outputs=[
-                ObjectiveSocket.Output(
-                    display_name="objective",
-                    tooltip="What to make more of, for DeepDream or another objective.",
-                )
-            ],
-        )
-
-    @classmethod
-    def execute(
-        cls, objective: Objectives | None = None, schedules: Mapping[str, Any] | None = None, **values: Any
-    ) -> io.NodeOutput:
-        with working():
-            settings = settings_from(ObjectiveSettings, values, leave_out=ON_THE_DREAM)
-            own = schedules_from(schedules, OF_AN_OBJECTIVE, where="connect it to the node of the video")
-            own.check(settings)
-            return io.NodeOutput((*check_objectives(objective), ObjectivePart(settings, own)))
-
-
 def dream_images(
     images: Tensor,
     dream_model: Any,
@@ -297,20 +232,26 @@ def dream_images(
         model_on_device(patcher)  # it was evicted too
         return others
 
-    if any(part.schedules for part in check_objectives(objectives)):
+    wired = check_objectives(objectives)
+    check_counts(wired, len(images), size_of(images))
+    if any(one.part.schedules for one in wired):
         host.tell("the schedules of the objective give an image their values at frame 0")
     dream = make_dreamer(chosen, patcher, objectives, free, size=size_of(images))
     dream.fit(size_of(images))
-    report = _reporter(len(images))
+    report, look_at = _reporter(len(images)), Guides()
     dreams = torch.empty(images.shape)
     for index in range(len(images)):
         # A copy is not an inference tensor, so gradients can pass it.
         image = images[index, None].clone(memory_format=torch.contiguous_format)
+        guides = [one[None] for one in guides_at(wired, index)]
+        regions = {name: one[None] for name, one in regions_at(wired, index, size_of(images)).items()}
+        objective = look_at(guides, dream.objective, dream.models[0]).in_regions(regions)
         dreams[index] = dream(
             image,
+            objective=objective,
             colors=_at(colors, index),
             renewal=_at(renewal, index),
-            mask=_at(masks, index),
+            mask=within_reach(_at(masks, index), objective, dream.settings.mask),
             on_step=partial(report, index),
         )[0]
     return dreams

@@ -19,9 +19,9 @@ from .adapters.batches import check_same_size, compute
 from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.images import from_image, to_image
 from .adapters.models import model_on_device
-from .adapters.sockets import DreamModelSocket, FlowModelSocket, Objectives, ObjectiveSocket
+from .adapters.objectives import Objectives, ObjectiveSocket, build
+from .adapters.sockets import DreamModelSocket, FlowModelSocket
 from .adapters.working import working
-from .dream import build
 
 NAME, INDEPENDENT = "dreams", "independent"
 """Names of the dreamed clips in plot and table."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -43,21 +44,22 @@ from .adapters.images import alpha_of, from_image, from_mask, to_image
 from .adapters.lists import item_of, longest
 from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
+from .adapters.objectives import (
+    Objectives,
+    check_counts,
+    check_objectives,
+    guides_at,
+    parts_of,
+    regions_at,
+)
 from .adapters.require import require
 from .adapters.schedules import schedules_from, schedules_input
-from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, Objectives
+from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket
 from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
-from .dream import (
-    OF_AN_OBJECTIVE,
-    ON_THE_DREAM,
-    check_objectives,
-    dream_widgets,
-    make_dreamer,
-    mask_input,
-    network_inputs,
-)
+from .dream import dream_widgets, make_dreamer, mask_input, network_inputs
+from .objective import OF_AN_OBJECTIVE, ON_THE_DREAM
 
 SETTINGS = (
     TemporalSettings,
@@ -137,6 +139,8 @@ class Pipeline:
             if 1 < len(masks) < count:
                 raise ImageError(_too_few(masks, f"{count} frames"))
             fit_mask(masks[:1], size)
+        self._wired = check_objectives(objective)
+        check_counts(self._wired, count, size)
         temporal = chosen.settings(TemporalSettings)
         self._progress = host.Progress()
         again = min(temporal.seamless_frames, count - 1) if temporal.seamless else 0
@@ -182,16 +186,14 @@ class Pipeline:
 
     def dream(self, clip: Iterable[Frame]) -> Iterator[tuple[Frame, DreamedFrame]]:
         """Dream the frames of a clip in order, see `dream_frames`. Cancel is heard at frames without a step too."""
-        masked = clip if self._masks is None else map(self._with_mask, clip)
-        for frame, dreamed in dream_frames(masked, self._dreamer, on_step=self._tell):
+        for frame, dreamed in dream_frames(map(self._with_wired, clip), self._dreamer, on_step=self._tell):
             host.check_interrupted()
             yield frame, dreamed
 
     def dream_into(self, clip: Clip, output: Output) -> None:
         """Dream a clip into an output, see `dream_clip`: it goes on where an earlier run was stopped."""
-        if self._masks is not None:
-            masks = (self._mask(index, clip.size) for index in itertools.count())
-            clip.add({"mask": masks})
+        each = {name: partial(give, size=clip.size) for name, give in self._given.items()}
+        clip.add({name: map(give, itertools.count()) for name, give in each.items()})
         self._done = output.restored
         dream_clip(
             clip, self._dreamer, output, on_frame=lambda *_: host.check_interrupted(), on_step=self._tell
@@ -213,8 +215,20 @@ class Pipeline:
             "device": str(host.compute_device()),
         }
 
-    def _with_mask(self, frame: Frame) -> Frame:
-        return replace(frame, mask=self._mask(frame.index, size_of(frame.image)))
+    @property
+    def _given(self) -> dict[str, Callable[..., Any]]:
+        """What is wired for each frame: functions of its index and size, by the name of the field of `Frame`."""
+        given: dict[str, Callable[..., Any]] = {}
+        if self._masks is not None:
+            given["mask"] = self._mask
+        if self._wired:
+            given["regions"] = partial(regions_at, self._wired)
+            given["guides"] = lambda index, size: guides_at(self._wired, index)
+        return given
+
+    def _with_wired(self, frame: Frame) -> Frame:
+        size = size_of(frame.image)
+        return replace(frame, **{name: give(frame.index, size=size) for name, give in self._given.items()})
 
     def _mask(self, index: int, size: Size) -> Tensor:
         """Return the mask (1,H,W) of a frame."""
@@ -259,7 +273,7 @@ def _scheduled(
     chosen: Chosen, schedules: Schedules, objectives: Objectives | None, model: DreamModel
 ) -> Scheduled:
     own = chosen.settings(ObjectiveSettings, only=ON_THE_DREAM, model=model.spec.name)
-    parts = check_objectives(objectives) or (ObjectivePart(own, schedules.only(OF_AN_OBJECTIVE)),)
+    parts = parts_of(check_objectives(objectives)) or (ObjectivePart(own, schedules.only(OF_AN_OBJECTIVE)),)
     changes = any(part.schedules for part in parts)
     return Scheduled(
         schedules.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE)),

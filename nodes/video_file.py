@@ -19,8 +19,8 @@ from .adapters.digests import digest_of_code
 from .adapters.images import from_mask
 from .adapters.lasting import begin_anew, place_for, remember, times_lost
 from .adapters.looks import Chosen, check_look, with_look
+from .adapters.objectives import Objectives
 from .adapters.schedules import schedules_from, schedules_input
-from .adapters.sockets import Objectives
 from .adapters.videos import WRITING, finishing, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working

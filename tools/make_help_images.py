@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from dream_core import dream_image
 from dream_core.dreaming.atlas import contact_sheet, make_atlas, title_of
 from dream_core.dreaming.dream import dream
 from dream_core.measure.compare import Comparison
@@ -315,6 +316,20 @@ def masked_video() -> Image.Image:
     )
 
 
+def guides() -> Image.Image:
+    """Dream Guide: the rabbit's head grows elsewhere."""
+    image = frame(12)
+    height, width = image.shape[-2:]
+    guide = image[..., int(0.2 * height) : int(0.85 * height), int(0.03 * width) : int(0.45 * width)]
+    shown = torch.zeros_like(image)
+    shown[..., : guide.shape[-2], : guide.shape[-1]] = guide
+    dreams = {
+        loss: dream_image(image, guide=guide, model=MODEL, layers=LAYER, loss=loss)
+        for loss in ("match", "statistics")
+    }
+    return _rows([{"frame": image, "guide": shown}, dreams])
+
+
 def scheduled_video() -> Image.Image:
     """Schedule: a dream that grows as the rabbit rises."""
     text = "0: 0.3, 36: 5 hold, 40: 0.3"
@@ -362,6 +377,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     temporal_loop,
     dreamed_video,
     masked_video,
+    guides,
     scheduled_video,
     report,
     compared_videos,

@@ -31,7 +31,6 @@ Images: TypeAlias = dict[str, list[Image.Image]]
 """Title of a node that shows images or a video -> its images."""
 
 
-NEEDS = "needs a Stable Diffusion checkpoint"
 SIZE = (512, 288)
 """Of a drawing."""
 INK, PLAIN, DIFFUSING, DREAMING = "#f0f0f0", "#3f5a78", "#3a6a3a", "#7a3a7a"
@@ -58,14 +57,16 @@ class Drawing:
         boxes: left, top, width, height, text and color of each.
         arrows: places that each goes through.
         paper: color behind them.
+        needs: a line below them.
     """
 
     boxes: tuple[tuple[int, int, int, int, str, str], ...]
     arrows: tuple[tuple[tuple[int, int], ...], ...]
     paper: str
+    needs: str = "needs a Stable Diffusion checkpoint"
 
     def draw(self) -> Image.Image:
-        """Draw it, with NEEDS below."""
+        """Draw it, with what it needs below."""
         image = Image.new("RGB", SIZE, self.paper)
         pen = ImageDraw.Draw(image)
         for places in self.arrows:
@@ -81,7 +82,7 @@ class Drawing:
             font = ImageFont.load_default(17)
             pen.multiline_text(middle, text, fill=INK, font=font, anchor="mm", align="center")
         font = ImageFont.load_default(22)
-        pen.text((SIZE[0] / 2, SIZE[1] - 22), NEEDS, fill="#ffd27a", font=font, anchor="mm")
+        pen.text((SIZE[0] / 2, SIZE[1] - 22), self.needs, fill="#ffd27a", font=font, anchor="mm")
         return image
 
 
@@ -144,7 +145,7 @@ def frames_and_curve(images: Images) -> Image.Image:
 
 def before_and_after(images: Images) -> Image.Image:
     """Show the left of a frame, and the rest of its dream."""
-    ((_, frames), (_, dreams)) = sorted(images.items(), key=lambda shown: shown[0] != "Frames")
+    frames, dreams = images["Frames"], images[next(title for title in images if title.startswith("Save"))]
     middle = len(dreams) // 2
     whole, edge = dreams[middle].copy(), round(0.31 * dreams[middle].width)
     whole.paste(frames[middle].resize(whole.size).crop((0, 0, edge, whole.height)), (0, 0))
@@ -223,6 +224,25 @@ def sheet_of_channels(images: Images) -> Image.Image:
     return sheet.crop((0, 0, SIDE, round(SIDE * 0.75)))
 
 
+DREAM_ON_ONE_THING = Drawing(
+    boxes=(
+        (20, 60, 84, 60, "frames", PLAIN),
+        (20, 160, 84, 52, "\u201crabbit\u201d", PLAIN),
+        (150, 60, 120, 60, "SAM 3", DIFFUSING),
+        (150, 160, 120, 52, "mask of it", PLAIN),
+        (340, 60, 150, 152, "DeepDream\non it alone", DREAMING),
+    ),
+    arrows=(
+        ((104, 90), (150, 90)),
+        ((104, 186), (127, 186), (127, 110), (150, 110)),
+        ((210, 120), (210, 160)),
+        ((270, 186), (340, 186)),
+        ((62, 60), (62, 30), (415, 30), (415, 60)),
+    ),
+    paper="#2a1c2e",
+    needs="needs a SAM 3 checkpoint",
+)
+
 THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "deepdream_image": Thumbnail(all_images),
     "dream_atlas": Thumbnail(sheet_of_channels),
@@ -236,6 +256,9 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "flow_transfer": Thumbnail(moments),
     "sound_dream": Thumbnail(frames_and_curve),
     "independent_vs_temporal": Thumbnail(both_and_curves),
+    "masked_dream": Thumbnail(before_and_after, with_frames),
+    "guided_dream": Thumbnail(before_and_after, with_frames),
+    "dream_on_one_thing": DREAM_ON_ONE_THING,
     "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
     "latent_warp": LATENT_WARP,
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..image import box_max, box_mean, size_of
 from ..settings import MaskSettings
+from .objectives import Objective
 from .step_plan import MARGIN
 from .tiling import Rectangle, Span
 
@@ -37,6 +38,24 @@ def prepare_mask(mask: Tensor, settings: MaskSettings) -> Tensor:
         for part in (reach // 2, reach - reach // 2):
             mask = box_mean(mask, 2 * part + 1)
     return (settings.mask_strength * mask).clamp(0, 1)
+
+
+def within_reach(mask: Tensor | None, objective: Objective, settings: MaskSettings) -> Tensor | None:
+    """Leave out of a mask where an objective acts nowhere.
+
+    Args:
+        mask: (1,1,H,W) from `prepare_mask`; None for everywhere.
+        objective: in its regions.
+        settings: of the mask, for the feather.
+
+    Returns:
+        (1,1,H,W) in 0..1; None for everywhere.
+    """
+    reach = objective.reach
+    if reach is None:
+        return mask
+    reach = prepare_mask(reach, MaskSettings(mask_feather=settings.mask_feather))
+    return reach if mask is None else mask.to(reach) * reach
 
 
 def masked_part(mask: Tensor, *, smallest: int) -> Rectangle | None:

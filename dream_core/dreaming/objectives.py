@@ -104,6 +104,14 @@ class Objective:
         """
         return self.with_terms(lambda one: one.in_region(regions)) if regions else self
 
+    @property
+    def reach(self) -> Tensor | None:
+        """Where any of its terms acts, (1,1,H,W) in 0..1; None for everywhere."""
+        masks = [one.mask for one in self.terms if one.mask is not None]
+        if self.has_image_terms or not masks or len(masks) < len(self.terms):
+            return None
+        return torch.stack(masks).amax(0)
+
     def seen(self, look: Look) -> Objective:
         """Return the objective for another view of the image: what belongs to its pixels is moved with them."""
         return self.with_terms(lambda one: one.seen(look)) if self.is_placed else self

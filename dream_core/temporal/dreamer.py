@@ -17,7 +17,7 @@ from ..checks import validate
 from ..device import is_out_of_memory, send
 from ..dreaming.dream import DreamCallback, ImageDreamer, require_finite
 from ..dreaming.guide import Guides, find_matches, with_carried
-from ..dreaming.masks import prepare_mask
+from ..dreaming.masks import prepare_mask, within_reach
 from ..dreaming.memory import IMAGE, MARGIN
 from ..dreaming.objectives import Objective
 from ..dreaming.step_plan import cell_means
@@ -388,6 +388,7 @@ class TemporalDreamer:
             ahead, frame = None, self._sent(frame)
         mask = None if mask is None else self._prepared(mask, frame)
         objective = self._goal(frame, regions or {}, guides)
+        mask = within_reach(mask, objective, self._now.dream.mask)
         start = self._carry_with_memory(frame, mask, ahead)
         if following is not None and self.looks_ahead:
             for model in self.dream.models:

@@ -34,10 +34,18 @@ class FrameSettings:
 
 
 class ObjectivePart(NamedTuple):
-    """A part of an objective and the schedules of its settings."""
+    """A part of an objective.
+
+    Args:
+        settings: at the start.
+        schedules: of its settings.
+        region, guide: see `build_objective`.
+    """
 
     settings: ObjectiveSettings
     schedules: Schedules = Schedules()
+    region: str = ""
+    guide: int = 0
 
 
 class ScheduledObjective:
@@ -54,8 +62,8 @@ class ScheduledObjective:
     def __init__(self, parts: Sequence[ObjectivePart], model: DreamModel) -> None:
         self._parts = parts
         self._model = model
-        self._last: tuple[tuple[ObjectiveSettings, ...], Objective] | None = None
-        self.widest = self._build([one for part in parts for one in _all_layers(part)])
+        self._last: tuple[tuple[ObjectivePart, ...], Objective] | None = None
+        self.widest = sum_of_parts([one for part in parts for one in _all_layers(part)], model)
         """The objective with the layers of all moments at once, for the memory that it needs."""
 
     @property
@@ -65,20 +73,30 @@ class ScheduledObjective:
 
     def at(self, moment: Moment) -> Objective:
         """Return the objective at a moment of the clip."""
-        settings = tuple(part.schedules.apply(part.settings, moment) for part in self._parts)
-        if self._last is None or self._last[0] != settings:
-            self._last = settings, self._build(settings)
+        parts = tuple(
+            part._replace(settings=part.schedules.apply(part.settings, moment)) for part in self._parts
+        )
+        if self._last is None or self._last[0] != parts:
+            self._last = parts, sum_of_parts(parts, self._model)
         return self._last[1]
 
-    def _build(self, settings: Sequence[ObjectiveSettings]) -> Objective:
-        return reduce(add, (build_objective(one, self._model) for one in settings))
+
+def sum_of_parts(parts: Sequence[ObjectivePart], model: DreamModel) -> Objective:
+    """Build the sum of objectives with the settings that they have at the start.
+
+    Raises:
+        SettingsError: a layer, channel or label does not exist.
+    """
+    return reduce(
+        add, (build_objective(one.settings, model, region=one.region, guide=one.guide) for one in parts)
+    )
 
 
-def _all_layers(part: ObjectivePart) -> list[ObjectiveSettings]:
+def _all_layers(part: ObjectivePart) -> list[ObjectivePart]:
     layers = part.schedules.by_name.get(LAYERS)
     if not isinstance(layers, LayerSchedule):
-        return [part.settings]
-    return [replace(part.settings, layers=mixture) for mixture in layers.mixtures]
+        return [part]
+    return [part._replace(settings=replace(part.settings, layers=mixture)) for mixture in layers.mixtures]
 
 
 STRENGTH = ("learning_rate", "octave_steps", "iterations")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...dream_core.schedules.schedules import AnySchedule
-from ...dream_core.temporal.scheduled import ObjectivePart
 from .require import require
 
 FlowSocket = io.Custom("FLOW")
@@ -27,9 +26,6 @@ DepthSocket = io.Custom("IMAGE,MASK")
 DreamModelSocket = io.Custom("DREAM_MODEL")
 """Carries ComfyUI's ModelPatcher around a `DreamModel`; see `host.wrap`."""
 
-ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
-"""Carries `Objectives`."""
-
 ScheduleSocket = io.Custom("SCHEDULE")
 """Carries a `SettingSchedule`."""
 
@@ -38,9 +34,6 @@ LastDreamSocket = io.Custom("LAST_DREAM")
 
 LoopSocket = io.Custom("TEMPORAL_LOOP")
 """Ties a Temporal Loop Close to its Open; carries nothing."""
-
-Objectives: TypeAlias = tuple[ObjectivePart, ...]
-"""Objectives to add up. Their layers are checked later, when the network is known."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from comfyui_page import find as find_chromium
 from comfyui_server import Node, Run, Server, find
 from safetensors.torch import save_file
 from studio import PACKS
-from templates import write_checkpoint
+from templates import write_checkpoints
 from torchvision.models import squeezenet1_1
 from torchvision.models.optical_flow import raft_large, raft_small
 
@@ -63,7 +63,7 @@ def chromium() -> None:
 @pytest.fixture(scope="module")
 def page(comfyui: Server, chromium: None) -> Iterator[Page]:
     """ComfyUI's page, of a server that has a checkpoint."""
-    write_checkpoint(comfyui)
+    write_checkpoints(comfyui)
     with Page(f"http://127.0.0.1:{comfyui.port}/") as page:
         yield page
 

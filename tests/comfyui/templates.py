@@ -9,9 +9,12 @@ from comfyui_server import Server
 from refresh_workflows import FOLDER
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-DIFFUSING = ["latent_warp", "stable_diffusion_loop"]
-"""Those that need a checkpoint."""
-CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+CHECKPOINTS = {
+    "latent_warp": "v1-5-pruned-emaonly-fp16.safetensors",
+    "stable_diffusion_loop": "v1-5-pruned-emaonly-fp16.safetensors",
+    "dream_on_one_thing": "sam3.1_multiplex_fp16.safetensors",
+}
+"""The checkpoint of each one that needs one."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -20,8 +23,9 @@ def read(name: str) -> dict[str, Any]:
     return loaded
 
 
-def write_checkpoint(comfyui: Server) -> None:
-    """Write an empty file in the checkpoint's place, so that the page misses nothing."""
-    checkpoint = comfyui.base / "models" / "checkpoints" / CHECKPOINT
-    checkpoint.parent.mkdir(exist_ok=True)
-    checkpoint.touch()
+def write_checkpoints(comfyui: Server) -> None:
+    """Write an empty file in each checkpoint's place, so that the page misses nothing."""
+    folder = comfyui.base / "models" / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    for name in CHECKPOINTS.values():
+        (folder / name).touch()

@@ -11,14 +11,14 @@ from comfyui_page import Page
 from comfyui_server import Server
 from layout import CLIP, IMAGE, TEXT_IS_DRAWN, WINDOW, drawn_layout
 from PIL import Image
-from templates import NAMES, read, write_checkpoint
+from templates import NAMES, read, write_checkpoints
 
 from dream_core.video import SAMPLE_CLIP
 
 
 @pytest.fixture(scope="module")
 def page(comfyui: Server, chromium: None) -> Iterator[Page]:
-    write_checkpoint(comfyui)
+    write_checkpoints(comfyui)
     shutil.copy(SAMPLE_CLIP, comfyui.base / "output" / CLIP)
     Image.fromarray(np.zeros((288, 512, 3), np.uint8)).save(comfyui.base / "output" / IMAGE)
     with Page(f"http://127.0.0.1:{comfyui.port}/", size=WINDOW) as page:

@@ -57,9 +57,13 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     objective = draft.add(
         "DeepDreamObjective",
+        "DeepDreamGuide",
         layers="fire5/expand3x3",
         objective=objective,
         **{"schedules.schedule_0": weight},
+    )
+    objective = draft.add(
+        "DeepDreamGuide", images=draft.frames, layers="fire5/expand3x3", objective=objective
     )
     flow = draft.flow(draft.frames)
     mask = draft.add("DeepDreamOcclusionMask", flow=flow, frames=draft.frames)

@@ -21,7 +21,7 @@ from make_thumbnails import THUMBNAILS
 from PIL import Image
 from refresh_workflows import FOLDER
 from studio import PACKS
-from templates import DIFFUSING, NAMES, read
+from templates import CHECKPOINTS, NAMES, read
 
 from dream_core.looks import named_look
 from dream_core.measure.measure import LayerEnergy
@@ -276,15 +276,15 @@ def test_a_still_is_flown_into(fresh: Server, first_click: Callable[[str], Run],
             assert np.abs(dreamed - frame[0]).mean() < np.abs(dreamed - still[0]).mean()
 
 
-@pytest.mark.parametrize("name", DIFFUSING)
-def test_a_template_with_stable_diffusion_lacks_nothing_but_the_checkpoint(fresh: Server, name: str) -> None:
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_template_with_a_checkpoint_lacks_nothing_but_that(fresh: Server, name: str) -> None:
     graph = read(f"api/{name}")
     run = fresh.run(graph)
     assert run.refused is not None
     assert list(run.refused["node_errors"]) == [only(graph, "CheckpointLoaderSimple")]
     (loader,) = (node for node in read(name)["nodes"] if node["type"] == "CheckpointLoaderSimple")
     (model,) = loader["properties"]["models"]
-    assert model["name"] == loader["widgets_values"][0]
+    assert model["name"] == loader["widgets_values"][0] == CHECKPOINTS[name]
     assert model["directory"] == "checkpoints"
     assert model["url"].endswith(model["name"])
 

@@ -49,7 +49,7 @@ def dream(pack: Pack, run: Run, defaults: Run, model: Any) -> Run:
 @pytest.fixture
 def objective(pack: Pack, run: Run, defaults: Run) -> Run:
     """`objective(layers="...")`: Dream Objective's output."""
-    node = pack("nodes.dream").DreamObjective
+    node = pack("nodes.objective").DreamObjective
     values = defaults(node)
 
     def objective(**changed: Any) -> Any:
@@ -415,5 +415,5 @@ def test_another_packs_model_or_objective_is_refused_by_name(pack: Pack, dream: 
     with pytest.raises(wire_error, match="dream_model from Load Dream Model, got Linear"):
         dream(image, dream_model=pack("nodes.adapters.host").wrap(torch.nn.Linear(1, 1)))
     for objective in ("eyes", ("eyes",)):
-        with pytest.raises(wire_error, match="objective from Dream Objective, got str"):
+        with pytest.raises(wire_error, match="objective from Dream Objective or Dream Guide, got str"):
             dream(image, objective=objective)

@@ -11,6 +11,7 @@ NAMES = {
     "DeepDreamLoadDreamModel": "Load Dream Model",
     "DeepDreamLoadFlowModel": "Load Flow Model",
     "DeepDreamObjective": "Dream Objective",
+    "DeepDreamGuide": "Dream Guide",
     "DeepDreamImage": "DeepDream",
     "DeepDreamOpticalFlow": "Optical Flow",
     "DeepDreamCameraFlow": "Camera Flow",

@@ -149,7 +149,8 @@ def test_strength_is_that_of_the_objectives_layers_and_nan_without_a_network(
 ) -> None:
     given = {"images": image(clip.frames), "dreams": image(independent(clip)), "flow_model": dis, **FLOW}
     settings = pack("dream_core.settings").ObjectiveSettings(layers=("fire2",))
-    objective = (pack("dream_core.temporal.scheduled").ObjectivePart(settings),)
+    part = pack("dream_core.temporal.scheduled").ObjectivePart(settings)
+    objective = (pack("nodes.adapters.objectives").WiredObjective(part),)
     default = numbers(run(node, dream_model=dream_model, **given))["strength"]
     output = run(node, dream_model=dream_model, objective=objective, **given)
     model = dream_model.model.network

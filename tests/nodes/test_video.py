@@ -40,7 +40,8 @@ def test_a_look_needs_nothing_but_the_clip(
     core = pack("dream_core.settings")
     network = pack("nodes.adapters.networks").default_dream_model(core.ModelSettings(model="squeezenet1_1"))
     part = pack("dream_core.temporal.scheduled").ObjectivePart(core.ObjectiveSettings(layers=("features.6",)))
-    wired = {"dream_model": network, "objective": (part,)}
+    objective = (pack("nodes.adapters.objectives").WiredObjective(part),)
+    wired = {"dream_model": network, "objective": objective}
     by_hand = dream_video(name, learning_rate=3.0, **{**unwired, **wired})
     another = dream_video(name, look="embers", seed=1, **unwired)
     # x264 does not encode the same images to the same bytes every time.
@@ -68,7 +69,7 @@ def test_schedules_change_settings_from_frame_to_frame(dream_video: Run, changin
 def test_objectives_fade_into_each_other(
     dream_video: Run, changing: Run, run: Run, pack: Any, defaults: Run
 ) -> None:
-    node = pack("nodes.dream").DreamObjective
+    node = pack("nodes.objective").DreamObjective
 
     def objective(layer: str, weights: str, *before: Any) -> Any:
         group = {"schedule_0": changing("dream_weight", weights)}
@@ -83,6 +84,32 @@ def test_objectives_fade_into_each_other(
     ]
     assert torch.equal(dreams[0][:3], dreams[1][:3])
     assert torch.equal(dreams[0][3:], dreams[2][3:])
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_objectives_act_in_masks_of_their_own_and_toward_guides(
+    dream_video: Run, run: Run, pack: Any, defaults: Run, name: str
+) -> None:
+    nodes, left = pack("nodes.objective"), torch.zeros(6, 64, 80)
+    left[..., :30] = 1
+
+    def add(node: Any, **values: Any) -> Any:
+        (made,) = run(node, **{**defaults(node), "layers": "features.3", **values})
+        return made
+
+    guided = add(nodes.DreamGuide, images=torch.rand(1, 40, 40, 3), mask=left)
+    both = add(nodes.DreamObjective, objective=guided, mask=1 - left)
+    plain, half, whole = (
+        dream_video(name, objective=one, quality=0, independent=True, octave_steps=steps)
+        for one, steps in ((both, 0), (guided, 2), (both, 2))
+    )
+    changed, all_changed = ((one - plain).abs().mean(dim=(0, 1, 3)) for one in (half, whole))
+    assert changed[:16].min() > 0.004 > 0.002 > changed[32:].max()
+    assert all_changed.min() > 0.002
+    with pytest.raises(
+        Exception, match="expected the guide of objective 1 as one, or one for each frame, got 2"
+    ):
+        dream_video(name, objective=add(nodes.DreamGuide, images=torch.rand(2, 40, 40, 3)))
 
 
 @pytest.mark.parametrize(
@@ -106,9 +133,10 @@ def test_wrong_schedules_are_refused_before_the_dream(
     part = pack("dream_core.temporal.scheduled").ObjectivePart(
         pack("dream_core.settings").ObjectiveSettings()
     )
+    objective = (pack("nodes.adapters.objectives").WiredObjective(part),)
     group = {f"schedule_{number}": changing(*one) for number, one in enumerate(groups)}
     with pytest.raises(errors.SettingsError, match=message):
-        dream_video("DeepDreamVideo", schedules=group, objective=(part,))
+        dream_video("DeepDreamVideo", schedules=group, objective=objective)
 
 
 def test_flow_and_reliability_come_beside_a_look(

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from dream_core.__main__ import run as main
 from dream_core.command.console import Teller
 from dream_core.command.dream import default_output, dream_file
-from dream_core.command.options import REPEATED, Command, as_flags, parse
+from dream_core.command.options import ATLAS, COMPARE, FLOW, MEASURE, REPEATED, Command, as_flags, parse
 from dream_core.looks import load_look
 from dream_core.models.registry import MODELS
 from dream_core.settings import InputSettings, OutputSettings
@@ -354,8 +354,8 @@ def test_help_explains_every_setting_once(
     "document", ["README.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"]
 )
 def test_documents_name_only_options_that_exist(document: str, capsys: pytest.CaptureFixture[str]) -> None:
-    both = help_text(capsys) + help_text(capsys, "measure")
-    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", both))
+    every = help_text(capsys) + "".join(help_text(capsys, name) for name in (MEASURE, COMPARE, ATLAS, FLOW))
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", every))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", (ROOT / document).read_text("utf-8")))
     assert named - {"--help"} <= flags
 

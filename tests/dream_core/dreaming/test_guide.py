@@ -99,6 +99,15 @@ def test_each_objective_acts_in_its_region(tiny: DreamModel, options: dict[str, 
     assert changed[..., 66:].mean() > 20 * changed[..., :50].mean()
 
 
+def test_an_objective_reaches_as_far_as_its_terms() -> None:
+    left = torch.zeros(1, 1, 32, 40)
+    left[..., :20] = 1
+    masked = layer("conv").in_regions({"conv": left})
+    assert torch.equal(masked.reach, left)
+    assert (layer("conv") + masked).reach is None
+    assert layer("conv").reach is None
+
+
 def test_two_objectives_share_an_image(tiny: DreamModel) -> None:
     left = torch.zeros(1, 1, 32, 40)
     left[..., :20] = 1

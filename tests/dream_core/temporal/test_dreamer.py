@@ -19,9 +19,10 @@ from torchvision.models.optical_flow import raft_small
 from dream_core import image as images
 from dream_core.beside import Worker
 from dream_core.dreaming import dream as dream_module
+from dream_core.dreaming import guide as guide_module
 from dream_core.dreaming import memory as memory_module
 from dream_core.dreaming.dream import DreamStep, ImageDreamer, dream
-from dream_core.dreaming.objectives import Objective, layer
+from dream_core.dreaming.objectives import Objective, build_objective, layer
 from dream_core.errors import ImageError, OutOfMemoryError, SettingsError
 from dream_core.image import zoom
 from dream_core.models.dream_model import DreamModel
@@ -34,6 +35,7 @@ from dream_core.settings import (
     FlowSettings,
     ImageSettings,
     MaskSettings,
+    ObjectiveSettings,
     OctaveSettings,
     ReliabilitySettings,
     TemporalSettings,
@@ -1141,6 +1143,21 @@ def test_what_a_moving_mask_leaves_is_the_frame_to_the_last_bit(tiny: DreamModel
         assert changed[disc((64, 96), 20 + 6 * number, 30, 10) == 1].float().mean() > 0.9
 
 
+def test_nothing_leaks_out_of_a_mask_in_300_frames(tiny: DreamModel) -> None:
+    frame = random_clip(1, 24, 32)
+    one_step = DreamSettings(
+        octave=OctaveSettings(octaves=1, octave_steps=1),
+        ascent=AscentSettings(jitter=2),
+        mask=MaskSettings(mask_feather=2),
+    )
+    machine = dreamer(tiny, settings=one_step, reliability=TRUST_ALL)
+    for number in range(300):
+        mask = disc((24, 32), 6 + number % 20, 12, 5)
+        dreamed = machine.step(frame, mask=mask).dream
+        assert torch.equal(dreamed[:, :, mask[0, 0] == 0], frame[:, :, mask[0, 0] == 0])
+    assert (dreamed != frame).any()
+
+
 def test_where_the_mask_comes_the_dream_begins_and_stays_as_strong(tiny: DreamModel) -> None:
     """On frames that stand still, where without a mask nearly nothing would be renewed."""
     frame = 0.3 + 0.4 * random_clip(1, 64, 96)
@@ -1172,6 +1189,79 @@ def test_a_mask_ends_and_the_dream_goes_on_everywhere(tiny: DreamModel) -> None:
     assert torch.equal(found.dream, same.dream)
     changed = (found.dream != frames[1:2]).any(1)
     assert changed.float().mean() > 0.9
+
+
+def guided(tiny: DreamModel, **options: Any) -> TemporalDreamer:
+    objective = build_objective(ObjectiveSettings(layers=("conv",), loss="match"), tiny)
+    return dreamer(tiny, settings=QUICK, objective=objective, **options)
+
+
+def test_a_match_with_the_guide_moves_with_the_flow(tiny: DreamModel) -> None:
+    """Each pixel holds on to its place in the guide, unless its motion is not to be trusted or the view zooms."""
+    guide, frames = torch.rand(1, 3, 24, 24), random_clip(2, 40, 48)
+    machine = guided(tiny, flow=constant_flow(x=-3), reliability=TRUST_ALL)
+    first = machine.step(frames[:1], guides=[guide])
+    second = machine.step(frames[1:], guides=[guide])
+    assert first.matches.shape == (1, 1, 40, 48)
+    assert first.matches.unique().numel() > 5
+    assert torch.equal(second.carried.matches[..., 3:], first.matches[..., :-3])
+    distrusting = guided(tiny, flow=constant_flow(x=-1000))
+    distrusting.step(frames[:1], guides=[guide])
+    assert distrusting.step(frames[1:], guides=[guide]).carried.matches.eq(-1).all()
+
+
+def test_a_guided_dream_goes_on_from_its_state_bit_for_bit(tiny: DreamModel) -> None:
+    guide, frames = torch.rand(1, 3, 24, 24), random_clip(3, 40, 48)
+    machine, other = guided(tiny), guided(tiny)
+    for frame in frames[:2].split(1):
+        machine.step(frame, guides=[guide])
+    other.state = machine.state
+    assert torch.equal(
+        machine.step(frames[2:], guides=[guide]).dream, other.step(frames[2:], guides=[guide]).dream
+    )
+
+
+def test_each_frame_may_have_a_guide_of_its_own_which_is_looked_at_once(
+    tiny: DreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    look = guide_module.look_at_guide
+    monkeypatch.setattr(guide_module, "look_at_guide", lambda *args: looks.append(1) or look(*args))
+    machine, guides = guided(tiny), torch.rand(2, 3, 24, 24)
+    for frame, guide in zip(random_clip(4, 40, 48).split(1), (0, 0, 0, 1), strict=True):
+        machine.step(frame, guides=[guides[guide, None]])
+    assert len(looks) == 2
+
+
+def test_where_no_objective_acts_the_frame_stays_as_it_is(tiny: DreamModel) -> None:
+    machine = dreamer(tiny, settings=QUICK, objective=layer("conv"))
+    frame, left = 0.3 + 0.4 * random_clip(1, 64, 96), torch.zeros(1, 1, 64, 96)
+    left[..., :40] = 1
+    for region in (left, left.flip(-1)):
+        changed = machine.step(frame, regions={"conv": region}).dream != frame
+        assert not changed[region.expand_as(changed) == 0].any()
+        assert changed[region.expand_as(changed) == 1].float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "problem"),
+    [
+        ({}, SettingsError, "^expected a guide for `loss` match or statistics, got none"),
+        ({"guides": [torch.zeros(1, 3, 0, 4)]}, ImageError, "guide"),
+        (
+            {"guides": [torch.rand(1, 3, 9, 9)], "regions": {"conv": torch.ones(1, 1, 9, 9)}},
+            ImageError,
+            "region conv",
+        ),
+    ],
+)
+def test_wrong_guides_and_regions_change_nothing(
+    tiny: DreamModel, given: dict[str, Any], error: type[Exception], problem: str
+) -> None:
+    machine = guided(tiny)
+    with pytest.raises(error, match=problem):
+        machine.step(torch.rand(1, 3, 64, 96), **given)
+    assert not machine.state.past
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""What comes through DREAM_OBJECTIVE sockets: objectives, each with its schedules, its mask and its guide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...dream_core.dreaming.objectives import Objective
+from ...dream_core.errors import ImageError
+from ...dream_core.image import Size, fit_mask
+from ...dream_core.models.dream_model import DreamModel
+from ...dream_core.schedules.schedules import Moment
+from ...dream_core.settings import ObjectiveSettings
+from ...dream_core.temporal.scheduled import ObjectivePart, sum_of_parts
+from .require import require
+
+ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
+"""Carries `Objectives`."""
+
+SOURCE = "Dream Objective or Dream Guide"
+
+
+@dataclass(frozen=True)
+class WiredObjective:
+    """One objective of a socket.
+
+    Args:
+        part: its settings and schedules.
+        mask: (B,1,h,w) in 0..1, where it acts, one for all frames or one for each; None for everywhere.
+        guide: (B,3,h,w) RGB in 0..1, what it climbs toward, likewise; None without one.
+    """
+
+    part: ObjectivePart
+    mask: Tensor | None = None
+    guide: Tensor | None = None
+
+
+Objectives: TypeAlias = tuple[WiredObjective, ...]
+"""Objectives to add up. Their layers are checked later, when the network is known."""
+
+
+def check_objectives(objectives: Any) -> Objectives:
+    """Return the objectives of a socket; none if nothing is connected.
+
+    Raises:
+        WireError: something else is connected.
+    """
+    checked: Objectives = require(objectives or (), tuple, name="objective", source=SOURCE)
+    for objective in checked:
+        require(objective, WiredObjective, name="objective", source=SOURCE)
+    return checked
+
+
+def parts_of(objectives: Objectives) -> tuple[ObjectivePart, ...]:
+    """Number the objectives, so that each finds its mask and its guide."""
+    guides = [one for one in objectives if one.guide is not None]
+    return tuple(
+        one.part._replace(
+            region="" if one.mask is None else _region(number),
+            guide=0 if one.guide is None else next(n for n, other in enumerate(guides) if other is one),
+        )
+        for number, one in enumerate(objectives)
+    )
+
+
+def _region(number: int) -> str:
+    return f"objective {number + 1}"
+
+
+def build(objectives: Objectives | None, model: DreamModel) -> Objective:
+    """Build the sum of all objectives for a network, as they are at frame 0; without any, the network's default.
+
+    Raises:
+        SettingsError: the network has no such layer or channel.
+        WireError: the socket carries something else.
+    """
+    parts = parts_of(check_objectives(objectives)) or (ObjectivePart(ObjectiveSettings()),)
+    start = Moment(0, 0.0)
+    return sum_of_parts(
+        [part._replace(settings=part.schedules.apply(part.settings, start)) for part in parts], model
+    )
+
+
+def check_counts(objectives: Objectives, count: int, size: Size) -> None:
+    """Check, before any work, that there are masks and guides for all frames.
+
+    Raises:
+        ImageError: there are fewer than frames, or masks have other proportions.
+    """
+    for number, one in enumerate(objectives):
+        for name, batch in (("mask", one.mask), ("guide", one.guide)):
+            if batch is not None and 1 < len(batch) < count:
+                raise ImageError(_too_few(name, number, len(batch), f"{count} frames"))
+        if one.mask is not None:
+            fit_mask(one.mask[:1], size, name=f"mask of objective {number + 1}")
+
+
+def regions_at(objectives: Objectives, index: int, size: Size) -> dict[str, Tensor]:
+    """Masks of a frame by the names of the objectives' regions, (1,H,W) each, of a size."""
+    return {
+        _region(number): fit_mask(_at(one.mask, index, "mask", number), size)[0]
+        for number, one in enumerate(objectives)
+        if one.mask is not None
+    }
+
+
+def guides_at(objectives: Objectives, index: int) -> tuple[Tensor, ...]:
+    """Guides of a frame, (3,h,w) each."""
+    return tuple(
+        _at(one.guide, index, "guide", number)[0]
+        for number, one in enumerate(objectives)
+        if one.guide is not None
+    )
+
+
+def _at(batch: Tensor, index: int, name: str, number: int) -> Tensor:
+    index = index if len(batch) > 1 else 0
+    if index >= len(batch):  # a container's own count of its frames was wrong
+        raise ImageError(_too_few(name, number, len(batch), "more frames"))
+    return batch[index, None]
+
+
+def _too_few(name: str, number: int, found: int, frames: str) -> str:
+    return (
+        f"expected the {name} of objective {number + 1} as one, or one for each frame, got {found} for {frames}; "
+        "add some, or connect one for all"
+    )
