@@ -32,6 +32,7 @@ from ..settings import (
     DreamSettings,
     EnvelopeSettings,
     FlowFileSettings,
+    FlowMaskSettings,
     FlowSettings,
     FrameRate,
     Frames,
@@ -345,6 +346,7 @@ class FlowSaveSettings:
         fps: Frame rate of a folder of images, for `start`.
         both_ways: Save the flow from the frame before to the frame, too, and with it, in png and exr, where flow is
             reliable.
+        masks: Write masks of what moves, too, into OUTPUT/masks: `mask` of the main command takes that folder.
         model_dirs: Folders to search for the weights of RAFT before downloading them.
         quiet: No progress bar.
     """
@@ -354,6 +356,7 @@ class FlowSaveSettings:
     frames: Frames = InputSettings.frames
     fps: FrameRate = InputSettings.fps
     both_ways: bool = True
+    masks: bool = False
     model_dirs: tuple[Path, ...] = ()
     quiet: bool = False
 
@@ -374,6 +377,7 @@ class FlowCommand:
     output: Positional[Annotated[Path, arg(metavar="OUTPUT")]]
     save: FlowSaveSettings = field(default_factory=FlowSaveSettings)
     file: FlowFileSettings = field(default_factory=FlowFileSettings)
+    moving: FlowMaskSettings = field(default_factory=FlowMaskSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
 

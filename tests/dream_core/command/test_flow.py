@@ -10,9 +10,9 @@ import torch
 
 from dream_core.__main__ import run
 from dream_core.motion.flow_folder import flow_files, load_flows
-from dream_core.settings import OutputSettings
+from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import Scene, synthetic_clip
-from dream_core.video import open_output
+from dream_core.video import open_clip, open_output
 
 QUICK = ("--flow", "dis", "--device", "cpu", "--quiet")
 
@@ -46,6 +46,22 @@ def test_one_way_and_a_part_of_the_clip_are_options(clip: str, tmp_path: Path) -
     assert run(["flow", clip, str(folder), "--no-both-ways", "--frames", "2", "--size", "48", *QUICK]) == 0
     assert {name: len(files) for name, files in flow_files(folder).items()} == {"backward": 2}
     assert load_flows(folder).backward.shape == (2, 2, 32, 48)
+
+
+def test_masks_of_what_moves_are_for_the_main_command(clip: str, tmp_path: Path) -> None:
+    folder = tmp_path / "flow"
+    assert run(["flow", clip, str(folder), "--masks", "--no-still-camera", "--no-both-ways", *QUICK]) == 0
+    settings = InputSettings(size=0, mask=folder / "masks")
+    with open_clip(Path(clip), settings=settings) as frames:
+        masks = [frame.mask for frame in frames]
+    assert len(masks) == 3
+    assert not masks[0].any()  # nothing has moved yet
+    assert masks[1][:, 12:-12, 12:-12].mean() > 0.9
+    assert (
+        run(["flow", clip, str(tmp_path / "again"), "--masks", *QUICK]) == 0
+    )  # with the camera all stands still
+    with open_clip(Path(clip), settings=InputSettings(size=0, mask=tmp_path / "again" / "masks")) as frames:
+        assert all(frame.mask[:, 12:-12, 12:-12].mean() < 0.1 for frame in frames)
 
 
 def test_what_does_not_fit_is_one_line(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
