@@ -19,8 +19,12 @@ async def comfy_entrypoint() -> Any:
         from .nodes import DeepDreamExtension
     except ModuleNotFoundError as error:
         requirements = Path(__file__).with_name("requirements.txt")
+        wanted = f'-r "{requirements}"'
+        if error.name == "cv2":
+            # Uninstalling another of OpenCV's packages removes the files they share; pip sees no need to act.
+            wanted = "--force-reinstall --no-deps opencv-python-headless"
         raise ImportError(
             f"DeepDream Video needs the package '{error.name}', which is not installed: run "
-            f'"{sys.executable}" -m pip install -r "{requirements}"'
+            f'"{sys.executable}" -m pip install {wanted}'
         ) from error
     return DeepDreamExtension()

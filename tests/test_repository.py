@@ -168,19 +168,27 @@ def test_looking_at_the_pack_imports_no_node() -> None:
     assert python("print(sorted({'torch', 'comfy_api', 'any-name 2.nodes'} & sys.modules.keys()))") == "[]\n"
 
 
-def test_a_missing_package_names_itself_and_the_command() -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("package", "wanted"),
+    [
+        ("av", f'-r "{ROOT / "requirements.txt"}"'),
+        # Gone with opencv-python, whose files it shares: pip would find nothing to do in requirements.txt.
+        ("cv2", "--force-reinstall --no-deps opencv-python-headless"),
+    ],
+)
+def test_a_missing_package_names_itself_and_the_command(package: str, wanted: str) -> None:
+    code = f"""
 import types
-sys.modules[f"{spec.name}.nodes.adapters.host"] = types.ModuleType("host")
-sys.modules["av"] = None
+sys.modules[f"{{spec.name}}.nodes.adapters.host"] = types.ModuleType("host")
+sys.modules["{package}"] = None
 try:
     asyncio.run(module.comfy_entrypoint())
 except ImportError as error:
     print(error)
 """
     message = python(code)
-    assert "'av'" in message
-    assert f'"{sys.executable}" -m pip install -r "{ROOT / "requirements.txt"}"' in message
+    assert f"'{package}'" in message
+    assert f'"{sys.executable}" -m pip install {wanted}' in message
 
 
 def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() -> None:

@@ -13,7 +13,8 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 
 Pooling = Literal["max", "avg"]
 
-# Arguments that F.max_pool2d and F.avg_pool2d share.
+# Arguments of F.max_pool2d by their places, and those that F.avg_pool2d has too.
+MAXIMUM_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
 AVERAGE_ARGUMENTS = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 
@@ -97,7 +98,8 @@ def _average_instead(module: fx.GraphModule) -> None:
         if isinstance(called, nn.MaxPool2d):
             _replace(module, node, average_pool(called))
         elif node.op == "call_function" and node.target is F.max_pool2d:
-            arguments = node.normalized_arguments(module, normalize_to_only_use_kwargs=True).kwargs
+            # torch.fx names them too, but PyTorch 2.5's leaves out `input` and `kernel_size` here.
+            arguments = {**dict(zip(MAXIMUM_ARGUMENTS, node.args, strict=False)), **node.kwargs}
             kept = {name: arguments[name] for name in AVERAGE_ARGUMENTS if name in arguments}
             node.args, node.kwargs = (), {**kept, "count_include_pad": False}
             node.target = F.avg_pool2d
