@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -72,7 +72,8 @@ class Teller:
     @contextmanager
     def bar(self) -> Iterator[None]:
         """Show the progress bar, and warnings as lines above it."""
-        with self._progress, warnings.catch_warnings():
+        # A bar that is disabled still ends in an empty line, before Rich 15.
+        with nullcontext() if self.quiet else self._progress, warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, kind, *_, **__: self.warn(str(message), kind)
             yield

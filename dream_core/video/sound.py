@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import Disposition
 
 from ..errors import Notice
 from .clip import Sound
@@ -150,8 +149,7 @@ def copy_sound(
                 {tag: track.metadata[tag] for tag in _KEPT_TAGS if tag in track.metadata}
             )
             flags = flag_number(track.disposition) & ~_DEFAULT | (_DEFAULT if track.index == default else 0)
-            with suppress(AttributeError):  # old PyAV sets no flags: there the first track is the default
-                one.stream.disposition = Disposition(flags)
+            cast(Any, one.stream).disposition = flags  # PyAV before 19 takes a number only
     return copied, left_out
 
 

@@ -351,7 +351,8 @@ def test_help_explains_every_setting_once(
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"]
+    "document",
+    ["README.md", "docs/command.md", "docs/from-deepdream-video-pytorch.md", "docs/how-it-works.md"],
 )
 def test_documents_name_only_options_that_exist(document: str, capsys: pytest.CaptureFixture[str]) -> None:
     every = help_text(capsys) + "".join(help_text(capsys, name) for name in (MEASURE, COMPARE, ATLAS, FLOW))
