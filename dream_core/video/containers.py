@@ -30,6 +30,7 @@ def open_to_read(path: Path) -> InputContainer:
     """
     # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names.
     options = {"pattern_type": "none"}
+    _keep_ffmpeg_out_of_python()
     opened: InputContainer = av.open(_address(path), "r", options=options, **_BROKEN_TAGS)
     return opened
 
@@ -41,6 +42,7 @@ def open_to_write(path: Path, *, options: dict[str, str], container: str | None 
         VideoError: ffmpeg has no such container, or it consists of several files.
         OSError: the file cannot be created.
     """
+    _keep_ffmpeg_out_of_python()
     try:
         opened = av.open(_address(path), "w", format=container, options=options)
     except ValueError as error:
@@ -126,6 +128,13 @@ def _reason(error: Exception) -> str:
 def flag_number(flags: Any) -> int:
     """Return flags as a number; PyAV 14 has an enumeration there."""
     return int(getattr(flags, "value", flags))
+
+
+def _keep_ffmpeg_out_of_python() -> None:
+    # Older torchvision, when imported, has ffmpeg log errors through Python. Closing a film, which waits for the
+    # decoder's threads, then hangs for ever if one of them logs: it waits for Python (PyAV's issue 751).
+    if av.logging.get_level() == av.logging.ERROR:
+        av.logging.set_level(None)
 
 
 def _address(path: Path) -> str:

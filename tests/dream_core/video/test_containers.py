@@ -110,3 +110,16 @@ def test_tags_that_are_no_text_are_read(tmp_path: Path) -> None:
     with open_to_read(clip) as container:
         assert container.metadata["title"].endswith("itle")
         assert len(list(container.decode(video=0))) == 1
+
+
+def test_ffmpeg_does_not_log_through_python_while_a_file_is_open(tmp_path: Path) -> None:
+    """Its threads would wait for Python, which waits for them where the file is closed."""
+    source = tmp_path / "a.mkv"
+    write(source, ramp(2))
+    before = av.logging.get_level()
+    try:
+        av.logging.set_level(av.logging.ERROR)  # as older torchvision does when it is imported
+        with open_to_read(source):
+            assert av.logging.get_level() is None
+    finally:
+        av.logging.set_level(before)
