@@ -98,7 +98,13 @@ def load(command: AnyCommand) -> Callable[[], int]:
     # Importing PyTorch allocates much and frees little, so garbage collection would only take time.
     gc.disable()
     try:
-        from .command.options import AtlasCommand, CompareCommand, FlowCommand, MeasureCommand
+        from .command.options import (
+            AtlasCommand,
+            ClusterCommand,
+            CompareCommand,
+            FlowCommand,
+            MeasureCommand,
+        )
 
         if isinstance(command, MeasureCommand):
             from .command.measure import main as measure
@@ -116,6 +122,10 @@ def load(command: AnyCommand) -> Callable[[], int]:
             from .command.flow import main as flow
 
             return partial(flow, command)
+        if isinstance(command, ClusterCommand):
+            from .command.cluster import main as cluster
+
+            return partial(cluster, command)
         from .command.dream import main as dream
 
         return partial(dream, command)

@@ -65,6 +65,7 @@ def test_the_nodes_import_the_pack_relatively_and_comfyui_through_one_door(modul
 FLOORS = (
     ("__main__",),
     ("command",),
+    ("cluster",),
     ("api",),
     ("pipeline",),
     ("resume",),

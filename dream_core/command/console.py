@@ -131,6 +131,11 @@ class Teller:
             self._progress.update(self._frames, completed=index + 1)
         self.detail(f"frame {index} done after {self.elapsed:.1f} s")
 
+    def counted(self, done: int, total: int | None) -> None:
+        """Set the number of frames done, wherever they were dreamed, and of all frames if it is known."""
+        if self._frames is not None:
+            self._progress.update(self._frames, completed=done, total=total)
+
     @property
     def elapsed(self) -> float:
         """Seconds since the frames began."""

@@ -70,6 +70,9 @@ ATLAS = "atlas"
 FLOW = "flow"
 """The first argument of the command that saves optical flow."""
 
+CLUSTER = "cluster"
+"""The first argument of the command that dreams on several GPUs and hosts."""
+
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
 
@@ -110,29 +113,9 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
-    """Turn a video into a DeepDream that moves with what is filmed.
+class DreamOptions:
+    """Options of a dream, whoever dreams it."""
 
-    The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
-
-    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help; to show clips together,
-    deepdream-video compare --help; to see what each layer or channel dreams, deepdream-video atlas --help; to save
-    the motion of a clip, deepdream-video flow --help. To translate a command of deepdream-video-pytorch:
-    deepdream-video translate "python video_dream.py ...". An INPUT that is itself called measure, compare, atlas,
-    flow or translate is written ./measure.
-
-    Args:
-        input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
-            rabbit that stretches.
-        output: File to write, of any kind that INPUT may be; a name without a suffix is a folder of images. By
-            default INPUT's name with _dream.
-        look: Options that suit each other, by the name of their look or by a .json file; `print_looks` lists the
-            names. Options beside it win. With `help` after it, the defaults are the look's.
-    """
-
-    input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
-    output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
-    look: str | None = None
     read: InputSettings = field(default_factory=InputSettings)
     write: OutputSettings = field(default_factory=OutputSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -149,7 +132,6 @@ class Command:
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
     device: DeviceSettings = field(default_factory=DeviceSettings)
-    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def pipeline(self) -> PipelineSettings:
@@ -178,6 +160,33 @@ class Command:
     def check_together(self) -> None:
         """Raise a SettingsError where settings of different groups do not fit together."""
         self.pipeline.check_together()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(DreamOptions):
+    """Turn a video into a DeepDream that moves with what is filmed.
+
+    The input is a video, a GIF, an image or a folder of images; so is the output, as its name says.
+
+    To measure how steady, strong and sharp a dream is, see deepdream-video measure --help; to show clips together,
+    deepdream-video compare --help; to see what each layer or channel dreams, deepdream-video atlas --help; to save
+    the motion of a clip, deepdream-video flow --help; to dream on several GPUs or hosts, deepdream-video cluster
+    --help. To translate a command of deepdream-video-pytorch: deepdream-video translate "python video_dream.py
+    ...". An INPUT that is itself called measure, compare, atlas, flow, cluster or translate is written ./measure.
+
+    Args:
+        input: Video, GIF, image or folder of images. Without one, the sample clip is dreamed: three seconds of a
+            rabbit that stretches.
+        output: File to write, of any kind that INPUT may be; a name without a suffix is a folder of images. By
+            default INPUT's name with _dream.
+        look: Options that suit each other, by the name of their look or by a .json file; `print_looks` lists the
+            names. Options beside it win. With `help` after it, the defaults are the look's.
+    """
+
+    input: Positional[Annotated[Path | None, arg(metavar="INPUT")]] = None
+    output: Positional[Annotated[Path | None, arg(metavar="OUTPUT")]] = None
+    look: str | None = None
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def given_lists(self) -> list[str]:
@@ -382,13 +391,56 @@ class FlowCommand:
     device: DeviceSettings = field(default_factory=DeviceSettings)
 
 
-AnyCommand: TypeAlias = Command | MeasureCommand | CompareCommand | AtlasCommand | FlowCommand
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """The workers, and the division of the clips among them.
+
+    Args:
+        address: The Ray cluster: local for one of this machine alone, which starts and ends with the run, auto for
+            the one that this host belongs to, or HOST:PORT.
+        cpus: CPU cores of a worker, or fewer where a host has fewer. A worker gets a GPU where the cluster has
+            some. Without, as many workers run as there are cores for.
+        shortest: Least number of frames of a segment. Shots that are shorter are dreamed by one worker with their
+            neighbors.
+        quiet: No progress bar.
+    """
+
+    address: str = "local"
+    cpus: Annotated[int, Range(1, 1024)] = 4
+    shortest: Annotated[int, Range(10, 1_000_000)] = 100
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterCommand(DreamOptions):
+    """Dream clips on several GPUs and hosts, with the package ray: `pip install ray`.
+
+    Clips, and the shots of each clip, are dreamed in parallel and joined with their sound. On devices of one kind
+    the result is the same as that of one worker. All hosts need this program, and the files under the same names,
+    as on a shared disk. A worker that dies is replaced, and the same command goes on after a stop or a kill. The
+    main command reaches an input that is itself called cluster as ./cluster.
+
+    Args:
+        files: One video or folder of images and the file to write; or several and the folder to write into, where
+            each gets its name with _dream.
+        look: Options that suit each other, as in the main command.
+    """
+
+    files: Positional[Annotated[tuple[Path, ...], arg(metavar="INPUT... OUTPUT")]] = ()
+    look: str | None = None
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+
+AnyCommand: TypeAlias = (
+    Command | MeasureCommand | CompareCommand | AtlasCommand | FlowCommand | ClusterCommand
+)
 
 BESIDE: Mapping[str, type[Any]] = {
     MEASURE: MeasureCommand,
     COMPARE: CompareCommand,
     ATLAS: AtlasCommand,
     FLOW: FlowCommand,
+    CLUSTER: ClusterCommand,
 }
 """First argument -> the command that it names; all else dreams."""
 
@@ -407,23 +459,22 @@ def parse(arguments: Sequence[str]) -> AnyCommand:
     if arguments[:1] == [TRANSLATE]:
         print_translation(arguments[1:])
     refuse_old_options(arguments)
+    prog, cls, words = PROGRAM, Command, arguments
     if arguments and arguments[0] in BESIDE:
-        prog, cls = f"{PROGRAM} {arguments[0]}", BESIDE[arguments[0]]
-        beside: AnyCommand = _original(
-            tyro.cli(with_flags(cls), args=arguments[1:], prog=prog, config=config)
-        )
-        return beside
+        prog, cls, words = f"{PROGRAM} {arguments[0]}", BESIDE[arguments[0]], arguments[1:]
 
-    def read(defaults: Mapping[str, Any]) -> Command:
-        parsed = tyro.cli(with_flags(Command, defaults), args=arguments, prog=PROGRAM, config=config)
-        command: Command = _original(parsed)
-        return command
+    def read(defaults: Mapping[str, Any]) -> Any:
+        return _original(tyro.cli(with_flags(cls, defaults), args=words, prog=prog, config=config))
 
     try:
-        look = load_look(name) if (name := look_in(arguments)) else None
+        name = look_in(words) if issubclass(cls, DreamOptions) else None
+        look = load_look(name) if name else None
         command = read(look.options if look else {})
         if look and look.options != (fitting := look.options_for(command.model.model)):
             command = read(fitting)
+        if not isinstance(command, Command):
+            beside: AnyCommand = command
+            return beside
         if command.console.print_looks:
             print(table_of_looks())
             raise SystemExit(0)

@@ -92,7 +92,7 @@ class Clip:
         self._own_duration = own_duration
         self._begins_anew = begins_anew
         self._close = close
-        self._skipped = 0
+        self._first = self._skipped = 0
         self._beside: dict[str, Iterator[Any]] = {}
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
         self._timed: Iterator[Timed] = islice(frames, limit)
@@ -110,11 +110,20 @@ class Clip:
         return next(frame for frame in self._frames if frame is not None)
 
     def skip(self, count: int) -> None:
-        """Begin with the frame of this index. Those before it are decoded, but not brought to the clip's size.
+        """Leave out this many frames. They are decoded, but not brought to the clip's size.
 
         Call it before the first frame is read.
         """
-        self._skipped = count
+        self._skipped = self._first + count
+
+    def only(self, first: int, end: int) -> None:
+        """Keep the frames from index `first` to before `end`, with their own indices and times.
+
+        `skip` then counts from `first` on. Call it before the first frame is read.
+        """
+        self._first = self._skipped = first
+        self._frames = islice(self._frames, end)
+        self.frame_count = end - first
 
     def times(self) -> Iterator[float]:
         """Read the times of all frames, in seconds from the first one on, without their images.

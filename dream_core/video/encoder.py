@@ -197,6 +197,23 @@ class Encoder:
             "end": self._end,
         }
 
+    def end_record(self) -> None:
+        """Encode the frames that the encoder still holds, and record them as a segment, though it is a short one.
+
+        Nothing can be written afterwards. An animated image stays frames, because it is one segment.
+
+        Raises:
+            VideoError: the file cannot be written.
+        """
+        assert self._journal
+        if self._animation or not self._held:
+            return
+        try:
+            self._flush()
+        except av.FFmpegError as error:
+            self._fail(error)
+        self._journal.complete_segment()
+
     @property
     def files(self) -> list[str]:
         """Names of the files of the record."""

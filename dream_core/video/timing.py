@@ -45,10 +45,16 @@ class Timing:
     def stamps(self, *, time: float, duration: float) -> list[tuple[int, int]]:
         """Return the stamp and the number of steps of each copy of an image; none drops it."""
         start, end = self._step(time), self._step(time + duration)
-        return self._constant_stamps(end) if self._constant else self._free_stamp(start, max(1, end - start))
+        return (
+            self._constant_stamps(start, end)
+            if self._constant
+            else self._free_stamp(start, max(1, end - start))
+        )
 
-    def _constant_stamps(self, end: int) -> list[tuple[int, int]]:
-        count = max(end - self._next, 0 if self._begun else 1)
+    def _constant_stamps(self, start: int, end: int) -> list[tuple[int, int]]:
+        if not self._begun:
+            self._next = start  # later than 0 in a part of a clip
+        count = max(end - self._next, 0 if self._begun or start else 1)
         self.repeated += max(0, count - 1)
         self.dropped += count == 0
         found = [(self._next + index, 1) for index in range(count)]

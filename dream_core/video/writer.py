@@ -31,6 +31,9 @@ from .encoder import Encoder
 from .images import ANIMATED_SUFFIXES, is_image, save_image
 from .sound import describe_tracks, tell_left_out
 
+PART = "part"
+"""Says in the state of an output that it is a part of another one, and whole."""
+
 _LONGEST_NAME = 255
 _FAINT = 1 / 255
 _FINEST = 1_000_000
@@ -143,6 +146,21 @@ class Output:
         state = {"growing": self.growing_path.name, "written": self.written, "next_time": self._next_time}
         self.work.commit({**state, "sink": sink, "run": dict(run)}, files=[*self._sink.files, *files])
         self.saved = self.written
+
+    def leave_as_part(self) -> None:
+        """Leave the record, whole, for `joining.join_parts`, and nothing else that this can be spared.
+
+        Raises:
+            VideoError: the record cannot be written.
+        """
+        assert self.work
+        self._sink.end_record()
+        self.save({PART: True})
+        with suppress(VideoError):  # the file was made for the record alone
+            self.close()
+        if not self.growing_path.is_dir():
+            _remove(self.growing_path)
+        self.work.close()
 
     def what_is_left(self) -> str:
         """Say in one line where what is done so far is, after the output was closed, and how to go on."""
@@ -286,7 +304,7 @@ def open_output(
     animated = frame_count is not None and frame_count > 1
     if work and not is_folder and is_image(target) and not animated:
         work = None
-    growing = _begin_or_go_on(work, target) if work else _free_name(target)
+    growing = _begin_or_go_on(work, target) if work else free_name(target)
     try:
         sink = _open_sink(
             growing,
@@ -333,10 +351,10 @@ def _begin_or_go_on(work: Unfinished, target: Path) -> Path:
     """Open the folder of an output, and return the name at which it grows."""
     work.open()
     if work.state is None:
-        growing = _free_name(target)
+        growing = free_name(target)
         # Noted at once, so that whoever is killed before the first record leaves no file that nobody knows.
         work.commit({"growing": growing.name, "written": 0, "sink": None, "run": None})
-    return target.with_name(work.state["growing"]) if work.state else _free_name(target)
+    return target.with_name(work.state["growing"]) if work.state else free_name(target)
 
 
 @contextmanager
@@ -364,6 +382,8 @@ class _Sink(Protocol):
 
     def state(self) -> Mapping[str, Any]: ...
 
+    def end_record(self) -> None: ...
+
     @property
     def files(self) -> Sequence[str]: ...
 
@@ -375,6 +395,9 @@ class _Unrecorded:
 
     def state(self) -> Mapping[str, Any]:
         return {}
+
+    def end_record(self) -> None:
+        pass
 
 
 class _FolderSink:
@@ -389,7 +412,7 @@ class _FolderSink:
             path.unlink()  # it may be incomplete
 
     def write(self, image: Tensor, *, time: float, duration: float) -> None:
-        path = self._folder / f"frame_{self._index:06d}.png"
+        path = self._folder / image_name(self._index)
         save_image(image, path)
         self._fresh.append(path)
         self._index += 1
@@ -400,8 +423,16 @@ class _FolderSink:
         self._fresh.clear()
         return {"index": self._index}
 
+    def end_record(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
+
+
+def image_name(index: int) -> str:
+    """Return the name of an image in a folder of images."""
+    return f"frame_{index:06d}.png"
 
 
 class _ImageSink(_Unrecorded):
@@ -535,7 +566,8 @@ def _is_occupied(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
+    """Return a name beside an output at which it can grow."""
     names = chain([".part"], (f".part-{number}" for number in count(2)))
     candidates = (path.with_name(f"{_shortened(path)}{name}{path.suffix}") for name in names)
     return next(candidate for candidate in candidates if not candidate.exists())

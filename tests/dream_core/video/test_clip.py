@@ -68,3 +68,15 @@ def test_times_are_read_without_images(make_clip):
     with open_clip(path, settings=NATIVE) as clip:
         clip.end_at(0.15)
         assert list(clip.times()) == times[:4]
+
+
+def test_a_part_of_a_clip_keeps_its_indices_and_times(make_clip):
+    for skipped in (0, 2):
+        with open_clip(make_clip(count=12, fps=12), settings=NATIVE) as clip:
+            clip.only(4, 9)
+            clip.skip(skipped)
+            assert clip.frame_count == 5
+            frames = list(clip)
+        assert [frame.index for frame in frames] == list(range(4 + skipped, 9))
+        assert [frame.time for frame in frames] == pytest.approx([frame.index / 12 for frame in frames])
+        assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * len(frames))

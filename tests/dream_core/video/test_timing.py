@@ -57,3 +57,10 @@ def test_a_shortest_step_drops_images_instead_of_slowing_the_rest():
     found = [timing.stamps(time=index / 100, duration=0.01) for index in range(6)]
     assert [stamps[0][0] for stamps in found if stamps] == [0, 2, 4]
     assert timing.dropped == 3
+
+
+def test_a_part_that_begins_later_repeats_nothing():
+    whole, part = (Timing(Fraction(1, 10), constant=True) for _ in range(2))
+    stamps = [whole.stamps(time=index / 10, duration=0.1) for index in range(9)]
+    assert [part.stamps(time=index / 10, duration=0.1) for index in range(5, 9)] == stamps[5:]
+    assert part.repeated == 0

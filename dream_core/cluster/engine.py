@@ -1,0 +1,197 @@
+"""Clips dreamed on Ray: it chooses the worker for each piece of work, and calls another where one has died."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import DeepDreamError, SettingsError, VideoError
+from .plan import Segment
+from .work import Job, dream_segment, frames_done, join, plan
+
+LOCAL = "local"
+"""Address for a Ray of this machine alone, which ends with the run."""
+
+RETRIES = 20
+"""Number of times that a piece of work is begun again after its worker has died."""
+
+POLL = 0.5
+"""Seconds from one look at the records of the workers to the next."""
+
+T = TypeVar("T")
+
+
+class Workers(NamedTuple):
+    """What each worker gets of its host.
+
+    Args:
+        cpus: cores.
+        gpus: GPUs; 0 where the cluster has none.
+    """
+
+    cpus: int
+    gpus: int
+
+
+class _Clip:
+    """A clip on its way.
+
+    Args:
+        job: what is to be done.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.segments: list[Segment] | None = None
+        self.waiting = 0
+        """Number of segments that are not done."""
+        self.error: DeepDreamError | None = None
+
+
+@contextmanager
+def ray_at(address: str) -> Iterator[Any]:
+    """Connect to Ray, and yield its module.
+
+    Args:
+        address: `LOCAL`, "auto" for the cluster that this host belongs to, or HOST:PORT.
+
+    Raises:
+        SettingsError: Ray is not installed, or there is no cluster.
+    """
+    # It would rebuild the environment of `uv run` for every worker, and report the use.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray: Any = import_module("ray")
+    except ImportError:
+        raise SettingsError(
+            "expected the package ray for several workers, got none; install it by "
+            'pip install "deepdream-video[cluster]"'
+        ) from None
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **own)
+    except (ConnectionError, ValueError) as error:
+        raise SettingsError(
+            f"expected a Ray cluster at `address` {address}, got none that answers ({_first_line(error)}); start "
+            "one by ray start --head, or leave `address` out"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def workers_of(ray: Any, *, cpus: int, device: str) -> Workers:
+    """Choose what each worker gets: a GPU where there are some, unless the device is another.
+
+    Args:
+        ray: the module, connected.
+        cpus: cores, or fewer where a host has fewer.
+        device: setting of the dream, such as auto, cpu or cuda:0,cuda:1.
+    """
+    hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    least = int(min((host["CPU"] for host in hosts if host.get("CPU")), default=1))
+    wants_gpu = device.split(":")[0] in ("auto", "cuda")
+    has_gpu = any(host.get("GPU") for host in hosts)
+    return Workers(max(1, min(cpus, least)), device.count(",") + 1 if wants_gpu and has_gpu else 0)
+
+
+def dream_all(
+    ray: Any,
+    jobs: Sequence[Job],
+    workers: Workers,
+    *,
+    report: Callable[[int, int | None], None],
+    finished: Callable[[Path, int, int], None],
+) -> list[tuple[Job, DeepDreamError]]:
+    """Dream clips on all workers. One that cannot be dreamed does not stop the others.
+
+    Args:
+        ray: the module, connected.
+        jobs: the clips, checked.
+        workers: from `workers_of`.
+        report: called again and again with the number of frames done and, once all are divided, in all.
+        finished: called with each output that is whole, and its numbers of frames and of segments.
+
+    Returns:
+        The clips that failed, with the reasons.
+    """
+    options = {"num_cpus": workers.cpus, "num_gpus": workers.gpus, "max_retries": RETRIES}
+    remote_plan = ray.remote(_at_home).options(name="plan", **options)
+    remote_dream = ray.remote(_at_home).options(name="dream", **options)
+    home = Path.cwd()
+    clips = [_Clip(job) for job in jobs]
+    running: dict[Any, _Clip] = {remote_plan.remote(home, plan, clip.job): clip for clip in clips}
+    done_before = 0
+    while running:
+        ready, _ = ray.wait(list(running), timeout=POLL)
+        for reference in ready:
+            clip = running.pop(reference)
+            try:
+                found = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                clip.error = clip.error or _told(error, clip.job)
+                continue
+            if clip.segments is None:
+                clip.segments, clip.waiting = found, len(found)
+                running |= {
+                    remote_dream.remote(home, dream_segment, clip.job, segment): clip for segment in found
+                }
+                continue
+            clip.waiting -= 1
+            if not clip.waiting:
+                done_before += _joined(clip, finished)
+        total = _total(clips)
+        open_clips = [clip for clip in clips if clip.waiting and not clip.error]
+        report(done_before + sum(frames_done(clip.job, clip.segments or ()) for clip in open_clips), total)
+    return [(clip.job, clip.error) for clip in clips if clip.error]
+
+
+def _joined(clip: _Clip, finished: Callable[[Path, int, int], None]) -> int:
+    """Join the parts of a clip; return its number of frames."""
+    assert clip.segments
+    count = clip.segments[-1].end
+    try:
+        finished(join(clip.job, clip.segments), count, len(clip.segments))
+    except DeepDreamError as error:
+        clip.error = error
+    return count
+
+
+def _total(clips: Sequence[_Clip]) -> int | None:
+    """Number of frames of all clips that did not fail; None before all are divided."""
+    ends = [clip.segments[-1].end if clip.segments else None for clip in clips if not clip.error]
+    return None if None in ends else sum(end for end in ends if end)
+
+
+def _at_home(home: Path, work: Callable[..., T], *arguments: Any) -> T:
+    """Do some work in the folder of the program that asked for it, so that relative paths mean the same."""
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise VideoError(
+            f"expected the folder {home} on every host, got {error.strerror}; start in a folder that all share"
+        ) from error
+    return work(*arguments)
+
+
+def _told(error: Exception, job: Job) -> DeepDreamError:
+    """Return the error that a worker raised; an error of ours says what to do."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, DeepDreamError):
+        return cause
+    if cause is not None:
+        raise error
+    return VideoError(
+        f"the workers of {job.source} died {RETRIES + 1} times ({_first_line(error)}): see the logs of Ray; the "
+        "same again goes on"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,170 @@
+"""Work on a clip, which may be done on any host: its plan, one segment as a part of the output, and the join."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..device import backends
+from ..errors import Notice, SettingsError, VideoError
+from ..motion.finder import MotionFinder
+from ..pipeline import (
+    check_alongside,
+    dream_clip,
+    load_dreamer,
+    load_estimator,
+    open_output_like,
+    open_previous,
+)
+from ..resume import work_folder
+from ..settings import InputSettings, OutputSettings, PipelineSettings
+from ..sound.listen import hear
+from ..unfinished import Unfinished
+from ..video import open_clip
+from ..video.containers import require_apart, telling
+from ..video.images import ANIMATED_SUFFIXES
+from ..video.joining import images_done, is_whole, join_parts, remove_parts
+from .plan import Segment, cut_test, divide, divide_evenly, find_cuts
+
+SUFFIX = ".parts"
+"""Added to the name of an output for the folder of its parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A clip to dream.
+
+    Args:
+        source: the input.
+        target: the output.
+        pipeline, reading, writing: all settings of the dream.
+        shortest: least number of frames of a segment.
+    """
+
+    source: Path
+    target: Path
+    pipeline: PipelineSettings
+    reading: InputSettings
+    writing: OutputSettings
+    shortest: int
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the parts, beside the output."""
+        return self.target.with_name(self.target.name + SUFFIX)
+
+    @property
+    def is_in_one(self) -> bool:
+        """True if one worker has to dream the whole clip."""
+        temporal = self.pipeline.temporal
+        if self.target.suffix.lower() in (".gif", *ANIMATED_SUFFIXES) and not self.target.is_dir():
+            return True
+        goes_on = self.reading.previous_dream or self.writing.save_last_dream
+        return not temporal.independent and bool(temporal.seamless or not temporal.cuts or goes_on)
+
+    def part(self, segment: Segment) -> Path:
+        """Name of a part, in the format of the output."""
+        suffix = "" if self.target.is_dir() else self.target.suffix
+        return self.folder / f"{segment.first:08d}-{segment.end:08d}{suffix}"
+
+    def record(self, segment: Segment) -> Unfinished:
+        """Working record of a part, to look at."""
+        return Unfinished(self.part(segment), conditions={})
+
+
+def check_job(job: Job) -> None:
+    """Check, before any work, that the input can be read and the output written.
+
+    Raises:
+        SettingsError, VideoError: it cannot, or a setting does not go with several workers.
+    """
+    require_apart(job.target, job.source)
+    if job.writing.keep:
+        raise SettingsError("expected no `keep`, because many workers share the dream; dream it without them")
+    with warnings.catch_warnings(), open_clip(job.source, settings=job.reading) as clip:
+        warnings.simplefilter("ignore", Notice)  # told when the output is written
+        if clip.frame_count == 1:
+            raise VideoError(f"expected a clip of more than one frame, got {job.source}; dream it alone")
+        open_output_like(clip, job.target, settings=job.writing).discard()
+    if job.writing.restart:
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def plan(job: Job) -> list[Segment]:
+    """Divide a clip into segments that give the same dream as the whole.
+
+    Raises:
+        SettingsError, VideoError, WeightsError: the input cannot be read, or the flow estimator not be loaded.
+    """
+    temporal = job.pipeline.temporal
+    with backends(job.pipeline.device), open_clip(job.source, settings=job.reading) as clip:
+        too_short = clip.frame_count is not None and clip.frame_count < 2 * job.shortest
+        if job.is_in_one or too_short or temporal.independent:
+            count = sum(1 for _ in clip.times())
+            in_one = job.is_in_one or too_short
+            return [Segment(0, count)] if in_one else divide_evenly(count, shortest=job.shortest)
+        flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=job.pipeline.model.model_dirs)
+        is_cut = cut_test(MotionFinder(flow, job.pipeline.reliability, temporal.cuts))
+        cuts, count = find_cuts((frame.image[None] for frame in clip), is_cut)
+    return divide(cuts, count, shortest=job.shortest)
+
+
+def dream_segment(job: Job, segment: Segment) -> None:
+    """Dream a segment into a part, or go on where another worker was stopped or killed.
+
+    Raises:
+        DeepDreamError: see `dream_video`.
+    """
+    target = job.part(segment)
+    writing = replace(job.writing, sound=False, overwrite=True, restart=False)
+    with telling(target, "made"):
+        job.folder.mkdir(parents=True, exist_ok=True)
+    with backends(job.pipeline.device), open_clip(job.source, settings=job.reading) as clip:
+        work = work_folder(job.source, target, pipeline=job.pipeline, reading=job.reading, writing=writing)
+        if is_whole(work):
+            return
+        previous = open_previous(
+            clip, job.pipeline.temporal, reading=job.reading, writing=job.writing, goes_on=work.exists()
+        )
+        heard = hear(clip, job.pipeline.listen, job.pipeline.envelope, start=job.reading.start)
+        clip.only(segment.first, segment.end)
+        dreamer = load_dreamer(job.pipeline, schedules=heard)
+        check_alongside(dreamer, job.reading)
+        output = open_output_like(clip, target, settings=writing, work=work)
+        try:
+            dream_clip(clip, dreamer, output, previous=previous, save_last=writing.save_last_dream)
+            output.leave_as_part()
+        except BaseException:
+            output.stop()
+            raise
+
+
+def join(job: Job, segments: Sequence[Segment]) -> Path:
+    """Join the parts of a clip, add its sound, and remove them.
+
+    Returns:
+        The path of the output.
+
+    Raises:
+        VideoError: a file cannot be read or written.
+    """
+    parts = [job.record(segment) for segment in segments]
+    work = Unfinished(job.target, conditions={})
+    join_parts(parts, work)
+    with (
+        open_clip(job.source, settings=job.reading) as clip,
+        open_output_like(clip, job.target, settings=job.writing, work=work) as output,
+    ):
+        pass  # the record has all images
+    remove_parts(parts)
+    with telling(job.folder, "removed"):
+        job.folder.rmdir()
+    return output.path
+
+
+def frames_done(job: Job, segments: Sequence[Segment]) -> int:
+    """Count the frames that all workers have recorded."""
+    return sum(images_done(job.record(segment)) for segment in segments)

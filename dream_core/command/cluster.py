@@ -1,0 +1,93 @@
+"""The command `deepdream-video cluster`: dreams on several GPUs and hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..checks import validate
+from ..cluster.engine import dream_all, ray_at, workers_of
+from ..cluster.work import Job, check_job
+from ..errors import SettingsError
+from ..looks import load_look
+from ..video.containers import telling
+from .console import EXPECTED, Teller, exit_code
+from .dream import default_output
+from .exit_codes import DONE, MISTAKE
+from .options import ClusterCommand
+
+
+def main(command: ClusterCommand) -> int:
+    """Run the command and show its progress. Returns the exit code."""
+    teller = Teller(quiet=command.cluster.quiet)
+    try:
+        with teller.bar():
+            return dream_files(command, teller)
+    except EXPECTED as error:
+        return exit_code(
+            error,
+            teller,
+            out_of_memory="give each worker more with --cpus 8, or dream in pieces with --tile-size 512",
+            stopped="what is done is kept, and the same command goes on",
+        )
+
+
+def dream_files(command: ClusterCommand, teller: Teller) -> int:
+    """Dream all clips. Returns the exit code.
+
+    Raises:
+        DeepDreamError: a file cannot be read or written, a setting is wrong, or there is no Ray.
+    """
+    validate(command)
+    if command.look:
+        load_look(command.look).warn_left_out(command.model.model)
+    jobs = [
+        Job(
+            source=source,
+            target=target,
+            pipeline=command.pipeline,
+            reading=command.read,
+            writing=command.write,
+            shortest=command.cluster.shortest,
+        )
+        for source, target in pairs_of(command.files)
+    ]
+    for job in jobs:
+        check_job(job)
+
+    def finished(path: Path, frames: int, segments: int) -> None:
+        teller.say(f"{path}: {frames} frames in {segments} segment{'' if segments == 1 else 's'}")
+
+    with ray_at(command.cluster.address) as ray:
+        workers = workers_of(ray, cpus=command.cluster.cpus, device=command.device.device)
+        teller.begin(None, "dreaming")
+        failed = dream_all(ray, jobs, workers, report=teller.counted, finished=finished)
+    for job, error in failed:
+        teller.fail(f"{job.source}: {error}")
+    return MISTAKE if failed else DONE
+
+
+def pairs_of(files: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Return each input with its output.
+
+    Args:
+        files: an input and its output, or several inputs and a folder for their outputs, which is made.
+
+    Raises:
+        SettingsError: there are too few names, or two inputs would have the same output.
+        VideoError: the folder cannot be made.
+    """
+    *sources, target = files or (Path(),)
+    if not sources:
+        raise SettingsError(
+            f"expected one clip and the file to write, or several and a folder, got {len(files)} names: put them "
+            "before options that take lists"
+        )
+    if len(sources) == 1 and not (target.is_dir() and sources[0].is_file()):
+        return [(sources[0], target)]
+    with telling(target, "made"):
+        target.mkdir(parents=True, exist_ok=True)
+    pairs = [(source, target / default_output(source).name) for source in sources]
+    if len({output for _, output in pairs}) < len(pairs):
+        raise SettingsError("expected clips of different names, got two that are the same; rename one")
+    return pairs

@@ -1,0 +1,31 @@
+"""The simulation of a cluster."""
+
+from __future__ import annotations
+
+import pytest
+from cluster import Costs, makespan, segments_of_clips
+
+from dream_core.cluster.plan import Segment
+
+COSTS = Costs(frame=1, scan=0.5, decode=0.1, start=2, join=3)
+HALVES = [Segment(0, 10), Segment(10, 20)]
+
+
+def test_a_worker_does_all_in_turn_and_two_share_the_segments():
+    alone = (2 + 10) + (2 + 10) + (2 + 1 + 10)
+    assert makespan([HALVES], 1, COSTS) == pytest.approx(alone + 3)
+    assert makespan([HALVES], 2, COSTS) == pytest.approx(12 + 13 + 3)
+    assert makespan([HALVES], 9, COSTS) == makespan([HALVES], 2, COSTS)
+
+
+def test_joins_come_one_after_the_other():
+    whole = [Segment(0, 10)]
+    assert makespan([whole] * 4, 4, COSTS) == pytest.approx((2 + 5) + (2 + 10) + 4 * 3)
+
+
+def test_clips_are_divided_whole_and_the_same_again():
+    plans = segments_of_clips(5, 300, shot=60, shortest=50)
+    assert plans == segments_of_clips(5, 300, shot=60, shortest=50)
+    assert all(plan[0].first == 0 and plan[-1].end == 300 for plan in plans)
+    assert sum(map(len, plans)) > 5
+    assert segments_of_clips(1, 300, shot=0, shortest=50) == [[Segment(0, 300)]]

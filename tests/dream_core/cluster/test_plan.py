@@ -1,0 +1,74 @@
+"""Division of clips into segments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dream_core.cluster.plan import BESIDE_A_CUT, Segment, cut_test, divide, divide_evenly, find_cuts
+from dream_core.motion.finder import MotionFinder
+from dream_core.motion.flow import FlowEstimator, dis_flow
+from dream_core.settings import ReliabilitySettings
+from dream_core.synthetic import Scene, synthetic_clip
+
+CPU = torch.device("cpu")
+
+
+def shots(*lengths: int) -> list[Tensor]:
+    """Shots of one color each, far from that of the one before."""
+    return [
+        torch.full((1, 3, 8, 8), float(index % 2))
+        for index, length in enumerate(lengths)
+        for _ in range(length)
+    ]
+
+
+def changes(frame: Tensor, previous: Tensor) -> bool:
+    return not torch.equal(frame, previous)
+
+
+def test_cuts_are_found_but_for_those_near_another_or_an_end():
+    assert find_cuts(shots(9, 8, 9), changes) == ([9, 17], 26)
+    near = BESIDE_A_CUT
+    assert find_cuts(shots(9, near, 9, 9), changes)[0] == [9 + near + 9]
+    assert find_cuts(shots(9, near + 1, 9), changes)[0] == [9, 9 + near + 1]
+    assert find_cuts(shots(near, 9, near), changes)[0] == []
+    assert find_cuts(shots(near + 1, 9, near + 1), changes)[0] == [near + 1, near + 10]
+
+
+def test_a_flash_is_no_place_to_divide_at():
+    flash = [*shots(9), *(1 - frame for frame in shots(2)), *shots(9)]
+    assert find_cuts(flash, changes) == ([], 20)
+
+
+def test_the_dreamer_is_asked_only_where_colors_change():
+    asked = []
+
+    def ask(frame: Tensor, previous: Tensor) -> bool:
+        asked.append((frame, previous))
+        return changes(frame, previous)
+
+    assert find_cuts(shots(40, 40), ask) == ([40], 80)
+    assert len(asked) == 2 * BESIDE_A_CUT + 1
+
+
+def test_what_the_dreamer_does_not_take_for_a_cut_is_none():
+    assert find_cuts(shots(9, 9), lambda *_: False) == ([], 18)
+
+
+def test_the_test_of_a_real_clip_finds_its_cut_and_no_other():
+    slow = Scene(shapes=2, speed=1)
+    scenes = [synthetic_clip(frames=7, height=48, width=64, seed=seed, scene=slow).frames for seed in (1, 2)]
+    frames = list(torch.cat(scenes).split(1))
+    test = cut_test(MotionFinder(FlowEstimator(dis_flow, CPU, 16, 1), ReliabilitySettings(), True))
+    found = [index for index in range(1, 14) if test(frames[index], frames[index - 1])]
+    assert found == [7]
+
+
+def test_short_shots_stay_with_their_neighbors():
+    assert divide([], 30, shortest=10) == [Segment(0, 30)]
+    assert divide([5, 12, 18, 25], 30, shortest=10) == [Segment(0, 12), Segment(12, 30)]
+    assert divide([12, 22], 40, shortest=10) == [Segment(0, 12), Segment(12, 22), Segment(22, 40)]
+    assert divide([20], 22, shortest=10) == [Segment(0, 22)]
+    assert divide_evenly(25, shortest=10) == [Segment(0, 10), Segment(10, 25)]
+    assert Segment(12, 30).frame_count == 18

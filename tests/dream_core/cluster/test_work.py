@@ -1,0 +1,165 @@
+"""Segments that are dreamed apart and joined, without Ray: the result is that of one run."""
+
+from __future__ import annotations
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from dream_core.api import dream_video
+from dream_core.cluster import work
+from dream_core.cluster.plan import Segment
+from dream_core.cluster.work import Job, check_job, dream_segment, frames_done, join, plan
+from dream_core.errors import SettingsError, VideoError
+from dream_core.flat_options import fill_settings
+from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
+from dream_core.synthetic import Scene, synthetic_clip
+from dream_core.unfinished import SUFFIX
+from dream_core.video import open_clip, open_output
+from dream_core.video.clip import Sound
+
+SIZE = (48, 64)
+SLOW = Scene(shapes=2, speed=1)
+OPTIONS = {
+    "model": "efficientnet_lite0",
+    "layers": "stem",
+    "flow": "dis",
+    "octaves": 1,
+    "octave_steps": 1,
+    "device": "cpu",
+    "size": 0,
+    "quality": 0,
+    "pixel_format": "yuv444p",
+}
+CUTS = (6, 11)
+COUNT = 16
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shots, with a tone of 440 Hz."""
+    folder = tmp_path_factory.mktemp("source")
+    tone = folder / "tone.wav"
+    with av.open(str(tone), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        wave = np.sin(2 * np.pi * 440 * np.arange(16000) / 8000) * 8000
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path = folder / "source.mkv"
+    lengths = np.diff([0, *CUTS, COUNT])
+    scenes = [
+        synthetic_clip(frames=int(length), height=SIZE[0], width=SIZE[1], seed=seed, scene=SLOW).frames
+        for seed, length in enumerate(lengths, start=1)
+    ]
+    sound = Sound(tone, 0.0)
+    settings = OutputSettings(quality=4)
+    with open_output(path, size=SIZE, fps=Fraction(10), settings=settings, sound=sound) as output:
+        for image in torch.cat(scenes):
+            output.write(image)
+    return path
+
+
+def job_of(source: Path, target: Path, shortest: int = 5, **options: object) -> Job:
+    pipeline, reading, writing = fill_settings(
+        {**OPTIONS, **options}, PipelineSettings, InputSettings, OutputSettings
+    )
+    return Job(
+        source=source, target=target, pipeline=pipeline, reading=reading, writing=writing, shortest=shortest
+    )
+
+
+def contents(path: Path) -> list[tuple[float, float, bytes]]:
+    """Time, duration and pixels of each frame."""
+    with open_clip(path, settings=InputSettings(size=0)) as clip:
+        return [(frame.time, frame.duration, frame.image.numpy().tobytes()) for frame in clip]
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0)]
+
+
+def test_segments_make_the_clip_that_is_dreamed_at_once_though_one_was_stopped(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(source, tmp_path / "out.mkv")
+    check_job(job)
+    segments = plan(job)
+    assert [segment.first for segment in segments] == [0, *CUTS]
+    real, restored = work.dream_clip, []
+
+    def stopped(clip, dreamer, output, **given):
+        restored.append(output.restored)
+
+        def stop(frame, _):
+            if frame.index == CUTS[0] + 2 and not output.restored:
+                raise KeyboardInterrupt
+
+        real(clip, dreamer, output, on_frame=stop, **given)
+
+    monkeypatch.setattr(work, "dream_clip", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dream_segment(job, segments[1])
+    assert frames_done(job, segments) == 3
+    for segment in [*reversed(segments), segments[1]]:
+        dream_segment(job, segment)
+    assert restored == [0, 0, 3, 0]  # the whole one is not dreamed again
+    assert frames_done(job, segments) == COUNT
+    assert join(job, segments) == job.target
+    whole = dream_video(source, tmp_path / "whole.mkv", **OPTIONS)
+    assert contents(job.target) == contents(whole)
+    assert len(contents(whole)) == COUNT
+    assert sound_packets(job.target) == sound_packets(whole)
+    assert len(sound_packets(whole)) > 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "whole.mkv"]
+
+
+def test_what_one_worker_has_to_dream_is_one_segment(source: Path, tmp_path: Path) -> None:
+    whole = [Segment(0, COUNT)]
+    assert plan(job_of(source, tmp_path / "out.gif")) == whole
+    assert plan(job_of(source, tmp_path / "out.mp4", seamless=True)) == whole
+    assert plan(job_of(source, tmp_path / "out.mp4", cuts=False)) == whole
+    assert plan(job_of(source, tmp_path / "out.mp4", save_last_dream=tmp_path / "end.safetensors")) == whole
+    assert plan(job_of(source, tmp_path / "out.mp4", shortest=50)) == whole
+
+
+def test_a_dream_without_feedback_is_divided_anywhere(source: Path, tmp_path: Path) -> None:
+    segments = plan(job_of(source, tmp_path / "out.mp4", independent=True, frames=12))
+    assert segments == [Segment(0, 5), Segment(5, 12)]
+
+
+def test_parts_of_another_dream_are_refused_until_restart(source: Path, tmp_path: Path) -> None:
+    segment = Segment(0, CUTS[0])
+    dream_segment(job_of(source, tmp_path / "out.mp4"), segment)
+    record = tmp_path / "out.mp4.parts" / f"00000000-00000006.mp4{SUFFIX}"
+    assert record.is_dir()
+    with pytest.raises(SettingsError, match="`octave_steps` 2 instead of 1"):
+        dream_segment(job_of(source, tmp_path / "out.mp4", octave_steps=2), segment)
+    check_job(job_of(source, tmp_path / "out.mp4", restart=True))
+    assert not record.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("out.jpg", {}, "holds one image, but the clip has more"),
+        ("out.mp4", {"frames": 1}, "expected a clip of more than one frame"),
+        ("out.mp4", {"keep": "kept"}, "expected no `keep`"),
+        ("out.mp4", {"codec": "nothing"}, "codec nothing is not an encoder"),
+        ("source.mkv", {}, "is the input"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_any_work(
+    source: Path, tmp_path: Path, name: str, options: dict[str, object], says: str
+) -> None:
+    shutil.copy(source, tmp_path / "source.mkv")
+    with pytest.raises((SettingsError, VideoError), match=says):
+        check_job(job_of(tmp_path / "source.mkv", tmp_path / name, **options))
+    assert [path.name for path in tmp_path.iterdir()] == ["source.mkv"]
