@@ -268,7 +268,7 @@ def test_the_film_is_read_and_not_its_cover(tmp_path, first, flags, cover_flags)
         cover, film = streams["mjpeg"], streams["libx264"]
         cover.width, cover.height, cover.pix_fmt = 200, 200, "yuvj420p"
         film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
-        film.disposition, cover.disposition = av.stream.Disposition(flags), av.stream.Disposition(cover_flags)
+        film.disposition, cover.disposition = flags, cover_flags
         container.start_encoding()
         image = av.VideoFrame.from_ndarray(np.full((200, 200, 3), 250, dtype=np.uint8)).reformat(
             format="yuvj420p"
