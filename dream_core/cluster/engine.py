@@ -62,7 +62,7 @@ def ray_at(address: str) -> Iterator[Any]:
     Raises:
         SettingsError: Ray is not installed, or there is no cluster.
     """
-    # It would rebuild the environment of `uv run` for every worker, and report the use.
+    # Read when Ray is imported: it would rebuild the environment of `uv run` for every worker, and report the use.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -195,7 +196,8 @@ def contents(path: Path) -> list[tuple[float, bytes]]:
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason='needs ray: pip install "deepdream-video[cluster]"')
+    if find_spec("ray") is None:  # not imported: Ray reads the variables that `ray_at` sets when it is
+        pytest.skip('needs ray: pip install "deepdream-video[cluster]"')
     source, killed, restored = tmp_path / "in.mkv", tmp_path / "killed", tmp_path / "restored"
     slow = Scene(shapes=2, speed=1)
     scenes = [synthetic_clip(frames=8, height=48, width=64, seed=seed, scene=slow).frames for seed in (1, 2)]
@@ -240,7 +242,9 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
         )
     assert (failed, told) == ([], [(job.target, 16, 2)])
     assert killed.exists()
-    assert sorted(restored.read_text().split()) == ["0", "0", "5"]
+    *fresh, onward = sorted(map(int, restored.read_text().split()))
+    assert fresh == [0, 0]
+    assert 4 <= onward < 8  # frames are written beside the dream
     assert reports[-1] == (16, 16)
     whole = dream_video(source, tmp_path / "whole.mkv", **OPTIONS)
     assert contents(job.target) == contents(whole)
