@@ -80,6 +80,9 @@ ENCODER_MEMORY = 4.5
 
 _CRF_ENCODERS = ("libx264", "libx264rgb", "libx265", "libvpx", "libvpx-vp9", "libaom-av1", "libsvtav1")
 _QUANTIZER_ENCODERS = ("mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "libxvid", "msmpeg4v3")
+_LEAST_WIDTH = {"libx265": 64}
+"""Width in pixels below which an encoder damages the memory of the program: x265 does from 48 down."""
+
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}
 
 
@@ -582,6 +585,12 @@ def _set_up(
     settings: OutputSettings,
 ) -> None:
     """Set what an encoder needs to know before it is opened."""
+    least = _LEAST_WIDTH.get(context.name, 0)
+    if size[1] < least:
+        raise VideoError(
+            f"expected images at least {least} pixels wide for codec {context.name}, got {size[1]}; choose another "
+            "`codec`, such as libx264"
+        )
     context.height, context.width = size
     context.time_base = time_base
     if context.name in _ANIMATION_CODECS:

@@ -33,6 +33,17 @@ def test_every_container_has_a_codec_by_default(tmp_path, suffix, codec):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write")
+def test_an_encoder_that_would_damage_memory_is_refused(tmp_path):
+    """x265 writes beyond its memory for narrow images: the program aborts, sooner or later."""
+    settings = OutputSettings(codec="libx265")
+    with pytest.raises(
+        VideoError, match=r"^expected images at least 64 pixels wide for codec libx265, got 48; "
+    ):
+        write(tmp_path / "narrow.mp4", ramp(2, (64, 48)), settings=settings)
+    assert not list(tmp_path.iterdir())
+    write(tmp_path / "out.mp4", ramp(2, (64, 64)), settings=settings)
+
+
 def test_a_file_that_cannot_be_made_is_not_the_codecs_fault():
     with pytest.raises(VideoError, match=r"part\.mp4 cannot be written \(.*\): check the folder"):
         write("/proc/out.mp4", ramp(1))
