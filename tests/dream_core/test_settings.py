@@ -100,6 +100,8 @@ LIMITS = {
     "MeasureSettings.frames": (int, 0, 10_000_000),
     "MeasureSettings.fps": (float, 0.01, 1000),
     "ModelSettings.model_mean": (float, -1000, 1000),
+    "ClusterSettings.cpus": (int, 1, 1024),
+    "ClusterSettings.shortest": (int, 10, 1_000_000),
     "ObjectiveSettings.dream_weight": (float, -1_000_000, 1_000_000),
     "ObjectiveSettings.tv_weight": (float, -1_000_000, 1_000_000),
     "ObjectiveSettings.l2_weight": (float, -1_000_000, 1_000_000),
