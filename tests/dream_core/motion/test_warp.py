@@ -213,7 +213,7 @@ def test_wrong_shapes_and_types_are_refused(tensor: Tensor, flow: Tensor, messag
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ImageError, match="expected warp mode bilinear or bicubic, got 'cubic'"):
+    with pytest.raises(ImageError, match="expected warp mode nearest or bilinear or bicubic, got 'cubic'"):
         warp(torch.rand(1, 3, 4, 5), torch.zeros(1, 2, 4, 5), mode="cubic")  # type: ignore[arg-type]
 
 
