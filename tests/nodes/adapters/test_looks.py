@@ -35,7 +35,7 @@ def inputs_of(pack: Pack, name: str) -> list[Any]:
 
 
 def is_widget(one: Any) -> bool:
-    return hasattr(one, "default") or hasattr(one, "options")
+    return (hasattr(one, "default") or hasattr(one, "options")) and not getattr(one, "force_input", False)
 
 
 @pytest.mark.parametrize("name", NODES)
