@@ -57,7 +57,6 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     )
     objective = draft.add(
         "DeepDreamObjective",
-        "DeepDreamGuide",
         layers="fire5/expand3x3",
         objective=objective,
         **{"schedules.schedule_0": weight},
