@@ -182,11 +182,14 @@ class Page:
         Raises:
             RuntimeError: the function threw.
         """
-        expression = f"({function})({', '.join(json.dumps(argument) for argument in arguments)})"
+        called = f"({function})({', '.join(json.dumps(argument) for argument in arguments)})"
+        # As a text: DevTools would return a value that Vue watches as empty.
+        expression = f"(async () => JSON.stringify(await {called}))()"
         result = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if details := result.get("exceptionDetails"):
             raise RuntimeError(details.get("exception", {}).get("description", details["text"]))
-        return result["result"].get("value")
+        text = result["result"].get("value")
+        return None if text is None else json.loads(text)
 
     def load(self, graph: dict[str, Any]) -> dict[str, Any]:
         """Open a workflow in the page's own format.

@@ -38,7 +38,7 @@ Node: TypeAlias = dict[str, Any]
 Renames: TypeAlias = Mapping[str, Mapping[str, str]]
 """Node -> old name, or "name:old choice" -> new."""
 
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "BOUNDING_BOX"}
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """A combo whose choices bring widgets of their own: "octave_mode" brings "octave_mode.octaves"."""
 GROWING = "COMFY_AUTOGROW_V3"
@@ -85,6 +85,8 @@ def page_widgets(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the widgets that the page adds below one of the node's. They are saved, but not sent to the server."""
     if control := options.get("control_after_generate"):
         return {control if isinstance(control, str) else "control_after_generate": "fixed"}
+    if options.get("component") == "ImageCrop":  # a box to draw, and its numbers
+        return dict(options["default"])
     return {"upload": "image"} if options.get("image_upload") or options.get("video_upload") else {}
 
 

@@ -42,7 +42,13 @@ TELLING = {
 """Node -> what it tells while it runs."""
 CLIP, IMAGE = "layout.mp4", "layout.png"
 """Files in the server's folder for outputs that stand for results."""
-RESULTS = {"SaveVideo": CLIP, "SaveImage": IMAGE, "PreviewImage": IMAGE, "MaskPreview": IMAGE}
+RESULTS = {
+    "SaveVideo": CLIP,
+    "SaveImage": IMAGE,
+    "PreviewImage": IMAGE,
+    "MaskPreview": IMAGE,
+    "ImageCropV2": IMAGE,
+}
 """Node that shows a result -> its file."""
 
 MEASURE = Path(__file__).with_suffix(".js").read_text("utf-8")
