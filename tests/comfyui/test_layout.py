@@ -28,8 +28,8 @@ def page(comfyui: Server, chromium: None) -> Iterator[Page]:
         )
 
 
-@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "Nodes 2.0"])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "Nodes 2.0"])
 def test_a_template_can_be_read_and_its_nodes_have_room_for_what_they_show(
     page: Page, name: str, nodes2: bool
 ) -> None:
@@ -45,11 +45,18 @@ def test_a_template_can_be_read_and_its_nodes_have_room_for_what_they_show(
 APP_MODE = """
 async graph => {
     const app = window.app;
+    await app.extensionManager.setting.set("Comfy.VueNodes.Enabled", false);
     await app.loadGraphData(graph, true, true);
     await app.extensionManager.command.execute("Comfy.ToggleLinear");
-    await new Promise(done => setTimeout(done, 1500));
-    const shown = [...document.querySelectorAll("[data-testid=app-mode-widget-item]")].map(one => one.innerText);
-    const run = document.querySelectorAll("[data-testid=linear-run-button]").length;
+    const all = id => [...document.querySelectorAll(`[data-testid=${id}]`)];
+    const runs = () => all("linear-run-button").length;
+    let shown = [];
+    for (let tries = 0, same = 0; tries < 50 && same < 3; tries++) {
+        await new Promise(done => setTimeout(done, 100));
+        const now = all("app-mode-widget-item").map(one => one.innerText);
+        [same, shown] = [runs() && now.length && String(now) === String(shown) ? same + 1 : 0, now];
+    }
+    const run = runs();
     await app.extensionManager.command.execute("Comfy.ToggleLinear");
     return [shown.map(text => text.split("\\n").slice(0, 2)), run];
 }
