@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from .errors import ImageError, Notice, SettingsError
 from .flat_options import fill_settings
 from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
+from .models.image_text import ImageTextEncoder
 from .models.weights import Progress
 from .pipeline import (
     check_alongside,
@@ -45,6 +45,7 @@ def dream_video(
     target: str | Path,
     *,
     look: str | Path | None = None,
+    encoder: ImageTextEncoder | None = None,
     on_frame: Callable[[Frame, DreamedFrame], None] | None = None,
     on_step: DreamCallback | None = None,
     on_download: Progress | None = None,
@@ -60,6 +61,7 @@ def dream_video(
         source: video, GIF, image or folder of images.
         target: video, GIF, image or folder of images; a name without a suffix is a folder.
         look: name of a look (`dream_core.looks.look_names`) or a .json file of one: options to start from.
+        encoder: compares images with `text`; by default the network of open_clip that `text_model` names.
         on_frame: called after each frame is written.
         on_step: called after each gradient step.
         on_download: called while weights are downloaded, with the number of bytes done and in all.
@@ -86,7 +88,7 @@ def dream_video(
             clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
         )
         heard = hear(clip, pipeline.listen, pipeline.envelope, start=reading.start)
-        dreamer = load_dreamer(pipeline, schedules=heard, progress=on_download)
+        dreamer = load_dreamer(pipeline, schedules=heard, encoder=encoder, progress=on_download)
         check_alongside(dreamer, reading)
         with open_output_like(clip, Path(target), settings=writing, work=work) as output:
             dream_clip(
@@ -108,6 +110,7 @@ def dream_image(
     mask: Tensor | str | Path | None = None,
     regions: Mapping[str, Tensor | str | Path] | None = None,
     guide: Tensor | str | Path | None = None,
+    encoder: ImageTextEncoder | None = None,
     look: str | Path | None = None,
     on_step: DreamCallback | None = None,
     on_download: Progress | None = None,
@@ -122,8 +125,8 @@ def dream_image(
         mask: where to dream, (H,W), (1,H,W) or (1,1,H,W) in 0..1, or an image file, in the image's proportions.
         regions: likewise, where single layers act, by the names of the layers.
         guide: what to dream of, an image as above, of any size: the layers match it, unless `loss` says otherwise.
-        look, on_step, on_download, options: see `dream_video`; without the options of reading and writing. The
-            options of motion have no effect, and of a `schedule` the values at frame 0 count.
+        encoder, look, on_step, on_download, options: see `dream_video`; without the options of reading and
+            writing. The options of motion have no effect, and of a `schedule` the values at frame 0 count.
 
     Returns:
         The dream, float32 RGB in 0..1 on the CPU, in the shape of the tensor; (3,H,W) for a file.
@@ -135,8 +138,7 @@ def dream_image(
     (pipeline,) = fill_settings(with_look(look, options), PipelineSettings)
     if pipeline.schedule.schedule:
         warnings.warn("`schedule` gives an image its values at frame 0", Notice, stacklevel=2)
-        now = pipeline.schedule.read().apply(pipeline.dream, Moment(0, 0.0))
-        pipeline = replace(pipeline, dream=now)
+        pipeline = pipeline.schedule.read().apply(pipeline, Moment(0, 0.0))
     if pipeline.listen.listen:
         raise SettingsError(
             "expected a video for `listen`, got an image, which has no sound; use dream_video"
@@ -144,7 +146,7 @@ def dream_image(
     tensor, batch = _image(image)
     pipeline = pipeline if guide is None else with_guide(pipeline)
     with backends(pipeline.device):
-        dreamer = load_image_dreamer(pipeline, progress=on_download)
+        dreamer = load_image_dreamer(pipeline, encoder=encoder, progress=on_download)
         dreamer.fit(size_of(batch))
         masks = None if mask is None else prepare_mask(_mask(mask, batch), dreamer.settings.mask)
         guides = [] if guide is None else [_image(guide, name="guide")[1]]
@@ -187,7 +189,7 @@ class Dreamer:
 
     Args:
         guide: what to dream of, as in `dream_image`.
-        look, on_download, options: see `dream_video`; without the options of reading and writing.
+        encoder, look, on_download, options: see `dream_video`; without the options of reading and writing.
 
     Raises:
         SettingsError, WeightsError: see `dream_video`.
@@ -197,6 +199,7 @@ class Dreamer:
         self,
         *,
         guide: Tensor | str | Path | None = None,
+        encoder: ImageTextEncoder | None = None,
         look: str | Path | None = None,
         on_download: Progress | None = None,
         **options: Any,
@@ -206,7 +209,7 @@ class Dreamer:
         self._guides = [] if guide is None else [_image(guide, name="guide")[1]]
         self._device = pipeline.device
         with backends(self._device):
-            self._temporal = load_dreamer(pipeline, progress=on_download)
+            self._temporal = load_dreamer(pipeline, encoder=encoder, progress=on_download)
         self._size: Size | None = None
         """Size of the frames for which there is memory."""
         self._number = 0

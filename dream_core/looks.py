@@ -28,6 +28,7 @@ from .settings import (
     OctaveSettings,
     ScheduleSettings,
     TemporalSettings,
+    TextSettings,
 )
 
 Settings = TypeVar("Settings")
@@ -43,6 +44,7 @@ SUFFIX = ".json"
 CLASSES = (
     ModelSettings,
     ObjectiveSettings,
+    TextSettings,
     OctaveSettings,
     AscentSettings,
     ImageSettings,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 
@@ -20,24 +20,28 @@ from .dreaming.guide import guide_count
 from .dreaming.objectives import Objective, require_region
 from .errors import SettingsError, VideoError
 from .models.dream_model import DreamModel, load_model
+from .models.image_text import ImageTextEncoder
+from .models.openclip import load_open_clip
 from .models.registry import fast_in_bfloat16, resolve_model
 from .models.weights import Progress
 from .motion.flow import FlowEstimator, load_flow
 from .motion.flow_image import flow_image
 from .resume import Keeper
-from .schedules.schedules import Schedules, join
+from .schedules.schedules import LAYERS, TEXT, Schedules, join
 from .settings import (
     DeviceSettings,
     FlowSettings,
+    GuideLoss,
     InputSettings,
     ModelSettings,
     OutputSettings,
     PipelineSettings,
     TemporalSettings,
+    TextSettings,
 )
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.last_dream import load_last_dream, require_fit, require_place, save_last_dream
-from .temporal.scheduled import schedule_of
+from .temporal.scheduled import ObjectivePart, Part, PenaltyPart, TextPart, schedule_of, sum_of_parts
 from .temporal.seamless import Begun, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
@@ -85,21 +89,66 @@ def load_estimator(
     return load_flow(settings, device=where, dtype=dtype, folders=folders, progress=progress)
 
 
-def load_image_dreamer(settings: PipelineSettings, *, progress: Progress | None = None) -> ImageDreamer:
+def load_encoder(settings: TextSettings, device: DeviceSettings) -> ImageTextEncoder:
+    """Load the network that compares images with texts onto the first device.
+
+    Raises:
+        SettingsError, WeightsError: see `load_open_clip`.
+    """
+    where = choose_devices(device)[0]
+    return load_open_clip(settings, device=where, dtype=choose_dtype(device.precision, where))
+
+
+def load_parts(
+    settings: PipelineSettings, schedules: Schedules, encoder: ImageTextEncoder | None = None
+) -> list[Part]:
+    """Return the parts of the objective: layers, texts or both. Texts act alone where nothing names layers.
+
+    Args:
+        settings: all settings.
+        schedules: what changes along the clip.
+        encoder: for the texts; by default the one that the settings name.
+
+    Raises:
+        SettingsError, WeightsError: see `load_open_clip`.
+    """
+    objective = settings.dream.objective
+    if not (settings.text.text or TEXT in schedules.by_name):
+        return [ObjectivePart(objective)]
+    names_layers = objective.layers or objective.channels or LAYERS in schedules.by_name
+    # Only a guide sets the loss where nothing names layers.
+    layers = ObjectivePart if names_layers or objective.loss in get_args(GuideLoss) else PenaltyPart
+    return [
+        layers(objective),
+        TextPart(settings.text, encoder or load_encoder(settings.text, settings.device)),
+    ]
+
+
+def load_image_dreamer(
+    settings: PipelineSettings,
+    *,
+    encoder: ImageTextEncoder | None = None,
+    progress: Progress | None = None,
+) -> ImageDreamer:
     """Load the networks for dreams of single images; see `load_dreamer`."""
     models = load_models(settings.model, settings.device, progress=progress)
-    return _image_dreamer(models, settings)
+    parts = load_parts(settings, Schedules(), encoder)
+    return _image_dreamer(models, settings, sum_of_parts(parts, models[0]))
 
 
 def _image_dreamer(
-    models: Sequence[DreamModel], settings: PipelineSettings, objective: Objective | None = None
+    models: Sequence[DreamModel], settings: PipelineSettings, objective: Objective
 ) -> ImageDreamer:
     graphs = StepGraphs() if settings.device.cuda_graphs else None
     return ImageDreamer(models, settings=settings.dream, objective=objective, graphs=graphs)
 
 
 def load_dreamer(
-    settings: PipelineSettings, *, schedules: Schedules | None = None, progress: Progress | None = None
+    settings: PipelineSettings,
+    *,
+    schedules: Schedules | None = None,
+    encoder: ImageTextEncoder | None = None,
+    progress: Progress | None = None,
 ) -> TemporalDreamer:
     """Load the networks for dreams of a clip; weights are found or downloaded.
 
@@ -107,6 +156,7 @@ def load_dreamer(
         settings: all settings of the dream, its networks and devices.
         schedules: of settings that change along the clip, beside those of `settings.schedule`; from `hear`, if
             `settings.listen` has entries.
+        encoder: compares images with texts; by default the one that `settings.text` names.
         progress: called during downloads with the number of bytes done and in all.
 
     Raises:
@@ -118,12 +168,14 @@ def load_dreamer(
     if settings.listen.listen and not schedules:
         raise SettingsError("expected the sound of a clip for `listen`, got none; use dream_video")
     if schedules:
-        schedules.check(settings.dream, settings.temporal, settings.reliability, option="listen")
+        checked = (settings.dream, settings.text, settings.temporal, settings.reliability)
+        schedules.check(*checked, option="listen")
         every = join([*every.by_name.items(), *schedules.by_name.items()])
-        every.check(settings.dream, settings.temporal, settings.reliability)
+        every.check(*checked)
     models = load_models(settings.model, settings.device, progress=progress)
-    scheduled = schedule_of(every, settings.dream.objective, models[0])
-    objective = scheduled.objective.widest if scheduled.objective else None
+    parts = load_parts(settings, every, encoder)
+    scheduled = schedule_of(every, parts, models[0])
+    objective = scheduled.objective.widest if scheduled.objective else sum_of_parts(parts, models[0])
     dream = _image_dreamer(models, settings, objective)
     flow = None
     if not settings.temporal.independent:

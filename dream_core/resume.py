@@ -24,6 +24,19 @@ NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "bes
 """Settings that do not change what comes out."""
 
 
+FILES = (
+    "model_file",
+    "flow_file",
+    "label_file",
+    "text_pretrained",
+    "previous_dream",
+    "mask",
+    "guide",
+    "listen_to",
+)
+"""Settings that name files whose content counts, if there is such a file."""
+
+
 def work_folder(
     source: Path,
     target: Path,
@@ -51,7 +64,7 @@ def work_folder(
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
         conditions["input"] = digest_of(source)
-        for name in ("model_file", "flow_file", "label_file", "previous_dream", "mask", "guide", "listen_to"):
+        for name in FILES:
             conditions[name] = conditions[name] and _digest(Path(conditions[name]))
         files = region_files(reading.regions)
         conditions["regions"] = {name: _digest(path) for name, path in files.items()}

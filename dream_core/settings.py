@@ -17,7 +17,8 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from .checks import Choices, Range, kinds, split_range
 from .errors import SettingsError
 from .layer_weights import split_list
-from .schedules.schedules import LAYERS, Schedules, parse_schedule_of, parse_schedules
+from .schedules.schedules import LAYERS, TEXT, Schedules, parse_schedule_of, parse_schedules
+from .text_weights import text_entries
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
 ModelName: TypeAlias = Literal[
@@ -535,6 +536,37 @@ class ObjectiveSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """Texts: what to dream of, in words.
+
+    Args:
+        text: What to dream of, in words in quotes, such as "a cathedral of feathers". Several add up; a weight may
+            follow each, as in "fire:0.5", and a negative one makes less of it. Named `layers` dream beside it;
+            without, the text alone.
+        text_weight: Weight of all texts together, compared with that of a layer.
+        text_crops: Random crops of the image that each step compares with the text. More is steadier and takes
+            longer.
+        smallest_crop: Side of the smallest crops, as a share of the image's shorter side. Smaller shows the text
+            smaller and in more places; 1 shows it once, as large as the image.
+        text_model: Network of open_clip that compares images with texts, such as ViT-B-32 or the slower and better
+            ViT-L-14.
+        text_pretrained: Its weights: a file, or their name in open_clip, which downloads them once. By default
+            those that were trained on laion2b, such as laion2b_s34b_b79k.
+    """
+
+    text: tuple[str, ...] = ()
+    text_weight: Weight = 1.0
+    text_crops: Annotated[int, Range(1, 1000)] = 8
+    smallest_crop: Annotated[float, Range(0.01, 1, step=0.05)] = 0.4
+    text_model: str = "ViT-B-32"
+    text_pretrained: str | None = None
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for a text that cannot be read."""
+        text_entries(self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AscentSettings:
     """Gradient ascent: the steps that change the image at each size.
 
@@ -717,12 +749,14 @@ PER_CLIP = ("references", "seamless_frames")
 
 SCHEDULABLE = (
     LAYERS,
+    TEXT,
     *(
         name
         for cls in (
             AscentSettings,
             OctaveSettings,
             ObjectiveSettings,
+            TextSettings,
             ImageSettings,
             MaskSettings,
             TemporalSettings,
@@ -742,8 +776,9 @@ class ScheduleSettings:
     Args:
         schedule: Values of a setting along the clip, NAME="FRAME: VALUE, ...", such as
             learning_rate="0: 1, 30: 3", or in seconds, zoom="0: 0, 2.5s: 2". Between keyframes the value changes
-            evenly; after a value, ease, ease-in, ease-out or hold changes that. Layers fade into each other:
-            layers="0: NAME, 60: OTHER". Give it again for another setting.
+            evenly; after a value, ease, ease-in, ease-out or hold changes that. Layers and texts fade into each
+            other: layers="0: NAME, 60: OTHER", text="0: a forest, 60: a sea of fire". Give it again for another
+            setting.
     """
 
     schedule: tuple[str, ...] = ()
@@ -852,6 +887,7 @@ class PipelineSettings:
 
     model: ModelSettings = field(default_factory=ModelSettings)
     dream: DreamSettings = field(default_factory=DreamSettings)
+    text: TextSettings = field(default_factory=TextSettings)
     temporal: TemporalSettings = field(default_factory=TemporalSettings)
     flow: FlowSettings = field(default_factory=FlowSettings)
     reliability: ReliabilitySettings = field(default_factory=ReliabilitySettings)
@@ -863,7 +899,7 @@ class PipelineSettings:
     def check_together(self) -> None:
         """Raise a SettingsError for several devices without tiles, or a value of a schedule out of range."""
         require_tiles(self.dream.tile, devices=self.device.device.count(",") + 1)
-        self.schedule.read().check(self.dream, self.temporal, self.reliability)
+        self.schedule.read().check(self.dream, self.text, self.temporal, self.reliability)
 
 
 def with_guide(settings: PipelineSettings) -> PipelineSettings:

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..dream_core.errors import SettingsError
 from ..dream_core.schedules.layer_schedule import LayerSchedule
 from ..dream_core.schedules.schedule import Keyframe, Schedule, sampled
-from ..dream_core.schedules.schedules import LAYERS, AnySchedule, parse_schedule_of
+from ..dream_core.schedules.schedules import LAYERS, TEXT, AnySchedule, parse_schedule_of
 from .adapters.require import WireError
 from .adapters.schedules import setting_input
 from .adapters.sockets import ScheduleSocket, SettingSchedule, require_schedule_socket
@@ -75,8 +75,8 @@ class ScheduleNode(io.ComfyNode):
         with working():
             (name,) = setting
             kind = source[SOURCE][0]
-            if kind != "keyframes" and name == LAYERS:
-                raise SettingsError(f"expected keyframes as source for layers, got {kind}; choose keyframes")
+            if kind != "keyframes" and name in (LAYERS, TEXT):
+                raise SettingsError(f"expected keyframes as source for {name}, got {kind}; choose keyframes")
             return io.NodeOutput(SettingSchedule(name, _schedule(name, kind, source)))
 
 
@@ -122,9 +122,10 @@ class ValueAtFrame(io.ComfyNode):
     def execute(cls, schedule: Any, index: int, time: float | None = None) -> io.NodeOutput:
         with working():
             found = require_schedule_socket(schedule).schedule
-            if isinstance(found, LayerSchedule):
+            if not isinstance(found, Schedule):
+                kind = "layers" if isinstance(found, LayerSchedule) else "texts"
                 raise SettingsError(
-                    "expected a schedule of numbers, got one of layers; choose another setting"
+                    f"expected a schedule of numbers, got one of {kind}; choose another setting"
                 )
             if found.unit == "seconds" and time is None:
                 raise SettingsError(

@@ -88,7 +88,7 @@ FLOORS = (
     ("flat_options",),
     ("settings",),
     ("schedules",),
-    ("layer_weights",),
+    ("layer_weights", "text_weights"),
     ("checks",),
     ("errors",),
 )

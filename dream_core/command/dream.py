@@ -139,11 +139,11 @@ def save_look_of(command: Command, model: DreamModel) -> None:
     Raises:
         SettingsError: see `save_look`.
     """
-    layers = ", ".join(split_list(command.objective.layers)) or model.default_layer
+    named = [*command.text.text, *split_list(command.objective.layers)]
     groups = [value for value in vars(command).values() if is_dataclass(value)]
     save_look(
         Path(command.console.save_look or ""),
-        f"{model.spec.name}, {layers}",
+        f"{model.spec.name}, {', '.join(named) or model.default_layer}",
         *groups,
         model=model.spec.name,
         overwrite=command.write.overwrite,

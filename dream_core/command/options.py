@@ -49,6 +49,7 @@ from ..settings import (
     ScheduleSettings,
     Start,
     TemporalSettings,
+    TextSettings,
     TileSettings,
     with_guide,
 )
@@ -120,6 +121,7 @@ class DreamOptions:
     write: OutputSettings = field(default_factory=OutputSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    text: TextSettings = field(default_factory=TextSettings)
     octave: OctaveSettings = field(default_factory=OctaveSettings)
     ascent: AscentSettings = field(default_factory=AscentSettings)
     image: ImageSettings = field(default_factory=ImageSettings)
@@ -147,6 +149,7 @@ class DreamOptions:
         pipeline = PipelineSettings(
             model=self.model,
             dream=dream,
+            text=self.text,
             temporal=self.temporal,
             flow=self.flow,
             reliability=self.reliability,

@@ -215,7 +215,8 @@ def step_gradient(
     compute = partial(
         view_gradient, models=models, objective=objective, settings=settings, generator=generator
     )
-    if graphs is None or objective.is_placed or not can_record(image, settings):
+    # What is at its place, or in crops, changes from step to step: a graph cannot record it.
+    if graphs is None or objective.is_placed or objective.texts or not can_record(image, settings):
         return compute(image, None, view=view)
     # The gradient does not depend on the size of the step, which a schedule may change at every frame.
     key = view.shape, size, objective, replace(settings.ascent, learning_rate=AscentSettings.learning_rate)

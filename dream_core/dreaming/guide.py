@@ -146,6 +146,5 @@ def find_matches(image: Tensor, objective: Objective, model: DreamModel) -> Tens
 
 def _spread(term: MatchTerm, activation: Tensor, small: Size, size: Size) -> Tensor:
     seen = term.seen(lambda field, nearest: resized(field, nearest, size=small))
-    assert isinstance(seen, MatchTerm)
     found = seen.matches(activation)[None, None].to(torch.float32)
     return resized(found, True, size=size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..image import Size, size_of
-from .terms import LEAST, Activations, ChannelTerm, Look, LossSum, Term
+from .terms import LEAST, Activations, ChannelTerm, Look, LossSum
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MOST_FEATURES = 1024
 """Number of places of a guide whose features are compared; of finer layers, evenly spaced ones."""
@@ -80,7 +84,7 @@ class MatchTerm(GuideTerm):
         """True if it holds something that belongs to the pixels of the image that is seen."""
         return super().is_placed or self.carried is not None
 
-    def seen(self, look: Look) -> Term:
+    def seen(self, look: Look) -> Self:
         """Return the term for another view of the image."""
         carried = None if self.carried is None else look(self.carried, True)
         mask = None if self.mask is None else look(self.mask, False)

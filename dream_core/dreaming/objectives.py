@@ -19,6 +19,7 @@ from ..errors import SettingsError
 from ..image import Size, resize, scaled_size, size_of
 from ..layer_weights import LayerEntry, layer_entries, number, split_list
 from ..models.dream_model import DreamModel
+from ..models.image_text import ImageTextEncoder
 from ..models.labels import channel_indices, is_index
 from ..settings import (
     ChannelMode,
@@ -27,7 +28,9 @@ from ..settings import (
     LossMode,
     ObjectiveSettings,
     SumLoss,
+    TextSettings,
 )
+from ..text_weights import text_entries
 from .guide_terms import GuideTerm, MatchTerm, StatisticsTerm
 from .terms import (
     Activations,
@@ -37,8 +40,10 @@ from .terms import (
     LayerTerm,
     Look,
     LossSum,
+    Share,
     Term,
 )
+from .text_terms import TextTerm
 
 CHOICE_SIDE = 512
 """Longest side in pixels of the image from which channels are chosen; a larger one is shrunk first."""
@@ -46,17 +51,19 @@ CHOICE_SIDE = 512
 
 @dataclass(frozen=True)
 class Objective:
-    """A number that a dream raises: a sum of terms over layers, minus two penalties of the image itself.
+    """A number that a dream raises: a sum of terms over layers, and of texts, minus two penalties of the image.
 
     Args:
         terms: the layers' shares, weighted.
         tv_weight: weight of the first penalty, the image's total variation.
         l2_weight: weight of the second, the image's mean squared distance from mid-gray.
+        texts: what the image itself is to be like. A text pulls as strongly as a layer of the same weight.
     """
 
     terms: tuple[Term, ...]
     tv_weight: float = 0.0
     l2_weight: float = 0.0
+    texts: tuple[TextTerm, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -66,15 +73,24 @@ class Objective:
     def __add__(self, other: Objective) -> Objective:
         """Return the sum of two objectives."""
         return Objective(
-            self.terms + other.terms, self.tv_weight + other.tv_weight, self.l2_weight + other.l2_weight
+            self.terms + other.terms,
+            self.tv_weight + other.tv_weight,
+            self.l2_weight + other.l2_weight,
+            self.texts + other.texts,
         )
 
     def __mul__(self, factor: float) -> Objective:
         """Multiply all weights by a number."""
         terms = tuple(term.weighted(factor) for term in self.terms)
-        return Objective(terms, self.tv_weight * factor, self.l2_weight * factor)
+        texts = tuple(text.weighted(factor) for text in self.texts)
+        return Objective(terms, self.tv_weight * factor, self.l2_weight * factor, texts)
 
     __rmul__ = __mul__
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """Its terms and texts."""
+        return (*self.terms, *self.texts)
 
     @property
     def chooses_channels(self) -> bool:
@@ -93,28 +109,34 @@ class Objective:
     @property
     def is_placed(self) -> bool:
         """True if it differs from place to place of the image that is seen: it has regions, or a guide's places."""
-        return any(term.is_placed for term in self.terms)
+        return any(one.is_placed for one in self.shares)
 
     def in_regions(self, regions: Mapping[str, Tensor]) -> Objective:
         """Let terms act in parts of an image alone.
 
         Args:
-            regions: masks (1,1,H,W) in 0..1 by the terms' `region` or, of those without, by their layer. Terms that
-                are not named act everywhere.
+            regions: masks (1,1,H,W) in 0..1 by the terms' `region` or, of those without, by their layer, or by
+                `TEXT_REGION`. Terms that are not named act everywhere.
         """
-        return self.with_terms(lambda one: one.in_region(regions)) if regions else self
+        if not regions:
+            return self
+        texts = tuple(one.in_region(regions) for one in self.texts)
+        return replace(self.with_terms(lambda one: one.in_region(regions)), texts=texts)
 
     @property
     def reach(self) -> Tensor | None:
         """Where any of its terms acts, (1,1,H,W) in 0..1; None for everywhere."""
-        masks = [one.mask for one in self.terms if one.mask is not None]
-        if self.has_image_terms or not masks or len(masks) < len(self.terms):
+        masks = [one.mask for one in self.shares if one.mask is not None]
+        if self.has_penalties or not masks or len(masks) < len(self.shares):
             return None
         return torch.stack(masks).amax(0)
 
     def seen(self, look: Look) -> Objective:
         """Return the objective for another view of the image: what belongs to its pixels is moved with them."""
-        return self.with_terms(lambda one: one.seen(look)) if self.is_placed else self
+        if not self.is_placed:
+            return self
+        texts = tuple(one.seen(look) for one in self.texts)
+        return replace(self.with_terms(lambda one: one.seen(look)), texts=texts)
 
     def with_terms(self, change: Callable[[Term], Term]) -> Objective:
         """Change every term."""
@@ -133,22 +155,21 @@ class Objective:
         return self.value(self.loss_sums(activations))
 
     @property
-    def has_image_terms(self) -> bool:
-        """True if the image itself counts: a penalty has a weight."""
+    def has_penalties(self) -> bool:
+        """True if a penalty has a weight."""
         return self.tv_weight != 0 or self.l2_weight != 0
 
-    def image_value(self, image: Tensor) -> Tensor:
-        """Compute the image's part of the objective for (B,3,H,W) in 0..1, 0-dimensional."""
+    def penalty_value(self, image: Tensor) -> Tensor:
+        """Compute the penalties' part of the objective for (B,3,H,W) in 0..1, 0-dimensional."""
         l2 = (image - 0.5).square().mean()
         return -(self.tv_weight * total_variation(image) + self.l2_weight * l2)
 
 
 def require_region(name: str, objective: Objective) -> None:
-    """Raise a SettingsError unless a region is that of one of an objective's layers."""
-    if name not in objective.layers:
-        raise SettingsError(
-            f"expected `regions` of the layers that are excited, {', '.join(objective.layers)}, got '{name}'"
-        )
+    """Raise a SettingsError unless a region is that of one of an objective's layers, or of its texts."""
+    known = [*objective.layers, *({one.own_region for one in objective.texts})]
+    if name not in known:
+        raise SettingsError(f"expected `regions` of what is excited, {', '.join(known)}, got '{name}'")
 
 
 def resized(field: Tensor, nearest: bool, *, size: Size) -> Tensor:
@@ -281,6 +302,25 @@ def build_objective(
     return Objective(
         tuple(replace(one, region=region) for one in placed), settings.tv_weight, settings.l2_weight
     )
+
+
+def text_objective(settings: TextSettings, encoder: ImageTextEncoder, *, region: str = "") -> Objective:
+    """Build the objective of becoming like texts.
+
+    Args:
+        settings: the texts, their weight and the crops that are compared.
+        encoder: compares images with texts.
+        region: name of the mask in which it acts; empty for that of all texts.
+    """
+    term = TextTerm(
+        encoder=encoder,
+        texts=text_entries(settings.text),
+        weight=settings.text_weight,
+        crops=settings.text_crops,
+        smallest=settings.smallest_crop,
+        region=region,
+    )
+    return Objective((), texts=(term,))
 
 
 def _default_layer(settings: ObjectiveSettings, model: DreamModel) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from ..device import kept_on_device
 from ..errors import SettingsError
 from ..image import size_of
 from ..settings import COUNTING, ChannelMode, SumLoss
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing since Python 3.11
 
 Activations = Mapping[str, Tensor]
 """Activations (B,C,h,w) by the name of their layer."""
@@ -45,24 +48,62 @@ class LossSum(NamedTuple):
     channels: int
 
 
-@dataclass(frozen=True)
-class Term(ABC):
-    """One share of an objective: a number that a dream raises.
+@dataclass(frozen=True, kw_only=True)
+class Share(ABC):
+    """One share of an objective: a number that a dream raises, in the whole image or in a region.
 
-    A new kind implements `loss_sum` and `value`. It is frozen, and equal to another if it computes the same: graphs
-    and caches are found by it.
+    It is frozen, and equal to another if it computes the same: graphs and caches are found by it.
+
+    Args:
+        region: name of the mask in which it acts, see `Objective.in_regions`; empty for `own_region`.
+        mask: that mask, (1,1,H,W) in 0..1, of the image that is seen.
+    """
+
+    region: str = ""
+    mask: Tensor | None = field(default=None, compare=False, repr=False)
+
+    @property
+    @abstractmethod
+    def own_region(self) -> str:
+        """Name of the mask of those that share one."""
+
+    @abstractmethod
+    def weighted(self, factor: float) -> Self:
+        """Multiply the weight."""
+
+    def in_region(self, regions: Mapping[str, Tensor]) -> Self:
+        """Let it act in its region alone, if there is one of the name; see `Objective.in_regions`."""
+        mask = regions.get(self.region or self.own_region)
+        return self if mask is None else replace(self, mask=mask)
+
+    @property
+    def is_placed(self) -> bool:
+        """True if it holds something that belongs to the pixels of the image that is seen."""
+        return self.mask is not None
+
+    def seen(self, look: Look) -> Self:
+        """Return it for another view of the image."""
+        return self if self.mask is None else replace(self, mask=look(self.mask, False))
+
+
+@dataclass(frozen=True)
+class Term(Share):
+    """A share that is computed from layers.
+
+    A new kind implements `loss_sum` and `value`.
 
     Args:
         layer: the layer's name.
         weight: factor; a negative one lowers the number.
-        region: name of the mask in which it acts, see `Objective.in_regions`; empty for that of its layer.
-        mask: that mask, (1,1,H,W) in 0..1, of the image that is seen.
     """
 
     layer: str
     weight: float = 1.0
-    region: str = field(default="", kw_only=True)
-    mask: Tensor | None = field(default=None, kw_only=True, compare=False, repr=False)
+
+    @property
+    def own_region(self) -> str:
+        """Name of its layer."""
+        return self.layer
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -83,23 +124,9 @@ class Term(ABC):
         """Choose the channels by an image's activations, and return the term with them."""
         return self
 
-    def weighted(self, factor: float) -> Term:
+    def weighted(self, factor: float) -> Self:
         """Multiply the weight."""
         return replace(self, weight=self.weight * factor)
-
-    def in_region(self, regions: Mapping[str, Tensor]) -> Term:
-        """Let it act in its region alone, if there is one of the name; see `Objective.in_regions`."""
-        mask = regions.get(self.region or self.layer)
-        return self if mask is None else replace(self, mask=mask)
-
-    @property
-    def is_placed(self) -> bool:
-        """True if it holds something that belongs to the pixels of the image that is seen."""
-        return self.mask is not None
-
-    def seen(self, look: Look) -> Term:
-        """Return the term for another view of the image."""
-        return self if self.mask is None else replace(self, mask=look(self.mask, False))
 
     def within(self, activations: Activations) -> Activations:
         """Fade activations out where the mask is black."""

@@ -22,6 +22,7 @@ from ..models.dream_model import DreamModel
 from ..settings import TileSettings
 from .objectives import Objective
 from .terms import Activations, LossSum
+from .text_terms import as_strong_as
 from .transforms import View, random_int
 
 GRID = 32
@@ -232,12 +233,14 @@ def objective_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Compute an objective and its gradient for an image (1,3,H,W) in 0..1, whole or in tiles.
 
+    The gradient of texts is scaled to that of the layers, so that weights mean the same for both.
+
     Args:
         models: the network, once per device; the image is on the first device.
-        objective: of the layers and of the image itself.
+        objective: of the layers, of texts and of the image itself.
         image: (1,3,H,W).
-        settings: size and overlap of the tiles; already validated.
-        generator: draws the position of the grid of tiles.
+        settings: size and overlap of the tiles, for the layers; already validated.
+        generator: draws the position of the grid of tiles, and the crops that are compared with texts.
 
     Returns:
         The objective, 0-dimensional, and its gradient (1,3,H,W).
@@ -245,7 +248,9 @@ def objective_gradient(
     Raises:
         SettingsError: a layer or a channel does not exist.
     """
-    if settings.tile_size == 0 or max(size_of(image)) <= settings.tile_size:
+    if not objective.terms:
+        value, gradient = image.new_zeros(()), torch.zeros_like(image)
+    elif settings.tile_size == 0 or max(size_of(image)) <= settings.tile_size:
         value, gradient = whole_gradient(models[0], objective, image)
     elif not settings.tile_roll:
         value, gradient = tiled_gradient(models, objective, image, settings)
@@ -255,9 +260,38 @@ def objective_gradient(
         rolled = objective.seen(lambda one, _: view.apply(one))
         value, gradient = tiled_gradient(models, rolled, view.apply(image), settings)
         gradient = view.undo(gradient)
-    if not objective.has_image_terms:
+    if objective.texts:
+        likeness, own_gradient = text_gradient(objective, image, gradient, generator)
+        value, gradient = value + likeness, gradient + own_gradient
+    if not objective.has_penalties:
         return value, gradient
     leaf = image.detach().requires_grad_()
     with torch.enable_grad():
-        own = objective.image_value(leaf)
+        own = objective.penalty_value(leaf)
     return value + own.detach(), gradient + torch.autograd.grad(own, leaf)[0]
+
+
+def text_gradient(
+    objective: Objective, image: Tensor, of_layers: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Compute the texts' part of an objective and its gradient.
+
+    Args:
+        objective: with texts.
+        image: (1,3,H,W) in 0..1.
+        of_layers: the gradient of its layers, (1,3,H,W).
+        generator: draws crops.
+
+    Returns:
+        The part, 0-dimensional, and its gradient (1,3,H,W): beside layers, as strong by weight as theirs.
+    """
+    found = [text.gradient(image, generator) for text in objective.texts]
+    value, gradient = (
+        torch.stack([one for one, _ in found]).sum(),
+        torch.stack([one for _, one in found]).sum(0),
+    )
+    layers = sum(abs(term.weight) for term in objective.terms)
+    if not layers:
+        return value, gradient
+    own = sum(abs(text.weight) for text in objective.texts)
+    return value, as_strong_as(gradient, of_layers) * (own / layers)

@@ -162,8 +162,9 @@ class DreamModel(nn.Module):
         Raises:
             SettingsError: a layer does not exist.
         """
-        self._truncated_skeleton(self._sorted_nodes(layers))
-        self.extractor(layers)
+        if layers:
+            self._truncated_skeleton(self._sorted_nodes(layers))
+            self.extractor(layers)
 
     def _node(self, layer: str) -> str:
         own = self.spec.aliases.get(layer, layer)
@@ -254,11 +255,13 @@ class DreamModel(nn.Module):
         return {layer: _as_map(found[self._node(layer)]) for layer in layers}
 
     def smallest_side(self, layers: Sequence[str]) -> int:
-        """Shortest side, in pixels, of an image from which all these layers can be computed.
+        """Shortest side, in pixels, of an image from which all these layers can be computed; 1 without any.
 
         Raises:
             SettingsError: a layer does not exist.
         """
+        if not layers:
+            return 1
         nodes = self._sorted_nodes(layers)
         if self._look is not None and self._look.multiple == 0:
             return self._look.size
@@ -278,6 +281,8 @@ class DreamModel(nn.Module):
         Raises:
             SettingsError: a layer does not exist.
         """
+        if not layers:
+            return 0
         least = self.smallest_side(layers)
         height, width = (max(side, least) for side in size)
         skeleton, image = (

@@ -27,6 +27,7 @@ EASINGS: Mapping[Easing, Callable[[float], float]] = {
 """Easing -> share of the way to the next value, by the share of the time."""
 
 _KEYFRAME = re.compile(r"(?P<place>[^:]*):(?P<value>.*)", re.DOTALL)
+_BETWEEN = re.compile(r'[,;\n](?=(?:[^"]*"[^"]*")*[^"]*$)')  # not between quotes
 _PLACE = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<seconds>s?)")
 
 
@@ -155,7 +156,7 @@ def parse_keyframes(text: str) -> Keyframes[str]:
     Raises:
         SettingsError: a keyframe cannot be read, or comes before an earlier one.
     """
-    entries = [entry.strip() for entry in re.split(r"[,;\n]", text) if entry.strip()]
+    entries = [entry.strip() for entry in _BETWEEN.split(text) if entry.strip()]
     read = [_keyframe(entry) for entry in entries]
     units = {unit for _, unit in read if unit}
     if len(units) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -12,12 +12,16 @@ from ..checks import kinds, require_known, split_range, validate
 from ..errors import SettingsError
 from .layer_schedule import LayerSchedule, parse_layer_schedule
 from .schedule import Schedule, parse_schedule
+from .text_schedule import TextSchedule, parse_text_schedule
 
 Settings = TypeVar("Settings")
-AnySchedule: TypeAlias = Schedule | LayerSchedule
+AnySchedule: TypeAlias = Schedule | LayerSchedule | TextSchedule
 
 LAYERS = "layers"
 """The setting whose values are layers instead of numbers."""
+
+TEXT = "text"
+"""The setting whose values are texts."""
 
 
 class Moment(NamedTuple):
@@ -37,7 +41,7 @@ class Schedules:
     """Schedules by the names of the settings that they change.
 
     Args:
-        by_name: a `LayerSchedule` for `layers`, else a `Schedule`.
+        by_name: a `LayerSchedule` for `layers`, a `TextSchedule` for `text`, else a `Schedule`.
     """
 
     by_name: Mapping[str, AnySchedule] = field(default_factory=dict)
@@ -116,6 +120,12 @@ def join(schedules: Iterable[tuple[str, AnySchedule]]) -> Schedules:
     return Schedules(by_name)
 
 
+PARSERS: Mapping[str, Callable[[str], AnySchedule]] = {
+    LAYERS: parse_layer_schedule,
+    TEXT: parse_text_schedule,
+}
+
+
 def parse_schedule_of(name: str, text: str) -> AnySchedule:
     """Read the schedule of a setting.
 
@@ -123,7 +133,7 @@ def parse_schedule_of(name: str, text: str) -> AnySchedule:
         SettingsError: a keyframe cannot be read; the message names the setting.
     """
     try:
-        return parse_layer_schedule(text) if name == LAYERS else parse_schedule(text)
+        return PARSERS.get(name, parse_schedule)(text)
     except SettingsError as error:
         raise SettingsError(f"`schedule` of {name}: {error}") from error
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..checks import kinds
-from ..dreaming.objectives import Objective, build_objective
+from ..dreaming.objectives import Objective, build_objective, text_objective
 from ..errors import SettingsError
 from ..models.dream_model import DreamModel
+from ..models.image_text import ImageTextEncoder
 from ..schedules.layer_schedule import LayerSchedule
 from ..schedules.schedules import LAYERS, Moment, Schedules
-from ..settings import DreamSettings, ObjectiveSettings, ReliabilitySettings, TemporalSettings
+from ..settings import DreamSettings, ObjectiveSettings, ReliabilitySettings, TemporalSettings, TextSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class FrameSettings:
 
 
 class ObjectivePart(NamedTuple):
-    """A part of an objective.
+    """A part of an objective: layers to excite.
 
     Args:
         settings: at the start.
@@ -46,6 +47,53 @@ class ObjectivePart(NamedTuple):
     schedules: Schedules = Schedules()
     region: str = ""
     guide: int = 0
+
+    def build(self, model: DreamModel) -> Objective:
+        """Build it with the settings that it has at the start.
+
+        Raises:
+            SettingsError: a layer, channel or label does not exist.
+        """
+        return build_objective(self.settings, model, region=self.region, guide=self.guide)
+
+
+class TextPart(NamedTuple):
+    """A part of an objective: texts to become like.
+
+    Args:
+        settings: at the start.
+        encoder: compares images with texts.
+        schedules: of its settings.
+        region: name of the mask in which it acts; empty for that of all texts.
+    """
+
+    settings: TextSettings
+    encoder: ImageTextEncoder
+    schedules: Schedules = Schedules()
+    region: str = ""
+
+    def build(self, model: DreamModel) -> Objective:
+        """Build it with the settings that it has at the start."""
+        return text_objective(self.settings, self.encoder, region=self.region)
+
+
+class PenaltyPart(NamedTuple):
+    """A part of an objective: the penalties of the image alone.
+
+    Args:
+        settings: at the start; only the weights of the penalties count.
+        schedules: of its settings.
+    """
+
+    settings: ObjectiveSettings
+    schedules: Schedules = Schedules()
+
+    def build(self, model: DreamModel) -> Objective:
+        """Build it with the settings that it has at the start."""
+        return Objective((), self.settings.tv_weight, self.settings.l2_weight)
+
+
+Part: TypeAlias = ObjectivePart | TextPart | PenaltyPart
 
 
 class ScheduledObjective:
@@ -59,10 +107,10 @@ class ScheduledObjective:
         SettingsError: a layer, channel or label does not exist.
     """
 
-    def __init__(self, parts: Sequence[ObjectivePart], model: DreamModel) -> None:
+    def __init__(self, parts: Sequence[Part], model: DreamModel) -> None:
         self._parts = parts
         self._model = model
-        self._last: tuple[tuple[ObjectivePart, ...], Objective] | None = None
+        self._last: tuple[tuple[Part, ...], Objective] | None = None
         self.widest = sum_of_parts([one for part in parts for one in _all_layers(part)], model)
         """The objective with the layers of all moments at once, for the memory that it needs."""
 
@@ -73,28 +121,31 @@ class ScheduledObjective:
 
     def at(self, moment: Moment) -> Objective:
         """Return the objective at a moment of the clip."""
-        parts = tuple(
-            part._replace(settings=part.schedules.apply(part.settings, moment)) for part in self._parts
-        )
+        parts = tuple(part_at(part, moment) for part in self._parts)
         if self._last is None or self._last[0] != parts:
             self._last = parts, sum_of_parts(parts, self._model)
         return self._last[1]
 
 
-def sum_of_parts(parts: Sequence[ObjectivePart], model: DreamModel) -> Objective:
+def part_at(part: Part, moment: Moment) -> Part:
+    """Return a part with the settings that it has at a moment."""
+    # All kinds have these fields.
+    settings: Any = part.schedules.apply(part.settings, moment)
+    return part._replace(settings=settings)
+
+
+def sum_of_parts(parts: Sequence[Part], model: DreamModel) -> Objective:
     """Build the sum of objectives with the settings that they have at the start.
 
     Raises:
         SettingsError: a layer, channel or label does not exist.
     """
-    return reduce(
-        add, (build_objective(one.settings, model, region=one.region, guide=one.guide) for one in parts)
-    )
+    return reduce(add, (one.build(model) for one in parts))
 
 
-def _all_layers(part: ObjectivePart) -> list[ObjectivePart]:
+def _all_layers(part: Part) -> list[Part]:
     layers = part.schedules.by_name.get(LAYERS)
-    if not isinstance(layers, LayerSchedule):
+    if not (isinstance(part, ObjectivePart) and isinstance(layers, LayerSchedule)):
         return [part]
     return [part._replace(settings=replace(part.settings, layers=mixture)) for mixture in layers.mixtures]
 
@@ -148,17 +199,18 @@ class Scheduled:
         return replace(self.schedules.apply(settings, moment), objective=objective)
 
 
-def schedule_of(schedules: Schedules, objective: ObjectiveSettings, model: DreamModel) -> Scheduled:
-    """Divide schedules into those of an objective and those of the other settings.
+def schedule_of(schedules: Schedules, parts: Sequence[Part], model: DreamModel) -> Scheduled:
+    """Divide schedules into those of the parts of an objective and those of the other settings.
 
     Args:
         schedules: of any settings.
-        objective: settings of the objective.
+        parts: of the objective, without schedules.
         model: the network that dreams.
 
     Raises:
         SettingsError: a layer, channel or label does not exist.
     """
-    own = schedules.only(kinds(ObjectiveSettings))
+    own = schedules.only({*kinds(ObjectiveSettings), *kinds(TextSettings)})
     others = schedules.only(schedules.by_name.keys() - own.by_name.keys())
-    return Scheduled(others, ScheduledObjective([ObjectivePart(objective, own)], model) if own else None)
+    scheduled = [part._replace(schedules=own.only(kinds(type(part.settings)))) for part in parts]
+    return Scheduled(others, ScheduledObjective(scheduled, model) if own else None)

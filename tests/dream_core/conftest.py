@@ -6,9 +6,11 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from dream_core.models.dream_model import DreamModel
+from dream_core.models.image_text import ImageTextEncoder
 from dream_core.models.preprocessing import Preprocessing
 from dream_core.models.registry import ModelSpec
 from dream_core.models.weights import WeightSource
@@ -49,6 +51,19 @@ def with_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny() -> DreamModel:
     """A network of one seeded random convolution, for tests that do not depend on the network."""
     return DreamModel(Tiny(), SPEC)
+
+
+COLORS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+
+
+@pytest.fixture
+def colors() -> ImageTextEncoder:
+    """An encoder whose embedding is the mean color, and whose texts are colors: what a dream does can be seen."""
+    return ImageTextEncoder(
+        lambda images: images.mean((2, 3)),
+        lambda texts: torch.tensor([COLORS[text] for text in texts]),
+        side=8,
+    )
 
 
 @pytest.fixture

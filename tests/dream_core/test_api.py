@@ -17,6 +17,7 @@ from torch import Tensor
 import dream_core
 from dream_core import Dreamer, dream_image, dream_video
 from dream_core.errors import ImageError, Notice, SettingsError, VideoError
+from dream_core.models.image_text import ImageTextEncoder
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.video import open_clip, open_output
 from dream_core.video.images import load_image, save_image
@@ -236,3 +237,25 @@ def test_importing_the_package_loads_nothing_and_unknown_names_raise() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         dream_core.nothing  # noqa: B018
+
+
+def test_a_text_is_what_is_dreamed_of(image: Tensor, colors: ImageTextEncoder) -> None:
+    options = {**QUICK, "optimizer": "classic", "keep_brightness": False, "encoder": colors}
+    red = dream_image(image, text="red", **options)
+    both = dream_image(image, text=["red:0.5", "blue:-1"], layers="block4", text_weight=4, **options)
+    for found in (red, both):
+        change = (found - image).mean((1, 2))
+        assert change[0] > change[2] + 0.005
+    place = torch.zeros(48, 64)
+    place[:, :32] = 1
+    there = dream_image(image, text="red", regions={"text": place}, **options)
+    assert torch.equal(there[..., 32:], image[..., 32:])
+    assert not torch.equal(there[..., :32], image[..., :32])
+
+
+def test_texts_fade_into_each_other_along_a_clip(image: Tensor, colors: ImageTextEncoder) -> None:
+    options = {**QUICK, "optimizer": "classic", "keep_brightness": False, "blend": 0.5, "cuts": False}
+    dreamer = Dreamer(encoder=colors, schedule=["text=0: red, 4: blue"], **options)
+    changes = [(dreamer.step(image) - image).mean((1, 2)) for _ in range(6)]
+    assert changes[0][0] > changes[0][2] + 0.005
+    assert changes[-1][2] > changes[-1][0] + 0.005

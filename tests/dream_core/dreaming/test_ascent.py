@@ -44,8 +44,9 @@ class Pixels:
 class Formula:
     """An objective that is a function of the image."""
 
-    layers = ("image",)
-    chooses_channels = has_image_terms = needs_whole = False
+    layers = terms = ("image",)
+    texts = ()
+    chooses_channels = has_penalties = needs_whole = False
 
     def __init__(self, value: Callable[[Tensor], Tensor]) -> None:
         self.value = value

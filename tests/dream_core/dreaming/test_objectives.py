@@ -32,6 +32,6 @@ def test_image_terms_lower_the_objective() -> None:
     image = torch.tensor([[0.0, 1.0], [0.5, 0.5]]).expand(1, 3, 2, 2)
     objective = Objective((), tv_weight=2, l2_weight=4)
     # Squared distances from 0.5: 0.25, 0.25, 0, 0.
-    assert objective.image_value(image).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
-    assert objective.has_image_terms
-    assert not layer("a").has_image_terms
+    assert objective.penalty_value(image).item() == pytest.approx(-(2 * 0.5 + 4 * 0.125))
+    assert objective.has_penalties
+    assert not layer("a").has_penalties

@@ -332,7 +332,7 @@ def test_image_terms_are_computed_on_the_whole_image() -> None:
     ]
     torch.testing.assert_close(found[0], found[1])
     leaf = image.clone().requires_grad_()
-    value = objective(network.activations(leaf, objective.layers)) + objective.image_value(leaf)
+    value = objective(network.activations(leaf, objective.layers)) + objective.penalty_value(leaf)
     value.backward()
     torch.testing.assert_close(found[0], (value.detach(), leaf.grad))
 

@@ -57,7 +57,7 @@ def dreamer(
     temporal: TemporalSettings | None = None,
     beside: Worker | None = None,
 ) -> TemporalDreamer:
-    scheduled = schedule_of(read(*entries), settings.objective, model)
+    scheduled = schedule_of(read(*entries), [ObjectivePart(settings.objective)], model)
     objective = scheduled.objective.widest if scheduled.objective else None
     return TemporalDreamer(
         ImageDreamer([model], settings=settings, objective=objective),
@@ -231,11 +231,12 @@ def test_schedules_are_divided_into_those_of_the_objective_and_the_others(tiny: 
         temporal=TemporalSettings(),
         reliability=ReliabilitySettings(),
     )
-    scheduled = schedule_of(read("blend=0: 1", "l2_weight=0: 2, 1s: 3"), ObjectiveSettings(), tiny)
+    parts = [ObjectivePart(ObjectiveSettings())]
+    scheduled = schedule_of(read("blend=0: 1", "l2_weight=0: 2, 1s: 3"), parts, tiny)
     now = scheduled.at(Moment(0, 0.5), settings)
     assert (now.temporal.blend, now.objective and now.objective.l2_weight) == (1, 2.5)
     assert scheduled.by_seconds
-    plain = schedule_of(read("blend=0: 1"), ObjectiveSettings(), tiny)
+    plain = schedule_of(read("blend=0: 1"), parts, tiny)
     assert plain.at(Moment(0, 0.5), settings).objective is None
     assert not plain.by_seconds
     assert Scheduled().at(Moment(3, 0.1), settings) == settings

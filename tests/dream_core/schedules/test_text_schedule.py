@@ -1,0 +1,28 @@
+"""Texts that fade into each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from dream_core.errors import SettingsError
+from dream_core.schedules.text_schedule import parse_text_schedule
+
+
+def test_texts_fade_into_each_other() -> None:
+    schedule = parse_text_schedule("0: a forest, 10: a sea of fire")
+    assert schedule.at(0, 0.0) == ("a forest",)
+    assert schedule.at(4, 0.0) == ("a forest:0.6", "a sea of fire:0.4")
+    assert schedule.at(10, 0.0) == schedule.at(99, 0.0) == ("a sea of fire",)
+
+
+def test_quotes_hold_commas_and_several_texts() -> None:
+    schedule = parse_text_schedule('0: "a tall, dark forest" "fog:0.5", 2s: a sea hold')
+    assert schedule.unit == "seconds"
+    assert schedule.values == (("a tall, dark forest", "fog:0.5"), ("a sea",))
+    assert schedule.at(0, 1.0) == ("a tall, dark forest:0.5", "fog:0.25", "a sea:0.5")
+
+
+@pytest.mark.parametrize("text", ['0: "a forest', "0: fire:inf", "0:"])
+def test_what_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected"):
+        parse_text_schedule(text)
