@@ -6,18 +6,21 @@ A network has its weights if they are found or can be downloaded, and random one
 whether it has weights, the number of its layers, the default layer, the multiple of pixels that it wants ("224
 only" for crops), the folded BatchNorms, the share of the pixels that the gradient reaches, and the highest peak
 of the dream's spectrum at the frequencies of strides (1/2, 1/4, 1/8, 1/16 of a cycle per pixel) over what is
-beside them: a checkerboard has a peak of more than 10.
+beside them: a checkerboard has a peak of more than 10. With random weights these two are the median of four
+draws, because one draw may like any frequency.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import time
 import warnings
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dream_core.dreaming.dream import dream
 from dream_core.dreaming.objectives import layer
@@ -41,6 +44,9 @@ FAMILIES = {
     "other": ("timm:hrnet_w18_small", "timm:dla34", "timm:repvgg_a0"),
 }
 SIZE = (192, 288)
+BRIEF = DreamSettings(octave=OctaveSettings(octaves=2, octave_steps=4))
+CPU = torch.device("cpu")
+DRAWS = 4
 PERIODS = (2, 4, 8, 16)
 
 
@@ -67,29 +73,43 @@ def row(family: str, name: str, image: Tensor) -> str:
     """Dream with one network and write its row of the table."""
     begun = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model, weights = found_or_random(name)
-    look = model.spec.look
-    assert look is not None
-    _, gradient = whole_gradient(model, layer(model.default_layer), image)
-    reached = float((gradient.abs().sum(1) > 0).float().mean()) if gradient.isfinite().all() else math.nan
-    settings = DreamSettings(octave=OctaveSettings(octaves=2, octave_steps=4))
-    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes that are too small for crops
-        residual = dream(image, [model], settings=settings) - image
+        try:
+            models = [load_model(ModelSettings(model=name), device=CPU, dtype=torch.float32)]
+            weights = "own"
+        except WeightsError:
+            models = list(random_models(name))
+            weights = "random"
+        found = [
+            (reached(model, image), peak(dream(image, [model], settings=BRIEF) - image)) for model in models
+        ]
+    reach, highest = (statistics.median(column) for column in zip(*found, strict=True))
+    spec, look = models[0].spec, models[0].spec.look
+    assert look is not None
     sizes = f"{look.size} only" if look.multiple == 0 else str(look.multiple)
-    found = f"{weights} | {len(model.layers())} | {model.default_layer} | {sizes} | {len(look.folds)}"
+    told = f"{weights} | {len(models[0].layers())} | {spec.layer} | {sizes} | {len(look.folds)}"
     seconds = time.perf_counter() - begun
-    return f"| {family} | {name} | {found} | {reached:.0%} | {peak(residual):.1f} | {seconds:.0f} |"
+    return f"| {family} | {name} | {told} | {reach:.0%} | {highest:.1f} | {seconds:.0f} |"
 
 
-def found_or_random(name: str) -> tuple[DreamModel, str]:
-    """Load a network with its weights or, where they cannot be had, with random ones."""
-    try:
-        return load_model(ModelSettings(model=name), device=torch.device("cpu"), dtype=torch.float32), "own"
-    except WeightsError:
-        torch.manual_seed(0)
-        return outline(name), "random"
+def random_models(name: str) -> Iterator[DreamModel]:
+    """Make a network several times, each with other random weights.
+
+    Some networks start their training with norms that let nothing through; these do.
+    """
+    for seed in range(DRAWS):
+        torch.manual_seed(seed)
+        model = outline(name)
+        for module in model.network.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.any():
+                nn.init.ones_(module.weight)
+        yield model
+
+
+def reached(model: DreamModel, image: Tensor) -> float:
+    """Return the share of the pixels that the gradient of the default layer reaches; NaN if it is not finite."""
+    _, gradient = whole_gradient(model, layer(model.default_layer), image)
+    return float((gradient.abs().sum(1) > 0).float().mean()) if gradient.isfinite().all() else math.nan
 
 
 def peak(residual: Tensor) -> float:

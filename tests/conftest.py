@@ -12,10 +12,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # workers share the cores
 
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)  # workers share the cores
-
-
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder with real weights and clips, or a skip that says how to get it."""

@@ -86,9 +86,8 @@ class MatchTerm(GuideTerm):
 
     def seen(self, look: Look) -> Self:
         """Return the term for another view of the image."""
-        carried = None if self.carried is None else look(self.carried, True)
-        mask = None if self.mask is None else look(self.mask, False)
-        return replace(self, mask=mask, carried=carried)
+        term = super().seen(look)
+        return term if self.carried is None else replace(term, carried=look(self.carried, True))
 
     def matches(self, activation: Tensor) -> Tensor:
         """Number of the guide's place for each place of an activation (1,C,h,w): (h,w)."""
