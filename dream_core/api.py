@@ -21,6 +21,7 @@ from .image import Size, describe, fit_mask, luma, require_image, size_of
 from .looks import with_look
 from .models.image_text import ImageTextEncoder
 from .models.weights import Progress
+from .motion.saved_flow import add_saved_flow
 from .pipeline import (
     check_alongside,
     dream_clip,
@@ -36,6 +37,7 @@ from .settings import DreamSettings, InputSettings, OutputSettings, PipelineSett
 from .sound.listen import hear
 from .temporal.dreamer import DreamedFrame
 from .video import Frame, open_clip
+from .video.clip import FrameFlow
 from .video.containers import require_apart
 from .video.images import load_image
 
@@ -83,6 +85,7 @@ def dream_video(
     require_apart(Path(target), Path(source))
     pipeline = with_guide(pipeline) if reading.guide else pipeline
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
+        add_saved_flow(clip, Path(source), reading)
         work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)
         previous = open_previous(
             clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
@@ -181,6 +184,13 @@ def _mask(mask: Tensor | str | Path, image: Tensor) -> Tensor:
     return fit_mask(tensor.reshape(1, 1, *tensor.shape[-2:]), size_of(image))
 
 
+def _flow(flow: Tensor | tuple[Tensor, Tensor] | None) -> FrameFlow | None:
+    if flow is None:
+        return None
+    ways = [flow] if isinstance(flow, Tensor) else flow
+    return FrameFlow(*(one if one.ndim == 4 else one[None] for one in ways))
+
+
 class Dreamer:
     """Dreams a clip frame by frame; the networks are loaded once.
 
@@ -227,6 +237,7 @@ class Dreamer:
         mask: Tensor | str | Path | None = None,
         regions: Mapping[str, Tensor | str | Path] | None = None,
         guide: Tensor | str | Path | None = None,
+        flow: Tensor | tuple[Tensor, Tensor] | None = None,
         seconds: float | None = None,
         on_step: DreamCallback | None = None,
     ) -> Tensor:
@@ -236,6 +247,9 @@ class Dreamer:
             frame: (3,H,W) or (1,3,H,W) RGB in 0..1, of the same size as the one before.
             mask, regions: where to dream, as in `dream_image`.
             guide: replaces that of the dreamer for this frame.
+            flow: (2,H,W) or (1,2,H,W) in pixels, x first, from the frame to the one before, as a renderer knows it;
+                or a pair of that and of the flow from the one before, by which more is known to be hidden. By
+                default it is estimated.
             seconds: time of the frame in the clip, for a `schedule` in seconds.
             on_step: called after each gradient step.
 
@@ -243,7 +257,7 @@ class Dreamer:
             The dream, float32 RGB in 0..1 on the CPU, in the shape of the frame.
 
         Raises:
-            ImageError: the frame or the mask has the wrong shape, dtype or values; the state is unchanged.
+            ImageError: the frame, mask or flow has the wrong shape, dtype or values; the state is unchanged.
             SettingsError: a schedule needs the seconds, and there are none.
         """
         batch = _image(frame, name="frame")[1]
@@ -256,7 +270,13 @@ class Dreamer:
             guides = self._guides if guide is None else [_image(guide, name="guide")[1]]
             moment = Moment(self._number) if seconds is None else Moment(self._number, seconds)
             dream = self._temporal.step(
-                batch, moment=moment, mask=masks, regions=places, guides=guides, on_step=on_step
+                batch,
+                moment=moment,
+                mask=masks,
+                regions=places,
+                guides=guides,
+                flow=_flow(flow),
+                on_step=on_step,
             ).read()
         self._number += 1
         return dream.reshape(frame.shape)

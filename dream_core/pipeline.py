@@ -286,6 +286,10 @@ def check_alongside(dreamer: TemporalDreamer, reading: InputSettings) -> None:
         SettingsError: it needs a guide and there is none, or does not use the one that there is; or it has no such
             layer as `regions` names.
     """
+    if reading.saved_flow and dreamer.temporal.independent:
+        warnings.warn(
+            "`saved_flow` does nothing with `independent`: no frame leads into another", stacklevel=2
+        )
     objective = dreamer.dream.objective
     if guide_count(objective) and reading.guide is None:
         raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .device import choose_devices
 from .errors import VideoError
 from .models.registry import resolve_model
 from .motion.flow import resolve_flow
+from .motion.saved_flow import folders_of
 from .settings import InputSettings, OutputSettings, PipelineSettings
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.seamless import Begun
@@ -66,6 +68,9 @@ def work_folder(
         conditions["input"] = digest_of(source)
         for name in FILES:
             conditions[name] = conditions[name] and _digest(Path(conditions[name]))
+        if reading.saved_flow:
+            each = "".join(_digest(path) for path in folders_of(reading.saved_flow))
+            conditions["saved_flow"] = sha256(each.encode()).hexdigest()
         files = region_files(reading.regions)
         conditions["regions"] = {name: _digest(path) for name, path in files.items()}
     except OSError as error:

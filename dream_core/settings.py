@@ -285,8 +285,6 @@ class OtherFlowSettings:
     """Flow as another program or pack has it.
 
     Args:
-        points_to: Frame that its vectors lead to. next: from each frame to the one after it, as is usual; the flow
-            to the frame before is then its inverse. previous: to the frame before, as in this pack.
         first_missing: It has one flow fewer than there are frames, because it leaves out the first, which has no
             frame before it.
         flow_unit: Unit of its vectors: pixels, a fraction of width and height, or grid, as PyTorch's grid_sample
@@ -296,7 +294,6 @@ class OtherFlowSettings:
             of the place that each pixel samples.
     """
 
-    points_to: FrameBeside = "next"
     first_missing: bool = True
     flow_unit: FlowUnit = "pixels"
     flow_layout: FlowLayout = "channels_last"
@@ -830,6 +827,12 @@ class InputSettings:
         regions: Where single layers act, each LAYER=FILE: an image, a folder of images or a video, white where the
             layer dreams. One for all frames, or one for each, in the proportions of the input. Other layers act
             everywhere.
+        saved_flow: Folder with the flow of the input, which is then not estimated: from deepdream-video flow, Save
+            Flow or another program, such as a renderer. One file for each frame of the input, or of the part that
+            is dreamed.
+        points_to: Frame that the vectors of another program lead to. next: from each frame to the one after it, as
+            is usual; the flow to the frame before is then its inverse. previous: to the frame before, as in this
+            pack.
         transparency: Keep the transparency of the input in a GIF, WebP or PNG and in a folder of images. Otherwise
             what is transparent becomes black.
         previous_dream: File that `save_last_dream` wrote for an earlier clip, whose dream goes on in this one
@@ -844,6 +847,8 @@ class InputSettings:
     mask: Path | None = None
     guide: Path | None = None
     regions: tuple[str, ...] = ()
+    saved_flow: Path | None = None
+    points_to: FrameBeside = "next"
     transparency: bool = False
     previous_dream: Path | None = None
 

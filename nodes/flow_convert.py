@@ -10,11 +10,14 @@ from torch import Tensor
 
 from ..dream_core.motion.flow_convert import both_directions, to_layout, vectors_from
 from ..dream_core.motion.flow_math import invert
-from ..dream_core.settings import OtherFlowSettings
+from ..dream_core.settings import InputSettings, OtherFlowSettings
 from .adapters.images import to_mask
 from .adapters.sockets import Flow, FlowSocket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
+
+DIRECTION = ("points_to",)
+"""Field of InputSettings that has a widget here."""
 
 
 class FlowConvert(io.ComfyNode):
@@ -45,6 +48,7 @@ class FlowConvert(io.ComfyNode):
                     "any_flow",
                     tooltip="The flow of another pack, a tensor, an array or a list of them; or this pack's.",
                 ),
+                *widgets(InputSettings, only=DIRECTION),
                 *widgets(OtherFlowSettings),
             ],
             outputs=[
@@ -70,7 +74,7 @@ class FlowConvert(io.ComfyNode):
     def execute(cls, any_flow: Any, **values: Any) -> io.NodeOutput:
         with working():
             settings = settings_from(OtherFlowSettings, values)
-            to_next = settings.points_to == "next"
+            to_next = settings_from(InputSettings, values, only=DIRECTION).points_to == "next"
             if isinstance(any_flow, Flow):
                 flow, trust = any_flow, torch.ones_like(any_flow.backward[:, :1])
             else:

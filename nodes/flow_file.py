@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..dream_core.errors import DeepDreamError, ImageError
 from ..dream_core.motion.flow_folder import FlowFolder, flow_files, load_flows
-from ..dream_core.settings import FlowFileSettings, OtherFlowSettings
+from ..dream_core.settings import FlowFileSettings, InputSettings, OtherFlowSettings
 from .adapters import host
 from .adapters.batches import check_same_size
 from .adapters.images import from_mask, to_mask
@@ -18,8 +18,8 @@ from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
 
-READING = ("points_to", "first_missing")
-"""Fields of OtherFlowSettings that files do not say themselves."""
+DIRECTION, FIRST = ("points_to",), ("first_missing",)
+"""Fields of InputSettings and OtherFlowSettings that files do not say themselves."""
 
 
 class SaveFlow(io.ComfyNode):
@@ -120,7 +120,8 @@ class LoadFlow(io.ComfyNode):
                     default=WHERE[0],
                     tooltip="ComfyUI's folder in which it is: output, as Save Flow writes it, or input.",
                 ),
-                *widgets(OtherFlowSettings, only=READING),
+                *widgets(InputSettings, only=DIRECTION),
+                *widgets(OtherFlowSettings, only=FIRST),
             ],
             outputs=[
                 FlowSocket.Output(
@@ -161,10 +162,9 @@ class LoadFlow(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, where: str, **values: Any) -> io.NodeOutput:
         with working():
-            settings = settings_from(OtherFlowSettings, values, only=READING)
             loaded = load_flows(
                 place_to_load(folder, where, widget="folder"),
-                to_next=settings.points_to == "next",
-                first_missing=settings.first_missing,
+                to_next=settings_from(InputSettings, values, only=DIRECTION).points_to == "next",
+                first_missing=settings_from(OtherFlowSettings, values, only=FIRST).first_missing,
             )
             return io.NodeOutput(Flow(loaded.backward, loaded.forward), to_mask(loaded.reliability))

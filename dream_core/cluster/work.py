@@ -11,6 +11,7 @@ from pathlib import Path
 from ..device import backends
 from ..errors import Notice, SettingsError, VideoError
 from ..motion.finder import MotionFinder
+from ..motion.saved_flow import add_saved_flow
 from ..pipeline import (
     check_alongside,
     dream_clip,
@@ -63,7 +64,9 @@ class Job:
         if self.target.suffix.lower() in (".gif", *ANIMATED_SUFFIXES) and not self.target.is_dir():
             return True
         goes_on = self.reading.previous_dream or self.writing.save_last_dream
-        return not temporal.independent and bool(temporal.seamless or not temporal.cuts or goes_on)
+        # Cuts are looked for by flow that is estimated.
+        by_flow = temporal.cuts and not self.reading.saved_flow
+        return not temporal.independent and bool(temporal.seamless or not by_flow or goes_on)
 
     def part(self, segment: Segment) -> Path:
         """Name of a part, in the format of the output."""
@@ -88,6 +91,7 @@ def check_job(job: Job) -> None:
         warnings.simplefilter("ignore", Notice)  # told when the output is written
         if clip.frame_count == 1:
             raise VideoError(f"expected a clip of more than one frame, got {job.source}; dream it alone")
+        add_saved_flow(clip, job.source, job.reading)
         open_output_like(clip, job.target, settings=job.writing).discard()
     if job.writing.restart:
         shutil.rmtree(job.folder, ignore_errors=True)
@@ -130,6 +134,7 @@ def dream_segment(job: Job, segment: Segment) -> None:
             clip, job.pipeline.temporal, reading=job.reading, writing=job.writing, goes_on=work.exists()
         )
         heard = hear(clip, job.pipeline.listen, job.pipeline.envelope, start=job.reading.start)
+        add_saved_flow(clip, job.source, job.reading)
         clip.only(segment.first, segment.end)
         dreamer = load_dreamer(job.pipeline, schedules=heard)
         check_alongside(dreamer, job.reading)

@@ -17,6 +17,7 @@ from ..layer_weights import split_list
 from ..looks import load_look, save_look
 from ..models.dream_model import DreamModel, outline
 from ..models.registry import resolve_model
+from ..motion.saved_flow import add_saved_flow
 from ..pipeline import (
     check_alongside,
     dream_clip,
@@ -107,6 +108,7 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
     target = command.output or default_output(command.input or Path(SAMPLE_CLIP.name))
     if command.input:
         require_apart(target, command.input)
+    add_saved_flow(clip, source, command.read)
     work = work_folder(source, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
     previous = open_previous(
         clip, command.temporal, reading=command.read, writing=command.write, goes_on=work.exists()

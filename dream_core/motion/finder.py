@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..image import size_of
 from ..settings import ReliabilitySettings
+from ..video.clip import FrameFlow
 from .flow import FlowEstimator
 from .occlusion import reliability_mask
 from .scene_cuts import is_cut, structure
@@ -58,7 +59,14 @@ class MotionFinder(NamedTuple):
     reliability: ReliabilitySettings
     cuts: bool
 
-    def __call__(self, frame: Tensor, past: Sequence[Tensor], *, pan: Tensor | None = None) -> Motions:
+    def __call__(
+        self,
+        frame: Tensor,
+        past: Sequence[Tensor],
+        *,
+        pan: Tensor | None = None,
+        known: FrameFlow | None = None,
+    ) -> Motions:
         """Find the motion between a frame and those before it, without reading a value on the CPU.
 
         Args:
@@ -66,11 +74,15 @@ class MotionFinder(NamedTuple):
             past: the frames before it, (1,3,H,W), the latest last.
             pan: (1,2,1,1), the motion of the whole image since the frame before in pixels, if it is known. There is
                 then no cut.
+            known: the flow to the frame before, which is then not estimated. Without its forward flow the check of
+                consistency is left out.
         """
-        each = [self._motion(frame, past[-1], pan=pan)]
+        flows = known or self._flows(frame, past[-1], near=True, pan=pan)
+        each = [self._motion(frame, past[-1], flows)]
         distance = 2
         while distance <= len(past):
-            each.append(self._motion(frame, past[-distance], near=False))
+            flows = self._flows(frame, past[-distance], near=False, pan=None)
+            each.append(self._motion(frame, past[-distance], flows))
             distance *= 2
         if not self.cuts or pan is not None:
             return Motions(each, cut=False)
@@ -92,18 +104,19 @@ class MotionFinder(NamedTuple):
         found = motions.structure.tolist() if found is None else found
         return is_cut(frame, previous, motions.each[0].flow, found=found)
 
-    def _motion(
-        self, frame: Tensor, previous: Tensor, *, near: bool = True, pan: Tensor | None = None
-    ) -> Motion:
-        backward, forward = self._flows(frame, previous, near=near, pan=pan)
+    def _motion(self, frame: Tensor, previous: Tensor, flows: FrameFlow) -> Motion:
+        consistency = self.reliability.check_consistency and flows.forward is not None
         reliability = reliability_mask(
-            backward, forward, frame=frame, previous=previous, settings=self.reliability
+            flows.backward,
+            flows.forward,
+            frame=frame,
+            previous=previous,
+            settings=replace(self.reliability, check_consistency=consistency),
+            known=flows.reliability,
         )
-        return Motion(backward, reliability)
+        return Motion(flows.backward, reliability)
 
-    def _flows(
-        self, frame: Tensor, previous: Tensor, *, near: bool, pan: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _flows(self, frame: Tensor, previous: Tensor, *, near: bool, pan: Tensor | None) -> FrameFlow:
         """Estimate the flow to an earlier frame and, if it is needed, back."""
         flow = self.flow if near else replace(self.flow, scale=FAR_SCALE * self.flow.scale)
         whole = None if pan is None else pan.expand(1, 2, *size_of(frame))
@@ -113,6 +126,6 @@ class MotionFinder(NamedTuple):
         else:
             backward, forward = flow.both_ways(frame, start)
         if whole is None:
-            return backward, forward
+            return FrameFlow(backward, forward)
         returned = None if forward is None else warp(forward, -whole, mode="bilinear") - whole
-        return backward + whole, returned
+        return FrameFlow(backward + whole, returned)

@@ -59,6 +59,7 @@ def reliability_mask(
     frame: Tensor,
     previous: Tensor,
     settings: ReliabilitySettings,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Compute how reliably each pixel of the current frame was visible in the previous one.
 
@@ -73,6 +74,7 @@ def reliability_mask(
         frame: (B,3,H,W), the current frame in 0..1.
         previous: (B,3,H,W), the previous frame in 0..1.
         settings: choice of the checks, and their constants.
+        known: (B,1,H,W) in 0..1, 0 where the backward flow is not known; by default it is known everywhere.
 
     Returns:
         (B,1,H,W) in 0..1, 1 = trust.
@@ -90,6 +92,9 @@ def reliability_mask(
         masks.append(_below(difference.gray, settings.brightness_threshold / 255))
     if settings.check_leaving:
         masks.append(points_inside(backward))
+    if known is not None:
+        require_image(known, name="reliability", channels=1, like=backward, values=False)
+        masks.append(known)
     mask = torch.stack([mask.to(frame.dtype) for mask in masks]).amin(dim=0)
     return soften_inwards(mask, radius=_softening_radius(frame, settings.mask_softness))
 

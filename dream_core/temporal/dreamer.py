@@ -27,9 +27,10 @@ from ..models.dream_model import DreamModel
 from ..motion.finder import Motion, MotionFinder, Motions
 from ..motion.flow import FlowEstimator
 from ..motion.scene_cuts import find_pan
-from ..motion.warp import warp
+from ..motion.warp import require_flow, warp
 from ..schedules.schedules import Moment
 from ..settings import DreamSettings, ReliabilitySettings, TemporalSettings
+from ..video.clip import FrameFlow
 from .blend import add_residual, blend_frames, share_to_renew
 from .scheduled import FrameSettings, Scheduled
 
@@ -355,8 +356,10 @@ class TemporalDreamer:
         mask: Tensor | None = None,
         regions: Mapping[str, Tensor] | None = None,
         guides: Sequence[Tensor] = (),
+        flow: FrameFlow | None = None,
         following: Tensor | None = None,
         following_moment: Moment | None = None,
+        following_flow: FrameFlow | None = None,
         on_step: DreamCallback | None = None,
     ) -> DreamedFrame:
         """Dream the next frame of the clip.
@@ -368,13 +371,15 @@ class TemporalDreamer:
                 applied here. What leaves it is no longer carried.
             regions: (1,1,H,W) in 0..1 each, where terms of the objective act, see `Objective.in_regions`.
             guides: (1,3,h,w) RGB in 0..1 each, for the objective, see `Guides`. They must not change later.
+            flow: to the frame before; by default it is estimated. Where it is given, it is believed: the check of
+                consistency needs its forward flow, and a fast pan is not searched for.
             following: the frame after it, if it is known and to be dreamed next: where `looks_ahead`, its motion
                 is found meanwhile. It must not change before its own step.
-            following_moment: that of `following`, likewise.
+            following_moment, following_flow: those of `following`, likewise.
             on_step: called after every gradient step.
 
         Raises:
-            ImageError: the frame has the wrong shape, dtype or values; the state is unchanged.
+            ImageError: the frame or its flow has the wrong shape, dtype or values; the state is unchanged.
             OutOfMemoryError: there is too little memory for flow or for the smallest tiles; the state is
                 unchanged.
             SettingsError: a schedule is in seconds, and the moment is not known.
@@ -389,12 +394,13 @@ class TemporalDreamer:
         mask = None if mask is None else self._prepared(mask, frame)
         objective = self._goal(frame, regions or {}, guides)
         mask = within_reach(mask, objective, self._now.dream.mask)
-        start = self._carry_with_memory(frame, mask, ahead)
+        start = self._carry_with_memory(frame, mask, ahead, self._sent_flow(flow, frame))
         if following is not None and self.looks_ahead:
             for model in self.dream.models:
                 model.trace(objective.layers)
             then = self._settings_at(following_moment or Moment(moment.frame + 1))
-            self._ahead = self._look_ahead(following, [*_frames(start.past), frame], then)
+            past = [*_frames(start.past), frame]
+            self._ahead = self._look_ahead(following, past, then, following_flow)
         carried = start.carried
         if carried is not None:
             objective = with_carried(objective, carried.matches)
@@ -446,27 +452,49 @@ class TemporalDreamer:
         # A copy: the caller may reuse its buffer, and a view would keep its whole clip in memory.
         return send(frame.detach().float(), self.dream.device)
 
+    def _sent_flow(self, flow: FrameFlow | None, frame: Tensor) -> FrameFlow | None:
+        if flow is None or self.temporal.independent:
+            return None
+        for name, one in (("flow", flow.backward), ("forward flow", flow.forward)):
+            if one is not None:
+                require_flow(one, like=frame, name=name)
+        return flow.to(frame.device)
+
     def _prepared(self, mask: Tensor, frame: Tensor) -> Tensor:
         require_mask(mask, like=frame)
         return send(prepare_mask(mask.detach().float(), self._now.dream.mask), self.dream.device)
 
-    def _look_ahead(self, following: Tensor, past: Sequence[Tensor], settings: FrameSettings) -> Ahead | None:
+    def _look_ahead(
+        self,
+        following: Tensor,
+        past: Sequence[Tensor],
+        settings: FrameSettings,
+        flow: FrameFlow | None,
+    ) -> Ahead | None:
         """Begin to find the motion of the next frame; None if its own step will refuse it."""
         past = past[-(self._past.maxlen or 0) :]
         try:
             frame = self._sent(following)
             self._require_size(frame, past)
+            known = self._sent_flow(flow, frame)
         except ImageError:
             return None
-        return Ahead(following, frame, past, self._begin_motions(self._finder(settings), frame, past))
+        motions = self._begin_motions(self._finder(settings), frame, past, known=known)
+        return Ahead(following, frame, past, motions)
 
     def _begin_motions(
-        self, find: MotionFinder, frame: Tensor, past: Sequence[Tensor], pan: Tensor | None = None
+        self,
+        find: MotionFinder,
+        frame: Tensor,
+        past: Sequence[Tensor],
+        *,
+        pan: Tensor | None = None,
+        known: FrameFlow | None = None,
     ) -> Pending[Motions]:
         assert self.beside
 
         def motions() -> Motions:
-            found = find(frame, past, pan=pan)
+            found = find(frame, past, pan=pan, known=known)
             return found._replace(cut=find.is_cut(found, frame, past[-1]))
 
         return self.beside.begin(motions)
@@ -483,12 +511,14 @@ class TemporalDreamer:
         self._past = past
         self._past.append(replace(dreamed, carried=None))
 
-    def _carry_with_memory(self, frame: Tensor, mask: Tensor | None, ahead: Ahead | None) -> Start:
+    def _carry_with_memory(
+        self, frame: Tensor, mask: Tensor | None, ahead: Ahead | None, known: FrameFlow | None
+    ) -> Start:
         """Carry the earlier dreams over; where memory runs out, free what nothing uses, then shrink the flow."""
         freed = False
         while True:
             try:
-                return self._carry(frame, mask, ahead)
+                return self._carry(frame, mask, ahead, known)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -501,10 +531,16 @@ class TemporalDreamer:
                 self.flow = self.flow.in_less_memory(size_of(frame), both=both, problem=problem)
             freed = True
 
-    def _carry(self, frame: Tensor, mask: Tensor | None = None, ahead: Ahead | None = None) -> Start:
+    def _carry(
+        self,
+        frame: Tensor,
+        mask: Tensor | None = None,
+        ahead: Ahead | None = None,
+        known: FrameFlow | None = None,
+    ) -> Start:
         """Carry the earlier dreams over to a frame. After a flash it continues what was there before that."""
-        for past in (self._past, self._before_cut):
-            start = self._carry_past(past, frame, mask=mask, ahead=ahead) if past else None
+        for past, flow in ((self._past, known), (self._before_cut, None)):
+            start = self._carry_past(past, frame, mask=mask, ahead=ahead, known=flow) if past else None
             if start:
                 return start
         return Start(deque(maxlen=self._past.maxlen))
@@ -517,13 +553,14 @@ class TemporalDreamer:
         mask: Tensor | None,
         ahead: Ahead | None = None,
         pan: Tensor | None = None,
+        known: FrameFlow | None = None,
     ) -> Start | None:
         """Carry dreams over to a frame; None after a cut.
 
         Whether there is one and how many steps are due is read at once, because the program waits for a GPU there.
         """
         previous = past[-1].frame
-        motions = self._motions(frame, _frames(past), ahead, pan)
+        motions = self._motions(frame, _frames(past), ahead, pan, known)
         carried = self._carry_from(past, 1, motions.each[0])
         for number, motion in enumerate(motions.each[1:], start=1):
             carried = carried.fill_from(self._carry_from(past, 2**number, motion))
@@ -537,7 +574,7 @@ class TemporalDreamer:
         read = _read(asked)
         found = read["structure"].tolist() if "structure" in read else None
         if self._finder(self._now).is_cut(motions, frame, previous, found=found):
-            pan = find_pan(frame, previous)
+            pan = None if known else find_pan(frame, previous)
             return None if pan is None else self._carry_past(past, frame, mask=mask, pan=pan)
         return Start(past, carried, renewal, read.get("means"))
 
@@ -546,16 +583,24 @@ class TemporalDreamer:
         return MotionFinder(self.flow, settings.reliability, settings.temporal.cuts)
 
     def _motions(
-        self, frame: Tensor, past: Sequence[Tensor], ahead: Ahead | None, pan: Tensor | None
+        self,
+        frame: Tensor,
+        past: Sequence[Tensor],
+        ahead: Ahead | None,
+        pan: Tensor | None,
+        known: FrameFlow | None,
     ) -> Motions:
-        """Find the motion from a frame to those before it, unless it was found ahead; `pan`: see `MotionFinder`."""
+        """Find the motion from a frame to those before it, unless it was found ahead.
+
+        `pan` and `known`: see `MotionFinder`.
+        """
         self._require_size(frame, past)
         if ahead and len(ahead.past) == len(past) and all(map(operator.is_, ahead.past, past)):
             return ahead.motions.result()
         find = self._finder(self._now)
         if self.beside:
-            return self._begin_motions(find, frame, past, pan).result()
-        return find(frame, past, pan=pan)
+            return self._begin_motions(find, frame, past, pan=pan, known=known).result()
+        return find(frame, past, pan=pan, known=known)
 
     @staticmethod
     def _require_size(frame: Tensor, past: Sequence[Tensor]) -> None:

@@ -118,6 +118,7 @@ def dream_next(
         **_given_with(frame),
         following=expected,
         following_moment=_moment_of(following) if following else None,
+        following_flow=following.flow if following else None,
         on_step=on_step,
     )
 
@@ -133,6 +134,7 @@ def _given_with(frame: Frame) -> dict[str, Any]:
         "mask": None if frame.mask is None else frame.mask[None],
         "regions": {name: one[None] for name, one in frame.regions.items()},
         "guides": [one[None] for one in frame.guides],
+        "flow": frame.flow,
     }
 
 
@@ -150,8 +152,12 @@ def _dream_back(
         (1,3,H,W) each, in the order of the frames; on the CPU, to save the memory of the device.
     """
     dreams: deque[Tensor] = deque()
+    after: Frame | None = None
     for frame in reversed(frames):
-        dreamed = dreamer.step(frame.image[None], **_given_with(frame), on_step=on_step)
+        flow = after.flow.reversed() if after and after.flow else None
+        given = {**_given_with(frame), "flow": flow}
+        dreamed = dreamer.step(frame.image[None], **given, on_step=on_step)
+        after = frame
         if dreamed.carried is None:
             break
         dreams.appendleft(dreamed.dream.cpu())

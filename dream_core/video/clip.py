@@ -9,15 +9,41 @@ from fractions import Fraction
 from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
+
+from ..device import send
 
 ROUNDING = Fraction(1, 1000)
 """Seconds by which a start may miss a frame, as 0.033 misses 1/30."""
 
 Timed: TypeAlias = tuple[Any, Fraction]
 """A frame before it is loaded, with its time in the file: only the current frame becomes a tensor."""
+
+
+class FrameFlow(NamedTuple):
+    """The motion of a frame, where it is known and need not be estimated.
+
+    Args:
+        backward: (1,2,H,W) in pixels, x first: from the frame to the one before it.
+        forward: the same from the one before to the frame; None if it is not known.
+        reliability: (1,1,H,W) in 0..1, 0 where the backward flow is not known; None for 1 everywhere.
+    """
+
+    backward: Tensor
+    forward: Tensor | None = None
+    reliability: Tensor | None = None
+
+    def to(self, device: torch.device) -> FrameFlow:
+        """Return the same in float32 on a device."""
+        others = (None if one is None else send(one.float(), device) for one in self[1:])
+        return FrameFlow(send(self.backward.float(), device), *others)
+
+    def reversed(self) -> FrameFlow | None:
+        """Return the flow of the frame before in reversed time; None if it is not known."""
+        return None if self.forward is None else FrameFlow(self.forward, self.backward)
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,8 @@ class Frame:
     """(1,H,W) in 0..1 by the name of a layer or of an objective, where it alone acts."""
     guides: tuple[Tensor, ...] = ()
     """(3,h,w) RGB in 0..1 each, of any size: what to dream of."""
+    flow: FrameFlow | None = None
+    """Its motion, if it is known."""
     anew: bool = False
     """True where the clip goes on in other proportions, so that no dream can be carried into it."""
 
@@ -94,6 +122,7 @@ class Clip:
         self._close = close
         self._first = self._skipped = 0
         self._beside: dict[str, Iterator[Any]] = {}
+        self._given: dict[str, Callable[[int], Any]] = {}
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
         self._timed: Iterator[Timed] = islice(frames, limit)
         self._end = math.inf
@@ -163,6 +192,14 @@ class Clip:
 
         self._close = close_both
 
+    def give(self, values: Mapping[str, Callable[[int], Any]]) -> None:
+        """Give each frame something by its index; nothing is asked for those that are skipped.
+
+        Args:
+            values: functions of the index, by the name of the field of `Frame`.
+        """
+        self._given |= values
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._frames, self._timed = iter(()), iter(())
@@ -193,6 +230,8 @@ class Clip:
             else:
                 # The last one that is skipped is loaded: the loader compares each with the one before.
                 image = self._load(raw)  # (4,H,W) with alpha
+                if index >= self._skipped:
+                    beside |= {name: give(index) for name, give in self._given.items()}
                 frame = Frame(
                     image[:3],
                     float(time - first),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from dream_core.dreaming.dream import ImageDreamer
 from dream_core.errors import SettingsError, VideoError
 from dream_core.models.dream_model import DreamModel
 from dream_core.motion.flow import FlowEstimator, dis_flow
+from dream_core.motion.flow_folder import FlowFolder
+from dream_core.motion.saved_flow import add_saved_flow
 from dream_core.pipeline import dream_clip, open_keep_folder, open_output_like
 from dream_core.resume import work_folder
 from dream_core.settings import (
@@ -65,6 +69,7 @@ def run(
     stopped: int = 0,
     keep: Path | None = None,
     restart: bool = False,
+    reading: InputSettings = READING,
 ) -> int:
     """Dream until `stopped` frames are done, or to the end. Returns the number of those that were done before."""
     exact = {"quality": 0, "pixel_format": "yuv444p"} if target.suffix == ".mp4" else {}
@@ -81,11 +86,12 @@ def run(
         if frame.index + 1 == stopped:
             raise KeyboardInterrupt
 
-    work = work_folder(source, target, pipeline=PIPELINE, reading=READING, writing=writing)
+    work = work_folder(source, target, pipeline=PIPELINE, reading=reading, writing=writing)
     with (
-        open_clip(source, settings=READING) as clip,
+        open_clip(source, settings=reading) as clip,
         open_output_like(clip, target, settings=writing, work=work) as output,
     ):
+        add_saved_flow(clip, source, reading)
         before = output.restored
         kept = open_keep_folder(writing, goes_on=before > 0)
         dream_clip(clip, dreamer, output, keep=kept, on_frame=stop)
@@ -162,6 +168,27 @@ def test_a_changed_input_is_refused_until_restart(tiny: DreamModel, source: Path
         run(tiny, source, target, temporal)
     assert run(tiny, source, target, temporal, restart=True) == 0
     assert len(images(target)) == COUNT
+
+
+def test_a_dream_goes_on_along_its_saved_flow_and_along_no_other(
+    tiny: DreamModel, source: Path, tmp_path: Path
+) -> None:
+    flow = FlowFolder(tmp_path / "flow", ".flo")
+    for index in range(COUNT):
+        flow.save(index, torch.full((2, *SIZE), index / 4))
+    reading = replace(READING, saved_flow=flow.path)
+    whole, target, temporal = tmp_path / "whole", tmp_path / "out", TEMPORAL["plain"]
+    run(tiny, source, whole, temporal, reading=reading)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, source, target, temporal, reading=reading, stopped=4)
+    shutil.copytree(tmp_path / "flow", tmp_path / "other")
+    (tmp_path / "other" / "backward" / "flow_000007.flo").write_bytes(
+        (flow.path / "backward" / "flow_000001.flo").read_bytes()
+    )
+    with pytest.raises(SettingsError, match=r"`saved_flow` file \w+ instead of file \w+"):
+        run(tiny, source, target, temporal, reading=replace(reading, saved_flow=tmp_path / "other"))
+    assert run(tiny, source, target, temporal, reading=reading) == 4
+    assert all(torch.equal(a, b) for a, b in zip(images(target), images(whole), strict=True))
 
 
 def test_an_input_that_is_gone_is_told(tmp_path: Path) -> None:

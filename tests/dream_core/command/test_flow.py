@@ -13,6 +13,7 @@ from dream_core.motion.flow_folder import flow_files, load_flows
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import Scene, synthetic_clip
 from dream_core.video import open_clip, open_output
+from dream_core.video.images import load_image
 
 QUICK = ("--flow", "dis", "--device", "cpu", "--quiet")
 
@@ -71,3 +72,17 @@ def test_what_does_not_fit_is_one_line(clip: str, tmp_path: Path, capsys: pytest
         assert run(["flow", clip, target, *QUICK]) == 1
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert says in line
+
+
+def test_the_dream_along_saved_flow_is_that_along_flow_that_is_estimated(clip: str, tmp_path: Path) -> None:
+    flow = tmp_path / "flow"
+    assert run(["flow", clip, str(flow), *QUICK]) == 0
+    options = ["--octaves", "1", "--octave-steps", "2", "--size", "0", *QUICK]
+    options += ["--model", "efficientnet_lite0", "--layers", "stem"]
+    along = [str(tmp_path / "along"), *options, "--saved-flow", str(flow), "--references", "1"]
+    assert run([clip, str(tmp_path / "estimated"), *options]) == 0
+    # Estimated flow would be that of another method.
+    assert run([clip, *along, "--flow-scale", "0.1"]) == 0
+    for name in ("image_000001.png", "image_000002.png"):
+        found = [next((tmp_path / folder).glob(f"*{name[-10:]}")) for folder in ("along", "estimated")]
+        assert torch.equal(*map(load_image, found))

@@ -11,6 +11,7 @@ from dream_core.motion.flow import FlowEstimator, dis_flow
 from dream_core.motion.occlusion import reliability_mask
 from dream_core.settings import ReliabilitySettings
 from dream_core.synthetic import synthetic_clip
+from dream_core.video.clip import FrameFlow
 
 CPU = torch.device("cpu")
 SETTINGS = ReliabilitySettings()
@@ -88,3 +89,20 @@ def test_a_pan_is_added_to_the_motion_that_is_left(frames: list[Tensor]) -> None
     torch.testing.assert_close(inside.mean((0, 2, 3)), pan.flatten(), atol=0.5, rtol=0)
     assert motion.reliability[..., 48:-8].mean() > 0.9
     assert motion.reliability[..., :32].mean() < 0.1  # nothing was there before
+
+
+def test_flow_that_is_known_is_not_estimated(frames: list[Tensor]) -> None:
+    estimate = Noted()
+    flow = FlowEstimator(dis_flow, CPU, 16, 1)
+    backward, forward = flow.both_ways(frames[1], frames[0])
+    (both,) = finder(estimate)(frames[1], frames[:1], known=FrameFlow(backward, forward)).each
+    assert torch.equal(both.reliability, finder(Noted())(frames[1], frames[:1]).each[0].reliability)
+    (one,) = finder(estimate)(frames[1], frames[:1], known=FrameFlow(backward)).each
+    without = finder(Noted(), reliability=ReliabilitySettings(check_consistency=False))
+    assert torch.equal(one.reliability, without(frames[1], frames[:1]).each[0].reliability)
+    known = torch.ones(1, 1, 96, 128)
+    known[..., :64] = 0
+    (part,) = finder(estimate)(frames[1], frames[:1], known=FrameFlow(backward, forward, known)).each
+    assert not part.reliability[..., :64].any()
+    assert part.reliability[..., 80:].mean() > 0.5
+    assert estimate.asked == []

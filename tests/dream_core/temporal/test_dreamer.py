@@ -44,6 +44,7 @@ from dream_core.settings import (
 from dream_core.synthetic import Scene, SyntheticClip, synthetic_clip
 from dream_core.temporal.blend import add_residual, blend_frames
 from dream_core.temporal.dreamer import Carried, DreamedFrame, TemporalDreamer
+from dream_core.video.clip import FrameFlow
 
 CPU = torch.device("cpu")
 STILL = DreamSettings(octave=OctaveSettings(octave_steps=0), image=ImageSettings(keep_brightness=False))
@@ -1277,3 +1278,50 @@ def test_a_wrong_mask_is_refused_and_changes_nothing(tiny: DreamModel, mask: Ten
     with pytest.raises(ImageError, match=problem):
         machine.step(torch.zeros(1, 3, 64, 96), mask=mask)
     assert not machine.state.past
+
+
+# Flow that is known
+
+
+def unasked(first: Tensor, second: Tensor, both: bool) -> Tensor:
+    raise AssertionError("flow is known, and estimated all the same")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_dream_along_known_flow_is_that_along_the_same_flow_estimated(
+    tiny: DreamModel, masked: bool, beside: bool
+) -> None:
+    clip = synthetic_clip(frames=4, height=40, width=56, seed=4)
+    frames = list(clip.frames.split(1))
+    flows = [None, *map(FrameFlow, clip.backward.split(1), clip.forward.split(1))]
+    mask = torch.zeros(1, 1, 40, 56)
+    mask[..., :30] = 1
+    given = {"mask": mask} if masked else {}
+    machine = dreamer(tiny, FlowEstimator(unasked, CPU, 1, 1), settings=QUICK)
+    machine.beside = Worker(CPU) if beside else None
+    following = zip([*frames[1:], None], [*flows[1:], None], strict=True)
+    dreams = [
+        machine.step(frame, flow=flow, following=after, following_flow=then, **given)
+        for frame, flow, (after, then) in zip(frames, flows, following, strict=True)
+    ]
+    estimated = dreamer(tiny, exact_flow(clip), settings=QUICK)
+    expected = [estimated.step(frame, **given) for frame in frames]
+    assert all(torch.equal(a.dream, b.dream) for a, b in zip(dreams, expected, strict=True))
+
+
+def test_at_a_cut_known_flow_does_not_count(tiny: DreamModel) -> None:
+    frames = [synthetic_clip(frames=1, height=40, width=56, seed=seed).frames for seed in (1, 2)]
+    machine = dreamer(tiny, FlowEstimator(unasked, CPU, 1, 1), temporal=TemporalSettings())
+    machine.step(frames[0])
+    assert machine.step(frames[1], flow=FrameFlow(torch.zeros(1, 2, 40, 56))).carried is None
+
+
+def test_known_flow_of_another_size_is_refused_and_the_state_stays(tiny: DreamModel) -> None:
+    frames = random_clip(2)
+    machine = dreamer(tiny)
+    machine.step(frames[:1])
+    before = machine.state
+    with pytest.raises(ImageError, match=r"expected forward flow of shape \(1, 2, 20, 24\)"):
+        machine.step(frames[1:], flow=FrameFlow(torch.zeros(1, 2, 20, 24), torch.zeros(1, 2, 3, 4)))
+    assert machine.state == before

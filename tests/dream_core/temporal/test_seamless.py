@@ -36,6 +36,7 @@ from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.temporal.seamless import crossfade
 from dream_core.video import Frame, open_clip, open_output
+from dream_core.video.clip import FrameFlow
 
 HEIGHT, WIDTH, SPEED = 48, 64, 4
 Paint = Callable[[Tensor], Tensor]
@@ -310,3 +311,25 @@ def test_the_dream_begins_anew_where_the_clip_does(make, seamless) -> None:
     # In reversed time, nothing is carried over that place either.
     assert torch.equal(dreamed[5].dream, plain[5].dream)
     assert torch.equal(dreamed[7].dream, plain[7].dream) == (not seamless)
+
+
+def test_known_flow_leads_back_in_reversed_time(make: Callable[..., TemporalDreamer]) -> None:
+    """Only the step from the first frame back to the last is estimated: no file has it."""
+    asked = []
+
+    def estimate(first: Tensor, second: Tensor, both: bool) -> Tensor:
+        asked.append((first, second))
+        return torch.zeros(1 + both, 2, *first.shape[-2:])
+
+    images = rolling()[:5]
+    right = torch.zeros(1, 2, HEIGHT, WIDTH)
+    right[:, 0] = SPEED
+    frames = [
+        replace(frame, flow=FrameFlow(-right, right) if frame.index else None) for frame in frames_of(images)
+    ]
+    machine = make(cuts=False)
+    machine.flow = FlowEstimator(estimate, torch.device("cpu"), 1, 1)
+    list(dream_frames(frames, machine))
+    ((first, second),) = asked
+    assert torch.equal(first, images[4:])
+    assert torch.equal(second, images[:1])

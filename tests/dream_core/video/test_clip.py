@@ -80,3 +80,11 @@ def test_a_part_of_a_clip_keeps_its_indices_and_times(make_clip):
         assert [frame.index for frame in frames] == list(range(4 + skipped, 9))
         assert [frame.time for frame in frames] == pytest.approx([frame.index / 12 for frame in frames])
         assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * len(frames))
+
+
+def test_what_is_given_by_index_is_not_asked_for_frames_that_are_skipped(make_clip):
+    asked = []
+    with open_clip(make_clip(count=6), settings=NATIVE) as clip:
+        clip.give({"mask": lambda index: asked.append(index) or index})
+        clip.skip(3)
+        assert [frame.mask for frame in clip] == asked == [3, 4, 5]

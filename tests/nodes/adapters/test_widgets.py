@@ -132,9 +132,8 @@ def test_every_table_speaks_of_widgets_that_exist(widgets: ModuleType, core: Mod
     ids = {inner.id for one in all_widgets(widgets, core) for inner in one.get_all()}
     left_out = ("model_file", "model_dirs", "label_file")
     ids |= {one.id for one in widgets.widgets(core.ModelSettings, leave_out=left_out)}
-    ids |= {
-        one.id for one in widgets.widgets(core.InputSettings, leave_out=("previous_dream", "mask", "guide"))
-    }
+    left_out = ("previous_dream", "mask", "guide", "saved_flow")
+    ids |= {one.id for one in widgets.widgets(core.InputSettings, leave_out=left_out)}
     ids |= {one.id for one in widgets.widgets(core.AtlasSettings)}
     assert ids >= widgets.BASIC
 
