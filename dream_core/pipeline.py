@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -42,7 +43,7 @@ from .settings import (
 from .temporal.dreamer import DreamedFrame, DreamerState, TemporalDreamer
 from .temporal.last_dream import load_last_dream, require_fit, require_place, save_last_dream
 from .temporal.scheduled import ObjectivePart, Part, PenaltyPart, TextPart, schedule_of, sum_of_parts
-from .temporal.seamless import Begun, dream_next, dream_seamless
+from .temporal.seamless import Begun, ShotPart, dream_next, dream_seamless
 from .unfinished import Unfinished
 from .video import Clip, Frame, KeepFolder, Output, open_output
 from .video.ahead import read_ahead, with_next
@@ -198,6 +199,7 @@ def dream_frames(
     dreamer: TemporalDreamer,
     *,
     begun: Begun | None = None,
+    part: ShotPart | None = None,
     on_step: DreamCallback | None = None,
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
     """Dream the frames of a clip in order, by `dream_seamless` if the settings ask for it.
@@ -207,12 +209,27 @@ def dream_frames(
         dreamer: without earlier frames, or after those that are done.
         begun: what is done already: the clip begins with the frame after it or, where it is to be seamless, with
             the first one needed.
+        part: how the clip continues others, if it is a part of a shot.
         on_step: called after every gradient step.
 
     Yields:
-        Each frame with its dream, in order.
+        Each frame with its dream, in order; those of a run-up are left out.
     """
+    run_up = part.run_up if part and not begun else 0
+    yield from islice(_dreams(clip, dreamer, begun, part, on_step), run_up, None)
+
+
+def _dreams(
+    clip: Iterable[Frame],
+    dreamer: TemporalDreamer,
+    begun: Begun | None,
+    part: ShotPart | None,
+    on_step: DreamCallback | None,
+) -> Iterator[tuple[Frame, DreamedFrame]]:
     temporal = dreamer.temporal
+    if part and part.fade:
+        yield from dream_seamless(clip, dreamer, begun=begun, part=part, on_step=on_step)
+        return
     if temporal.seamless and temporal.independent:
         warnings.warn("`seamless` does nothing with `independent`: no frame leads into another", stacklevel=2)
     elif temporal.seamless:
@@ -317,6 +334,7 @@ def dream_clip(
     output: Output,
     *,
     previous: DreamerState | None = None,
+    part: ShotPart | None = None,
     save_last: Path | None = None,
     keep: KeepFolder | None = None,
     on_frame: Callable[[Frame, DreamedFrame], None] | None = None,
@@ -336,6 +354,7 @@ def dream_clip(
         dreamer: from `load_dreamer`.
         output: from `open_output`.
         previous: from `open_previous`, the dream that this one continues.
+        part: how the clip continues others, if it is a part of a shot; it is then from `open_clip`.
         save_last: file for the last dream, written at the end.
         keep: receives frames, dreams, flow images and masks.
         on_frame: called after every frame is written.
@@ -344,8 +363,9 @@ def dream_clip(
     if previous:
         dreamer.go_on_from(previous)
     keeper = Keeper(dreamer, output) if output.work else None
-    begun = _go_on(clip, dreamer, keeper) if keeper else None
-    dreamer.fit(output.size, beside=output.memory, goes_on=begun is not None)
+    begun = _go_on(clip, dreamer, keeper, part) if keeper else None
+    ahead = part.fade + 1 if part and part.fade else 0
+    dreamer.fit(output.size, beside=output.memory, ahead=ahead, goes_on=begun is not None)
 
     def write(done: Done) -> None:
         frame, step, state = done
@@ -366,8 +386,8 @@ def dream_clip(
     device = dreamer.dream.device
     writer = Worker(device) if dreamer.beside else None
     try:
-        with reading_ahead(clip, device) as ahead, write_behind(write, written, writer) as put:
-            for frame, step in dream_frames(ahead, dreamer, begun=begun, on_step=on_step):
+        with reading_ahead(clip, device) as frames, write_behind(write, written, writer) as put:
+            for frame, step in dream_frames(frames, dreamer, begun=begun, part=part, on_step=on_step):
                 put(Done(frame, step, dreamer.state))
         if save_last:
             save_last_dream(dreamer.state, save_last)
@@ -378,13 +398,20 @@ def dream_clip(
         raise
 
 
-def _go_on(clip: Iterable[Frame], dreamer: TemporalDreamer, keeper: Keeper) -> Begun | None:
+def _go_on(
+    clip: Iterable[Frame], dreamer: TemporalDreamer, keeper: Keeper, part: ShotPart | None
+) -> Begun | None:
     begun = keeper.restore()
-    if begun:
-        assert isinstance(clip, Clip)
-        seam = dreamer.temporal.seamless and not dreamer.temporal.independent
-        clip.skip(begun.needed(dreamer.temporal.seamless_frames) if seam else begun.done)
-    return begun
+    if begun is None:
+        return None
+    assert isinstance(clip, Clip)
+    run_up = part.run_up if part else 0
+    temporal = dreamer.temporal
+    around = temporal.seamless and not temporal.independent
+    fade = part.fade if part else temporal.seamless_frames if around else 0
+    # The last of those that are done may lie in the fade; the first never does.
+    clip.skip(run_up + (max(1, begun.done - fade) if fade else begun.done))
+    return replace(begun, done=clip.first + run_up + begun.done)
 
 
 def reading_ahead(clip: Iterable[Frame], device: torch.device) -> AbstractContextManager[Iterable[Frame]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +46,7 @@ def work_folder(
     pipeline: PipelineSettings,
     reading: InputSettings,
     writing: OutputSettings,
+    more: Mapping[str, Any] | None = None,
 ) -> Unfinished:
     """Return the folder of an unfinished dream, not opened yet.
 
@@ -53,11 +54,12 @@ def work_folder(
         source: the input.
         target: the output.
         pipeline, reading, writing: all settings that the output depends on.
+        more: others, by name.
 
     Raises:
         VideoError: the input cannot be read.
     """
-    conditions = conditions_of(pipeline, reading, writing)
+    conditions = {**conditions_of(pipeline, reading, writing), **(more or {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is chosen is told when it is loaded
         conditions["model"] = resolve_model(pipeline.model)

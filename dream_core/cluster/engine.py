@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,9 @@ LOCAL = "local"
 RETRIES = 20
 """Number of times that a piece of work is begun again after its worker has died."""
 
+FEW = 4
+"""Pieces for each worker with which little time is lost until the last one is done."""
+
 POLL = 0.5
 """Seconds from one look at the records of the workers to the next."""
 
@@ -31,10 +35,12 @@ class Workers(NamedTuple):
     Args:
         cpus: cores.
         gpus: GPUs; 0 where the cluster has none.
+        number: of workers that there is room for.
     """
 
     cpus: int
     gpus: int
+    number: int = 1
 
 
 class _Clip:
@@ -96,9 +102,29 @@ def workers_of(ray: Any, *, cpus: int, device: str) -> Workers:
     """
     hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     least = int(min((host["CPU"] for host in hosts if host.get("CPU")), default=1))
+    own_cpus = max(1, min(cpus, least))
     wants_gpu = device.split(":")[0] in ("auto", "cuda")
     has_gpu = any(host.get("GPU") for host in hosts)
-    return Workers(max(1, min(cpus, least)), device.count(",") + 1 if wants_gpu and has_gpu else 0)
+    gpus = device.count(",") + 1 if wants_gpu and has_gpu else 0
+
+    def room(host: Mapping[str, float]) -> int:
+        by_cpu = int(host.get("CPU", 0) // own_cpus)
+        return min(by_cpu, int(host.get("GPU", 0) // gpus)) if gpus else by_cpu
+
+    return Workers(own_cpus, gpus, max(1, sum(map(room, hosts))))
+
+
+def shared_out(jobs: Sequence[Job], workers: Workers) -> list[Job]:
+    """Say how many segments each clip should have, so that all workers are busy and none does needless work.
+
+    Cuts are looked for only where the pieces would otherwise be few: that takes time itself.
+
+    Args:
+        jobs: the clips.
+        workers: from `workers_of`.
+    """
+    at_cuts = workers.number > 1 and len(jobs) < FEW * workers.number
+    return [replace(job, at_cuts=at_cuts, wanted=max(1, workers.number // len(jobs))) for job in jobs]
 
 
 def dream_all(

@@ -1,9 +1,10 @@
-"""Division of a clip into segments that can be dreamed apart, with the same result as in one go."""
+"""Division of a clip into segments that can be dreamed apart: at cuts, and within shots where that is wanted."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
@@ -16,12 +17,23 @@ from ..temporal.dreamer import FLASH
 BESIDE_A_CUT = FLASH
 """Number of frames before and after a cut in which there must be no other, so that none of them is a flash."""
 
+OVERLAP = 24
+"""Number of frames before a seam within a shot over which one part fades out and the dream of the next grows."""
+
 
 class Segment(NamedTuple):
-    """Frames of a clip, from index `first` to before `end`."""
+    """Frames of a clip, from index `first` to before `end`.
+
+    Args:
+        first, end: indices of frames.
+        continues: True if it begins within a shot, which the segment before it begins.
+        leads_on: True if it ends within a shot, which the next one goes on with.
+    """
 
     first: int
     end: int
+    continues: bool = False
+    leads_on: bool = False
 
     @property
     def frame_count(self) -> int:
@@ -96,6 +108,37 @@ def divide(cuts: Sequence[int], frame_count: int, *, shortest: int) -> list[Segm
         if cut - starts[-1] >= shortest and frame_count - cut >= shortest:
             starts.append(cut)
     return [Segment(*pair) for pair in zip(starts, [*starts[1:], frame_count], strict=True)]
+
+
+def split(
+    segments: Sequence[Segment], *, wanted: int = 1, longest: int = 0, shortest: int = 1
+) -> list[Segment]:
+    """Split long segments, wherever a shot is just then, into parts of equal lengths.
+
+    Args:
+        segments: from `divide`.
+        wanted: number of segments to come to, if that is possible; the longest are split first.
+        longest: number of frames that a part may have; 0 for any.
+        shortest: number of frames that a part has at least where `wanted` asks for it.
+    """
+    parts = [-(-one.frame_count // longest) if longest else 1 for one in segments]
+
+    while sum(parts) < wanted:
+        can_split = [
+            number for number, one in enumerate(segments) if one.frame_count >= shortest * (parts[number] + 1)
+        ]
+        if not can_split:
+            break
+        parts[max(can_split, key=lambda number: segments[number].frame_count / parts[number])] += 1
+    return [part for one, count in zip(segments, parts, strict=True) for part in _parts(one, count)]
+
+
+def _parts(segment: Segment, count: int) -> list[Segment]:
+    ends = [segment.first + segment.frame_count * number // count for number in range(count + 1)]
+    return [
+        Segment(first, end, continues=first > segment.first, leads_on=end < segment.end)
+        for first, end in pairwise(ends)
+    ]
 
 
 def divide_evenly(frame_count: int, *, shortest: int) -> list[Segment]:

@@ -23,12 +23,13 @@ from ..pipeline import (
 from ..resume import work_folder
 from ..settings import InputSettings, OutputSettings, PipelineSettings
 from ..sound.listen import hear
+from ..temporal.seamless import ShotPart
 from ..unfinished import Unfinished
 from ..video import open_clip
 from ..video.containers import require_apart, telling
 from ..video.images import ANIMATED_SUFFIXES
 from ..video.joining import images_done, is_whole, join_parts, remove_parts
-from .plan import Segment, cut_test, divide, divide_evenly, find_cuts
+from .plan import OVERLAP, Segment, cut_test, divide, divide_evenly, find_cuts, split
 
 SUFFIX = ".parts"
 """Added to the name of an output for the folder of its parts."""
@@ -43,6 +44,10 @@ class Job:
         target: the output.
         pipeline, reading, writing: all settings of the dream.
         shortest: least number of frames of a segment.
+        at_cuts: look for cuts to divide the clip at.
+        split: "off", or how shots are split: "auto" until there are `wanted` segments, a number so that none has
+            more frames.
+        wanted: number of segments that keeps all workers busy.
     """
 
     source: Path
@@ -51,6 +56,9 @@ class Job:
     reading: InputSettings
     writing: OutputSettings
     shortest: int
+    at_cuts: bool = True
+    split: str = "off"
+    wanted: int = 1
 
     @property
     def folder(self) -> Path:
@@ -58,15 +66,29 @@ class Job:
         return self.target.with_name(self.target.name + SUFFIX)
 
     @property
-    def is_in_one(self) -> bool:
-        """True if one worker has to dream the whole clip."""
-        temporal = self.pipeline.temporal
-        if self.target.suffix.lower() in (".gif", *ANIMATED_SUFFIXES) and not self.target.is_dir():
-            return True
-        goes_on = self.reading.previous_dream or self.writing.save_last_dream
-        # Cuts are looked for by flow that is estimated.
-        by_flow = temporal.cuts and not self.reading.saved_flow
-        return not temporal.independent and bool(temporal.seamless or not by_flow or goes_on)
+    def undivided_for(self) -> str | None:
+        """What makes one worker dream the whole clip, in words; None if nothing does."""
+        suffix, temporal = self.target.suffix.lower(), self.pipeline.temporal
+        if suffix in (".gif", *ANIMATED_SUFFIXES) and not self.target.is_dir():
+            return f"a {suffix} file is encoded as a whole"
+        if temporal.independent:
+            return None
+        reasons = {
+            "with `seamless` the end leads into the beginning": temporal.seamless,
+            "`previous_dream` is continued": self.reading.previous_dream,
+            "`save_last_dream` is continued": self.writing.save_last_dream,
+        }
+        return next((words for words, holds in reasons.items() if holds), None)
+
+    @property
+    def longest(self) -> int:
+        """Number of frames that a segment may have; 0 for any."""
+        return int(self.split) if self.split.isdecimal() else 0
+
+    @property
+    def plan(self) -> Path:
+        """Name of the record of the segments."""
+        return self.folder / "plan"
 
     def part(self, segment: Segment) -> Path:
         """Name of a part, in the format of the output."""
@@ -98,22 +120,55 @@ def check_job(job: Job) -> None:
 
 
 def plan(job: Job) -> list[Segment]:
-    """Divide a clip into segments that give the same dream as the whole.
+    """Divide a clip into segments. A run that goes on takes those of the first one, also on other workers.
 
     Raises:
-        SettingsError, VideoError, WeightsError: the input cannot be read, or the flow estimator not be loaded.
+        SettingsError, VideoError, WeightsError: the input cannot be read, the flow estimator not be loaded, or the
+            plan was made with other settings.
     """
+    with telling(job.folder, "made"):
+        job.folder.mkdir(parents=True, exist_ok=True)
+    record = work_folder(
+        job.source,
+        job.plan,
+        pipeline=job.pipeline,
+        reading=job.reading,
+        writing=replace(job.writing, restart=False),
+        more={"split": job.split, "shortest": job.shortest},
+    )
+    record.open()
+    try:
+        if record.state:
+            return [Segment(*one) for one in record.state["segments"]]
+        segments = _segments(job)
+        record.commit({"segments": segments})
+        return segments
+    finally:
+        record.close()
+
+
+def _segments(job: Job) -> list[Segment]:
     temporal = job.pipeline.temporal
     with backends(job.pipeline.device), open_clip(job.source, settings=job.reading) as clip:
         too_short = clip.frame_count is not None and clip.frame_count < 2 * job.shortest
-        if job.is_in_one or too_short or temporal.independent:
+        cuts: list[int] = []
+        by_flow = (
+            temporal.cuts and not job.reading.saved_flow
+        )  # cuts are looked for by flow that is estimated
+        if by_flow and job.at_cuts and not (job.undivided_for or too_short or temporal.independent):
+            folders = job.pipeline.model.model_dirs
+            flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=folders)
+            is_cut = cut_test(MotionFinder(flow, job.pipeline.reliability, temporal.cuts))
+            cuts, count = find_cuts((frame.image[None] for frame in clip), is_cut)
+        else:
             count = sum(1 for _ in clip.times())
-            in_one = job.is_in_one or too_short
-            return [Segment(0, count)] if in_one else divide_evenly(count, shortest=job.shortest)
-        flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=job.pipeline.model.model_dirs)
-        is_cut = cut_test(MotionFinder(flow, job.pipeline.reliability, temporal.cuts))
-        cuts, count = find_cuts((frame.image[None] for frame in clip), is_cut)
-    return divide(cuts, count, shortest=job.shortest)
+    if job.undivided_for:
+        return [Segment(0, count)]
+    if temporal.independent:
+        return divide_evenly(count, shortest=job.shortest)
+    shots = divide(cuts, count, shortest=job.shortest)
+    wanted = job.wanted if job.split == "auto" else 1
+    return split(shots, wanted=wanted, longest=job.longest, shortest=max(job.shortest, 2 * OVERLAP))
 
 
 def dream_segment(job: Job, segment: Segment) -> None:
@@ -135,12 +190,13 @@ def dream_segment(job: Job, segment: Segment) -> None:
         )
         heard = hear(clip, job.pipeline.listen, job.pipeline.envelope, start=job.reading.start)
         add_saved_flow(clip, job.source, job.reading)
-        clip.only(segment.first, segment.end)
+        part = ShotPart(run_up=OVERLAP * segment.continues, fade=OVERLAP * segment.leads_on)
+        clip.only(segment.first - part.run_up, segment.end + segment.leads_on)
         dreamer = load_dreamer(job.pipeline, schedules=heard)
         check_alongside(dreamer, job.reading)
         output = open_output_like(clip, target, settings=writing, work=work)
         try:
-            dream_clip(clip, dreamer, output, previous=previous, save_last=writing.save_last_dream)
+            dream_clip(clip, dreamer, output, previous=previous, part=part, save_last=writing.save_last_dream)
             output.leave_as_part()
         except BaseException:
             output.stop()
@@ -165,6 +221,7 @@ def join(job: Job, segments: Sequence[Segment]) -> Path:
     ):
         pass  # the record has all images
     remove_parts(parts)
+    Unfinished(job.plan, conditions={}).remove()
     with telling(job.folder, "removed"):
         job.folder.rmdir()
     return output.path

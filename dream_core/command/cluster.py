@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checks import validate
-from ..cluster.engine import dream_all, ray_at, workers_of
+from ..cluster.engine import dream_all, ray_at, shared_out, workers_of
 from ..cluster.work import Job, check_job
 from ..errors import SettingsError
 from ..looks import load_look
@@ -49,6 +49,7 @@ def dream_files(command: ClusterCommand, teller: Teller) -> int:
             reading=command.read,
             writing=command.write,
             shortest=command.cluster.shortest,
+            split=command.cluster.split,
         )
         for source, target in pairs_of(command.files)
     ]
@@ -60,8 +61,11 @@ def dream_files(command: ClusterCommand, teller: Teller) -> int:
 
     with ray_at(command.cluster.address) as ray:
         workers = workers_of(ray, cpus=command.cluster.cpus, device=command.device.device)
+        for job in jobs:
+            if job.undivided_for and (workers.number > 1 or job.longest):
+                teller.warn(f"one worker dreams the whole of {job.source}, because {job.undivided_for}")
         teller.begin(None, "dreaming")
-        failed = dream_all(ray, jobs, workers, report=teller.counted, finished=finished)
+        failed = dream_all(ray, shared_out(jobs, workers), workers, report=teller.counted, finished=finished)
     for job, error in failed:
         teller.fail(f"{job.source}: {error}")
     return MISTAKE if failed else DONE

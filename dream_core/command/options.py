@@ -74,6 +74,9 @@ FLOW = "flow"
 CLUSTER = "cluster"
 """The first argument of the command that dreams on several GPUs and hosts."""
 
+LEAST_SPLIT = 100
+"""Least number of frames to split shots by: each seam costs a run-up and a fade besides."""
+
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
 
@@ -405,13 +408,25 @@ class ClusterSettings:
             some. Without, as many workers run as there are cores for.
         shortest: Least number of frames of a segment. Shots that are shorter are dreamed by one worker with their
             neighbors.
+        split: Split long shots, too: the dream of each part fades into that of the next one, which is another dream
+            than that of one worker. auto splits while workers would be idle, off never does, and a number splits
+            into parts of at most as many frames.
         quiet: No progress bar.
     """
 
     address: str = "local"
     cpus: Annotated[int, Range(1, 1024)] = 4
     shortest: Annotated[int, Range(10, 1_000_000)] = 100
+    split: str = "auto"
     quiet: bool = False
+
+    def check_together(self) -> None:
+        """Raise a SettingsError for a division of shots that cannot be."""
+        is_length = self.split.isdecimal() and int(self.split) >= LEAST_SPLIT
+        if self.split not in ("auto", "off") and not is_length:
+            raise SettingsError(
+                f"expected `split` auto, off or a number of frames of at least {LEAST_SPLIT}, got {self.split}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

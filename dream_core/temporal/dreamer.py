@@ -263,7 +263,7 @@ class TemporalDreamer:
         """Whether `step` makes use of the next frame."""
         return self.beside is not None and not self.temporal.independent
 
-    def fit(self, size: Size, *, beside: float = 0.0, goes_on: bool = False) -> None:
+    def fit(self, size: Size, *, beside: float = 0.0, ahead: int = 0, goes_on: bool = False) -> None:
         """Choose tiles for which there is memory, before the first frame; see `ImageDreamer.fit`.
 
         Where there is too little to work beside the dream, all goes in turn: the result is the same.
@@ -271,6 +271,7 @@ class TemporalDreamer:
         Args:
             size: of the frames to come, height and width.
             beside: bytes that others will take.
+            ahead: number of frames that will be held with their dreams; `seamless` adds its own.
             goes_on: keep the tiles of an earlier run even where memory is now a little tighter.
 
         Raises:
@@ -279,12 +280,13 @@ class TemporalDreamer:
         kept = self._past.maxlen or 1
         images = 0 if self.temporal.independent else CARRYING + 2 * (kept - 1)
         if self.temporal.seamless:
-            images += 2 * self.temporal.seamless_frames
+            ahead = max(ahead, self.temporal.seamless_frames)
+        images += 2 * ahead
         image = IMAGE * size[0] * size[1]
         beside += images * image
         if self.beside and self.flow:
-            ahead = AHEAD * image + self.flow.memory(size, both=self.reliability.check_consistency)
-            if not self.dream.fits(size, beside=beside + ahead):
+            motion = AHEAD * image + self.flow.memory(size, both=self.reliability.check_consistency)
+            if not self.dream.fits(size, beside=beside + motion):
                 self.beside = None
         self.dream.fit(size, beside=beside, margin=1.0 if goes_on else MARGIN)
 
@@ -330,11 +332,8 @@ class TemporalDreamer:
             earlier.to(self.dream.device), tile_size=now.tile_size, flow_limits=now.flow_limits
         )
 
-    def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
-        """Make a dreamer that continues from a dreamed frame in reversed time.
-
-        Its zoom is inverted. The state of this dreamer is unchanged.
-        """
+    def afresh(self) -> TemporalDreamer:
+        """Make a dreamer of the same networks and settings, without earlier frames. This one is unchanged."""
         other = TemporalDreamer(
             self.dream,
             self.flow,
@@ -343,9 +342,18 @@ class TemporalDreamer:
             scheduled=self.scheduled,
             beside=self.beside,
         )
+        other._direction = self._direction
+        other._guides = self._guides
+        return other
+
+    def backwards_from(self, dreamed: DreamedFrame) -> TemporalDreamer:
+        """Make a dreamer that continues from a dreamed frame in reversed time.
+
+        Its zoom is inverted. The state of this dreamer is unchanged.
+        """
+        other = self.afresh()
         other._past.append(replace(dreamed, carried=None))
         other._direction = -self._direction
-        other._guides = self._guides
         return other
 
     def step(

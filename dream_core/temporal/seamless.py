@@ -1,4 +1,4 @@
-"""Dreams of clips that play in a circle: the last frame leads into the first."""
+"""Dreams whose last frame leads into one that is dreamed already: of clips that play in a circle, and of parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,12 +21,26 @@ MAX_GAIN = 2**0.5
 but little of them is left to amplify."""
 
 
+class ShotPart(NamedTuple):
+    """Says how a clip is a part of a shot whose parts are dreamed apart from each other.
+
+    Args:
+        run_up: number of first frames that belong to the part before, whose dreams are thrown away: so the dream is
+            fully grown where the part begins.
+        fade: number of last frames that fade into the dream of the next part, whose run-up is as long; 0 if nothing
+            follows. The clip then ends with the first frame of the next part, which is not yielded.
+    """
+
+    run_up: int = 0
+    fade: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Begun:
     """What of a clip is dreamed already.
 
     Args:
-        done: number of frames.
+        done: number of frames; where the clip is a part of another, counted in that one.
         last_start: index of the last of them that continued no dream.
         first: the first one.
     """
@@ -35,29 +49,29 @@ class Begun:
     last_start: int
     first: DreamedFrame
 
-    def needed(self, seamless_frames: int) -> int:
-        """Index of the first frame that is read again: the last of those done may lie in the fade."""
-        return max(1, self.done - seamless_frames)
-
 
 def dream_seamless(
     clip: Iterable[Frame],
     dreamer: TemporalDreamer,
     *,
     begun: Begun | None = None,
+    part: ShotPart | None = None,
     on_step: DreamCallback | None = None,
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
-    """Dream a clip that plays in a circle.
+    """Dream a clip that plays in a circle, or a part that leads into the next one.
 
     Over the last frames, at most `seamless_frames` and never the first, the dream fades into one that is carried
     from the first frame in reversed time. The last frame shows that one alone, and so leads into the first. Up to
     `seamless_frames` frames are read ahead. Each dream is yielded as soon as it is ready, so that an interruption
     loses none.
 
+    A part fades likewise into the first frame of the next part, which it dreams for this, after its run-up.
+
     Args:
-        clip: frames of one size; with `begun`, those from the index on that it says is needed.
+        clip: frames of one size; with `begun`, from the last of those that are done on, as many as are read ahead.
         dreamer: without earlier frames, or after those that are done.
         begun: what is done already; it is not yielded.
+        part: one with a fade; without, the clip plays in a circle.
         on_step: called after every gradient step, including those in reversed time.
 
     Yields:
@@ -73,22 +87,55 @@ def dream_seamless(
             return
         first = dream_next(dreamer, opening, None, on_step)
         yield opening, first
-        begun = Begun(done=1, last_start=0, first=first)
+        begun = Begun(done=opening.index + 1, last_start=opening.index, first=first)
     ahead: deque[Frame] = deque()
+    held = part.fade + 1 if part else dreamer.temporal.seamless_frames
     for frame in frames:
         ahead.append(frame)
-        if len(ahead) > dreamer.temporal.seamless_frames:
+        if len(ahead) > held:
             frame = ahead.popleft()
             if frame.index >= begun.done:
                 yield frame, dream_next(dreamer, frame, ahead[0] if ahead else None, on_step)
-    yield from _fade(ahead, dreamer, begun, on_step)
+    if part is None:
+        ends = _dream_back(ahead, dreamer.backwards_from(begun.first), on_step)
+        if ahead and not ends:
+            warnings.warn(
+                "the clip cuts from its last frame to its first, so `seamless` has no effect; choose another start "
+                "or end, or switch `cuts` off",
+                stacklevel=2,
+            )
+    else:
+        ends = _dream_back_from_next(ahead, dreamer, on_step)
+    yield from _fade(ahead, ends, dreamer, begun, on_step)
+
+
+def _dream_back_from_next(
+    ahead: deque[Frame], dreamer: TemporalDreamer, on_step: DreamCallback | None
+) -> deque[Tensor]:
+    """Dream the run-up and the first frame of the next part, and from there back; see `_dream_back`.
+
+    Args:
+        ahead: the frames of the fade, and that one, which is taken out.
+        dreamer: of the part.
+        on_step: called after every gradient step.
+    """
+    opening = ahead.pop()
+    if opening.anew:
+        return deque()
+    other = dreamer.afresh()
+    for frame in (*ahead, opening):
+        first = dream_next(other, frame, None, on_step)
+    return _dream_back(ahead, dreamer.backwards_from(first), on_step, after=opening)
 
 
 def _fade(
-    ahead: deque[Frame], dreamer: TemporalDreamer, begun: Begun, on_step: DreamCallback | None
+    ahead: deque[Frame],
+    ends: deque[Tensor],
+    dreamer: TemporalDreamer,
+    begun: Begun,
+    on_step: DreamCallback | None,
 ) -> Iterator[tuple[Frame, DreamedFrame]]:
-    """Dream the last frames, fading into the dream that is carried from the first frame in reversed time."""
-    ends = _dream_back(ahead, dreamer.backwards_from(begun.first), on_step)
+    """Dream the last frames, fading into the dreams `ends` of the last of them."""
     fading = len(ends)
     # After a cut there is no carried dream to fade out.
     after_cut = bool(ends) and begun.last_start > ahead[-1].index - fading
@@ -139,20 +186,24 @@ def _given_with(frame: Frame) -> dict[str, Any]:
 
 
 def _dream_back(
-    frames: Sequence[Frame], dreamer: TemporalDreamer, on_step: DreamCallback | None
+    frames: Sequence[Frame],
+    dreamer: TemporalDreamer,
+    on_step: DreamCallback | None,
+    *,
+    after: Frame | None = None,
 ) -> deque[Tensor]:
     """Dream the last frames in reversed time, back to a cut or to where the clip begins anew.
 
     Args:
         frames: the last frames of the clip, in order.
-        dreamer: continues from the clip's first dream.
+        dreamer: continues from the dream that they lead into.
         on_step: called after every gradient step.
+        after: the frame after them, whose flow leads back to them.
 
     Returns:
         (1,3,H,W) each, in the order of the frames; on the CPU, to save the memory of the device.
     """
     dreams: deque[Tensor] = deque()
-    after: Frame | None = None
     for frame in reversed(frames):
         flow = after.flow.reversed() if after and after.flow else None
         given = {**_given_with(frame), "flow": flow}
@@ -163,12 +214,6 @@ def _dream_back(
         dreams.appendleft(dreamed.dream.cpu())
         if frame.anew:
             break
-    if frames and not dreams:
-        warnings.warn(
-            "the clip cuts from its last frame to its first, so `seamless` has no effect; choose another start or "
-            "end, or switch `cuts` off",
-            stacklevel=2,
-        )
     return dreams
 
 

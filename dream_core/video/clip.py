@@ -132,6 +132,11 @@ class Clip:
         """True if the input has sound."""
         return self.sound is not None
 
+    @property
+    def first(self) -> int:
+        """Index of the first frame that `only` keeps."""
+        return self._first
+
     def __iter__(self) -> Iterator[Frame]:
         return self
 

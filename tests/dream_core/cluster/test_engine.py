@@ -17,7 +17,7 @@ import torch
 
 from dream_core.api import dream_video
 from dream_core.cluster import engine
-from dream_core.cluster.engine import LOCAL, Workers, dream_all, ray_at, workers_of
+from dream_core.cluster.engine import LOCAL, Workers, dream_all, ray_at, shared_out, workers_of
 from dream_core.cluster.plan import Segment
 from dream_core.cluster.work import Job
 from dream_core.errors import SettingsError, VideoError
@@ -165,10 +165,22 @@ def test_a_fault_of_the_program_is_no_line_for_users(
 
 def test_a_worker_has_a_gpu_where_there_is_one_and_no_more_cores_than_the_smallest_host() -> None:
     with_gpus = InTurn({"CPU": 64, "GPU": 8}, {"CPU": 3, "GPU": 1}, {"memory": 1})
-    assert workers_of(with_gpus, cpus=4, device="auto") == Workers(3, 1)
-    assert workers_of(with_gpus, cpus=2, device="cpu") == Workers(2, 0)
-    assert workers_of(with_gpus, cpus=2, device="cuda:0,cuda:1") == Workers(2, 2)
-    assert workers_of(InTurn({"CPU": 16}), cpus=4, device="auto") == Workers(4, 0)
+    assert workers_of(with_gpus, cpus=4, device="auto") == Workers(3, 1, number=8 + 1)
+    assert workers_of(with_gpus, cpus=2, device="cpu") == Workers(2, 0, number=32 + 1)
+    assert workers_of(with_gpus, cpus=2, device="cuda:0,cuda:1") == Workers(2, 2, number=4)
+    assert workers_of(InTurn({"CPU": 16}), cpus=4, device="auto") == Workers(4, 0, number=4)
+
+
+def test_clips_are_divided_only_where_there_are_workers_for_the_pieces() -> None:
+    def shared(clips: int, workers: int) -> set[tuple[bool, int]]:
+        jobs = [job_of(Path("a.mp4"), Path("b.mp4"))] * clips
+        return {(job.at_cuts, job.wanted) for job in shared_out(jobs, Workers(4, 1, number=workers))}
+
+    assert shared(1, 1) == {(False, 1)}
+    assert shared(1, 8) == {(True, 8)}
+    assert shared(3, 8) == {(True, 2)}
+    assert shared(31, 8) == {(True, 1)}
+    assert shared(32, 8) == {(False, 1)}
 
 
 def test_a_missing_ray_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dream_core.cluster.plan import BESIDE_A_CUT, Segment, cut_test, divide, divide_evenly, find_cuts
+from dream_core.cluster.plan import BESIDE_A_CUT, Segment, cut_test, divide, divide_evenly, find_cuts, split
 from dream_core.motion.finder import MotionFinder
 from dream_core.motion.flow import FlowEstimator, dis_flow
 from dream_core.settings import ReliabilitySettings
@@ -72,3 +72,32 @@ def test_short_shots_stay_with_their_neighbors():
     assert divide([20], 22, shortest=10) == [Segment(0, 22)]
     assert divide_evenly(25, shortest=10) == [Segment(0, 10), Segment(10, 25)]
     assert Segment(12, 30).frame_count == 18
+
+
+def test_the_longest_shots_are_split_until_there_is_work_for_all():
+    shots = [Segment(0, 20), Segment(20, 60)]
+    assert split(shots) == shots
+    assert split(shots, wanted=3) == [
+        Segment(0, 20),
+        Segment(20, 40, leads_on=True),
+        Segment(40, 60, continues=True),
+    ]
+    assert [one.first for one in split(shots, wanted=5)] == [0, 10, 20, 33, 46]
+    assert split(shots, wanted=5, shortest=15) == split(shots, wanted=3)
+    assert split(shots, wanted=5, shortest=50) == shots
+    # The longest cannot be split in three, but the other one in two.
+    assert [one.first for one in split([Segment(0, 58), Segment(58, 98)], wanted=9, shortest=20)] == [
+        0,
+        29,
+        58,
+        78,
+    ]
+
+
+def test_a_number_splits_into_equal_parts_that_are_no_longer():
+    assert [part.frame_count for part in split([Segment(0, 10), Segment(10, 35)], longest=10)] == [
+        10,
+        8,
+        8,
+        9,
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +39,7 @@ OPTIONS = {
 }
 CUTS = (6, 11)
 COUNT = 16
+OWN = ("shortest", "at_cuts", "split", "wanted")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def job_of(source: Path, target: Path, shortest: int = 5, **options: object) -> Job:
+def job_of(source: Path, target: Path, **options: object) -> Job:
+    own = {"shortest": 5} | {name: options.pop(name) for name in OWN if name in options}
     pipeline, reading, writing = fill_settings(
         {**OPTIONS, **options}, PipelineSettings, InputSettings, OutputSettings
     )
-    return Job(
-        source=source, target=target, pipeline=pipeline, reading=reading, writing=writing, shortest=shortest
-    )
+    return Job(source=source, target=target, pipeline=pipeline, reading=reading, writing=writing, **own)
 
 
 def contents(path: Path) -> list[tuple[float, float, bytes]]:
@@ -121,13 +122,66 @@ def test_segments_make_the_clip_that_is_dreamed_at_once_though_one_was_stopped(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "whole.mkv"]
 
 
-def test_what_one_worker_has_to_dream_is_one_segment(source: Path, tmp_path: Path) -> None:
-    whole = [Segment(0, COUNT)]
-    assert plan(job_of(source, tmp_path / "out.gif")) == whole
-    assert plan(job_of(source, tmp_path / "out.mp4", seamless=True)) == whole
-    assert plan(job_of(source, tmp_path / "out.mp4", cuts=False)) == whole
-    assert plan(job_of(source, tmp_path / "out.mp4", save_last_dream=tmp_path / "end.safetensors")) == whole
-    assert plan(job_of(source, tmp_path / "out.mp4", shortest=50)) == whole
+@pytest.mark.parametrize(
+    ("name", "options", "because"),
+    [
+        ("out.gif", {}, "a .gif file is encoded as a whole"),
+        ("out.mp4", {"seamless": True}, "with `seamless` the end leads into the beginning"),
+        ("out.mp4", {"save_last_dream": Path("end.safetensors")}, "`save_last_dream` is continued"),
+        ("out.mp4", {"cuts": False, "split": "off"}, None),
+        ("out.mp4", {"shortest": 50}, None),
+        ("out.mp4", {"at_cuts": False, "split": "off"}, None),
+    ],
+)
+def test_what_one_worker_has_to_dream_is_one_segment(
+    source: Path, tmp_path: Path, name: str, options: dict[str, object], because: str | None
+) -> None:
+    job = job_of(source, tmp_path / name, **{"split": "auto", "wanted": 3, **options})
+    assert job.undivided_for == because
+    assert plan(job) == [Segment(0, COUNT)]
+
+
+def test_parts_of_a_shot_meet_though_one_was_stopped_in_its_fade(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dream_core.unfinished.SECONDS", 0)
+    monkeypatch.setattr("dream_core.unfinished.SHARE", 0)
+    monkeypatch.setattr(work, "OVERLAP", 2)
+    options = {"frames": CUTS[0], "split": "3", "at_cuts": False}
+    at_once, stopped = (job_of(source, tmp_path / name, **options) for name in ("at_once.mkv", "stopped.mkv"))
+    segments = plan(at_once)
+    assert segments == plan(stopped) == [Segment(0, 3, leads_on=True), Segment(3, 6, continues=True)]
+    for segment in segments:
+        dream_segment(at_once, segment)
+    real = work.dream_clip
+
+    def stop(frame, _):
+        if frame.index in (1, 4) and frame.index not in done:
+            done.append(frame.index)
+            raise KeyboardInterrupt
+
+    done: list[int] = []
+    monkeypatch.setattr(work, "dream_clip", lambda *given, **named: real(*given, **named, on_frame=stop))
+    for segment in segments:
+        with pytest.raises(KeyboardInterrupt):
+            dream_segment(stopped, segment)
+        dream_segment(stopped, segment)
+    assert done == [1, 4]
+    results = [contents(join(job, segments)) for job in (at_once, stopped)]
+    assert results[0] == results[1]
+    whole = contents(dream_video(source, tmp_path / "whole.mkv", **OPTIONS, frames=CUTS[0]))
+    assert [one[:-1] for one in results[0]] == [one[:-1] for one in whole]
+    assert results[0][0] == whole[0]
+    assert all(one != other for one, other in zip(results[0][2:], whole[2:], strict=True))
+
+
+def test_a_plan_is_kept_for_a_run_that_goes_on(source: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / "out.mp4", split="auto", wanted=4)
+    segments = plan(job)
+    assert segments == [Segment(0, 6), Segment(6, 11), Segment(11, 16)]  # parts of 5 frames or more
+    assert plan(replace(job, wanted=1, at_cuts=False)) == segments
+    with pytest.raises(SettingsError, match="`split` off instead of auto"):
+        plan(replace(job, split="off"))
 
 
 def test_a_dream_without_feedback_is_divided_anywhere(source: Path, tmp_path: Path) -> None:

@@ -46,6 +46,13 @@ def test_options_are_those_of_the_main_command_with_looks(tmp_path: Path) -> Non
     assert (command.cluster.cpus, command.cluster.address) == (3, "local")
 
 
+@pytest.mark.parametrize("split", ["10", "-50", "50.5", "always", ""])
+def test_a_split_that_cannot_be_is_one_line(split: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cluster", str(SAMPLE_CLIP), "out.mp4", "--quiet", f"--split={split}"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "expected --split auto, off or a number of frames of at least 100, got" in line
+
+
 def test_each_clip_becomes_a_job_and_failures_are_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,11 +75,13 @@ def test_each_clip_becomes_a_job_and_failures_are_lines(
     other = tmp_path / "other.mp4"
     other.write_bytes(SAMPLE_CLIP.read_bytes())
     words = ["cluster", str(SAMPLE_CLIP), str(other), str(tmp_path / "out"), "--frames", "9"]
-    assert run([*words, "--address", "auto", "--octave-steps", "3"]) == 1
+    assert run([*words, "--address", "auto", "--octave-steps", "3", "--seamless", "--split", "200"]) == 1
     assert seen["address"] == "auto"
     assert [job.target.name for job in seen["jobs"]] == ["rabbit_dream.mp4", "other_dream.mp4"]
     assert seen["jobs"][0].pipeline.dream.octave.octave_steps == 3
+    assert seen["jobs"][0].longest == 200
     said = capsys.readouterr().err
+    assert f"one worker dreams the whole of {SAMPLE_CLIP}, because with --seamless the end leads into" in said
     assert "rabbit_dream.mp4: 9 frames in 2 segments" in said
     assert "other.mp4: it broke" in said
 

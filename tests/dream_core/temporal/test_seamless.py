@@ -34,7 +34,7 @@ from dream_core.settings import (
 )
 from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
-from dream_core.temporal.seamless import crossfade
+from dream_core.temporal.seamless import ShotPart, crossfade
 from dream_core.video import Frame, open_clip, open_output
 from dream_core.video.clip import FrameFlow
 
@@ -103,6 +103,41 @@ def backwards(dreamer: TemporalDreamer, first: DreamedFrame, images: Tensor) -> 
     """Dreams carried from the first frame in reversed time, in the order of the frames."""
     back = dreamer.backwards_from(first)
     return [back.step(image[None]).dream for image in images.flip(0)][::-1]
+
+
+# Parts
+
+
+@pytest.mark.parametrize("options", [{}, {"references": 3}, {"carry": "image"}])
+def test_a_part_fades_into_the_next_one_as_if_it_went_back_from_there(
+    make: Callable[..., TemporalDreamer], options: dict[str, Any]
+) -> None:
+    images = similar(16)
+    clip, alone = frames_of(images), dream(make(seamless=False, **options), images)
+    first = list(dream_frames(clip[:10], make(seamless=False, **options), part=ShotPart(fade=3)))
+    second = list(dream_frames(clip[6:], make(seamless=False, **options), part=ShotPart(run_up=3)))
+    assert [frame.index for frame, _ in [*first, *second]] == list(range(16))
+    for (_, one), expected in zip(first[:6], alone, strict=False):
+        assert torch.equal(one.dream, expected.dream)
+    back = backwards(make(seamless=False, **options), second[0][1], images[6:9])
+    shares = (1 / 3, 2 / 3, 1)
+    for (_, one), expected, end, share in zip(first[6:], alone[6:], back, shares, strict=False):
+        faded = crossfade(one.frame, expected.dream, end, share)
+        assert torch.allclose(one.dream, faded, atol=1e-6)
+    assert not torch.equal(first[-1][1].dream, alone[8].dream)
+
+
+def test_a_part_that_leads_to_other_proportions_or_a_cut_ends_as_it_is(
+    make: Callable[..., TemporalDreamer],
+) -> None:
+    images = torch.cat([similar(6), similar(2, seed=2)])
+    alone = dream(make(seamless=False), images)
+    clip = frames_of(images[:7])
+    for last in (clip[6], replace(frames_of(images[:6])[5], index=6, anew=True)):
+        part = dream_frames([*clip[:6], last], make(seamless=False), part=ShotPart(fade=3))
+        assert all(
+            torch.equal(one.dream, expected.dream) for (_, one), expected in zip(part, alone[:6], strict=True)
+        )
 
 
 # The seam
