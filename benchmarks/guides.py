@@ -52,11 +52,11 @@ ROWS = (
     Row("without a guide, `--learning-rate 1.2`", learning_rate=1.2),
     Row("without a guide, `--learning-rate 0.6`", learning_rate=0.6),
     Row("without a guide, `--learning-rate 4.8`", learning_rate=4.8),
-    Row("match, the default", "match"),
-    Row("match, nothing kept from frame to frame", "match", hold=-1),
-    Row("match, `--learning-rate 4.8`", "match", learning_rate=4.8),
-    Row("match, `--learning-rate 1.2`", "match", learning_rate=1.2),
-    Row("statistics", "statistics"),
+    Row("`--guide`", "match"),
+    Row("`--guide`, nothing kept from frame to frame", "match", hold=-1),
+    Row("`--guide --learning-rate 4.8`", "match", learning_rate=4.8),
+    Row("`--guide --learning-rate 1.2`", "match", learning_rate=1.2),
+    Row("`--guide --loss statistics`", "statistics"),
 )
 
 
