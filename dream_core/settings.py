@@ -367,6 +367,10 @@ class CameraSettings:
     depth_range: Annotated[float, Range(1, 1000)] = 5.0
 
 
+CAMERA_SCHEDULABLE = tuple(kinds(CameraSettings))
+"""Settings of a camera that can change from frame to frame: all of them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CameraScheduleSettings:
     """Movement of a camera that changes along the clip.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,17 +12,22 @@ from torch import Tensor
 from ..dream_core.errors import ImageError
 from ..dream_core.image import luma
 from ..dream_core.motion.camera import CameraView, camera_flow, depth_camera_flow
-from ..dream_core.schedules.schedules import Moment
-from ..dream_core.settings import CameraScheduleSettings, CameraSettings
+from ..dream_core.schedules.schedules import Moment, Schedules
+from ..dream_core.settings import CAMERA_SCHEDULABLE, CameraScheduleSettings, CameraSettings
 from .adapters import host
 from .adapters.batches import check_same_size
 from .adapters.images import from_image, from_mask, to_mask
+from .adapters.schedules import schedules_from, schedules_input
 from .adapters.sockets import DepthSocket, Flow, FlowSocket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
 
 RATE = 25
 """Frames a second of a batch, as in Temporal Loop Open."""
+
+
+ELSEWHERE = "connect it to the node that has such a widget"
+"""Told of a schedule of another setting."""
 
 
 class CameraFlow(io.ComfyNode):
@@ -71,6 +77,7 @@ class CameraFlow(io.ComfyNode):
                     optional=True,
                     advanced=True,
                 ),
+                schedules_input(over="the widget and its text"),
                 DepthSocket.Input(
                     "depth",
                     optional=True,
@@ -104,15 +111,22 @@ class CameraFlow(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Tensor, index: int = 0, depth: Tensor | None = None, **values: Any
+        cls,
+        image: Tensor,
+        index: int = 0,
+        depth: Tensor | None = None,
+        schedules: Mapping[str, Any] | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
         with working():
             images = from_image(image)
             camera = settings_from(CameraSettings, values)
-            schedules = settings_from(CameraScheduleSettings, values).read()
-            schedules.check(camera)
+            written = settings_from(CameraScheduleSettings, values).read()
+            wired = schedules_from(schedules, CAMERA_SCHEDULABLE, where=ELSEWHERE)
+            changing = Schedules({**written.by_name, **wired.by_name})
+            changing.check(camera)
             steps = [
-                schedules.apply(camera, Moment(index + one, (index + one) / RATE))
+                changing.apply(camera, Moment(index + one, (index + one) / RATE))
                 for one in range(len(images))
             ]
             if depth is None:

@@ -82,7 +82,7 @@ class FlowConvert(io.ComfyNode):
                 backward, forward, trust = both_directions(
                     vectors, to_next=to_next, first_missing=settings.first_missing
                 )
-                flow = Flow(backward, forward)
+                flow = Flow(backward, forward, trust)
             given = _to_next(flow) if to_next else flow.backward
             if settings.first_missing and len(given) > 1:
                 given = given[1:]

@@ -167,4 +167,4 @@ class LoadFlow(io.ComfyNode):
                 to_next=settings_from(InputSettings, values, only=DIRECTION).points_to == "next",
                 first_missing=settings_from(OtherFlowSettings, values, only=FIRST).first_missing,
             )
-            return io.NodeOutput(Flow(loaded.backward, loaded.forward), to_mask(loaded.reliability))
+            return io.NodeOutput(Flow(*loaded), to_mask(loaded.reliability))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -17,6 +16,7 @@ from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import ImageError, SettingsError
 from ..dream_core.image import Size, fit_mask, size_of
 from ..dream_core.models.dream_model import DreamModel
+from ..dream_core.motion.saved_flow import fit_flow, require_flow_for
 from ..dream_core.pipeline import dream_clip, dream_frames
 from ..dream_core.resume import conditions_of
 from ..dream_core.schedules.schedules import Schedules
@@ -37,6 +37,7 @@ from ..dream_core.temporal.dreamer import DreamedFrame, DreamerState, TemporalDr
 from ..dream_core.temporal.last_dream import require_fit, require_open
 from ..dream_core.temporal.scheduled import ObjectivePart, Scheduled, ScheduledObjective
 from ..dream_core.video import Clip, Frame, Output
+from ..dream_core.video.clip import FrameFlow
 from .adapters import host
 from .adapters.digests import digest, digest_of_network
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
@@ -54,7 +55,7 @@ from .adapters.objectives import (
 )
 from .adapters.require import require
 from .adapters.schedules import schedules_from, schedules_input
-from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket
+from .adapters.sockets import Flow, FlowModelSocket, FlowSocket, LastDreamSocket, require_flow_socket
 from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
@@ -91,7 +92,13 @@ def pipeline_sockets() -> list[io.Input]:
         tooltip="The network that estimates motion, from Load Flow Model. Not connected: auto. Not needed if "
         "independent is on.",
     )
-    return [dream_model, flow_model, *others]
+    flow = FlowSocket.Input(
+        "flow",
+        optional=True,
+        tooltip="Flow of the clip, one for each frame, which is then not estimated: from Load Flow, Flow Convert, "
+        "Flow Math or another DeepDream Video. It is scaled to the frames. Not connected: estimated.",
+    )
+    return [dream_model, flow_model, flow, *others]
 
 
 def pipeline_widgets() -> list[io.Input]:
@@ -114,10 +121,11 @@ class Pipeline:
         count: expected number of frames, at least 1.
         size: of the frames, height and width.
         masks: (1,1,h,w) or one for each frame, from `from_mask`, or None.
+        flows: from `flow_of_frames`, one for each frame, or None to estimate it.
         schedules: of the settings that change, from `schedules_from`.
 
     Raises:
-        ImageError: there are fewer masks than frames, or they have other proportions.
+        ImageError: there are fewer masks or flows than frames, or they have other proportions.
         SettingsError: the value of a widget or of a schedule is out of range.
     """
 
@@ -131,6 +139,7 @@ class Pipeline:
         count: int,
         size: Size,
         masks: Tensor | None = None,
+        flows: Sequence[FrameFlow | None] | None = None,
         schedules: Schedules | None = None,
     ) -> None:
         self._schedules = all_schedules(chosen, objective, schedules or Schedules())
@@ -139,6 +148,9 @@ class Pipeline:
             if 1 < len(masks) < count:
                 raise ImageError(_too_few(masks, f"{count} frames"))
             fit_mask(masks[:1], size)
+        self._flows = flows
+        if flows is not None and len(flows) < count:
+            raise ImageError(_unequal_flow(len(flows), f"of {count} frames"))
         self._wired = check_objectives(objective)
         check_counts(self._wired, count, size)
         temporal = chosen.settings(TemporalSettings)
@@ -192,8 +204,7 @@ class Pipeline:
 
     def dream_into(self, clip: Clip, output: Output) -> None:
         """Dream a clip into an output, see `dream_clip`: it goes on where an earlier run was stopped."""
-        each = {name: partial(give, size=clip.size) for name, give in self._given.items()}
-        clip.add({name: map(give, itertools.count()) for name, give in each.items()})
+        clip.give({name: partial(give, size=clip.size) for name, give in self._given.items()})
         self._done = output.restored
         dream_clip(
             clip, self._dreamer, output, on_frame=lambda *_: host.check_interrupted(), on_step=self._tell
@@ -209,6 +220,7 @@ class Pipeline:
             **conditions_of(*settings, flow),
             "objective": digest([self._objective, objective]),
             "masks": digest(self._masks),
+            "flows": digest(self._flows),
             "schedules": digest(self._schedules),
             "dream_model": digest_of_network(self._dream_model),
             "flow_model": self._flow_model and digest_of_network(self._flow_model),
@@ -221,6 +233,8 @@ class Pipeline:
         given: dict[str, Callable[..., Any]] = {}
         if self._masks is not None:
             given["mask"] = self._mask
+        if self._flows is not None:
+            given["flow"] = self._flow
         if self._wired:
             given["regions"] = partial(regions_at, self._wired)
             given["guides"] = lambda index, size: guides_at(self._wired, index)
@@ -237,6 +251,13 @@ class Pipeline:
         if index >= len(self._masks):  # a container's own count of its frames was wrong
             raise ImageError(_too_few(self._masks, "more frames"))
         return fit_mask(self._masks[index, None], size)[0]
+
+    def _flow(self, index: int, size: Size) -> FrameFlow | None:
+        assert self._flows is not None
+        if index >= len(self._flows):  # a container's own count of its frames was wrong
+            raise ImageError(_unequal_flow(len(self._flows), "frame of the clip, which has more"))
+        flow = self._flows[index]
+        return None if flow is None else fit_flow(flow, size)
 
     def _tell(self, step: DreamStep) -> None:
         # A container's own count of its frames may be wrong.
@@ -279,6 +300,28 @@ def _scheduled(
         schedules.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE)),
         ScheduledObjective(parts, model) if changes else None,
     )
+
+
+def _unequal_flow(count: int, frames: str) -> str:
+    return f"expected one flow for each {frames}, got {count}: connect that of the clip"
+
+
+def flow_of_frames(flows: Sequence[Any], sizes: Sequence[Size]) -> list[FrameFlow | None]:
+    """Return the flow of each frame from a FLOW socket, or from several of the parts of a clip.
+
+    Args:
+        flows: what the sockets carry.
+        sizes: of the frames of each part, height and width, or of all.
+
+    Raises:
+        VideoError: the flow has other proportions than the frames.
+        WireError: a socket carries something else.
+    """
+    found = list(map(require_flow_socket, flows))
+    for number, size in enumerate(sizes):
+        own = size_of(found[min(number, len(found) - 1)].backward)
+        require_flow_for(own, size, where="flow")
+    return [one for flow in found for one in flow.frames]
 
 
 def _too_few(masks: Tensor, frames: str) -> str:
@@ -388,22 +431,33 @@ class DeepDreamVideo(io.ComfyNode):
     @classmethod
     def execute(cls, images: list[Tensor], **lists: Any) -> io.NodeOutput:
         with working():
+            flows = lists.pop("flow", None) or []
             others = longest(lists)
-            if others == 1:
-                return io.NodeOutput(*_dream(images, **item_of(lists)))
+            if others == 1 and len(flows) in (0, 1, len(images)):
+                return io.NodeOutput(*_dream(images, flows=flows, **item_of(lists)))
             # Each item is a dream with values of its own, as ComfyUI repeats other nodes.
+            others = max(others, len(flows))
             count = max(len(images), others)
             if len(images) > 1:
                 host.tell(
                     "each batch of the list begins a new dream, because other inputs are lists too: to dream the "
                     "batches as one clip, connect single values there"
                 )
-            dreams = [_dream([images[min(n, len(images) - 1)]], **item_of(lists, n)) for n in range(count)]
+            dreams = [
+                _dream(
+                    [images[min(n, len(images) - 1)]],
+                    flows=[flows[min(n, len(flows) - 1)]] if flows else [],
+                    **item_of(lists, n),
+                )
+                for n in range(count)
+            ]
             return io.NodeOutput(*([one for (one,) in batches] for batches in zip(*dreams, strict=True)))
 
 
 def _dream(
     images: list[Tensor],
+    *,
+    flows: Sequence[Any] = (),
     dream_model: Any = None,
     flow_model: Any = None,
     objective: Objectives | None = None,
@@ -413,12 +467,18 @@ def _dream(
     fps: float = BATCH_RATE,
     **values: Any,
 ) -> tuple[list[Any], ...]:
-    """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch."""
+    """Dream the batches of a clip, see `DeepDreamVideo`. Returns the values of each output, one for each batch.
+
+    `flows` are one for all batches, one for each, or none.
+    """
     batches = [from_image(batch, name="images") for batch in images]
     sizes = [size_of(batch) for batch in batches]
     count = sum(map(len, batches))
     if count > 1:
         tell_what_a_batch_loses("images")
+    known = flow_of_frames(flows, sizes) if flows else None
+    if known is not None and len(known) != count:
+        raise ImageError(_unequal_flow(len(known), f"of {count} frames"))
     chosen = Chosen(values)
     flow_and_reliability = chosen.value("flow_and_reliability", True)
     _check_outputs(chosen, flow_and_reliability=flow_and_reliability)
@@ -430,6 +490,7 @@ def _dream(
         count=count,
         size=max(sizes, key=prod),
         masks=None if mask is None else from_mask(mask),
+        flows=known,
         schedules=schedules_from(schedules, SCHEDULABLE, where=ELSEWHERE),
     )
     if previous_dream is not None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from ..dream_core.errors import DamagedError
 from ..dream_core.pipeline import open_output_like
 from ..dream_core.resume import conditions_of
-from ..dream_core.schedules.schedules import Schedules
 from ..dream_core.settings import SCHEDULABLE, InputSettings, MaskSettings, OutputSettings
 from ..dream_core.video import Clip, Output
 from .adapters.digests import digest_of_code
@@ -25,7 +24,7 @@ from .adapters.videos import WRITING, finishing, open_video
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .dream import mask_input
-from .video import ELSEWHERE, Pipeline, pipeline_sockets, pipeline_widgets
+from .video import ELSEWHERE, Pipeline, flow_of_frames, pipeline_sockets, pipeline_widgets
 
 READING = ("size", "frames", "deinterlace")
 """Fields of InputSettings that have a widget here."""
@@ -95,6 +94,7 @@ class DeepDreamVideoFile(io.ComfyNode):
         video: Any,
         dream_model: Any = None,
         flow_model: Any = None,
+        flow: Any = None,
         objective: Objectives | None = None,
         mask: Tensor | None = None,
         schedules: Mapping[str, Any] | None = None,
@@ -106,7 +106,8 @@ class DeepDreamVideoFile(io.ComfyNode):
             wired = dream_model, flow_model, objective
             masks = None if mask is None else from_mask(mask)
             changing = schedules_from(schedules, SCHEDULABLE, where=ELSEWHERE)
-            path = _dream(video, chosen, wired, masks=masks, schedules=changing, code=digest_of_code(cls))
+            given = {"masks": masks, "schedules": changing}
+            path = _dream(video, chosen, wired, given, flow=flow, code=digest_of_code(cls))
         remember(node_id, path)
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
 
@@ -115,9 +116,9 @@ def _dream(
     video: Any,
     chosen: Chosen,
     wired: tuple[Any, Any, Objectives | None],
+    given: Mapping[str, Any],
     *,
-    masks: Tensor | None,
-    schedules: Schedules,
+    flow: Any,
     code: str,
 ) -> Path:
     """Dream a VIDEO into a file, or take up the finished one.
@@ -126,15 +127,15 @@ def _dream(
         video: the VIDEO.
         chosen: the settings.
         wired: network that dreams, network of flow and objective.
-        masks, schedules: as in `Pipeline`.
+        given: masks and schedules, as in `Pipeline`.
+        flow: what its socket carries, or None.
         code: digest of the code that dreams.
     """
     reading = chosen.settings(InputSettings, only=READING)
     writing = chosen.settings(OutputSettings, only=WRITING)
     with open_video(video, settings=reading) as clip:
-        pipeline = Pipeline(
-            *wired, chosen, count=clip.frame_count or 1, size=clip.size, masks=masks, schedules=schedules
-        )
+        flows = None if flow is None else flow_of_frames([flow], [clip.size])
+        pipeline = Pipeline(*wired, chosen, count=clip.frame_count or 1, size=clip.size, flows=flows, **given)
         conditions = {**conditions_of(reading, writing), **pipeline.conditions(), "code": code}
         path, work = place_for(conditions, video)
         if path.exists():

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from ..errors import VideoError
-from ..image import Size, alike, antialias
+from ..image import Size, alike, antialias, size_of
 from ..settings import FrameBeside, InputSettings
 from ..video import Clip, open_clip
 from ..video.clip import FrameFlow
-from .flow_file import FlowFile, flow_size, read_flow
+from .flow_file import flow_size, read_flow
 from .flow_folder import BACKWARD, FORWARD, flow_files
 from .flow_math import invert
 from .warp import resize_flow
@@ -68,12 +68,14 @@ class SavedFlow:
             raise VideoError(
                 f"expected a flow for each frame, got {len(self)} in {self.path} for more frames"
             )
-        flow = _fitted(read_flow(self._files[number]), size)
+        found = read_flow(self._files[number])
         if self.to_next:
-            inverse, reached = invert(flow.flow, reliability=flow.reliability)
-            return FrameFlow(inverse, flow.flow, reached)
-        forward = _fitted(read_flow(self._forward[number]), size).flow if self._forward else None
-        return FrameFlow(flow.flow, forward, flow.reliability)
+            # At the size of the clip the inverse is quicker, and exact there.
+            forward, _, known = fit_flow(FrameFlow(found.flow, reliability=found.reliability), size)
+            inverse, reached = invert(forward, reliability=known)
+            return FrameFlow(inverse, forward, reached)
+        back = read_flow(self._forward[number]).flow if self._forward else None
+        return fit_flow(FrameFlow(found.flow, back, found.reliability), size)
 
 
 def add_saved_flow(clip: Clip, source: Path, settings: InputSettings) -> None:
@@ -90,11 +92,7 @@ def add_saved_flow(clip: Clip, source: Path, settings: InputSettings) -> None:
     if settings.saved_flow is None:
         return
     flow = SavedFlow(settings.saved_flow, points_to=settings.points_to)
-    if not alike(flow.size, clip.size):
-        raise VideoError(
-            f"expected flow in the proportions of the clip, {clip.size[1]}x{clip.size[0]} pixels, got "
-            f"{flow.size[1]}x{flow.size[0]} in {flow.path}: save that of this clip"
-        )
+    require_flow_for(flow.size, clip.size, where=str(flow.path))
     first, frames = _place(flow, clip, source, settings)
     clip.give({"flow": lambda index: flow.at(first + index, clip.size, frames=frames)})
 
@@ -135,10 +133,36 @@ def _count(source: Path, settings: InputSettings) -> int:
         return sum(1 for _ in clip.times())
 
 
-def _fitted(file: FlowFile, size: Size) -> FlowFile:
-    """Scale flow, by the vectors that are known."""
-    if file.flow.shape[-2:] == size:
-        return file
-    known = antialias(file.reliability, size, mode="bilinear").clamp(0, 1)
-    weighted = resize_flow(file.flow * file.reliability, size) / known.clamp_min(torch.finfo(known.dtype).eps)
-    return FlowFile(torch.where(known > 0, weighted, resize_flow(file.flow, size)), known)
+def fit_flow(flow: FrameFlow, size: Size) -> FrameFlow:
+    """Scale the flow of a frame with its vectors, by those that are known.
+
+    Args:
+        flow: of any size.
+        size: the new height and width.
+    """
+    if size_of(flow.backward) == size:
+        return flow
+    forward = None if flow.forward is None else resize_flow(flow.forward, size)
+    plain = resize_flow(flow.backward, size)
+    if flow.reliability is None:
+        return FrameFlow(plain, forward)
+    known = antialias(flow.reliability, size, mode="bilinear").clamp(0, 1)
+    weighted = resize_flow(flow.backward * flow.reliability, size) / known.clamp_min(
+        torch.finfo(known.dtype).eps
+    )
+    return FrameFlow(torch.where(known > 0, weighted, plain), forward, known)
+
+
+def require_flow_for(size: Size, clip: Size, *, where: str) -> None:
+    """Raise a VideoError if flow has other proportions than a clip.
+
+    Args:
+        size: height and width of the flow.
+        clip: those of the clip.
+        where: says where it comes from.
+    """
+    if not alike(size, clip):
+        raise VideoError(
+            f"expected flow in the proportions of the clip, {clip[1]}x{clip[0]} pixels, got {size[1]}x{size[0]} in "
+            f"{where}: take that of this clip"
+        )

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ...dream_core.checks import require_known
 from ...dream_core.schedules.schedules import Schedules, join
-from ...dream_core.settings import SCHEDULABLE
+from ...dream_core.settings import CAMERA_SCHEDULABLE, SCHEDULABLE
 from .sockets import ScheduleSocket, require_schedule_socket
 
 SCHEDULES = "schedules"
@@ -23,17 +23,22 @@ def setting_input() -> io.Combo.Input:
     """Make the choice of the setting that a schedule changes."""
     return io.Combo.Input(
         "setting",
-        options=list(SCHEDULABLE),
+        options=[*SCHEDULABLE, *CAMERA_SCHEDULABLE],
         default="learning_rate",
-        tooltip="The setting that changes, named as its widget. Value at Frame takes no notice of it.",
+        tooltip="The setting that changes, named as its widget; the last ones are Camera Flow's. Value at Frame "
+        "takes no notice of it.",
     )
 
 
-def schedules_input() -> io.Autogrow.Input:
-    """Make a socket for schedules, after which another one appears once it is connected."""
+def schedules_input(*, over: str = "the widget and the look") -> io.Autogrow.Input:
+    """Make a socket for schedules, after which another one appears once it is connected.
+
+    Args:
+        over: says what a schedule wins over.
+    """
     text = (
-        "A setting that changes along the clip, from Schedule or Sound Curve, which name it. It wins over the "
-        "widget and the look. Another socket appears once this one is connected."
+        "A setting that changes along the clip, from Schedule or Sound Curve, which name it. It wins over "
+        f"{over}. Another socket appears once this one is connected."
     )
     one = ScheduleSocket.Input("schedule", optional=True, tooltip=text)
     template = io.Autogrow.TemplatePrefix(one, prefix="schedule_", min=0, max=MOST)

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dream_core.schedules.schedules import AnySchedule
+from ...dream_core.video.clip import FrameFlow
 from .require import require
 
 FlowSocket = io.Custom("FLOW")
@@ -56,10 +57,24 @@ class Flow:
     Args:
         backward: (B,2,H,W) float32 on the CPU, in pixels, x first: from each frame to the one before it.
         forward: the same from the frame before to each frame; None if not estimated.
+        reliability: (B,1,H,W) in 0..1, 0 where a file or an inverse leaves the backward flow unknown; None for 1
+            everywhere.
     """
 
     backward: Tensor
     forward: Tensor | None = None
+    reliability: Tensor | None = None
+
+    @property
+    def frames(self) -> list[FrameFlow | None]:
+        """The flow of each frame; None for the first, which has none before it."""
+        return [None, *map(self._at, range(1, len(self.backward)))]
+
+    def _at(self, index: int) -> FrameFlow:
+        def one(batch: Tensor | None) -> Tensor | None:
+            return None if batch is None else batch[index : index + 1]
+
+        return FrameFlow(self.backward[index : index + 1], one(self.forward), one(self.reliability))
 
 
 def require_schedule_socket(schedule: Any, *, name: str = "schedule") -> SettingSchedule:

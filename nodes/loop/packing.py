@@ -40,7 +40,7 @@ class Packer:
         if isinstance(value, Tensor):
             return {"tensor": self._name(value), "device": str(value.device)}
         if isinstance(value, Flow):
-            return {"flow": [self.pack(value.backward), self.pack(value.forward)]}
+            return {"flow": [self.pack(one) for one in (value.backward, value.forward, value.reliability)]}
         if type(value) is list:
             return {"list": [self.pack(one) for one in value]}
         if type(value) is tuple:

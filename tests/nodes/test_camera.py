@@ -57,6 +57,26 @@ def test_a_schedule_that_cannot_be_read_or_goes_too_far_is_refused(
             run(nodes.CameraFlow, image=clip(1), **STILL, zoom_schedule=text)
 
 
+def test_schedules_of_sockets_win_over_texts_and_widgets(
+    nodes: Any, run: Any, clip: Any, pack: Any, errors: Any
+) -> None:
+    parse, make = pack("dream_core.schedules.schedules").parse_schedule_of, pack("nodes.adapters.sockets")
+
+    def wired(name: str, text: str) -> dict[str, Any]:
+        return {"schedule_0": make.SettingSchedule(name, parse(name, text)), "schedule_1": None}
+
+    values = {"image": clip(3), **STILL, "pan_x_schedule": "0: 9", "pan_y_schedule": "0: -1 hold, 2: 3"}
+    flow, *_ = run(nodes.CameraFlow, **values, schedules=wired("pan_x", "0: 0, 2: 4"))
+    assert flow.forward.mean((2, 3)).tolist() == [[0, -1], [2, -1], [4, 3]]
+    turned, *_ = run(nodes.CameraFlow, image=clip(2), **STILL, schedules=wired("yaw", "0: 0, 1: 5"))
+    assert not turned.backward[0].any()
+    assert turned.backward[1, 0].mean() > 2
+    with pytest.raises(errors.SettingsError, match="got blend; connect it to the node that has"):
+        run(nodes.CameraFlow, image=clip(1), **STILL, schedules=wired("blend", "0: 1"))
+    with pytest.raises(errors.SettingsError, match="yaw"):
+        run(nodes.CameraFlow, image=clip(1), **STILL, schedules=wired("yaw", "0: 100"))
+
+
 def test_a_depth_map_moves_along_with_the_camera(nodes: Any, run: Any, clip: Any, pack: Any) -> None:
     depth = torch.zeros(1, *SIZE)
     depth[:, 16:32, 20:40] = 1

@@ -314,3 +314,49 @@ def test_masks_that_do_not_fit_are_refused_before_any_work(
     masks = torch.zeros(len(swinging), *swinging.shape[-2:])
     with pytest.raises(pack("dream_core.errors").ImageError, match=problem):
         dream_video(name, mask=change(masks))
+
+
+@pytest.fixture
+def estimated(swinging: Tensor, nodes: Any, run: Run, dis: Any, pack: Any) -> Any:
+    """The FLOW of `swinging`, from Optical Flow."""
+    values = {"flow_scale": 1.0, "flow_updates": 6, "flow_batch": 0, "both_ways": True}
+    (flow, *_) = run(nodes.OpticalFlow, frames=swinging.movedim(1, -1), flow_model=dis, **values)
+    return flow
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_dream_along_a_flow_is_that_along_the_same_flow_estimated(
+    dream_video: Run, estimated: Any, nodes: Any, name: str
+) -> None:
+    # Estimated flow would be that of another scale.
+    along = dream_video(name, quality=0, flow=estimated, flow_scale=0.1)
+    astray = dream_video(name, quality=0, flow=nodes.Flow(estimated.backward + 4))
+    plain = dream_video(name, quality=0)
+    # The frames of the file are rounded to 8 bits, and their flow is hardly another.
+    allowed = 0.0 if name == "DeepDreamVideo" else 0.4
+    assert (along - plain).abs().mean() <= allowed * (astray - plain).abs().mean()
+
+
+def test_flow_comes_for_each_batch_of_a_list_or_for_all(
+    dream_lists: Run, swinging: Tensor, estimated: Any, nodes: Any
+) -> None:
+    images = swinging.movedim(1, -1)
+    parts = [slice(0, 3), slice(3, 6)]
+    (whole,), *_ = dream_lists(images=[images], flow=[estimated])
+    batches, *_ = dream_lists(images=[images[part] for part in parts], flow=[estimated])
+    assert torch.equal(torch.cat(batches), whole)
+    # The first flow of each part does not say what came before: it is estimated.
+    each = [nodes.Flow(estimated.backward[part], estimated.forward[part]) for part in parts]
+    each[1].backward[0] = 99
+    batches, *_ = dream_lists(images=[images[part] for part in parts], flow=each)
+    assert torch.equal(torch.cat(batches), whole)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_flow_that_does_not_fit_is_refused_before_any_work(
+    dream_video: Run, nodes: Any, errors: Any, name: str
+) -> None:
+    few, tall = nodes.Flow(torch.zeros(5, 2, 64, 80)), nodes.Flow(torch.zeros(6, 2, 80, 64))
+    for flow, message in ((few, "of 6 frames, got 5"), (tall, "clip, 80x64 pixels, got 64x80 in flow")):
+        with pytest.raises(errors.DeepDreamError, match=message):
+            dream_video(name, flow=flow)
