@@ -119,7 +119,7 @@ class DreamGuide(io.ComfyNode):
                     options=list(get_args(GuideLoss)),
                     default=get_args(GuideLoss)[0],
                     tooltip="match: each place grows the part of the images that it resembles most. statistics: "
-                    "textures and colors as a whole, wherever they are; calmer.",
+                    "textures and colors as a whole, wherever they are.",
                 ),
                 *widgets(ObjectiveSettings, only=OF_A_GUIDE),
             ],

@@ -137,7 +137,7 @@ class StatisticsTerm(GuideTerm):
     """How like the guide's the channels' means and the correlations between channels are (Gatys et al. 2015).
 
     Minus the mean of the two squared distances, each divided by the square of the guide's own length. The places do
-    not matter, so the dream is calmer than with `MatchTerm`.
+    not matter.
     """
 
     def loss_sum(self, activations: Activations) -> LossSum:
