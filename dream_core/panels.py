@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -81,6 +81,34 @@ def as_image(figure: Figure) -> Tensor:
     canvas.draw()
     levels = torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3])
     return levels.permute(2, 0, 1)[None].float() / 255  # HWC -> BCHW
+
+
+def plot_curves(
+    places: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    unit: Literal["frames", "seconds"] = "seconds",
+    width: int = 1200,
+) -> Tensor:
+    """Draw curves, one below the other.
+
+    Args:
+        places: on the horizontal axis, rising.
+        curves: title -> a value for each place.
+        unit: of the places.
+        width: of the image in pixels.
+
+    Returns:
+        (1,3,H,width) float32 in 0..1.
+    """
+    figure = new_figure(width)
+    panels = add_panels(figure, len(curves))
+    along = np.asarray(places, dtype=np.float64)
+    for panel, (title, values) in zip(panels, curves.items(), strict=True):
+        line = Line(along, np.asarray(values, dtype=np.float64))
+        draw_panel(panel, title, [line], whole=unit == "frames")
+    name_places(panels[-1], unit)
+    return as_image(figure)
 
 
 def draw_panel(panel: Axes, title: str, lines: Sequence[Line], *, whole: bool = True) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..dream_core.checks import require_valid
 from ..dream_core.errors import SettingsError
+from ..dream_core.panels import plot_curves
 from ..dream_core.schedules.layer_schedule import LayerSchedule
 from ..dream_core.schedules.schedule import Keyframe, Schedule, sampled
-from ..dream_core.schedules.schedules import LAYERS, TEXT, AnySchedule, parse_schedule_of
+from ..dream_core.schedules.schedules import LAYERS, TEXT, AnySchedule, curves_of, parse_schedule_of
+from ..dream_core.settings import InputSettings
+from .adapters import host
+from .adapters.images import to_image
 from .adapters.require import WireError
-from .adapters.schedules import setting_input
+from .adapters.schedules import curve_outputs, fps_input, setting_input
 from .adapters.sockets import ScheduleSocket, SettingSchedule, require_schedule_socket
 from .adapters.working import working
 
 SOURCE = "source"
 """Name of the choice where the values come from."""
+
+MOST_FRAMES = 100_000
+"""Largest number of frames of a curve."""
 
 FAR = 1_000_000.0
 """Largest value of a curve."""
@@ -58,6 +66,16 @@ class ScheduleNode(io.ComfyNode):
                     tooltip="keyframes: values at some frames, as text. curve: a line that was drawn, from Curve "
                     "Editor. values: a number for each frame, from another node.",
                 ),
+                io.Int.Input(
+                    "count",
+                    default=0,
+                    min=0,
+                    max=MOST_FRAMES,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Number of frames of values and plot. 0 = up to the last keyframe.",
+                ),
+                fps_input(optional=True, advanced=True),
             ],
             outputs=[
                 ScheduleSocket.Output(
@@ -65,19 +83,34 @@ class ScheduleNode(io.ComfyNode):
                     display_name="schedule",
                     tooltip="For schedules of DeepDream Video, DeepDream Video File or Dream Objective, or for "
                     "Value at Frame.",
-                )
+                ),
+                *curve_outputs(),
             ],
             is_input_list=True,
         )
 
     @classmethod
-    def execute(cls, setting: list[str], source: Mapping[str, Any]) -> io.NodeOutput:
+    def execute(
+        cls,
+        setting: list[str],
+        source: Mapping[str, Any],
+        count: Sequence[int] = (0,),
+        fps: Sequence[float] = (InputSettings.fps,),
+    ) -> io.NodeOutput:
         with working():
-            (name,) = setting
+            name, rate = setting[0], fps[0]
+            require_valid(InputSettings, fps=rate)
             kind = source[SOURCE][0]
             if kind != "keyframes" and name in (LAYERS, TEXT):
                 raise SettingsError(f"expected keyframes as source for {name}, got {kind}; choose keyframes")
-            return io.NodeOutput(SettingSchedule(name, _schedule(name, kind, source)))
+            schedule = _schedule(name, kind, source)
+            frames = range(count[0] or min(schedule.length(rate), MOST_FRAMES))
+            times = [frame / rate for frame in frames]
+            curves = curves_of(name, schedule, times)
+            places = frames if schedule.unit == "frames" else times
+            image = to_image(plot_curves(places, curves, unit=schedule.unit))
+            values = curves.get(name) or host.blocker(f"{name} has no numbers for values; see its plot")
+            return io.NodeOutput(SettingSchedule(name, schedule), values, image)
 
 
 class ValueAtFrame(io.ComfyNode):
@@ -153,7 +186,7 @@ def _curve_inputs() -> list[io.Input]:
             "frames",
             default=60,
             min=2,
-            max=100_000,
+            max=MOST_FRAMES,
             tooltip="Number of frames that the curve spans. After them its last value stays.",
         ),
         io.Float.Input(

@@ -7,14 +7,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..dream_core.checks import kinds, require_valid, split_range
+from ..dream_core.checks import require_valid
 from ..dream_core.errors import VideoError
+from ..dream_core.panels import plot_curves
+from ..dream_core.schedules.schedules import curves_of
 from ..dream_core.settings import EnvelopeSettings, InputSettings, SoundSettings
 from ..dream_core.sound.curve import sound_curve
-from ..dream_core.sound.plot import plot_curves
 from .adapters.audio import from_audio
 from .adapters.images import to_image
-from .adapters.schedules import setting_input
+from .adapters.schedules import curve_outputs, fps_input, setting_input
 from .adapters.sockets import ScheduleSocket, SettingSchedule
 from .adapters.videos import open_video
 from .adapters.widgets import settings_from, widgets
@@ -26,8 +27,6 @@ class SoundCurve(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        _, limits = split_range(kinds(InputSettings)["fps"])
-        assert limits
         return io.Schema(
             node_id="DeepDreamSoundCurve",
             display_name="Sound Curve",
@@ -56,17 +55,9 @@ class SoundCurve(io.ComfyNode):
                     tooltip="The clip, if its frames do not all last equally long: then their own times count, "
                     "not fps.",
                 ),
-                setting_input(),
+                setting_input(numbers=True),
                 *widgets(SoundSettings),
-                io.Float.Input(
-                    "fps",
-                    default=InputSettings.fps,
-                    min=limits.least,
-                    max=limits.most,
-                    step=limits.step,
-                    round=0.0001,
-                    tooltip="Frames per second of the clip, from Get Video Components.",
-                ),
+                fps_input(),
                 *widgets(EnvelopeSettings),
             ],
             outputs=[
@@ -75,14 +66,7 @@ class SoundCurve(io.ComfyNode):
                     display_name="schedule",
                     tooltip="The curve, for the schedules of DeepDream Video.",
                 ),
-                io.Float.Output(
-                    "values",
-                    display_name="values",
-                    tooltip="The curve as a list of numbers, one for each frame, for nodes of other packs.",
-                ),
-                io.Image.Output(
-                    "plot", display_name="plot", tooltip="The curve over the seconds of the clip."
-                ),
+                *curve_outputs(),
             ],
         )
 
@@ -96,9 +80,9 @@ class SoundCurve(io.ComfyNode):
             times = _times_at(fps, samples.seconds) if video is None else _times_of(video)
             longest = max((after - one for one, after in pairwise(times)), default=1 / fps)
             schedule = sound_curve(samples, settings, envelope, frame=longest)
-            heard = [schedule.at(index, time) for index, time in enumerate(times)]
-            image = plot_curves(times, {settings.feature: heard})
-            return io.NodeOutput(SettingSchedule(setting, schedule), heard, to_image(image))
+            curve = curves_of(settings.feature, schedule, times)
+            image = to_image(plot_curves(times, curve))
+            return io.NodeOutput(SettingSchedule(setting, schedule), curve[settings.feature], image)
 
 
 def _times_at(fps: float, seconds: float) -> list[float]:

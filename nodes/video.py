@@ -41,7 +41,7 @@ from ..dream_core.video.clip import FrameFlow
 from .adapters import host
 from .adapters.digests import digest, digest_of_network
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
-from .adapters.images import alpha_of, from_image, from_mask, to_image
+from .adapters.images import alpha_of, from_image, from_mask, of_frame, require_enough, to_image
 from .adapters.lists import item_of, longest
 from .adapters.looks import LOOK, Chosen, check_look, with_look
 from .adapters.models import model_on_device
@@ -145,8 +145,7 @@ class Pipeline:
         self._schedules = all_schedules(chosen, objective, schedules or Schedules())
         self._masks = masks
         if masks is not None:
-            if 1 < len(masks) < count:
-                raise ImageError(_too_few(masks, f"{count} frames"))
+            require_enough(masks, count, name="mask")
             fit_mask(masks[:1], size)
         self._flows = flows
         if flows is not None and len(flows) < count:
@@ -247,10 +246,7 @@ class Pipeline:
     def _mask(self, index: int, size: Size) -> Tensor:
         """Return the mask (1,H,W) of a frame."""
         assert self._masks is not None
-        index = index if len(self._masks) > 1 else 0
-        if index >= len(self._masks):  # a container's own count of its frames was wrong
-            raise ImageError(_too_few(self._masks, "more frames"))
-        return fit_mask(self._masks[index, None], size)[0]
+        return fit_mask(of_frame(self._masks, index, name="mask"), size)[0]
 
     def _flow(self, index: int, size: Size) -> FrameFlow | None:
         assert self._flows is not None
@@ -322,10 +318,6 @@ def flow_of_frames(flows: Sequence[Any], sizes: Sequence[Size]) -> list[FrameFlo
         own = size_of(found[min(number, len(found) - 1)].backward)
         require_flow_for(own, size, where="flow")
     return [one for flow in found for one in flow.frames]
-
-
-def _too_few(masks: Tensor, frames: str) -> str:
-    return f"expected mask as one, or one for each frame, got {len(masks)} for {frames}"
 
 
 class DeepDreamVideo(io.ComfyNode):

@@ -34,6 +34,7 @@ from dream_core.motion.flow_image import draw_arrows, flow_image
 from dream_core.motion.flow_mask import flow_mask
 from dream_core.motion.flow_math import invert, smooth
 from dream_core.motion.warp import warp
+from dream_core.panels import plot_curves
 from dream_core.pipeline import load_dreamer, load_estimator, load_models
 from dream_core.schedules.schedule import parse_schedule
 from dream_core.settings import (
@@ -59,7 +60,6 @@ from dream_core.settings import (
     TemporalSettings,
 )
 from dream_core.sound.curve import sound_curve
-from dream_core.sound.plot import plot_curves
 from dream_core.temporal.blend import add_residual
 from dream_core.temporal.dreamer import DreamedFrame, TemporalDreamer
 from dream_core.video import SAMPLE_CLIP, open_clip

@@ -253,6 +253,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
     "scheduled_dream": Thumbnail(film),
+    "scheduled_loop": Thumbnail(frames_and_curve),
     "flow_transfer": Thumbnail(moments),
     "sound_dream": Thumbnail(frames_and_curve),
     "independent_vs_temporal": Thumbnail(both_and_curves),

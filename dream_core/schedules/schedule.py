@@ -78,6 +78,11 @@ class Keyframes(Generic[Value]):
         """True if all values are the same."""
         return all(value == self.values[0] for value in self.values)
 
+    def length(self, fps: float) -> int:
+        """Return the number of frames up to the last keyframe, at so many a second."""
+        last = self.keyframes[-1].place * (1 if self.unit == "frames" else fps)
+        return 1 + math.ceil(last - 1e-6)  # 0.1 s at 30 frames a second is a little more than frame 3
+
     def around(self, frame: int, seconds: float) -> tuple[Value, Value, float]:
         """Return the values before and after a moment, and the share of the second, from 0 to 1.
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ..checks import kinds, require_known, split_range, validate
 from ..errors import SettingsError
+from ..layer_weights import layer_entries
+from ..text_weights import text_entries
 from .layer_schedule import LayerSchedule, parse_layer_schedule
 from .schedule import Schedule, parse_schedule
 from .text_schedule import TextSchedule, parse_text_schedule
@@ -136,6 +138,30 @@ def parse_schedule_of(name: str, text: str) -> AnySchedule:
         return PARSERS.get(name, parse_schedule)(text)
     except SettingsError as error:
         raise SettingsError(f"`schedule` of {name}: {error}") from error
+
+
+def curves_of(name: str, schedule: AnySchedule, times: Sequence[float]) -> dict[str, list[float]]:
+    """Return a schedule's values at frames, by the name of its setting; of layers and texts, the weight of each.
+
+    Args:
+        name: of the setting.
+        schedule: of it.
+        times: seconds of each frame, from the clip's first one.
+    """
+    if isinstance(schedule, Schedule):
+        return {name: [schedule.at(frame, seconds) for frame, seconds in enumerate(times)]}
+    weights_of = _text_weights if isinstance(schedule, TextSchedule) else _layer_weights
+    weights = [weights_of(schedule.at(frame, seconds)) for frame, seconds in enumerate(times)]
+    parts = dict.fromkeys(part for value in schedule.values for part in weights_of(value))
+    return {part: [one.get(part, 0.0) for one in weights] for part in parts}
+
+
+def _layer_weights(layers: tuple[str, ...]) -> dict[str, float]:
+    return {f"{one.name}:{one.loss}".rstrip(":"): one.weight for one in layer_entries(layers)}
+
+
+def _text_weights(texts: tuple[str, ...]) -> dict[str, float]:
+    return dict(text_entries(texts))
 
 
 def _read(entry: str, known: Collection[str]) -> tuple[str, AnySchedule]:

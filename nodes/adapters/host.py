@@ -269,9 +269,9 @@ def check_interrupted() -> None:
 # Running nodes, for the loop
 
 
-def blocker() -> Any:
-    """Make a value that silently blocks the nodes it is connected to."""
-    return ExecutionBlocker(None)
+def blocker(reason: str | None = None) -> Any:
+    """Make a value that blocks the nodes it is connected to; they show the reason as an error, if there is one."""
+    return ExecutionBlocker(reason)
 
 
 def is_blocker(value: Any) -> bool:

@@ -87,6 +87,31 @@ def fit_masks(masks: Tensor | None, count: int, size: Size) -> Tensor | None:
     return fit_mask(masks, size)
 
 
+def require_enough(batch: Tensor, count: int, *, name: str) -> None:
+    """Raise an ImageError unless a batch has one entry for all frames, or one for each.
+
+    Args:
+        batch: masks or guides of a clip, one entry in each row.
+        count: of the frames, which may be fewer.
+        name: of the batch, for the error message.
+    """
+    if 1 < len(batch) < count:
+        raise ImageError(_too_few(batch, name, f"{count} frames"))
+
+
+def of_frame(batch: Tensor, index: int, *, name: str) -> Tensor:
+    """Return a frame's own entry of a batch, or the one for all, as a batch of one; see `require_enough`."""
+    index = index if len(batch) > 1 else 0
+    if index >= len(batch):  # a container's own count of its frames was wrong
+        raise ImageError(_too_few(batch, name, "more frames"))
+    return batch[index, None]
+
+
+def _too_few(batch: Tensor, name: str, frames: str) -> str:
+    expected = f"expected {name} as one, or one for each frame, got {len(batch)} for {frames}"
+    return f"{expected}; add some, or connect one for all"
+
+
 def to_mask(masks: Tensor) -> Tensor:
     """Convert (B,1,H,W) to a MASK (B,H,W) float32 on the CPU."""
     return masks.detach().to("cpu", torch.float32)[:, 0].contiguous()

@@ -9,12 +9,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...dream_core.dreaming.objectives import Objective
-from ...dream_core.errors import ImageError
 from ...dream_core.image import Size, fit_mask
 from ...dream_core.models.dream_model import DreamModel
 from ...dream_core.schedules.schedules import Moment
 from ...dream_core.settings import ObjectiveSettings
 from ...dream_core.temporal.scheduled import ObjectivePart, sum_of_parts
+from .images import of_frame, require_enough
 from .require import require
 
 ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
@@ -70,6 +70,10 @@ def _region(number: int) -> str:
     return f"objective {number + 1}"
 
 
+def _name(batch: str, number: int) -> str:
+    return f"the {batch} of objective {number + 1}"
+
+
 def build(objectives: Objectives | None, model: DreamModel) -> Objective:
     """Build the sum of all objectives for a network, as they are at frame 0; without any, the network's default.
 
@@ -92,16 +96,16 @@ def check_counts(objectives: Objectives, count: int, size: Size) -> None:
     """
     for number, one in enumerate(objectives):
         for name, batch in (("mask", one.mask), ("guide", one.guide)):
-            if batch is not None and 1 < len(batch) < count:
-                raise ImageError(_too_few(name, number, len(batch), f"{count} frames"))
+            if batch is not None:
+                require_enough(batch, count, name=_name(name, number))
         if one.mask is not None:
-            fit_mask(one.mask[:1], size, name=f"mask of objective {number + 1}")
+            fit_mask(one.mask[:1], size, name=_name("mask", number))
 
 
 def regions_at(objectives: Objectives, index: int, size: Size) -> dict[str, Tensor]:
     """Masks of a frame by the names of the objectives' regions, (1,H,W) each, of a size."""
     return {
-        _region(number): fit_mask(_at(one.mask, index, "mask", number), size)[0]
+        _region(number): fit_mask(of_frame(one.mask, index, name=_name("mask", number)), size)[0]
         for number, one in enumerate(objectives)
         if one.mask is not None
     }
@@ -110,21 +114,7 @@ def regions_at(objectives: Objectives, index: int, size: Size) -> dict[str, Tens
 def guides_at(objectives: Objectives, index: int) -> tuple[Tensor, ...]:
     """Guides of a frame, (3,h,w) each."""
     return tuple(
-        _at(one.guide, index, "guide", number)[0]
+        of_frame(one.guide, index, name=_name("guide", number))[0]
         for number, one in enumerate(objectives)
         if one.guide is not None
-    )
-
-
-def _at(batch: Tensor, index: int, name: str, number: int) -> Tensor:
-    index = index if len(batch) > 1 else 0
-    if index >= len(batch):  # a container's own count of its frames was wrong
-        raise ImageError(_too_few(name, number, len(batch), "more frames"))
-    return batch[index, None]
-
-
-def _too_few(name: str, number: int, found: int, frames: str) -> str:
-    return (
-        f"expected the {name} of objective {number + 1} as one, or one for each frame, got {found} for {frames}; "
-        "add some, or connect one for all"
     )

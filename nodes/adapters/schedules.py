@@ -7,9 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...dream_core.checks import require_known
-from ...dream_core.schedules.schedules import Schedules, join
-from ...dream_core.settings import CAMERA_SCHEDULABLE, SCHEDULABLE
+from ...dream_core.checks import kinds, require_known, split_range
+from ...dream_core.schedules.schedules import LAYERS, TEXT, Schedules, join
+from ...dream_core.settings import CAMERA_SCHEDULABLE, SCHEDULABLE, InputSettings
 from .sockets import ScheduleSocket, require_schedule_socket
 
 SCHEDULES = "schedules"
@@ -19,15 +19,49 @@ MOST = 20
 """Number of schedules that one node can take."""
 
 
-def setting_input() -> io.Combo.Input:
-    """Make the choice of the setting that a schedule changes."""
+def setting_input(*, numbers: bool = False) -> io.Combo.Input:
+    """Make the choice of the setting that a schedule changes: any, or one whose values are numbers."""
     return io.Combo.Input(
         "setting",
-        options=[*SCHEDULABLE, *CAMERA_SCHEDULABLE],
+        options=[
+            name for name in (*SCHEDULABLE, *CAMERA_SCHEDULABLE) if name not in (LAYERS, TEXT) or not numbers
+        ],
         default="learning_rate",
         tooltip="The setting that changes, named as its widget; the last ones are Camera Flow's. Value at Frame "
         "takes no notice of it.",
     )
+
+
+def fps_input(**options: Any) -> io.Float.Input:
+    """Make the widget of a clip's frames per second.
+
+    Args:
+        options: more of the input's.
+    """
+    _, limits = split_range(kinds(InputSettings)["fps"])
+    assert limits
+    return io.Float.Input(
+        "fps",
+        default=InputSettings.fps,
+        min=limits.least,
+        max=limits.most,
+        step=limits.step,
+        round=0.0001,
+        tooltip="Frames per second of the clip, from Get Video Components.",
+        **options,
+    )
+
+
+def curve_outputs() -> list[io.Output]:
+    """Make the outputs of a schedule's values along a clip: as numbers and as an image."""
+    return [
+        io.Float.Output(
+            "values",
+            display_name="values",
+            tooltip="The curve as a list of numbers, one for each frame, for nodes of other packs.",
+        ),
+        io.Image.Output("plot", display_name="plot", tooltip="The curve along the clip, for Preview Image."),
+    ]
 
 
 def schedules_input(*, over: str = "the widget and the look") -> io.Autogrow.Input:

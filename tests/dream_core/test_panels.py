@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dream_core.panels import PANEL, Line, add_panels, as_image, draw_panel, name_places, new_figure
+from dream_core.panels import (
+    COLORS,
+    PANEL,
+    Line,
+    add_panels,
+    as_image,
+    draw_panel,
+    name_places,
+    new_figure,
+    plot_curves,
+)
 
 
 def draw(panel: Axes, values: Sequence[float], *, whole: bool = True) -> None:
@@ -80,3 +91,19 @@ def test_frames_are_numbered_by_whole_numbers() -> None:
     panel = Figure().subplots()
     draw(panel, [0.0, 1.0, 0.0, 1.0])
     assert [tick for tick in panel.get_xticks() if 0 <= tick <= 3] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("unit", "places"), [("seconds", [0, 0.5, 1.0]), ("frames", [0, 1, 2])])
+def test_a_curve_is_drawn_over_its_places(unit: Any, places: list[float]) -> None:
+    image = plot_curves(places, {"level": [1, 4, 1]}, unit=unit, width=600)
+    assert image.shape[:2] == (1, 3)
+    assert image.shape[-1] == 600
+    color = torch.tensor([int(COLORS[0][at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    drawn = ((image[0] - color[:, None, None]).abs().amax(0) < 1e-3).nonzero()
+    highest = drawn[drawn[:, 0].argmin()]
+    assert 250 < highest[1] < 400  # in the middle
+
+
+def test_curves_have_panels_below_each_other() -> None:
+    one, two = (plot_curves([0, 1], {key: [0, 1] for key in names}) for names in ("a", "ab"))
+    assert two.shape[-2] - one.shape[-2] == PANEL

@@ -14,7 +14,7 @@ def schedule(run: Any, pack: Any) -> Any:
     node = pack("nodes.schedule").ScheduleNode
 
     def make(setting: str, source: str, **values: Any) -> Any:
-        (made,) = run(node, setting=setting, source={"source": source, **values})
+        made, _, _ = run(node, setting=setting, source={"source": source, **values})
         return made
 
     return make
@@ -36,11 +36,41 @@ def test_a_curve_spans_its_frames_between_its_ends(schedule: Any) -> None:
 def test_numbers_are_one_for_each_frame_or_so_many_a_second(run: Any, pack: Any, schedule: Any) -> None:
     node = pack("nodes.schedule").ScheduleNode
     lists = {"setting": ["blend"], "source": {"source": ["values"], "values": [0.5, 1, 2.5], "rate": [0.0]}}
-    (made,) = run(node, lists=lists)
+    made, numbers, _ = run(node, lists=lists)
+    assert numbers == [0.5, 1, 2.5]
     assert [made.schedule.at(frame, 0.0) for frame in (0, 1, 2, 9)] == [0.5, 1, 2.5, 2.5]
     # Some packs hand over a list as one value.
     timed = schedule("blend", "values", values=[0, 4], rate=2.0).schedule
     assert [timed.at(0, seconds) for seconds in (0.0, 0.25, 9.0)] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "fps", "expected"),
+    [
+        ("0: 1, 4: 3", 0, 25.0, [1, 1.5, 2, 2.5, 3]),
+        ("0: 1, 4: 3", 2, 25.0, [1, 1.5]),
+        ("0: 1, 2s: 3", 0, 1.0, [1, 2, 3]),
+        ("0: 1", 3, 25.0, [1, 1, 1]),
+    ],
+)
+def test_its_values_go_out_as_numbers_and_as_a_plot(
+    run: Any, pack: Any, text: str, count: int, fps: float, expected: list[float]
+) -> None:
+    node = pack("nodes.schedule").ScheduleNode
+    source = {"source": "keyframes", "keyframes": text}
+    _, values, plot = run(node, setting="blend", source=source, count=count, fps=fps)
+    assert values == expected
+    assert plot.shape[-2:] == (1200, 3)
+
+
+def test_layers_have_a_plot_of_their_weights_but_no_numbers(run: Any, pack: Any) -> None:
+    node = pack("nodes.schedule").ScheduleNode
+    one, two = (
+        run(node, setting="layers", source={"source": "keyframes", "keyframes": text})
+        for text in ("0: block5", "0: block5, 9: block11")
+    )
+    assert pack("nodes.adapters.host").is_blocker(two[1])
+    assert two[2].shape[1] > one[2].shape[1] + 100
 
 
 @pytest.mark.parametrize(

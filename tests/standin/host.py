@@ -190,7 +190,7 @@ def check_interrupted() -> None:
 # Running nodes, for the loop
 
 
-def blocker() -> Any:
+def blocker(reason: str | None = None) -> Any:
     return Block()
 
 

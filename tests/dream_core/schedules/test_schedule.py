@@ -93,3 +93,11 @@ def test_schedules_can_be_compared_and_hashed() -> None:
     assert one == other
     assert isinstance(one, Schedule)
     assert len({one, other}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fps", "length"),
+    [("0: 1", 25, 1), ("0: 1, 9: 2", 25, 10), ("0: 1, 0.1s: 2", 30, 4), ("0: 1, 2.5s: 2", 25, 64)],
+)
+def test_a_schedule_is_as_long_as_up_to_its_last_keyframe(text: str, fps: float, length: int) -> None:
+    assert parse_schedule(text).length(fps) == length

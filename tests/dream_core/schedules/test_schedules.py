@@ -7,7 +7,7 @@ import pytest
 from dream_core.checks import validate
 from dream_core.errors import SettingsError
 from dream_core.schedules.schedule import parse_schedule
-from dream_core.schedules.schedules import Moment, join, parse_schedules
+from dream_core.schedules.schedules import Moment, curves_of, join, parse_schedule_of, parse_schedules
 from dream_core.settings import (
     SCHEDULABLE,
     DreamSettings,
@@ -76,3 +76,13 @@ def test_two_schedules_of_one_setting_do_not_go_together() -> None:
     assert dict(join([("blend", one), ("zoom", one)]).by_name) == {"blend": one, "zoom": one}
     with pytest.raises(SettingsError, match="got two of `blend`; drop one"):
         join([("blend", one), ("blend", one)])
+
+
+def test_a_curve_has_the_values_at_all_frames_and_layers_have_one_each() -> None:
+    times = [0.0, 0.5, 1.0]
+    assert curves_of("zoom", parse_schedule("0: 0, 1s: 4"), times) == {"zoom": [0, 2, 4]}
+    assert curves_of("blend", parse_schedule("0: 0, 2: 4"), times) == {"blend": [0, 2, 4]}
+    fade = parse_schedule_of("layers", "0: one:2 two:1:mean, 2: two:1:mean")
+    words = parse_schedule_of("text", "0: a sea, 2: fog")
+    assert curves_of("text", words, times) == {"a sea": [1, 0.5, 0], "fog": [0, 0.5, 1]}
+    assert curves_of("layers", fade, times) == {"one": [2, 1, 0], "two:mean": [1, 1, 1]}
