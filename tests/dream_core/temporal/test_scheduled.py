@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from dream_core.beside import Worker
 from dream_core.dreaming.dream import ImageDreamer
+from dream_core.dreaming.masks import prepare_mask
 from dream_core.dreaming.objectives import build_objective
 from dream_core.errors import SettingsError
 from dream_core.models.dream_model import DreamModel
@@ -25,6 +27,7 @@ from dream_core.settings import (
     ReliabilitySettings,
     TemporalSettings,
 )
+from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import TemporalDreamer
 from dream_core.temporal.scheduled import (
     FrameSettings,
@@ -103,6 +106,28 @@ def test_each_frame_is_dreamed_by_its_own_values(tiny: DreamModel) -> None:
         ascent = AscentSettings(jitter=2, learning_rate=min(1 + number, 5))
         plain = DreamSettings(octave=QUICK.octave, ascent=ascent)
         assert torch.equal(dreamed, ImageDreamer([tiny], settings=plain)(FRAMES[number, None]))
+
+
+def test_frames_are_counted_on_over_a_cut(tiny: DreamModel) -> None:
+    scenes = torch.cat([synthetic_clip(frames=2, height=48, width=64, seed=seed).frames for seed in (1, 4)])
+    machine = dreamer(tiny, "learning_rate=0: 1, 3: 4", temporal=TemporalSettings())
+    steps = [machine.step(frame) for frame in scenes.split(1)]
+    assert [step.carried is None for step in steps] == [True, False, True, False]
+    plain = DreamSettings(octave=QUICK.octave, ascent=AscentSettings(jitter=2, learning_rate=3))
+    assert torch.equal(steps[2].dream, ImageDreamer([tiny], settings=plain)(scenes[2:3]))
+
+
+@pytest.mark.parametrize("entry", ["mask_feather=0: 0, 2: 8", "mask_strength=0: 0, 2: 1"])
+def test_a_mask_has_the_feather_and_the_strength_of_its_frame(tiny: DreamModel, entry: str) -> None:
+    name = entry.partition("=")[0]
+    mask = torch.zeros(1, 1, 24, 20)
+    mask[..., 4:20, 4:16] = 1
+    machine = dreamer(tiny, entry, temporal=TemporalSettings(independent=True))
+    for number, frame in enumerate(FRAMES[:3].split(1)):
+        value = (0, 4, 8)[number] if name == "mask_feather" else number / 2
+        own = MaskSettings(**{name: value})
+        plain = ImageDreamer([tiny], settings=replace(QUICK, mask=own))
+        assert torch.equal(machine.step(frame, mask=mask).dream, plain(frame, mask=prepare_mask(mask, own)))
 
 
 def test_a_dream_that_is_carried_has_the_blend_of_its_frame(tiny: DreamModel) -> None:
