@@ -19,7 +19,7 @@ from .flow_mask import FlowMask
 from .flow_math import FlowMath
 from .loaders import LoadDreamModel, LoadFlowModel
 from .loop.nodes import TemporalLoopClose, TemporalLoopOpen, TemporalLoopRunner
-from .objective import DreamGuide, DreamObjective
+from .objective import DreamGuide, DreamObjective, DreamText
 from .reliability import ReliabilityMask
 from .report import ConsistencyReport
 from .sample import SampleClip
@@ -36,6 +36,7 @@ NODES: list[type[io.ComfyNode]] = [
     DreamAtlas,
     DreamObjective,
     DreamGuide,
+    DreamText,
     Dream,
     OpticalFlow,
     CameraFlow,

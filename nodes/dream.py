@@ -37,6 +37,7 @@ from .adapters.objectives import (
     check_counts,
     check_objectives,
     guides_at,
+    networks_of,
     regions_at,
 )
 from .adapters.sockets import DreamModelSocket
@@ -119,7 +120,8 @@ def make_dreamer(
     )
     objective = objective or (build(objectives, model) if objectives else build_objective(own, model))
     dreamer = ImageDreamer([model], settings=settings, objective=objective, free=free)
-    model_on_device(patcher, memory=step_memory(model, objective, size, settings.tile))
+    beside = networks_of(check_objectives(objectives))
+    model_on_device(patcher, beside=beside, memory=step_memory(model, objective, size, settings.tile))
     return dreamer
 
 
@@ -228,7 +230,7 @@ def dream_images(
     patcher = chosen.dream_model(dream_model)
 
     def free() -> bool:
-        others = host.free_memory(patcher)
+        others = host.free_memory(patcher, *networks_of(wired))
         model_on_device(patcher)  # it was evicted too
         return others
 

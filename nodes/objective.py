@@ -1,16 +1,21 @@
-"""The nodes that say what a dream makes more of: Dream Objective and Dream Guide."""
+"""The nodes that say what a dream makes more of: Dream Objective, Dream Guide and Dream Text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dream_core.checks import kinds
-from ..dream_core.settings import SCHEDULABLE, GuideLoss, ObjectiveSettings
-from ..dream_core.temporal.scheduled import ObjectivePart
+from ..dream_core.errors import SettingsError
+from ..dream_core.schedules.schedules import TEXT, Schedules
+from ..dream_core.settings import SCHEDULABLE, GuideLoss, ObjectiveSettings, TextSettings
+from ..dream_core.temporal.scheduled import ObjectivePart, TextPart
+from ..dream_core.text_weights import text_entries
+from .adapters.clips import ClipPair
 from .adapters.images import from_image, from_mask
 from .adapters.objectives import Objectives, ObjectiveSocket, WiredObjective, check_objectives
 from .adapters.schedules import schedules_from, schedules_input
@@ -20,11 +25,17 @@ from .adapters.working import working
 OF_AN_OBJECTIVE = tuple(name for name in SCHEDULABLE if name in kinds(ObjectiveSettings))
 """Settings of an objective that can change along a clip."""
 
+OF_A_TEXT = tuple(name for name in SCHEDULABLE if name in kinds(TextSettings))
+"""Settings of texts that can change along a clip."""
+
 ON_THE_DREAM = ("channel_capture",)
 """Fields of an objective that hold for a whole dream: their widgets are on DeepDream, not on Dream Objective."""
 
 OF_A_GUIDE = ("layers", "channels", "dream_weight")
 """Fields that have a widget on Dream Guide."""
+
+ON_A_TEXT = ("text_weight", "text_crops", "smallest_crop")
+"""Fields of texts that have a widget of their own kind on Dream Text."""
 
 COMPARE = "compare"
 
@@ -51,18 +62,22 @@ def _output() -> io.Output:
     )
 
 
+def _schedules(
+    schedules: Mapping[str, Any] | None, settings: ObjectiveSettings | TextSettings, known: Collection[str]
+) -> Schedules:
+    """Take the schedules of a node out of its socket, and check their values."""
+    own = schedules_from(schedules, known, where="connect it to the node of the video")
+    own.check(settings)
+    return own
+
+
 def _wired(
     before: Objectives | None,
-    settings: ObjectiveSettings,
-    schedules: Mapping[str, Any] | None,
+    part: ObjectivePart | TextPart,
     mask: Tensor | None,
     guide: Tensor | None = None,
 ) -> io.NodeOutput:
-    own = schedules_from(schedules, OF_AN_OBJECTIVE, where="connect it to the node of the video")
-    own.check(settings)
-    wired = WiredObjective(
-        ObjectivePart(settings, own), mask=None if mask is None else from_mask(mask), guide=guide
-    )
+    wired = WiredObjective(part, mask=None if mask is None else from_mask(mask), guide=guide)
     return io.NodeOutput((*check_objectives(before), wired))
 
 
@@ -92,7 +107,8 @@ class DreamObjective(io.ComfyNode):
     ) -> io.NodeOutput:
         with working():
             settings = settings_from(ObjectiveSettings, values, leave_out=ON_THE_DREAM)
-            return _wired(objective, settings, schedules, mask)
+            part = ObjectivePart(settings, _schedules(schedules, settings, OF_AN_OBJECTIVE))
+            return _wired(objective, part, mask)
 
 
 class DreamGuide(io.ComfyNode):
@@ -141,4 +157,76 @@ class DreamGuide(io.ComfyNode):
             settings = ObjectiveSettings(
                 layers=own.layers, channels=own.channels, dream_weight=own.dream_weight, loss=compare
             )
-            return _wired(objective, settings, schedules, mask, from_image(images, name="images"))
+            part = ObjectivePart(settings, _schedules(schedules, settings, OF_AN_OBJECTIVE))
+            return _wired(objective, part, mask, from_image(images, name="images"))
+
+
+class DreamText(io.ComfyNode):
+    """Makes a dream climb toward what words say."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DeepDreamText",
+            display_name="Dream Text",
+            category="DeepDream",
+            description="Makes a dream grow what words say, by a CLIP and a CLIP Vision of one network, such as "
+            "clip_g and clip_vision_g. Texts, guides and objectives add up: connect one to the next.",
+            search_aliases=["text to dream", "clip guided", "dream prompt", "dream of words"],
+            inputs=[
+                io.Clip.Input(
+                    "clip",
+                    tooltip="Reads the texts: a CLIP of the same network as clip_vision, such as "
+                    "clip_g.safetensors by Load CLIP, or that of an SDXL checkpoint.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    tooltip="Looks at the image: a CLIP Vision of the same network as clip, such as "
+                    "clip_vision_g.safetensors, by Load CLIP Vision.",
+                ),
+                io.String.Input(
+                    "text",
+                    multiline=True,
+                    default="a cathedral of feathers",
+                    tooltip="What to dream of, in words. Each line is a text of its own; a weight may follow, as "
+                    "in fire:0.5, and a negative one makes less of it.",
+                ),
+                *_socket_inputs(),
+                *widgets(TextSettings, only=ON_A_TEXT),
+            ],
+            outputs=[_output()],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        clip: Any,
+        clip_vision: Any,
+        text: str,
+        objective: Objectives | None = None,
+        schedules: Mapping[str, Any] | None = None,
+        mask: Tensor | None = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        with working():
+            own = settings_from(TextSettings, values, only=ON_A_TEXT)
+            lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+            settings = replace(own, text=lines)
+            part = TextPart(settings, ClipPair(clip, clip_vision), _schedules(schedules, settings, OF_A_TEXT))
+            _read(part)
+            return _wired(objective, part, mask)
+
+
+def _read(part: TextPart) -> None:
+    """Embed all texts of a part, so that the CLIP is not needed any more.
+
+    Raises:
+        SettingsError: there is no text.
+    """
+    schedule = part.schedules.by_name.get(TEXT)
+    every = [part.settings.text] if schedule is None else [*schedule.values]
+    entries = [entry for texts in every for entry in text_entries(texts)]
+    if not entries:
+        raise SettingsError("expected a `text` to dream of, got none; write one")
+    for entry in entries:
+        part.encoder.embed_text(entry.text)

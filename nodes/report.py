@@ -156,7 +156,7 @@ def _energy(patcher: Any, objective: Objectives | None) -> LayerEnergy | None:
     if patcher is None:
         return None
     model = model_on_device(patcher)
-    return LayerEnergy(model, build(objective, model).layers)
+    return LayerEnergy(model, build(objective, model).layers or (model.default_layer,))
 
 
 def _numbers(figures: Figures) -> list[float]:

@@ -50,6 +50,7 @@ from .adapters.objectives import (
     check_counts,
     check_objectives,
     guides_at,
+    networks_of,
     parts_of,
     regions_at,
 )
@@ -60,7 +61,7 @@ from .adapters.videos import tell_what_a_batch_loses
 from .adapters.widgets import widgets
 from .adapters.working import working
 from .dream import dream_widgets, make_dreamer, mask_input, network_inputs
-from .objective import OF_AN_OBJECTIVE, ON_THE_DREAM
+from .objective import OF_A_TEXT, OF_AN_OBJECTIVE, ON_THE_DREAM
 
 SETTINGS = (
     TemporalSettings,
@@ -262,7 +263,7 @@ class Pipeline:
         self._done += step.done == step.total
 
     def _free(self) -> bool:
-        others = host.free_memory(self._dream_model)
+        others = host.free_memory(self._dream_model, *networks_of(self._wired))
         model_on_device(self._dream_model)
         return others
 
@@ -274,6 +275,10 @@ def all_schedules(chosen: Chosen, objectives: Objectives | None, wired: Schedule
         SettingsError: a value is out of range, or a schedule belongs to an objective that is connected.
     """
     own = chosen.settings(ScheduleSettings).read()
+    if misplaced := next(iter(wired.only(OF_A_TEXT).by_name), None):
+        raise SettingsError(
+            f"expected the schedule of `{misplaced}` at Dream Text, got it here; connect it there"
+        )
     if objectives:
         own = own.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE))
         if misplaced := next(iter(wired.only(OF_AN_OBJECTIVE).by_name), None):
@@ -293,7 +298,7 @@ def _scheduled(
     parts = parts_of(check_objectives(objectives)) or (ObjectivePart(own, schedules.only(OF_AN_OBJECTIVE)),)
     changes = any(part.schedules for part in parts)
     return Scheduled(
-        schedules.only(set(SCHEDULABLE) - set(OF_AN_OBJECTIVE)),
+        schedules.only(set(SCHEDULABLE) - {*OF_AN_OBJECTIVE, *OF_A_TEXT}),
         ScheduledObjective(parts, model) if changes else None,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from colorsys import hsv_to_rgb
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from torch import Tensor
 from dream_core import dream_image
 from dream_core.dreaming.atlas import contact_sheet, make_atlas, title_of
 from dream_core.dreaming.dream import dream
+from dream_core.dreaming.text_terms import draw_crops
+from dream_core.image import resize, size_of
 from dream_core.measure.compare import Comparison
 from dream_core.measure.measure import LayerEnergy, flow_link, measure
 from dream_core.measure.plot import plot
@@ -330,6 +333,27 @@ def guides() -> Image.Image:
     return _rows([{"frame": image, "guide": shown}, dreams])
 
 
+def text_crops() -> Image.Image:
+    """Dream Text: the crops that one step compares with a text."""
+    image = frame(STANDING)
+    shown, parts = _image(image), []
+    for number, crop in enumerate(draw_crops(size_of(image), 8, 0.4, torch.Generator().manual_seed(4))):
+        color = tuple(round(255 * part) for part in hsv_to_rgb(number / 8, 0.6, 1))
+        box = (crop.left, crop.top, crop.left + crop.side - 1, crop.top + crop.side - 1)
+        ImageDraw.Draw(shown).rectangle(box, outline=color, width=3)
+        part = _image(resize(crop.of(image), (120, 120)))
+        ImageDraw.Draw(part).rectangle((0, 0, 119, 119), outline=color, width=3)
+        parts.append(part)
+    width = (WIDTH - 3 * GAP) // 4
+    shown = shown.resize((WIDTH, round(WIDTH * shown.height / shown.width)), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (WIDTH, shown.height + 2 * (width + GAP)))
+    canvas.paste(shown, (0, 0))
+    for number, part in enumerate(parts):
+        place = (number % 4 * (width + GAP), shown.height + GAP + number // 4 * (width + GAP))
+        canvas.paste(part.resize((width, width), Image.Resampling.LANCZOS), place)
+    return canvas
+
+
 def scheduled_video() -> Image.Image:
     """Schedule: a dream that grows as the rabbit rises."""
     text = "0: 0.3, 36: 5 hold, 40: 0.3"
@@ -378,6 +402,7 @@ IMAGES: tuple[Callable[[], Image.Image], ...] = (
     dreamed_video,
     masked_video,
     guides,
+    text_crops,
     scheduled_video,
     report,
     compared_videos,

@@ -243,6 +243,23 @@ DREAM_ON_ONE_THING = Drawing(
     needs="needs a SAM 3 checkpoint",
 )
 
+TEXT_DREAM = Drawing(
+    boxes=(
+        (20, 60, 84, 60, "frames", PLAIN),
+        (20, 160, 150, 52, "\u201ca cathedral\nof feathers\u201d", PLAIN),
+        (215, 60, 110, 152, "CLIP and\nits CLIP\nVision\ncompare", DIFFUSING),
+        (370, 60, 122, 152, "DeepDream\nof the words", DREAMING),
+    ),
+    arrows=(
+        ((104, 90), (215, 90)),
+        ((170, 186), (215, 186)),
+        ((325, 136), (370, 136)),
+        ((62, 60), (62, 30), (431, 30), (431, 60)),
+    ),
+    paper="#1c2a2e",
+    needs="needs a CLIP and its CLIP Vision",
+)
+
 THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "deepdream_image": Thumbnail(all_images),
     "dream_atlas": Thumbnail(sheet_of_channels),
@@ -260,6 +277,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "masked_dream": Thumbnail(before_and_after, with_frames),
     "guided_dream": Thumbnail(before_and_after, with_frames),
     "dream_on_one_thing": DREAM_ON_ONE_THING,
+    "text_dream": TEXT_DREAM,
     "stable_diffusion_loop": STABLE_DIFFUSION_LOOP,
     "latent_warp": LATENT_WARP,
 }

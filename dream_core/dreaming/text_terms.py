@@ -17,9 +17,6 @@ from .terms import LEAST, Share
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-CROPS_AT_ONCE = 4
-"""Crops whose activations are in memory together."""
-
 CELLS = 32
 """Cells along the sides of the grid by which crops are drawn from a region."""
 
@@ -83,11 +80,11 @@ class TextTerm(Share):
         leaf, goal = image.detach().requires_grad_(), self.encoder.goal(self.texts).to(image)
         crops = draw_crops(size_of(image), self.crops, self.smallest, generator, self.mask)
         value, gradient = image.new_zeros(()), torch.zeros_like(image)
-        for start in range(0, len(crops), CROPS_AT_ONCE):
+        for start in range(0, len(crops), self.encoder.at_once):
             with torch.enable_grad():
                 seen = [
                     resize(crop.of(leaf), (self.encoder.side,) * 2)
-                    for crop in crops[start : start + CROPS_AT_ONCE]
+                    for crop in crops[start : start + self.encoder.at_once]
                 ]
                 likeness = (self.encoder.embed_images(torch.cat(seen)) @ goal).sum()
                 share = self.weight / len(crops) * likeness

@@ -11,6 +11,9 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..text_weights import TextEntry
 
+CROPS_AT_ONCE = 4
+"""Images whose activations are in memory together, unless the network is very large."""
+
 
 class ImageTextEncoder:
     """Tells how like a text an image is: by the cosine between their embeddings.
@@ -19,6 +22,7 @@ class ImageTextEncoder:
         images: (N,3,S,S) RGB in 0..1 -> embeddings (N,D). Gradients pass it. Preprocessing is its own.
         texts: texts -> embeddings (N,D).
         side: S, of the images that it takes.
+        at_once: number of images whose activations are in memory together.
     """
 
     def __init__(
@@ -27,10 +31,12 @@ class ImageTextEncoder:
         texts: Callable[[Sequence[str]], Tensor],
         *,
         side: int,
+        at_once: int = CROPS_AT_ONCE,
     ) -> None:
-        self.side = side
+        self.side, self.at_once = side, at_once
         self._images, self._texts = images, texts
-        self._known: dict[str, Tensor] = {}
+        self.known: dict[str, Tensor] = {}
+        """Texts that were embedded: (D,) each."""
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Embed images (N,3,S,S) RGB in 0..1: (N,D) float32, of length 1."""
@@ -42,7 +48,7 @@ class ImageTextEncoder:
         Raises:
             SettingsError: the embedding is not one vector of numbers.
         """
-        if text not in self._known:
+        if text not in self.known:
             with torch.no_grad():
                 found = self._texts([text]).float()
             if found.ndim != 2 or len(found) != 1 or not found.isfinite().all():
@@ -50,8 +56,8 @@ class ImageTextEncoder:
                     f"expected one finite embedding for `text` '{text}', got shape {tuple(found.shape)}; "
                     "take other weights"
                 )
-            self._known[text] = F.normalize(found[0], dim=0)
-        return self._known[text]
+            self.known[text] = F.normalize(found[0], dim=0)
+        return self.known[text]
 
     def goal(self, entries: Sequence[TextEntry]) -> Tensor:
         """Add up texts by their weights, whose magnitudes count as shares: (D,)."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...dream_core.models.dream_model import DreamModel
 from ...dream_core.unfinished import digest_of
 from . import host
+from .clips import ClipPair
 from .working import PACK
 
 CODE = ("nodes", "dream_core")
@@ -136,6 +137,8 @@ def _add(found: _Hash, value: Any) -> None:
     elif isinstance(value, Tensor):
         found.update(f"{value.dtype} {tuple(value.shape)} ".encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, ClipPair):
+        _add(found, [digest_of_network(value.vision.patcher), value.known])
     elif isinstance(value, Mapping):
         found.update(f"{len(value)} ".encode())
         for name in sorted(value, key=str):

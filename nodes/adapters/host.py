@@ -8,10 +8,12 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import comfy.model_management as management
 import comfy.model_patcher
+import comfy.ops
 import comfy.utils
 import execution
 import folder_paths
@@ -199,6 +201,98 @@ def free_memory(*own: Any) -> bool:
     management.unload_all_models()
     management.soft_empty_cache(True)
     return others
+
+
+# Images and texts
+
+
+class Vision(NamedTuple):
+    """The image encoder of a CLIP, as a network of one's own.
+
+    Args:
+        patcher: ModelPatcher around its copy, ready for gradients.
+        width: of its embeddings.
+        side: of the square images that it takes.
+        mean, std: of its preprocessing, by channel.
+    """
+
+    patcher: Any
+    width: int
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+_visions: WeakKeyDictionary[Any, Vision | None] = WeakKeyDictionary()
+"""CLIP_VISION -> its copy."""
+
+
+def vision_of(clip_vision: Any) -> Vision | None:
+    """Copy the network of a CLIP_VISION, once; None if it does not embed images beside texts.
+
+    A copy, because loaders run in inference mode: gradients cannot pass the weights that they make.
+    """
+    if clip_vision not in _visions:
+        _visions[clip_vision] = _copy_vision(clip_vision)
+    return _visions[clip_vision]
+
+
+def _copy_vision(clip_vision: Any) -> Vision | None:
+    weights = clip_vision.get_sd()
+    projection = weights.get("visual_projection.weight")
+    if projection is None:
+        return None
+    with torch.inference_mode(False):
+        kind, config = type(clip_vision.model), clip_vision.config
+        network = kind(config, clip_vision.dtype, torch.device("cpu"), comfy.ops.manual_cast)
+        network.load_state_dict(weights, strict=False)
+        network.eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, nn.LayerNorm):
+                # ComfyUI's layers add to their input in place, which the norm before has saved for the gradient.
+                module.register_forward_pre_hook(lambda _, given: (given[0].clone(), *given[1:]))
+        patcher = wrap(Wrapped(network))
+    mean, std = tuple(clip_vision.image_mean), tuple(clip_vision.image_std)
+    return Vision(patcher, len(projection), clip_vision.image_size, mean, std)
+
+
+def embed_images(vision: Vision, images: Tensor) -> Tensor:
+    """Embed images: (N,3,S,S), preprocessed, on any device, to (N,D) on the compute device. Gradients pass it."""
+    wrapped: Any = load(vision.patcher)
+    found: Tensor = wrapped.network(pixel_values=images.to(vision.patcher.load_device))[2]
+    return found
+
+
+def text_encoders(clip: Any) -> dict[str, int]:
+    """Return the widths of a CLIP's text encoders that embed texts beside images, by name."""
+    found: dict[str, int] = {}
+    for name, encoder in clip.cond_stage_model.named_children():
+        projection = getattr(getattr(encoder, "transformer", None), "text_projection", None)
+        weight = getattr(projection, "weight", None)
+        # Checkpoints may leave it out: ComfyUI then fills in what is no projection.
+        if isinstance(weight, Tensor) and _is_trained(weight.detach().float().cpu()):
+            found[name] = len(weight)
+    return found
+
+
+def _is_trained(projection: Tensor) -> bool:
+    is_one = torch.equal(projection, torch.eye(*projection.shape))
+    return bool(projection.isfinite().all()) and bool(projection.any()) and not is_one
+
+
+def embed_text(clip: Any, encoder: str, text: str) -> Tensor:
+    """Embed a text beside images by one of the `text_encoders` of a CLIP: (1,D) float32 on the CPU."""
+    model, device = getattr(clip.cond_stage_model, encoder), clip.patcher.load_device
+    tokens = clip.tokenize(text)
+    clip.load_model(tokens)
+    model.reset_clip_options()
+    model.set_clip_options({"projected_pooled": True, "execution_device": device})
+    try:
+        pooled: Tensor = model.encode_token_weights(tokens[encoder.removeprefix("clip_")])[1]
+    finally:
+        model.reset_clip_options()
+    with torch.inference_mode(False):
+        return pooled.detach().float().cpu().clone()
 
 
 # Speaking with the person

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,14 +14,15 @@ from ...dream_core.image import Size, fit_mask
 from ...dream_core.models.dream_model import DreamModel
 from ...dream_core.schedules.schedules import Moment
 from ...dream_core.settings import ObjectiveSettings
-from ...dream_core.temporal.scheduled import ObjectivePart, sum_of_parts
+from ...dream_core.temporal.scheduled import ObjectivePart, Part, TextPart, part_at, sum_of_parts
+from .clips import ClipPair
 from .images import of_frame, require_enough
 from .require import require
 
 ObjectiveSocket = io.Custom("DREAM_OBJECTIVE")
 """Carries `Objectives`."""
 
-SOURCE = "Dream Objective or Dream Guide"
+SOURCE = "Dream Objective, Dream Guide or Dream Text"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class WiredObjective:
         guide: (B,3,h,w) RGB in 0..1, what it climbs toward, likewise; None without one.
     """
 
-    part: ObjectivePart
+    part: ObjectivePart | TextPart
     mask: Tensor | None = None
     guide: Tensor | None = None
 
@@ -54,16 +56,24 @@ def check_objectives(objectives: Any) -> Objectives:
     return checked
 
 
-def parts_of(objectives: Objectives) -> tuple[ObjectivePart, ...]:
+def parts_of(objectives: Objectives) -> tuple[Part, ...]:
     """Number the objectives, so that each finds its mask and its guide."""
     guides = [one for one in objectives if one.guide is not None]
-    return tuple(
-        one.part._replace(
-            region="" if one.mask is None else _region(number),
-            guide=0 if one.guide is None else next(n for n, other in enumerate(guides) if other is one),
-        )
-        for number, one in enumerate(objectives)
-    )
+    return tuple(_part_of(one, number, guides) for number, one in enumerate(objectives))
+
+
+def _part_of(one: WiredObjective, number: int, guides: Sequence[WiredObjective]) -> Part:
+    region = "" if one.mask is None else _region(number)
+    if isinstance(one.part, TextPart):
+        return one.part._replace(region=region)
+    guide = 0 if one.guide is None else next(n for n, other in enumerate(guides) if other is one)
+    return one.part._replace(region=region, guide=guide)
+
+
+def networks_of(objectives: Objectives) -> list[Any]:
+    """ModelPatchers of the networks that objectives compare images with."""
+    encoders = [one.part.encoder for one in objectives if isinstance(one.part, TextPart)]
+    return [one.vision.patcher for one in encoders if isinstance(one, ClipPair)]
 
 
 def _region(number: int) -> str:
@@ -83,9 +93,7 @@ def build(objectives: Objectives | None, model: DreamModel) -> Objective:
     """
     parts = parts_of(check_objectives(objectives)) or (ObjectivePart(ObjectiveSettings()),)
     start = Moment(0, 0.0)
-    return sum_of_parts(
-        [part._replace(settings=part.schedules.apply(part.settings, start)) for part in parts], model
-    )
+    return sum_of_parts([part_at(part, start) for part in parts], model)
 
 
 def check_counts(objectives: Objectives, count: int, size: Size) -> None:

@@ -10,11 +10,19 @@ from refresh_workflows import FOLDER
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 CHECKPOINTS = {
-    "latent_warp": "v1-5-pruned-emaonly-fp16.safetensors",
-    "stable_diffusion_loop": "v1-5-pruned-emaonly-fp16.safetensors",
-    "dream_on_one_thing": "sam3.1_multiplex_fp16.safetensors",
+    "latent_warp": {"CheckpointLoaderSimple": "v1-5-pruned-emaonly-fp16.safetensors"},
+    "stable_diffusion_loop": {"CheckpointLoaderSimple": "v1-5-pruned-emaonly-fp16.safetensors"},
+    "dream_on_one_thing": {"CheckpointLoaderSimple": "sam3.1_multiplex_fp16.safetensors"},
+    "text_dream": {"CLIPLoader": "clip_g.safetensors", "CLIPVisionLoader": "clip_vision_g.safetensors"},
 }
-"""The checkpoint of each one that needs one."""
+"""The checkpoints of each one that needs some, by the node that loads them."""
+
+FOLDERS = {
+    "CheckpointLoaderSimple": "checkpoints",
+    "CLIPLoader": "text_encoders",
+    "CLIPVisionLoader": "clip_vision",
+}
+"""Folder of the models that a node loads."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -25,7 +33,8 @@ def read(name: str) -> dict[str, Any]:
 
 def write_checkpoints(comfyui: Server) -> None:
     """Write an empty file in each checkpoint's place, so that the page misses nothing."""
-    folder = comfyui.base / "models" / "checkpoints"
-    folder.mkdir(exist_ok=True)
-    for name in CHECKPOINTS.values():
-        (folder / name).touch()
+    for files in CHECKPOINTS.values():
+        for loader, name in files.items():
+            folder = comfyui.base / "models" / FOLDERS[loader]
+            folder.mkdir(exist_ok=True)
+            (folder / name).touch()

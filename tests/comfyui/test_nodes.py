@@ -64,6 +64,10 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     objective = draft.add(
         "DeepDreamGuide", images=draft.frames, layers="fire5/expand3x3", objective=objective
     )
+    clip = draft.add("ProbeClip", without="nothing")
+    objective = draft.add(
+        "DeepDreamText", clip=clip, clip_vision=clip[1], text="a forest", objective=objective
+    )
     flow = draft.flow(draft.frames)
     mask = draft.add("DeepDreamOcclusionMask", flow=flow, frames=draft.frames)
     moving = draft.add("DeepDreamFlowMask", flow=flow)
@@ -171,6 +175,51 @@ def test_every_node_runs(comfyui: Server, seen: Seen) -> None:
     known = {name for name in comfyui.get("/object_info") if name.startswith("DeepDream")}
     used = {node["class_type"] for node in draft.graph.values()} | {"DeepDreamLoopRunner"}
     assert known - used == set()
+
+
+def test_a_dream_becomes_more_like_a_text_or_less(comfyui: Server, seen: Seen) -> None:
+    """As ComfyUI itself compares images with texts."""
+    draft = Studio(kind="still", count=1)
+    clip = draft.add("ProbeClip", without="nothing")
+    both = {"clip": clip, "clip_vision": clip[1]}
+    more, less = (
+        draft.add("DeepDreamText", text=f"a forest:{weight}", smallest_crop=0.9, **both) for weight in (1, -1)
+    )
+    steps = {"octave_steps": 6, "jitter": 0, "turn": 0, "stretch": 0}
+    images = [
+        draft.frames,
+        draft.dream(draft.frames, objective=more, **steps),
+        draft.dream(draft.frames, objective=less, **steps),
+        draft.video(objective=more, **steps),
+    ]
+    found = [draft.see(draft.add("ProbeLikeness", images=image, text="a forest", **both)) for image in images]
+    run = comfyui.run(draft.graph)
+    before, high, low, video = (float(run.outputs[one.id]["texts"][0]) for one in found)
+    assert low + 0.001 < before < high - 0.001
+    assert before < video - 0.001
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"width": 48},
+            "expected a CLIP and a CLIP Vision of one network, got texts of width 64 and images of",
+        ),
+        ({"without": "text projection"}, "expected a CLIP that embeds texts beside images, got one without"),
+        ({"without": "image projection"}, "expected a CLIP Vision that embeds images beside texts, got one"),
+    ],
+)
+def test_what_does_not_compare_texts_with_images_is_refused(
+    comfyui: Server, values: dict[str, Any], message: str
+) -> None:
+    draft = Studio(count=1)
+    clip = draft.add("ProbeClip", **{"without": "nothing", **values})
+    text = draft.add("DeepDreamText", clip=clip, clip_vision=clip[1], text="a forest")
+    draft.see(draft.dream(draft.frames, objective=text))
+    run = comfyui.run(draft.graph)
+    assert run.error is not None
+    assert run.error["exception_message"].startswith(message)
 
 
 def test_the_dream_differs_from_its_image_and_shows_how_it_goes(comfyui: Server, seen: Seen) -> None:

@@ -21,7 +21,7 @@ from make_thumbnails import THUMBNAILS
 from PIL import Image
 from refresh_workflows import FOLDER
 from studio import PACKS
-from templates import CHECKPOINTS, NAMES, read
+from templates import CHECKPOINTS, FOLDERS, NAMES, read
 
 from dream_core.looks import named_look
 from dream_core.measure.measure import LayerEnergy
@@ -281,12 +281,13 @@ def test_a_template_with_a_checkpoint_lacks_nothing_but_that(fresh: Server, name
     graph = read(f"api/{name}")
     run = fresh.run(graph)
     assert run.refused is not None
-    assert list(run.refused["node_errors"]) == [only(graph, "CheckpointLoaderSimple")]
-    (loader,) = (node for node in read(name)["nodes"] if node["type"] == "CheckpointLoaderSimple")
-    (model,) = loader["properties"]["models"]
-    assert model["name"] == loader["widgets_values"][0] == CHECKPOINTS[name]
-    assert model["directory"] == "checkpoints"
-    assert model["url"].endswith(model["name"])
+    files = CHECKPOINTS[name]
+    assert set(run.refused["node_errors"]) == {only(graph, kind) for kind in files}
+    for loader in (node for node in read(name)["nodes"] if node["type"] in files):
+        (model,) = loader["properties"]["models"]
+        assert model["name"] == loader["widgets_values"][0] == files[loader["type"]]
+        assert model["directory"] == FOLDERS[loader["type"]]
+        assert model["url"].endswith(model["name"])
 
 
 def path_of(server: Server, shown: dict[str, str]) -> Path:

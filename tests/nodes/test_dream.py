@@ -415,5 +415,7 @@ def test_another_packs_model_or_objective_is_refused_by_name(pack: Pack, dream: 
     with pytest.raises(wire_error, match="dream_model from Load Dream Model, got Linear"):
         dream(image, dream_model=pack("nodes.adapters.host").wrap(torch.nn.Linear(1, 1)))
     for objective in ("eyes", ("eyes",)):
-        with pytest.raises(wire_error, match="objective from Dream Objective or Dream Guide, got str"):
+        with pytest.raises(
+            wire_error, match="objective from Dream Objective, Dream Guide or Dream Text, got str"
+        ):
             dream(image, objective=objective)

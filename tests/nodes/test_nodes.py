@@ -12,6 +12,7 @@ NAMES = {
     "DeepDreamLoadFlowModel": "Load Flow Model",
     "DeepDreamObjective": "Dream Objective",
     "DeepDreamGuide": "Dream Guide",
+    "DeepDreamText": "Dream Text",
     "DeepDreamImage": "DeepDream",
     "DeepDreamOpticalFlow": "Optical Flow",
     "DeepDreamCameraFlow": "Camera Flow",

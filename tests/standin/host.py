@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -162,6 +162,33 @@ def free_memory(*own: Any) -> bool:
     record.freed += 1
     others, record.others = record.others, False
     return others
+
+
+# Images and texts
+
+
+class Vision(NamedTuple):
+    patcher: Any
+    width: int
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def vision_of(clip_vision: Any) -> Vision | None:
+    return clip_vision.vision  # type: ignore[no-any-return]
+
+
+def embed_images(vision: Vision, images: Tensor) -> Tensor:
+    return vision.patcher.model.network(images)  # type: ignore[no-any-return]
+
+
+def text_encoders(clip: Any) -> dict[str, int]:
+    return {name: vectors[""].shape[1] for name, vectors in clip.encoders.items()}
+
+
+def embed_text(clip: Any, encoder: str, text: str) -> Tensor:
+    return clip.encoders[encoder][text]  # type: ignore[no-any-return]
 
 
 # Speaking with the person

@@ -7,12 +7,17 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import folder_paths
 import numpy as np
 import torch
+from comfy.clip_model import CLIPTextModel, CLIPVisionModelProjection
+from comfy.clip_vision import ClipVisionModel
 from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.sd import CLIP
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
 from comfy_api.latest import ComfyExtension, io
 from comfy_execution.graph_utils import ExecutionBlocker, GraphBuilder
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -53,6 +58,64 @@ class ProbeFrames(io.ComfyNode):
         if kind == "nan":
             batch[-1, 0, 0, 0] = torch.nan
         return io.NodeOutput(batch[:0] if kind == "empty" else batch)
+
+
+SMALL = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+"""Sizes of a small CLIP."""
+
+
+class ProbeClip(io.ComfyNode):
+    """Makes a CLIP and a CLIP_VISION of a small network with random weights, as ComfyUI's loaders make them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        kinds = ["nothing", "text projection", "image projection"]
+        inputs = [
+            io.Int.Input("width", default=64),
+            io.Combo.Input("without", options=kinds, default=kinds[0]),
+        ]
+        return schema("ProbeClip", inputs, [io.Clip.Output(), io.ClipVision.Output()])
+
+    @classmethod
+    def execute(cls, width: int, without: str) -> io.NodeOutput:
+        torch.manual_seed(0)
+        vision = ClipVisionModel(
+            {**SMALL, "hidden_act": "gelu", "image_size": 32, "patch_size": 8, "num_channels": 3}
+            | {"projection_dim": width, "model_type": "clip_vision_model"}
+        )
+        config = {**SMALL, "hidden_act": "gelu", "max_position_embeddings": 77, "eos_token_id": 49407}
+        texts = CLIPTextModel(config, torch.float32, torch.device("cpu"), torch.nn)
+        of_texts = cls._random(texts.state_dict())
+        shapes = CLIPVisionModelProjection(vision.config, torch.float32, torch.device("cpu"), torch.nn)
+        of_images = cls._random(shapes.state_dict())
+        if without == "text projection":
+            del of_texts["text_projection.weight"]
+        if without == "image projection":
+            del of_images["visual_projection.weight"]
+        vision.load_sd(of_images)
+        kind = SimpleNamespace(params={}, clip=SD1ClipModel, tokenizer=SD1Tokenizer)
+        clip = CLIP(kind, state_dict=[of_texts], model_options={"clip_l_model_config": SMALL})
+        return io.NodeOutput(clip, vision)
+
+    @staticmethod
+    def _random(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: 0.1 * torch.randn(one.shape) for name, one in weights.items()}
+
+
+class ProbeLikeness(io.ComfyNode):
+    """Says how like a text images are, by ComfyUI's own code."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [io.Clip.Input("clip"), io.ClipVision.Input("clip_vision"), io.Image.Input("images")]
+        return schema("ProbeLikeness", [*inputs, io.String.Input("text")], [io.Float.Output()])
+
+    @classmethod
+    def execute(cls, clip: Any, clip_vision: Any, images: torch.Tensor, text: str) -> io.NodeOutput:
+        seen = clip_vision.encode_image(images)["image_embeds"]
+        pooled = clip.encode_from_tokens(clip.tokenize(text), return_pooled=True)[1]
+        read = clip.cond_stage_model.clip_l.transformer.text_projection(pooled)
+        return io.NodeOutput(float(torch.cosine_similarity(seen, read.to(seen)).mean()))
 
 
 class ProbeSee(io.ComfyNode):
@@ -297,6 +360,8 @@ HOOKS: list[Any] = []
 
 NODES = [
     ProbeFrames,
+    ProbeClip,
+    ProbeLikeness,
     ProbeSee,
     ProbeCount,
     ProbeAsyncInvert,

@@ -103,6 +103,8 @@ Mask = Custom("MASK")
 Latent = Custom("LATENT")
 Video = Custom("VIDEO")
 Audio = Custom("AUDIO")
+Clip = Custom("CLIP")
+ClipVision = Custom("CLIP_VISION")
 AnyType = Custom("*")
 
 
