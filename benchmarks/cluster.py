@@ -2,9 +2,8 @@
 
     uv run benchmarks/cluster.py --seconds 0.25 --price 2
 
-Nothing is dreamed. The clips have shots of random lengths and are divided by the program's own `divide`; each piece
-goes to the first worker that is free, as on Ray. What is not measured is an option: give what yours takes.
-Clips that are too short to be divided are not scanned.
+Nothing is dreamed. The clips have shots of random lengths and are divided by the program's own functions; each
+piece goes to the first worker that is free, as on Ray. What is not measured is an option: give what yours takes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,11 @@ import random
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
-from dream_core.cluster.plan import Segment, divide
+from dream_core.cluster.engine import Workers, is_worth_dividing, segments_wanted
+from dream_core.cluster.plan import Segment, divide, split
+from dream_core.command.options import ClusterSettings
+
+OVERLAP = ClusterSettings.overlap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Costs:
 
 
 def segments_of_clips(
-    clips: int, frames: int, *, shot: float, shortest: int, seed: int = 0
+    clips: int, frames: int, *, shot: float, shortest: int, wanted: int = 1, seed: int = 0
 ) -> list[list[Segment]]:
     """Divide clips with shots of exponential lengths.
 
@@ -42,6 +45,7 @@ def segments_of_clips(
         frames: of each.
         shot: mean length in frames; 0 for clips without a cut.
         shortest: see `divide`.
+        wanted: see `split`.
         seed: of the lengths.
     """
     chance = random.Random(seed)
@@ -50,17 +54,23 @@ def segments_of_clips(
         lengths = (max(1, round(chance.expovariate(1 / shot))) for _ in range(frames))
         return list(takewhile(lambda cut: cut < frames, accumulate(lengths)))
 
-    return [divide(cuts() if shot else [], frames, shortest=shortest) for _ in range(clips)]
+    shots = [divide(cuts() if shot else [], frames, shortest=shortest) for _ in range(clips)]
+    return [split(one, wanted=wanted, shortest=max(shortest, 2 * OVERLAP)) for one in shots]
 
 
-def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, shortest: int = 0) -> float:
+def dreamed_frames(segment: Segment) -> int:
+    """Number of frames that a worker dreams for a segment: also its run-up, and what its fade leads to."""
+    return segment.frame_count + OVERLAP * segment.continues + (2 * OVERLAP + 1) * segment.leads_on
+
+
+def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, scanned: bool = True) -> float:
     """Seconds until all clips are joined: scans first, then segments in order, each on the first free worker.
 
     Args:
         plans: the segments of each clip.
         workers: their number.
         costs: what things take.
-        shortest: of the plans; shorter clips than twice that are only counted.
+        scanned: True if cuts are looked for; else frames are only counted.
     """
     free = [(0.0, number) for number in range(workers)]
 
@@ -70,12 +80,10 @@ def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, shortest
         heapq.heappush(free, (end, number))
         return end
 
-    planned = [
-        work(costs.start + costs.scan * plan[-1].end * (plan[-1].end >= 2 * shortest)) for plan in plans
-    ]
+    planned = [work(costs.start + costs.scan * plan[-1].end * scanned) for plan in plans]
     done = [
         max(
-            work(costs.start + costs.decode * one.first + costs.frame * one.frame_count, after)
+            work(costs.start + costs.decode * one.first + costs.frame * dreamed_frames(one), after)
             for one in plan
         )
         for plan, after in zip(plans, planned, strict=True)
@@ -96,7 +104,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1500, help="of a clip")
     parser.add_argument("--shot", type=float, default=100, help="mean frames of a shot; 0 = no cuts")
     parser.add_argument("--shortest", type=int, default=100)
-    parser.add_argument("--scan", type=float, default=0.07, help="seconds a frame of the scan for cuts")
+    parser.add_argument("--no-split", dest="split", action="store_false", help="divide at cuts alone")
+    parser.add_argument("--scan", type=float, default=0.025, help="seconds a frame of the scan for cuts")
     parser.add_argument(
         "--decode", type=float, default=0.008, help="seconds a frame of those that are skipped"
     )
@@ -107,19 +116,30 @@ def main() -> None:
     costs = Costs(
         frame=given.seconds, scan=given.scan, decode=given.decode, start=given.start, join=given.join
     )
-    plans = segments_of_clips(given.clips, given.frames, shot=given.shot, shortest=given.shortest)
-    dreaming = given.clips * given.frames * given.seconds
+    dreaming = given.clips * given.frames * given.seconds / 3600
+    alone = (costs.start + given.frames * given.seconds + costs.join) * given.clips / 3600
+    print(f"{given.clips} clips, {dreaming:.1f} hours of dreaming alone\n")
     print(
-        f"{given.clips} clips, {sum(map(len, plans))} segments, {dreaming / 3600:.1f} hours of dreaming alone\n"
+        "| GPUs | segments | hours | GPU hours | cost | times as fast | dreamed twice | not dreaming |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
-    print("| GPUs | hours | GPU hours | cost | times as fast | beside the dream |\n|---|---|---|---|---|---|")
-    alone = makespan(plans, 1, costs, shortest=given.shortest)
-    for workers in given.workers:
-        took = makespan(plans, workers, costs, shortest=given.shortest)
-        paid = took * workers / 3600
+    for number in given.workers:
+        workers = Workers(1, 1, number=number)
+        divided = given.shortest * 2 <= given.frames and is_worth_dividing(given.clips, workers)
+        plans = segments_of_clips(
+            given.clips,
+            given.frames,
+            shot=given.shot if divided else 0,
+            shortest=given.shortest,
+            wanted=segments_wanted(given.clips, workers) if given.split else 1,
+        )
+        took = makespan(plans, number, costs, scanned=divided) / 3600
+        paid = took * number
+        twice = sum(dreamed_frames(one) - one.frame_count for plan in plans for one in plan)
+        again = twice * given.seconds / 3600
         print(
-            f"| {workers} | {took / 3600:.2f} | {paid:.1f} | {paid * given.price:.0f} | {alone / took:.1f} "
-            f"| {1 - dreaming / 3600 / paid:.1%} |"
+            f"| {number} | {sum(map(len, plans))} | {took:.2f} | {paid:.1f} | {paid * given.price:.0f} "
+            f"| {alone / took:.1f} | {again / paid:.1%} | {1 - (dreaming + again) / paid:.1%} |"
         )
 
 

@@ -17,6 +17,16 @@ from .work import Job, dream_segment, frames_done, join, plan
 LOCAL = "local"
 """Address for a Ray of this machine alone, which ends with the run."""
 
+ENVIRONMENT = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else it rebuilds the environment of `uv run` for every worker
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than the usual half minute
+}
+"""Variables for Ray, which it reads when it is imported."""
+
+STORE = 100_000_000
+"""Bytes of memory that a local Ray shares among workers: they get names of files, never images."""
+
 RETRIES = 20
 """Number of times that a piece of work is begun again after its worker has died."""
 
@@ -59,18 +69,18 @@ class _Clip:
 
 
 @contextmanager
-def ray_at(address: str) -> Iterator[Any]:
+def ray_at(address: str, *, cores: int | None = None) -> Iterator[Any]:
     """Connect to Ray, and yield its module.
 
     Args:
         address: `LOCAL`, "auto" for the cluster that this host belongs to, or HOST:PORT.
+        cores: number for a local Ray to use; all of them by default.
 
     Raises:
-        SettingsError: Ray is not installed, or there is no cluster.
+        SettingsError: Ray is not installed, does not start, or there is no cluster.
     """
-    # Read when Ray is imported: it would rebuild the environment of `uv run` for every worker, and report the use.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         ray: Any = import_module("ray")
     except ImportError:
@@ -78,10 +88,20 @@ def ray_at(address: str) -> Iterator[Any]:
             "expected the package ray for several workers, got none; install it by "
             'pip install "deepdream-video[cluster]"'
         ) from None
-    own = {"include_dashboard": False} if address == LOCAL else {}
+    own = {"include_dashboard": False, "object_store_memory": STORE, "num_cpus": cores}
     try:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **own)
-    except (ConnectionError, ValueError) as error:
+        ray.init(
+            address=address,
+            logging_level="ERROR",
+            log_to_driver=False,
+            **(own if address == LOCAL else {}),
+        )
+    except Exception as error:  # Ray's own has no narrower type where it does not start in time
+        if address == LOCAL:
+            raise SettingsError(
+                f"Ray does not start on this machine ({_first_line(error)}); try again when it is less busy, or "
+                "dream without `cluster`"
+            ) from error
         raise SettingsError(
             f"expected a Ray cluster at `address` {address}, got none that answers ({_first_line(error)}); start "
             "one by ray start --head, or leave `address` out"
@@ -115,16 +135,24 @@ def workers_of(ray: Any, *, cpus: int, device: str) -> Workers:
 
 
 def shared_out(jobs: Sequence[Job], workers: Workers) -> list[Job]:
-    """Say how many segments each clip should have, so that all workers are busy and none does needless work.
-
-    Cuts are looked for only where the pieces would otherwise be few: that takes time itself.
+    """Say whether to look for cuts, and how many segments each clip should have, so that all workers are busy.
 
     Args:
         jobs: the clips.
         workers: from `workers_of`.
     """
-    at_cuts = workers.number > 1 and len(jobs) < FEW * workers.number
-    return [replace(job, at_cuts=at_cuts, wanted=max(1, workers.number // len(jobs))) for job in jobs]
+    at_cuts, wanted = is_worth_dividing(len(jobs), workers), segments_wanted(len(jobs), workers)
+    return [replace(job, at_cuts=at_cuts, wanted=wanted) for job in jobs]
+
+
+def is_worth_dividing(clips: int, workers: Workers) -> bool:
+    """Say whether to look for cuts in so many clips: not if the workers have enough to do without."""
+    return workers.number > 1 and clips < FEW * workers.number
+
+
+def segments_wanted(clips: int, workers: Workers) -> int:
+    """Number of segments of each of so many clips with which no worker is idle at first."""
+    return max(1, workers.number // clips)
 
 
 def dream_all(

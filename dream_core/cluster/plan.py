@@ -11,14 +11,11 @@ from torch import Tensor
 
 from ..device import send
 from ..motion.finder import MotionFinder
-from ..motion.scene_cuts import COMPARISON_SIDE, THRESHOLD, content_change, find_pan
+from ..motion.scene_cuts import THRESHOLD, content_change, find_pan
 from ..temporal.dreamer import FLASH
 
 BESIDE_A_CUT = FLASH
 """Number of frames before and after a cut in which there must be no other, so that none of them is a flash."""
-
-OVERLAP = 24
-"""Number of frames before a seam within a shot over which one part fades out and the dream of the next grows."""
 
 
 class Segment(NamedTuple):
@@ -41,43 +38,61 @@ class Segment(NamedTuple):
         return self.end - self.first
 
 
-def find_cuts(frames: Iterable[Tensor], is_cut: Callable[[Tensor, Tensor], bool]) -> tuple[list[int], int]:
-    """Find the cuts at which a dream begins anew and never looks back.
-
-    It is a fast scan: only where the colors of two frames differ much, and around there, is `is_cut` asked. Cuts
-    between similar colors are left out, and those that are near another one or near an end of the clip: the dream
-    is the same without them, but cannot be divided there.
+def find_candidates(frames: Iterable[Tensor]) -> tuple[list[int], int]:
+    """Find frames whose colors differ much from those of the frame before: a first look for cuts, at a small size.
 
     Args:
         frames: (1,3,H,W) RGB in 0..1, of one size.
+
+    Returns:
+        Their indices, and the number of all frames.
+    """
+    candidates = []
+    previous: Tensor | None = None
+    count = 0
+    for frame in frames:
+        if previous is not None and content_change(frame, previous) >= THRESHOLD:
+            candidates.append(count)
+        previous = frame
+        count += 1
+    return candidates, count
+
+
+def around(candidate: int) -> range:
+    """Indices of the frames that `find_cuts` needs, with the one before the first that has to be no cut."""
+    return range(candidate - BESIDE_A_CUT - 1, candidate + BESIDE_A_CUT + 1)
+
+
+def find_cuts(
+    frames: Iterable[tuple[int, Tensor]], candidates: Iterable[int], is_cut: Callable[[Tensor, Tensor], bool]
+) -> list[int]:
+    """Find the cuts at which a dream begins anew and never looks back.
+
+    Cuts between similar colors are no candidates, and those that are near another one or near an end of the clip
+    are left out: the dream is the same without them, but cannot be divided there.
+
+    Args:
+        frames: those `around` the candidates with their indices, in order; others do no harm. (1,3,H,W) RGB in
+            0..1, of one size.
+        candidates: from `find_candidates`.
         is_cut: says of a frame and the one before it what the dreamer would, as `cut_test` makes it.
 
     Returns:
-        The indices of the frames after such cuts, and the number of all frames.
+        The indices of the frames after such cuts.
     """
-    # With the frame before the first that has to be no cut.
-    window: deque[Tensor] = deque(maxlen=2 * BESIDE_A_CUT + 2)
-    candidates: set[int] = set()
-    cuts: list[int] = []
-    count = 0
-    for frame in frames:
-        if window and content_change(_every(frame), _every(window[-1])) >= THRESHOLD:
-            candidates.add(count)
-        window.append(frame)
-        count += 1
-        middle = count - 1 - BESIDE_A_CUT
-        if middle in candidates and len(window) == window.maxlen:
-            pairs = list(zip(list(window)[1:], window, strict=False))
-            own = pairs.pop(BESIDE_A_CUT)
-            if is_cut(*own) and not any(is_cut(*pair) for pair in pairs):
-                cuts.append(middle)
-    return cuts, count
-
-
-def _every(frame: Tensor) -> Tensor:
-    """Take every so many pixels of a large frame, enough for a first look."""
-    step = max(1, max(frame.shape[-2:]) // COMPARISON_SIDE)
-    return frame[..., ::step, ::step]
+    window: deque[tuple[int, Tensor]] = deque(maxlen=len(around(0)))
+    waiting, cuts = set(candidates), []
+    for index, image in frames:
+        window.append((index, image))
+        middle = index - BESIDE_A_CUT
+        if middle not in waiting or [one for one, _ in window] != list(around(middle)):
+            continue
+        images = [one for _, one in window]
+        pairs = list(zip(images[1:], images, strict=False))
+        own = pairs.pop(BESIDE_A_CUT)
+        if is_cut(*own) and not any(is_cut(*pair) for pair in pairs):
+            cuts.append(middle)
+    return cuts
 
 
 def cut_test(find: MotionFinder) -> Callable[[Tensor, Tensor], bool]:

@@ -12,6 +12,7 @@ from ..device import backends
 from ..errors import Notice, SettingsError, VideoError
 from ..motion.finder import MotionFinder
 from ..motion.saved_flow import add_saved_flow
+from ..motion.scene_cuts import COMPARISON_SIDE
 from ..pipeline import (
     check_alongside,
     dream_clip,
@@ -25,11 +26,11 @@ from ..settings import InputSettings, OutputSettings, PipelineSettings
 from ..sound.listen import hear
 from ..temporal.seamless import ShotPart
 from ..unfinished import Unfinished
-from ..video import open_clip
+from ..video import Clip, open_clip
 from ..video.containers import require_apart, telling
 from ..video.images import ANIMATED_SUFFIXES
 from ..video.joining import images_done, is_whole, join_parts, remove_parts
-from .plan import OVERLAP, Segment, cut_test, divide, divide_evenly, find_cuts, split
+from .plan import Segment, around, cut_test, divide, divide_evenly, find_candidates, find_cuts, split
 
 SUFFIX = ".parts"
 """Added to the name of an output for the folder of its parts."""
@@ -44,6 +45,8 @@ class Job:
         target: the output.
         pipeline, reading, writing: all settings of the dream.
         shortest: least number of frames of a segment.
+        overlap: number of frames before a seam within a shot, over which one part fades out and the dream of the
+            next grows.
         at_cuts: look for cuts to divide the clip at.
         split: "off", or how shots are split: "auto" until there are `wanted` segments, a number so that none has
             more frames.
@@ -56,6 +59,7 @@ class Job:
     reading: InputSettings
     writing: OutputSettings
     shortest: int
+    overlap: int
     at_cuts: bool = True
     split: str = "off"
     wanted: int = 1
@@ -134,7 +138,7 @@ def plan(job: Job) -> list[Segment]:
         pipeline=job.pipeline,
         reading=job.reading,
         writing=replace(job.writing, restart=False),
-        more={"split": job.split, "shortest": job.shortest},
+        more={"split": job.split, "shortest": job.shortest, "overlap": job.overlap},
     )
     record.open()
     try:
@@ -148,27 +152,40 @@ def plan(job: Job) -> list[Segment]:
 
 
 def _segments(job: Job) -> list[Segment]:
-    temporal = job.pipeline.temporal
     with backends(job.pipeline.device), open_clip(job.source, settings=job.reading) as clip:
         too_short = clip.frame_count is not None and clip.frame_count < 2 * job.shortest
+        by_flow = job.pipeline.temporal.cuts and not job.reading.saved_flow  # which finds the cuts
         cuts: list[int] = []
-        by_flow = (
-            temporal.cuts and not job.reading.saved_flow
-        )  # cuts are looked for by flow that is estimated
-        if by_flow and job.at_cuts and not (job.undivided_for or too_short or temporal.independent):
-            folders = job.pipeline.model.model_dirs
-            flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=folders)
-            is_cut = cut_test(MotionFinder(flow, job.pipeline.reliability, temporal.cuts))
-            cuts, count = find_cuts((frame.image[None] for frame in clip), is_cut)
+        if (
+            by_flow
+            and job.at_cuts
+            and not (job.undivided_for or too_short or job.pipeline.temporal.independent)
+        ):
+            cuts, count = _cuts(job, clip)
         else:
             count = sum(1 for _ in clip.times())
     if job.undivided_for:
         return [Segment(0, count)]
-    if temporal.independent:
+    if job.pipeline.temporal.independent:
         return divide_evenly(count, shortest=job.shortest)
     shots = divide(cuts, count, shortest=job.shortest)
     wanted = job.wanted if job.split == "auto" else 1
-    return split(shots, wanted=wanted, longest=job.longest, shortest=max(job.shortest, 2 * OVERLAP))
+    return split(shots, wanted=wanted, longest=job.longest, shortest=max(job.shortest, 2 * job.overlap))
+
+
+def _cuts(job: Job, clip: Clip) -> tuple[list[int], int]:
+    """Find the cuts at which a clip can be divided, and its number of frames."""
+    plain = replace(job.reading, mask=None, guide=None, regions=())
+    small = replace(plain, size=min(COMPARISON_SIDE, max(clip.size)))
+    with open_clip(job.source, settings=small) as shrunk:
+        candidates, count = find_candidates(frame.image[None] for frame in shrunk)
+    if not candidates:
+        return [], count
+    flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=job.pipeline.model.model_dirs)
+    is_cut = cut_test(MotionFinder(flow, job.pipeline.reliability, cuts=True))
+    with open_clip(job.source, settings=plain) as whole:
+        whole.pick({index for candidate in candidates for index in around(candidate)})
+        return find_cuts(((frame.index, frame.image[None]) for frame in whole), candidates, is_cut), count
 
 
 def dream_segment(job: Job, segment: Segment) -> None:
@@ -190,7 +207,7 @@ def dream_segment(job: Job, segment: Segment) -> None:
         )
         heard = hear(clip, job.pipeline.listen, job.pipeline.envelope, start=job.reading.start)
         add_saved_flow(clip, job.source, job.reading)
-        part = ShotPart(run_up=OVERLAP * segment.continues, fade=OVERLAP * segment.leads_on)
+        part = ShotPart(run_up=job.overlap * segment.continues, fade=job.overlap * segment.leads_on)
         clip.only(segment.first - part.run_up, segment.end + segment.leads_on)
         dreamer = load_dreamer(job.pipeline, schedules=heard)
         check_alongside(dreamer, job.reading)

@@ -50,6 +50,7 @@ def dream_files(command: ClusterCommand, teller: Teller) -> int:
             writing=command.write,
             shortest=command.cluster.shortest,
             split=command.cluster.split,
+            overlap=command.cluster.overlap,
         )
         for source, target in pairs_of(command.files)
     ]

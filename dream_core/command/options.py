@@ -74,9 +74,6 @@ FLOW = "flow"
 CLUSTER = "cluster"
 """The first argument of the command that dreams on several GPUs and hosts."""
 
-LEAST_SPLIT = 100
-"""Least number of frames to split shots by: each seam costs a run-up and a fade besides."""
-
 TRANSLATE = "translate"
 """The first argument that translates a command of the predecessor."""
 
@@ -411,6 +408,8 @@ class ClusterSettings:
         split: Split long shots, too: the dream of each part fades into that of the next one, which is another dream
             than that of one worker. auto splits while workers would be idle, off never does, and a number splits
             into parts of at most as many frames.
+        overlap: Frames before such a seam over which one part fades into the next, whose dream has grown over them.
+            More makes the change gentler; each is dreamed three times more.
         quiet: No progress bar.
     """
 
@@ -418,14 +417,15 @@ class ClusterSettings:
     cpus: Annotated[int, Range(1, 1024)] = 4
     shortest: Annotated[int, Range(10, 1_000_000)] = 100
     split: str = "auto"
+    overlap: Annotated[int, Range(1, 1000)] = 24
     quiet: bool = False
 
     def check_together(self) -> None:
         """Raise a SettingsError for a division of shots that cannot be."""
-        is_length = self.split.isdecimal() and int(self.split) >= LEAST_SPLIT
-        if self.split not in ("auto", "off") and not is_length:
+        least = 4 * self.overlap  # so that even the halves of a longer shot are longer than what overlaps
+        if self.split not in ("auto", "off") and not (self.split.isdecimal() and int(self.split) >= least):
             raise SettingsError(
-                f"expected `split` auto, off or a number of frames of at least {LEAST_SPLIT}, got {self.split}"
+                f"expected `split` auto, off or a number of at least {least}, 4 times `overlap`, got {self.split}"
             )
 
 
@@ -434,8 +434,8 @@ class ClusterCommand(DreamOptions):
     """Dream clips on several GPUs and hosts, with the package ray: `pip install ray`.
 
     Clips, and the shots of each clip, are dreamed in parallel and joined with their sound. On devices of one kind
-    the result is the same as that of one worker. All hosts need this program, and the files under the same names,
-    as on a shared disk. A worker that dies is replaced, and the same command goes on after a stop or a kill. The
+    the result is the same as that of one worker, unless a shot is split. All hosts need this program, and the files
+    under the same names, as on a shared disk. A worker that dies is replaced, and the same command goes on after a stop or a kill. The
     main command reaches an input that is itself called cluster as ./cluster.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, takewhile
@@ -121,6 +121,7 @@ class Clip:
         self._begins_anew = begins_anew
         self._close = close
         self._first = self._skipped = 0
+        self._picked: Container[int] | None = None
         self._beside: dict[str, Iterator[Any]] = {}
         self._given: dict[str, Callable[[int], Any]] = {}
         self._frames: Iterator[Frame | None] = islice(self._with_durations(frames), limit)
@@ -149,6 +150,13 @@ class Clip:
         Call it before the first frame is read.
         """
         self._skipped = self._first + count
+
+    def pick(self, indices: Container[int]) -> None:
+        """Keep the frames of these indices alone. The others are decoded, but not brought to the clip's size.
+
+        Call it before the first frame is read.
+        """
+        self._picked = indices
 
     def only(self, first: int, end: int) -> None:
         """Keep the frames from index `first` to before `end`, with their own indices and times.
@@ -230,12 +238,12 @@ class Clip:
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
             beside = {name: next(values) for name, values in self._beside.items()}
-            if index + 1 < self._skipped:
+            if not (self._is_kept(index) or self._is_kept(index + 1)):
                 yield None
             else:
                 # The last one that is skipped is loaded: the loader compares each with the one before.
                 image = self._load(raw)  # (4,H,W) with alpha
-                if index >= self._skipped:
+                if self._is_kept(index):
                     beside |= {name: give(index) for name, give in self._given.items()}
                 frame = Frame(
                     image[:3],
@@ -246,8 +254,11 @@ class Clip:
                     **beside,
                     anew=self._begins_anew(raw),
                 )
-                yield frame if index >= self._skipped else None
+                yield frame if self._is_kept(index) else None
             current, index = following, index + 1
+
+    def _is_kept(self, index: int) -> bool:
+        return index >= self._skipped and (self._picked is None or index in self._picked)
 
 
 def limited(frame_count: int | None, limit: int) -> int | None:

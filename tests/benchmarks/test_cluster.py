@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cluster import Costs, makespan, segments_of_clips
+from cluster import OVERLAP, Costs, dreamed_frames, makespan, segments_of_clips
 
 from dream_core.cluster.plan import Segment
 
@@ -16,6 +16,15 @@ def test_a_worker_does_all_in_turn_and_two_share_the_segments():
     assert makespan([HALVES], 1, COSTS) == pytest.approx(alone + 3)
     assert makespan([HALVES], 2, COSTS) == pytest.approx(12 + 13 + 3)
     assert makespan([HALVES], 9, COSTS) == makespan([HALVES], 2, COSTS)
+
+
+def test_seams_within_shots_cost_a_run_up_twice_and_a_fade():
+    (plan,) = segments_of_clips(1, 300, shot=0, shortest=100, wanted=3)
+    assert [one.frame_count for one in plan] == [100, 100, 100]
+    assert sum(map(dreamed_frames, plan)) == 300 + 2 * (3 * OVERLAP + 1)
+    assert makespan(plan_of := [plan], 1, COSTS, scanned=False) == pytest.approx(
+        2 + 3 * 2 + 0.1 * (100 + 200) + sum(map(dreamed_frames, plan_of[0])) + 3
+    )
 
 
 def test_joins_come_one_after_the_other():

@@ -41,7 +41,15 @@ OPTIONS = {
 
 def job_of(source: Path, target: Path) -> Job:
     pipeline, reading, writing = fill_settings(OPTIONS, PipelineSettings, InputSettings, OutputSettings)
-    return Job(source=source, target=target, pipeline=pipeline, reading=reading, writing=writing, shortest=5)
+    return Job(
+        source=source,
+        target=target,
+        pipeline=pipeline,
+        reading=reading,
+        writing=writing,
+        shortest=5,
+        overlap=2,
+    )
 
 
 class LostError(Exception):
@@ -192,6 +200,19 @@ def test_a_missing_ray_names_the_command(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
+@pytest.mark.parametrize(("address", "says"), [(LOCAL, "Ray does not start"), ("auto", "ray start --head")])
+def test_a_ray_that_does_not_start_or_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, address: str, says: str
+) -> None:
+    def init(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nand more")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(SettingsError, match=says) as raised, ray_at(address):
+        pass
+    assert "(The current node timed out during startup.)" in str(raised.value)
+
+
 def test_a_worker_works_in_the_folder_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
@@ -243,7 +264,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
 
     monkeypatch.setattr(engine, "dream_segment", mortal)
     job, told, reports = job_of(source, tmp_path / "out.mkv"), [], []
-    with ray_at(LOCAL) as ray:
+    with ray_at(LOCAL, cores=1) as ray:
         workers = workers_of(ray, cpus=1, device="cpu")
         failed = dream_all(
             ray,

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from dream_core.cluster.plan import BESIDE_A_CUT, Segment, cut_test, divide, divide_evenly, find_cuts, split
+from dream_core.cluster.plan import (
+    BESIDE_A_CUT,
+    Segment,
+    around,
+    cut_test,
+    divide,
+    divide_evenly,
+    find_candidates,
+    find_cuts,
+    split,
+)
 from dream_core.motion.finder import MotionFinder
 from dream_core.motion.flow import FlowEstimator, dis_flow
 from dream_core.settings import ReliabilitySettings
@@ -27,18 +39,26 @@ def changes(frame: Tensor, previous: Tensor) -> bool:
     return not torch.equal(frame, previous)
 
 
+def found(frames: list[Tensor], is_cut: Callable[[Tensor, Tensor], bool]) -> tuple[list[int], int]:
+    """Cuts and number of the frames, of which only those around candidates are looked at in full."""
+    candidates, count = find_candidates(frames)
+    wanted = {index for candidate in candidates for index in around(candidate)}
+    picked = [(index, frame) for index, frame in enumerate(frames) if index in wanted]
+    return find_cuts(picked, candidates, is_cut), count
+
+
 def test_cuts_are_found_but_for_those_near_another_or_an_end():
-    assert find_cuts(shots(9, 8, 9), changes) == ([9, 17], 26)
+    assert found(shots(9, 8, 9), changes) == ([9, 17], 26)
     near = BESIDE_A_CUT
-    assert find_cuts(shots(9, near, 9, 9), changes)[0] == [9 + near + 9]
-    assert find_cuts(shots(9, near + 1, 9), changes)[0] == [9, 9 + near + 1]
-    assert find_cuts(shots(near, 9, near), changes)[0] == []
-    assert find_cuts(shots(near + 1, 9, near + 1), changes)[0] == [near + 1, near + 10]
+    assert found(shots(9, near, 9, 9), changes)[0] == [9 + near + 9]
+    assert found(shots(9, near + 1, 9), changes)[0] == [9, 9 + near + 1]
+    assert found(shots(near, 9, near), changes)[0] == []
+    assert found(shots(near + 1, 9, near + 1), changes)[0] == [near + 1, near + 10]
 
 
 def test_a_flash_is_no_place_to_divide_at():
     flash = [*shots(9), *(1 - frame for frame in shots(2)), *shots(9)]
-    assert find_cuts(flash, changes) == ([], 20)
+    assert found(flash, changes) == ([], 20)
 
 
 def test_the_dreamer_is_asked_only_where_colors_change():
@@ -48,12 +68,12 @@ def test_the_dreamer_is_asked_only_where_colors_change():
         asked.append((frame, previous))
         return changes(frame, previous)
 
-    assert find_cuts(shots(40, 40), ask) == ([40], 80)
+    assert found(shots(40, 40), ask) == ([40], 80)
     assert len(asked) == 2 * BESIDE_A_CUT + 1
 
 
 def test_what_the_dreamer_does_not_take_for_a_cut_is_none():
-    assert find_cuts(shots(9, 9), lambda *_: False) == ([], 18)
+    assert found(shots(9, 9), lambda *_: False) == ([], 18)
 
 
 def test_the_test_of_a_real_clip_finds_its_cut_and_no_other():
@@ -61,8 +81,8 @@ def test_the_test_of_a_real_clip_finds_its_cut_and_no_other():
     scenes = [synthetic_clip(frames=7, height=48, width=64, seed=seed, scene=slow).frames for seed in (1, 2)]
     frames = list(torch.cat(scenes).split(1))
     test = cut_test(MotionFinder(FlowEstimator(dis_flow, CPU, 16, 1), ReliabilitySettings(), True))
-    found = [index for index in range(1, 14) if test(frames[index], frames[index - 1])]
-    assert found == [7]
+    cuts = [index for index in range(1, 14) if test(frames[index], frames[index - 1])]
+    assert cuts == [7]
 
 
 def test_short_shots_stay_with_their_neighbors():

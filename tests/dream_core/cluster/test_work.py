@@ -39,7 +39,7 @@ OPTIONS = {
 }
 CUTS = (6, 11)
 COUNT = 16
-OWN = ("shortest", "at_cuts", "split", "wanted")
+OWN = ("shortest", "overlap", "at_cuts", "split", "wanted")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job_of(source: Path, target: Path, **options: object) -> Job:
-    own = {"shortest": 5} | {name: options.pop(name) for name in OWN if name in options}
+    own = {"shortest": 5, "overlap": 2} | {name: options.pop(name) for name in OWN if name in options}
     pipeline, reading, writing = fill_settings(
         {**OPTIONS, **options}, PipelineSettings, InputSettings, OutputSettings
     )
@@ -146,7 +146,6 @@ def test_parts_of_a_shot_meet_though_one_was_stopped_in_its_fade(
 ) -> None:
     monkeypatch.setattr("dream_core.unfinished.SECONDS", 0)
     monkeypatch.setattr("dream_core.unfinished.SHARE", 0)
-    monkeypatch.setattr(work, "OVERLAP", 2)
     options = {"frames": CUTS[0], "split": "3", "at_cuts": False}
     at_once, stopped = (job_of(source, tmp_path / name, **options) for name in ("at_once.mkv", "stopped.mkv"))
     segments = plan(at_once)

@@ -50,7 +50,7 @@ def test_options_are_those_of_the_main_command_with_looks(tmp_path: Path) -> Non
 def test_a_split_that_cannot_be_is_one_line(split: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cluster", str(SAMPLE_CLIP), "out.mp4", "--quiet", f"--split={split}"]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "expected --split auto, off or a number of frames of at least 100, got" in line
+    assert "expected --split auto, off or a number of at least 96, 4 times --overlap, got" in line
 
 
 def test_each_clip_becomes_a_job_and_failures_are_lines(

@@ -82,6 +82,18 @@ def test_a_part_of_a_clip_keeps_its_indices_and_times(make_clip):
         assert [frame.duration for frame in frames] == pytest.approx([1 / 12] * len(frames))
 
 
+def test_frames_that_are_picked_keep_their_own_indices_and_times(make_clip):
+    path = make_clip(count=10, fps=10)
+    with open_clip(path, settings=NATIVE) as clip:
+        clip.pick({2, 3, 8})
+        frames = list(clip)
+    assert [frame.index for frame in frames] == [2, 3, 8]
+    with open_clip(path, settings=NATIVE) as clip:
+        whole = list(clip)
+    assert all(torch.equal(frame.image, whole[frame.index].image) for frame in frames)
+    assert [frame.time for frame in frames] == [whole[index].time for index in (2, 3, 8)]
+
+
 def test_what_is_given_by_index_is_not_asked_for_frames_that_are_skipped(make_clip):
     asked = []
     with open_clip(make_clip(count=6), settings=NATIVE) as clip:
