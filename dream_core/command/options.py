@@ -435,8 +435,8 @@ class ClusterCommand(DreamOptions):
 
     Clips, and the shots of each clip, are dreamed in parallel and joined with their sound. On devices of one kind
     the result is the same as that of one worker, unless a shot is split. All hosts need this program, and the files
-    under the same names, as on a shared disk. A worker that dies is replaced, and the same command goes on after a stop or a kill. The
-    main command reaches an input that is itself called cluster as ./cluster.
+    under the same names, as on a shared disk. A worker that dies is replaced, and the same command goes on after a
+    stop or a kill. The main command reaches an input that is itself called cluster as ./cluster.
 
     Args:
         files: One video or folder of images and the file to write; or several and the folder to write into, where
