@@ -57,8 +57,8 @@ def network_inputs() -> list[io.Input]:
         ObjectiveSocket.Input(
             "objective",
             optional=True,
-            tooltip="What to make more of, from Dream Objective. Not connected: the look's; with custom, the "
-            "network's default layer.",
+            tooltip="What to make more of, from Dream Objective, Dream Guide or Dream Text. Not connected: the "
+            "look's; with custom, the network's default layer.",
         ),
     ]
 

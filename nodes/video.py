@@ -77,7 +77,7 @@ SETTINGS = (
 BATCH_RATE = 25.0
 """Frames a second of a batch, which has no times, as in a Temporal Loop."""
 
-ELSEWHERE = "it has no schedule, because it holds for the whole clip"
+ELSEWHERE = "connect it to Camera Flow"
 """Told of a schedule of another setting."""
 
 SOURCE = "DeepDream Video"

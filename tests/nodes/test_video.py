@@ -116,8 +116,8 @@ def test_objectives_act_in_masks_of_their_own_and_toward_guides(
     ("groups", "message"),
     [
         (
-            [("references", "0: 1")],
-            "expected schedules of settings of this node, got references; it has no",
+            [("zoom_factor", "0: 1")],
+            "expected schedules of settings of this node, got zoom_factor; connect it to Camera Flow",
         ),
         ([("blend", "0: 1"), ("blend", "0: 0")], "got two of blend; drop one"),
         ([("blend", "0: 2")], "blend from 0 to 1, got 2; correct its schedule"),
