@@ -161,7 +161,7 @@ def dream_all(
     workers: Workers,
     *,
     report: Callable[[int, int | None], None],
-    finished: Callable[[Path, int, int], None],
+    finished: Callable[[Path, Sequence[Segment]], None],
 ) -> list[tuple[Job, DeepDreamError]]:
     """Dream clips on all workers. One that cannot be dreamed does not stop the others.
 
@@ -170,7 +170,7 @@ def dream_all(
         jobs: the clips, checked.
         workers: from `workers_of`.
         report: called again and again with the number of frames done and, once all are divided, in all.
-        finished: called with each output that is whole, and its numbers of frames and of segments.
+        finished: called with each output that is whole, and its segments.
 
     Returns:
         The clips that failed, with the reasons.
@@ -206,15 +206,14 @@ def dream_all(
     return [(clip.job, clip.error) for clip in clips if clip.error]
 
 
-def _joined(clip: _Clip, finished: Callable[[Path, int, int], None]) -> int:
+def _joined(clip: _Clip, finished: Callable[[Path, Sequence[Segment]], None]) -> int:
     """Join the parts of a clip; return its number of frames."""
     assert clip.segments
-    count = clip.segments[-1].end
     try:
-        finished(join(clip.job, clip.segments), count, len(clip.segments))
+        finished(join(clip.job, clip.segments), clip.segments)
     except DeepDreamError as error:
         clip.error = error
-    return count
+    return clip.segments[-1].end
 
 
 def _total(clips: Sequence[_Clip]) -> int | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..checks import validate
 from ..cluster.engine import dream_all, ray_at, shared_out, workers_of
+from ..cluster.plan import Segment
 from ..cluster.work import Job, check_job
 from ..errors import SettingsError
 from ..looks import load_look
@@ -57,8 +58,10 @@ def dream_files(command: ClusterCommand, teller: Teller) -> int:
     for job in jobs:
         check_job(job)
 
-    def finished(path: Path, frames: int, segments: int) -> None:
-        teller.say(f"{path}: {frames} frames in {segments} segment{'' if segments == 1 else 's'}")
+    def finished(path: Path, segments: Sequence[Segment]) -> None:
+        count, seams = len(segments), sum(one.continues for one in segments)
+        within = f", {seams} of them from within a shot on; none with --split off" if seams else ""
+        teller.say(f"{path}: {segments[-1].end} frames in {count} segment{'' if count == 1 else 's'}{within}")
 
     with ray_at(command.cluster.address) as ray:
         workers = workers_of(ray, cpus=command.cluster.cpus, device=command.device.device)

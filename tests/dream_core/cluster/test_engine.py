@@ -138,7 +138,8 @@ def test_each_clip_is_joined_when_its_segments_are_done_and_a_bad_one_stops_no_o
         *[("one", 0), ("one", 10), ("one", "joined")],
         *[("two", 0), ("two", 10), ("two", "joined")],
     ]
-    assert told == [(Path("one_dream.mp4"), 20, 2), (Path("two_dream.mp4"), 20, 2)]
+    halves = [Segment(0, 10), Segment(10, 20)]
+    assert told == [(Path("one_dream.mp4"), halves), (Path("two_dream.mp4"), halves)]
     assert [job.source.stem for job, _ in failed] == ["bad", "lost"]
     assert str(failed[0][1]) == "bad.mp4 does not exist"
     assert "died 21 times (the node died)" in str(failed[1][1])
@@ -273,7 +274,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
             report=lambda *numbers: reports.append(numbers),
             finished=lambda *what: told.append(what),
         )
-    assert (failed, told) == ([], [(job.target, 16, 2)])
+    assert (failed, told) == ([], [(job.target, [Segment(0, 8), Segment(8, 16)])])
     assert killed.exists()
     *fresh, onward = sorted(map(int, restored.read_text().split()))
     assert fresh == [0, 0]

@@ -12,6 +12,7 @@ import pytest
 
 from dream_core.__main__ import run
 from dream_core.cluster.engine import Workers
+from dream_core.cluster.plan import Segment
 from dream_core.command import cluster
 from dream_core.command.cluster import pairs_of
 from dream_core.command.options import ClusterCommand, parse
@@ -65,7 +66,7 @@ def test_each_clip_becomes_a_job_and_failures_are_lines(
 
     def dream_all(ray: Any, jobs: Any, workers: Workers, *, report: Any, finished: Any) -> Any:
         report(3, 9)
-        finished(jobs[0].target, 9, 2)
+        finished(jobs[0].target, [Segment(0, 4, leads_on=True), Segment(4, 9, continues=True)])
         seen["jobs"] = jobs
         return [(jobs[1], VideoError("it broke"))]
 
@@ -82,7 +83,7 @@ def test_each_clip_becomes_a_job_and_failures_are_lines(
     assert seen["jobs"][0].longest == 200
     said = capsys.readouterr().err
     assert f"one worker dreams the whole of {SAMPLE_CLIP}, because with --seamless the end leads into" in said
-    assert "rabbit_dream.mp4: 9 frames in 2 segments" in said
+    assert "rabbit_dream.mp4: 9 frames in 2 segments, 1 of them from within a shot on; none with" in said
     assert "other.mp4: it broke" in said
 
 
