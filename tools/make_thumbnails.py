@@ -107,11 +107,12 @@ def flight(images: Images) -> Image.Image:
 def moments(images: Images) -> Image.Image:
     """Show three frames of one video below each other, later and later."""
     (frames,) = images.values()
-    shown = [frames[round(part * (len(frames) - 1))] for part in (0.2, 0.6, 1)]
-    whole = Image.new("RGB", (shown[0].width, sum(one.height for one in shown)))
-    for row, one in enumerate(shown):
-        whole.paste(one, (0, row * one.height))
-    return whole
+    return column([frames[round(part * (len(frames) - 1))] for part in (0.2, 0.6, 1)])
+
+
+def one_below_the_other(images: Images) -> Image.Image:
+    """Show the middle frame of every node, below each other."""
+    return column([shown[len(shown) // 2] for shown in images.values()])
 
 
 def film(images: Images) -> Image.Image:
@@ -272,6 +273,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "scheduled_dream": Thumbnail(film),
     "scheduled_loop": Thumbnail(frames_and_curve),
     "flow_transfer": Thumbnail(moments),
+    "saved_flow": Thumbnail(one_below_the_other, with_frames),
     "sound_dream": Thumbnail(frames_and_curve),
     "independent_vs_temporal": Thumbnail(both_and_curves),
     "masked_dream": Thumbnail(before_and_after, with_frames),
@@ -307,6 +309,15 @@ def sheet(images: list[Image.Image]) -> Image.Image:
     whole = Image.new("RGB", (2 * width, -(-len(images) // 2) * height))
     for number, image in enumerate(images):
         whole.paste(image, (number % 2 * width, number // 2 * height))
+    return whole
+
+
+def column(images: list[Image.Image]) -> Image.Image:
+    """Put images of one size below each other."""
+    width, height = images[0].size
+    whole = Image.new("RGB", (width, len(images) * height))
+    for row, one in enumerate(images):
+        whole.paste(one, (0, row * height))
     return whole
 
 

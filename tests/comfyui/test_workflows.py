@@ -276,6 +276,20 @@ def test_a_still_is_flown_into(fresh: Server, first_click: Callable[[str], Run],
             assert np.abs(dreamed - frame[0]).mean() < np.abs(dreamed - still[0]).mean()
 
 
+def test_flow_is_saved_and_loaded_again_at_the_first_click(fresh: Server) -> None:
+    dreaming = ("DeepDreamVideo", "CreateVideo", "SaveVideo")  # the dream takes a minute
+    whole = read("api/saved_flow")
+    run = fresh.run({key: node for key, node in whole.items() if node["class_type"] not in dreaming})
+    assert (run.refused, run.error) == (None, None)
+    (folder,) = (fresh.base / "output" / "flow").iterdir()
+    shown = run.outputs[only(run.graph, "PreviewImage")]["images"]
+    assert (
+        len(list((folder / "backward").iterdir())) == len(list((folder / "forward").iterdir())) == len(shown)
+    )
+    dream = whole[only(whole, "DeepDreamVideo")]["inputs"]
+    assert whole[dream["flow"][0]]["class_type"] == "DeepDreamFlowConvert"
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_template_with_a_checkpoint_lacks_nothing_but_that(fresh: Server, name: str) -> None:
     graph = read(f"api/{name}")
