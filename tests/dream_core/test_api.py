@@ -193,6 +193,19 @@ def test_an_unknown_option_names_the_nearest(name: str, hint: str, image: Tensor
     assert str(told.value) == f"expected options of dream_core, got `{name}`; {hint}"
 
 
+def test_a_dreamer_takes_flow_that_is_known(image: Tensor) -> None:
+    """The same frame again has exactly no motion; another flow makes another dream."""
+    still = torch.zeros(2, *image.shape[-2:])
+    dreams = []
+    for flow in (None, (still, still), (still[None], still[None]), still + 3):
+        dreamer = Dreamer(**QUICK)
+        dreamer.step(image)
+        dreams.append(dreamer.step(image, flow=flow))
+    assert torch.equal(dreams[0], dreams[1])
+    assert torch.equal(dreams[0], dreams[2])
+    assert not torch.equal(dreams[0], dreams[3])
+
+
 @pytest.mark.parametrize("value", [255.0, float("nan")])
 def test_a_dreamer_checks_the_values_of_its_frames(image: Tensor, value: float) -> None:
     dreamer = Dreamer(**QUICK)
