@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +43,8 @@ def host(pack: Callable[[str], ModuleType], tmp_path: Path) -> Any:
     module = pack("nodes.adapters.host")
     module.record = module.Record(folder=tmp_path)
     module.register_folders()
+    # A worker of pytest-xdist reports warnings by the module of their class, which is found in that worker alone.
+    warnings.simplefilter("ignore", pack("dream_core.errors").Notice)
     return module.record
 
 

@@ -279,6 +279,7 @@ def test_the_core_takes_whatever_a_widget_can_be_set_to(pack: Pack, core: Module
         "OutputSettings",
         "ModelSettings",
         "DeviceSettings",
+        "TextSettings",
     ]
     owners = {field.name: getattr(core, name) for name in names for field in fields(getattr(core, name))}
     met = set()
