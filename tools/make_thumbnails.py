@@ -270,6 +270,7 @@ THUMBNAILS: dict[str, Thumbnail | Drawing] = {
     "long_video_loop": Thumbnail(before_and_after, with_upscaled),
     "flow_and_occlusion": Thumbnail(one_moment, with_frames),
     "endless_zoom": Thumbnail(flight),
+    "depth_flight": Thumbnail(flight),
     "scheduled_dream": Thumbnail(film),
     "scheduled_loop": Thumbnail(frames_and_curve),
     "flow_transfer": Thumbnail(moments),

@@ -189,7 +189,9 @@ app.registerExtension({
     const { configure } = node;
     node.configure = function (data) {
       makeRoomForTime(this, data);
-      return configure.call(this, data);
+      const result = configure.call(this, data);
+      if (this.graph) fitOutputs(this);  // at once too: the page fits its view to the nodes as they are now
+      return result;
     };
     // A graph in API format connects to outputs that it expects to be there.
     setOutputs(node, known.fixed, known.all);

@@ -276,6 +276,24 @@ def test_a_still_is_flown_into(fresh: Server, first_click: Callable[[str], Run],
             assert np.abs(dreamed - frame[0]).mean() < np.abs(dreamed - still[0]).mean()
 
 
+def test_a_camera_flies_through_a_depth_map_that_moves_along(fresh: Server) -> None:
+    graph = read("api/depth_flight")
+    loop, camera, close = (
+        only(graph, kind) for kind in ("DeepDreamLoopOpen", "DeepDreamCameraFlow", "DeepDreamLoopClose")
+    )
+    outputs = fresh.info("DeepDreamLoopOpen")["output_name"]
+    depth = graph[loop]["inputs"]["initial.carried_0"]
+    assert graph[depth[0]]["class_type"] == "FeatherMask"
+    assert graph[camera]["inputs"]["depth"] == [loop, outputs.index("time") + 1]
+    assert graph[close]["inputs"]["carried.carried_0"][0] == camera
+    graph[only(graph, "RepeatImageBatch")]["inputs"]["amount"] = 3  # of 48: the dream takes a minute
+    run = fresh.run(graph)
+    assert (run.refused, run.error) == (None, None)
+    (saved,) = run.outputs[only(graph, "SaveVideo")]["images"]
+    dreams, _ = decoded(path_of(fresh, saved))
+    assert len(dreams) == 3
+
+
 def test_flow_is_saved_and_loaded_again_at_the_first_click(fresh: Server) -> None:
     dreaming = ("DeepDreamVideo", "CreateVideo", "SaveVideo")  # the dream takes a minute
     whole = read("api/saved_flow")

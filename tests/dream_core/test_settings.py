@@ -102,6 +102,7 @@ LIMITS = {
     "ModelSettings.model_mean": (float, -1000, 1000),
     "ClusterSettings.cpus": (int, 1, 1024),
     "ClusterSettings.shortest": (int, 10, 1_000_000),
+    "ClusterSettings.overlap": (int, 1, 1000),
     "ObjectiveSettings.dream_weight": (float, -1_000_000, 1_000_000),
     "ObjectiveSettings.tv_weight": (float, -1_000_000, 1_000_000),
     "ObjectiveSettings.l2_weight": (float, -1_000_000, 1_000_000),

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -128,13 +129,19 @@ def test_several_layers_come_from_one_cut_that_is_made_once(tiny: DreamModel) ->
     ],
 )
 def test_unknown_layers(tiny: DreamModel, layers: list[str], message: str) -> None:
-    for ask in (
+    asks: list[Callable[[list[str]], object]] = [
         tiny.extractor,
-        tiny.smallest_side,
         lambda names: tiny.activations(torch.rand(1, 3, 9, 9), names),
-    ):
+    ]
+    if layers:
+        asks.append(tiny.smallest_side)
+    for ask in asks:
         with pytest.raises(SettingsError, match=message):
             ask(layers)
+
+
+def test_a_dream_without_layers_has_no_least_size(tiny: DreamModel) -> None:
+    assert tiny.smallest_side([]) == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 9), (1, 1, 9, 9)])
