@@ -61,7 +61,7 @@ def write_atlas(command: AtlasCommand, teller: Teller) -> None:
     def report(done: int, total: int, _: Tensor) -> None:
         nonlocal begun
         if not begun:
-            teller.begin(total, "dreaming pictures")
+            teller.begin(total, unit="pictures")
             begun = True
         teller.frame_done(done - 1)
 

@@ -21,21 +21,21 @@ from .options import as_flags, error_line
 
 
 class SpeedColumn(ProgressColumn):
-    """Frames a second, or seconds a frame where that reads better."""
+    """Frames or pictures a second, or seconds for each where that reads better."""
 
     def render(self, task: Task) -> Text:
-        """Write the speed of the last frames."""
-        speed = task.finished_speed or task.speed
-        if not speed or task.fields.get("unit") != "frames":
+        """Write the speed of the last ones."""
+        speed, unit = task.finished_speed or task.speed, task.fields.get("unit", "")
+        if not speed or unit == "MB":
             return Text("")
-        return Text(f"{speed:.2f} frames/s" if speed >= 1 else f"{1 / speed:.1f} s/frame")
+        return Text(f"{speed:.2f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit.removesuffix('s')}")
 
 
 class CountColumn(ProgressColumn):
     """Steps done and steps in all, in the task's unit."""
 
     def render(self, task: Task) -> Text:
-        """Write frames or megabytes, and the total if it is known."""
+        """Write frames, pictures or megabytes, and the total if it is known."""
         scale = 1e-6 if task.fields.get("unit") == "MB" else 1
         done = f"{task.completed * scale:.0f}"
         total = f"/{task.total * scale:.0f}" if task.total else ""
@@ -119,11 +119,11 @@ class Teller:
             self._progress.remove_task(self._download)
             self._download = None
 
-    def begin(self, frames: int | None, doing: str = "dreaming") -> None:
-        """Show the bar of the frames to come; None if their number is not known."""
+    def begin(self, frames: int | None, doing: str = "dreaming", *, unit: str = "frames") -> None:
+        """Show the bar of the frames to come, or of what `unit` says; None if their number is not known."""
         self._end_download()  # a download of unknown length ends here
         self._started = time.monotonic()
-        self._frames = self._progress.add_task(doing, total=frames, unit="frames")
+        self._frames = self._progress.add_task(doing, total=frames, unit=unit)
 
     def frame_done(self, index: int) -> None:
         """Count frame `index`, from 0, as done on the bar; if verbose, print the time since the start."""

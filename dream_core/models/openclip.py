@@ -16,7 +16,7 @@ from ..errors import SettingsError, WeightsError
 from ..settings import TextSettings
 from .image_text import ImageTextEncoder
 from .preprocessing import Preprocessing
-from .weights import install_command
+from .weights import install_command, quiet_hub
 
 PACKAGE = "open-clip-torch"
 """Name of the package of `open_clip`."""
@@ -43,7 +43,7 @@ def load_open_clip(settings: TextSettings, *, device: torch.device, dtype: torch
     open_clip = _import_open_clip()
     name, weights = settings.text_model, _weights(settings, open_clip)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_hub():
             warnings.simplefilter("ignore")  # about activations that weights of other names were trained with
             network = open_clip.create_model(name, pretrained=weights)
             tokenize = open_clip.get_tokenizer(name)

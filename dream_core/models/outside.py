@@ -31,6 +31,7 @@ from .weights import (
     install_command,
     load_strictly,
     locate,
+    quiet_hub,
     read_state_dict,
     torchvision_source,
 )
@@ -141,7 +142,8 @@ def _timm(
         network = bare
     else:
         try:
-            network = build(pretrained=True)
+            with quiet_hub():
+                network = build(pretrained=True)
         except Exception as error:  # whatever the download raises: of the network, of the hub, of files
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise WeightsError(

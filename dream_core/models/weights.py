@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -222,6 +224,18 @@ def download(source: WeightSource, target: Path, *, progress: Progress | None = 
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Silence what the Hugging Face hub says of every try of a download; the error at the end tells it all."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def install_command(package: str) -> str:

@@ -1,8 +1,10 @@
 import hashlib
+import logging
 import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from dream_core.models.weights import (
     file_digest,
     load_strictly,
     locate,
+    quiet_hub,
     read_state_dict,
     resolve_auto,
     search_folders,
@@ -379,3 +382,13 @@ def test_every_wrong_file_ends_with_the_advice(tmp_path: Path, url: str | None) 
     with pytest.raises(WeightsError) as caught:
         load_strictly(nn.Linear(3, 2), {}, path=path, advice=advice)
     assert str(caught.value).endswith(f"bias is missing; {advice}")
+
+
+def test_the_hub_is_quiet_while_it_tries() -> None:
+    tries = logging.getLogger("huggingface_hub.utils._http")
+    before = tries.isEnabledFor(logging.WARNING)
+    with suppress(OSError), quiet_hub():
+        assert not tries.isEnabledFor(logging.WARNING)
+        assert tries.isEnabledFor(logging.ERROR)
+        raise OSError("offline")
+    assert tries.isEnabledFor(logging.WARNING) == before
