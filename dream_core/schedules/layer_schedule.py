@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..layer_weights import layer_entries
-from .schedule import Keyframe, Keyframes, parse_keyframes
+from .schedule import Keyframe, Keyframes, fade, parse_keyframes
 
 Layers = tuple[str, ...]
 """Layers as `settings.ObjectiveSettings` has them, each NAME, NAME:WEIGHT or NAME:WEIGHT:LOSS."""
@@ -47,12 +47,9 @@ def parse_layer_schedule(text: str) -> LayerSchedule:
 def _mix(last: Layers, following: Layers, share: float) -> Layers:
     if last == following or share == 0:
         return last
-    before, after = _weights(last), _weights(following)
-    mixed = {key: (1 - share) * before.get(key, 0.0) + share * after.get(key, 0.0) for key in before | after}
+    mixed = fade(_weights(last), _weights(following), share)
     return tuple(
-        f"{name}:{weight!r}" + (f":{loss}" if loss else "")
-        for (name, loss), weight in mixed.items()
-        if weight
+        f"{name}:{weight!r}" + (f":{loss}" if loss else "") for (name, loss), weight in mixed.items()
     )
 
 

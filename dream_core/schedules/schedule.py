@@ -16,6 +16,7 @@ Easing: TypeAlias = Literal["linear", "ease", "ease-in", "ease-out", "hold"]
 Unit: TypeAlias = Literal["frames", "seconds"]
 
 Value = TypeVar("Value")
+Key = TypeVar("Key")
 
 EASINGS: Mapping[Easing, Callable[[float], float]] = {
     "linear": lambda way: way,
@@ -120,6 +121,14 @@ class Schedule(Keyframes[float]):
     def highest(self) -> float:
         """The largest value."""
         return max(self.values)
+
+
+def fade(before: Mapping[Key, float], after: Mapping[Key, float], share: float) -> dict[Key, float]:
+    """Mix weights: those of `after` count by their share, those of `before` by the rest; what has none is left out."""
+    mixed = {
+        key: (1 - share) * before.get(key, 0.0) + share * after.get(key, 0.0) for key in (*before, *after)
+    }
+    return {key: weight for key, weight in mixed.items() if weight}
 
 
 def sampled(times: Sequence[float], values: Sequence[float]) -> Schedule:

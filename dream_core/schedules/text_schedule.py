@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import SettingsError
 from ..text_weights import text_entries
-from .schedule import Keyframe, Keyframes, parse_keyframes
+from .schedule import Keyframe, Keyframes, fade, parse_keyframes
 
 Texts = tuple[str, ...]
 """Texts as `settings.TextSettings` has them, each TEXT or TEXT:WEIGHT."""
@@ -26,12 +26,8 @@ class TextSchedule(Keyframes[Texts]):
         last, following, share = self.around(frame, seconds)
         if last == following or share == 0:
             return last
-        before, after = dict(text_entries(last)), dict(text_entries(following))
-        mixed = {
-            text: (1 - share) * before.get(text, 0.0) + share * after.get(text, 0.0)
-            for text in before | after
-        }
-        return tuple(f"{text}:{weight!r}" for text, weight in mixed.items() if weight)
+        mixed = fade(dict(text_entries(last)), dict(text_entries(following)), share)
+        return tuple(f"{text}:{weight!r}" for text, weight in mixed.items())
 
 
 def parse_text_schedule(text: str) -> TextSchedule:
