@@ -124,7 +124,7 @@ class Schedule(Keyframes[float]):
 
 
 def fade(before: Mapping[Key, float], after: Mapping[Key, float], share: float) -> dict[Key, float]:
-    """Mix weights: those of `after` count by their share, those of `before` by the rest; what has none is left out."""
+    """Mix weights: those of `after` by their share, those of `before` by the rest; without those that are 0."""
     mixed = {
         key: (1 - share) * before.get(key, 0.0) + share * after.get(key, 0.0) for key in (*before, *after)
     }
