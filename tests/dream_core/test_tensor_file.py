@@ -18,7 +18,9 @@ def test_tensors_keep_values_and_order_in_memory_beside_notes() -> None:
         assert found[name].stride() == wanted.stride()
 
 
-@pytest.mark.parametrize("data", [b"", b"no tensors at all", pack({"a": torch.rand(9)})[:-3]])
+@pytest.mark.parametrize(
+    "data", [b"", b"no tensors at all", pack({"a": torch.ones(9)})[:-3]], ids=["empty", "other", "cut"]
+)
 def test_anything_else_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"[a-z]"):
         unpack(data)
