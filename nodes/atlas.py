@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..dream_core.dreaming.atlas import contact_sheet, make_atlas, title_of
 from ..dream_core.settings import AtlasSettings, ModelSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.images import from_image, to_image
 from .adapters.models import model_on_device
 from .adapters.networks import default_dream_model
@@ -29,7 +29,7 @@ class DreamAtlas(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamAtlas",
             display_name="Dream Atlas",
-            category="DeepDream",
+            category=categories.OBJECTIVES,
             description=(
                 "Shows what each layer of the network dreams in your own image, or each channel of one layer: a "
                 "contact sheet to choose from, the most active ones first."

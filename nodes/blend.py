@@ -11,6 +11,7 @@ from torch import Tensor
 from ..dream_core.image import require_shares
 from ..dream_core.settings import TemporalSettings
 from ..dream_core.temporal.blend import add_residual, blend_frames, share_to_renew
+from .adapters import categories
 from .adapters.batches import check_same_size, entry_at, map_entries, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
 from .adapters.widgets import settings_from, widgets
@@ -25,7 +26,7 @@ class TemporalBlend(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamTemporalBlend",
             display_name="Temporal Blend",
-            category="DeepDream",
+            category=categories.LOOP,
             description=(
                 "Adds to the new frame what was dreamed before: the warped dream minus the warped frame before. "
                 "Without warped_frame it mixes the warped dream with the new frame, which blurs the frame. Where "

@@ -14,7 +14,7 @@ from ..dream_core.image import luma
 from ..dream_core.motion.camera import CameraView, camera_flow, depth_camera_flow
 from ..dream_core.schedules.schedules import Moment, Schedules
 from ..dream_core.settings import CAMERA_SCHEDULABLE, CameraScheduleSettings, CameraSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.batches import check_same_size
 from .adapters.images import from_image, from_mask, to_mask
 from .adapters.schedules import schedules_from, schedules_input
@@ -38,7 +38,7 @@ class CameraFlow(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamCameraFlow",
             display_name="Camera Flow",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "The flow of a camera that zooms, turns and pans, always the same or by schedules, over a flat "
                 "image "

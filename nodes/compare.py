@@ -15,7 +15,7 @@ from ..dream_core.image import Size
 from ..dream_core.measure.compare import Comparison, compared, require_comparable
 from ..dream_core.settings import CompareSettings, InputSettings, OutputSettings
 from ..dream_core.video import Clip, open_output
-from .adapters import host
+from .adapters import categories, host
 from .adapters.images import to_image
 from .adapters.lasting import remember, times_lost
 from .adapters.sockets import ImagesOrVideoSocket
@@ -40,7 +40,7 @@ class CompareVideos(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamCompareVideos",
             display_name="Compare Videos",
-            category="DeepDream",
+            category=categories.MEASURE,
             description=(
                 "Shows two to four clips together, frame by frame: side by side, by a wipe, or by their amplified "
                 "difference, with their names."

@@ -26,7 +26,7 @@ from ..dream_core.settings import (
     OctaveSettings,
     TileSettings,
 )
-from .adapters import host
+from .adapters import categories, host
 from .adapters.images import alpha_of, fit_masks, from_image, from_mask, to_image
 from .adapters.looks import Chosen, check_look, with_look
 from .adapters.models import model_on_device
@@ -133,7 +133,7 @@ class Dream(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamImage",
             display_name="DeepDream",
-            category="DeepDream",
+            category=categories.DREAM,
             description="Dreams each image: what the chosen layers of the network look for grows in it.",
             search_aliases=["deep dream", "inceptionism", "hallucinate", "dream image", "psychedelic"],
             inputs=[

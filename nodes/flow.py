@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..dream_core.motion.flow import FlowEstimator
 from ..dream_core.motion.flow_image import flow_image
-from .adapters import host
+from .adapters import categories, host
 from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
 from .adapters.sockets import Flow, FlowModelSocket, FlowSocket
@@ -26,7 +26,7 @@ class OpticalFlow(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamOpticalFlow",
             display_name="Optical Flow",
-            category="DeepDream",
+            category=categories.MOTION,
             description="Estimates the motion between frames: where every pixel was in the frame before.",
             search_aliases=["raft", "dis", "motion", "motion vectors", "optical flow", "estimate flow"],
             inputs=[

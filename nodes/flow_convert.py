@@ -11,6 +11,7 @@ from torch import Tensor
 from ..dream_core.motion.flow_convert import both_directions, to_layout, vectors_from
 from ..dream_core.motion.flow_math import invert
 from ..dream_core.settings import InputSettings, OtherFlowSettings
+from .adapters import categories
 from .adapters.images import to_mask
 from .adapters.sockets import Flow, FlowSocket
 from .adapters.widgets import settings_from, widgets
@@ -28,7 +29,7 @@ class FlowConvert(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamFlowConvert",
             display_name="Flow Convert",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Takes the optical flow of other packs into this one, and gives this pack's to others: other "
                 "orders "

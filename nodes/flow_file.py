@@ -10,7 +10,7 @@ from torch import Tensor
 from ..dream_core.errors import DeepDreamError, ImageError
 from ..dream_core.motion.flow_folder import FlowFolder, flow_files, load_flows
 from ..dream_core.settings import FlowFileSettings, InputSettings, OtherFlowSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.batches import check_same_size
 from .adapters.images import from_mask, to_mask
 from .adapters.own_folders import WHERE, name_below_outputs, place_to_load, place_to_save
@@ -30,7 +30,7 @@ class SaveFlow(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamSaveFlow",
             display_name="Save Flow",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Writes the flow of a clip into files, one for each frame, in a new folder of ComfyUI's "
                 "outputs: for "
@@ -101,7 +101,7 @@ class LoadFlow(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamLoadFlow",
             display_name="Load Flow",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Reads the flow of a clip from files: those of Save Flow, or .flo, KITTI's .png or STMaps in "
                 ".exr of "

@@ -12,6 +12,7 @@ from ..dream_core.image import size_of
 from ..dream_core.motion.flow_image import draw_arrows, flow_image
 from ..dream_core.motion.warp import resize_flow
 from ..dream_core.settings import FlowImageSettings
+from .adapters import categories
 from .adapters.batches import entry_at, map_entries, match
 from .adapters.images import from_image, to_image
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
@@ -27,7 +28,7 @@ class FlowImage(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamFlowPicture",
             display_name="Flow Image",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Draws the flow from each frame to the one before: hue is its direction, saturation its length, "
                 "and arrows point along it."

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..dream_core.motion.flow_mask import flow_mask
 from ..dream_core.settings import FlowMaskSettings
+from .adapters import categories
 from .adapters.batches import entry_at, map_entries
 from .adapters.images import to_mask
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
@@ -23,7 +24,7 @@ class FlowMask(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamFlowMask",
             display_name="Flow Mask",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Makes a mask of what moves, by its speed and its direction: for the mask of DeepDream Video, or "
                 "any other node."

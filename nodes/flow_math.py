@@ -11,7 +11,7 @@ from torch import Tensor
 from ..dream_core.errors import ImageError
 from ..dream_core.motion.flow_math import compose, invert, smooth
 from ..dream_core.settings import FlowMathSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.batches import check_same_size, entry_at, match
 from .adapters.images import from_mask, to_mask
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
@@ -27,7 +27,7 @@ class FlowMath(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamFlowMath",
             display_name="Flow Math",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Computes with flow: more or less motion, one motion after another, the motion turned around, or "
                 "smoothed."

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..dream_core.models.dream_model import DreamModel
 from ..dream_core.settings import DeviceSettings, FlowChoice, FlowSettings, ModelChoice, ModelSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.networks import (
     AUTO,
     auto_model,
@@ -35,7 +35,7 @@ class LoadDreamModel(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamLoadDreamModel",
             display_name="Load Dream Model",
-            category="DeepDream",
+            category=categories.MODELS,
             description="Loads the network that dreams. Each sees the world its own way: GoogLeNet dreams eyes "
             "and dogs, the places networks dream buildings.",
             search_aliases=["deep dream model", "googlenet", "inception", "vgg", "caffe", "load network"],
@@ -108,7 +108,7 @@ class LoadFlowModel(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamLoadFlowModel",
             display_name="Load Flow Model",
-            category="DeepDream",
+            category=categories.MODELS,
             description="Loads a network that estimates motion. RAFT large also works with ComfyUI's own nodes for "
             "optical flow.",
             search_aliases=["optical flow", "raft", "dis", "motion", "load raft"],

@@ -15,6 +15,7 @@ from ..dream_core.schedules.schedules import TEXT, Schedules
 from ..dream_core.settings import SCHEDULABLE, GuideLoss, ObjectiveSettings, TextSettings
 from ..dream_core.temporal.scheduled import ObjectivePart, TextPart
 from ..dream_core.text_weights import text_entries
+from .adapters import categories
 from .adapters.clips import ClipPair
 from .adapters.images import from_image, from_mask
 from .adapters.objectives import Objectives, ObjectiveSocket, WiredObjective, check_objectives
@@ -89,7 +90,7 @@ class DreamObjective(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamObjective",
             display_name="Dream Objective",
-            category="DeepDream",
+            category=categories.OBJECTIVES,
             description="Chooses what a dream makes more of: layers of the network, or some of their channels. "
             "Objectives add up: connect one to the next.",
             search_aliases=["deep dream layers", "dream layer", "dream channels", "excite"],
@@ -119,7 +120,7 @@ class DreamGuide(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamGuide",
             display_name="Dream Guide",
-            category="DeepDream",
+            category=categories.OBJECTIVES,
             description="Makes a dream grow what other images show: each place of the dream becomes like the part "
             "of them that it resembles most. Guides and objectives add up: connect one to the next.",
             search_aliases=["guided dream", "reference image", "style reference", "dream of an image"],
@@ -169,7 +170,7 @@ class DreamText(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamText",
             display_name="Dream Text",
-            category="DeepDream",
+            category=categories.OBJECTIVES,
             description="Makes a dream grow what words say, by a CLIP and a CLIP Vision of one network, such as "
             "clip_g and clip_vision_g. Texts, guides and objectives add up: connect one to the next.",
             search_aliases=["text to dream", "clip guided", "dream prompt", "dream of words"],

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..dream_core.errors import ImageError
 from ..dream_core.motion.occlusion import reliability_mask
 from ..dream_core.settings import ReliabilitySettings
+from .adapters import categories
 from .adapters.batches import check_same_size, compute, entry_at, map_entries
 from .adapters.images import to_mask
 from .adapters.pairs import FRAMES, PREVIOUS, FramePairs
@@ -26,7 +27,7 @@ class ReliabilityMask(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamOcclusionMask",
             display_name="Reliability Mask",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Finds the parts of a frame that the frame before shows too, so that they can be warped from "
                 "there. 1 = trusted, 0 = it was hidden, came into view or cannot be followed."

@@ -14,7 +14,7 @@ from ..dream_core.measure.figures import Figures
 from ..dream_core.measure.measure import LayerEnergy, flow_link, measure
 from ..dream_core.measure.plot import plot
 from ..dream_core.measure.tables import FIGURES, as_text
-from .adapters import host
+from .adapters import categories, host
 from .adapters.batches import check_same_size, compute
 from .adapters.estimators import estimator_for, flow_settings, flow_widgets
 from .adapters.images import from_image, to_image
@@ -52,7 +52,7 @@ class ConsistencyReport(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamConsistencyReport",
             display_name="Consistency Report",
-            category="DeepDream",
+            category=categories.MEASURE,
             description=(
                 "Measures how steadily a dream follows the motion of its clip, how strong it is and how sharp, "
                 "and whether it stays on what moves: for each frame and for the whole clip."

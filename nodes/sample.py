@@ -7,6 +7,7 @@ from comfy_api.latest import InputImpl, io
 
 from ..dream_core.settings import InputSettings
 from ..dream_core.video import SAMPLE_CLIP, open_clip
+from .adapters import categories
 from .adapters.images import to_image
 from .adapters.working import working
 
@@ -19,7 +20,7 @@ class SampleClip(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamSampleClip",
             display_name="Sample Clip",
-            category="DeepDream",
+            category=categories.DREAM,
             description=(
                 "A clip to try things with, no file needed: for three seconds a rabbit comes out of its hole and "
                 "stretches. From Big Buck Bunny, (c) Blender Foundation, CC BY 3.0."

@@ -15,7 +15,7 @@ from ..dream_core.schedules.layer_schedule import LayerSchedule
 from ..dream_core.schedules.schedule import Keyframe, Schedule, sampled
 from ..dream_core.schedules.schedules import LAYERS, TEXT, AnySchedule, curves_of, parse_schedule_of
 from ..dream_core.settings import InputSettings
-from .adapters import host
+from .adapters import categories, host
 from .adapters.images import to_image
 from .adapters.require import WireError
 from .adapters.schedules import curve_outputs, fps_input, setting_input
@@ -40,7 +40,7 @@ class ScheduleNode(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamSchedule",
             display_name="Schedule",
-            category="DeepDream",
+            category=categories.SCHEDULES,
             description=(
                 "Makes a setting of a dream change along the clip: for the schedules of DeepDream Video, DeepDream "
                 "Video File and Dream Objective. With Value at Frame, for any number of any node in a loop."
@@ -121,7 +121,7 @@ class ValueAtFrame(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamValueAtFrame",
             display_name="Value at Frame",
-            category="DeepDream",
+            category=categories.SCHEDULES,
             description=(
                 "Gives the value of a schedule at a frame: in a Temporal Loop, for a number of any node between "
                 "Open and Close."

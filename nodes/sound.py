@@ -13,6 +13,7 @@ from ..dream_core.panels import plot_curves
 from ..dream_core.schedules.schedules import curves_of
 from ..dream_core.settings import EnvelopeSettings, InputSettings, SoundSettings
 from ..dream_core.sound.curve import sound_curve
+from .adapters import categories
 from .adapters.audio import from_audio
 from .adapters.images import to_image
 from .adapters.schedules import curve_outputs, fps_input, setting_input
@@ -30,7 +31,7 @@ class SoundCurve(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamSoundCurve",
             display_name="Sound Curve",
-            category="DeepDream",
+            category=categories.SCHEDULES,
             description=(
                 "Listens to a sound: how loud it is, when notes begin, where the beats are. A setting of DeepDream "
                 "Video follows the curve, or any other node by its numbers."

@@ -38,7 +38,7 @@ from ..dream_core.temporal.last_dream import require_fit, require_open
 from ..dream_core.temporal.scheduled import ObjectivePart, Scheduled, ScheduledObjective
 from ..dream_core.video import Clip, Frame, Output
 from ..dream_core.video.clip import FrameFlow
-from .adapters import host
+from .adapters import categories, host
 from .adapters.digests import digest, digest_of_network
 from .adapters.estimators import NO_WIDGET, estimator_for, flow_widgets
 from .adapters.images import alpha_of, from_image, from_mask, of_frame, require_enough, to_image
@@ -333,7 +333,7 @@ class DeepDreamVideo(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamVideo",
             display_name="DeepDream Video",
-            category="DeepDream",
+            category=categories.DREAM,
             description=(
                 "Dreams a clip: each frame goes on with the dream of the one before, carried along by optical "
                 "flow. The same as a Temporal Loop around Optical Flow, Reliability Mask, Flow Warp, Temporal "

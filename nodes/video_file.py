@@ -14,6 +14,7 @@ from ..dream_core.pipeline import open_output_like
 from ..dream_core.resume import conditions_of
 from ..dream_core.settings import SCHEDULABLE, InputSettings, MaskSettings, OutputSettings
 from ..dream_core.video import Clip, Output
+from .adapters import categories
 from .adapters.digests import digest_of_code
 from .adapters.images import from_mask
 from .adapters.lasting import begin_anew, place_for, remember, times_lost
@@ -38,7 +39,7 @@ class DeepDreamVideoFile(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamVideoFile",
             display_name="DeepDream Video File",
-            category="DeepDream",
+            category=categories.DREAM,
             description=(
                 "Dreams a video of any length, frame by frame from file to file, its sound kept. The clip is never "
                 "in memory as a whole."

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..dream_core.image import size_of
 from ..dream_core.motion.warp import resize_flow, warp
 from ..dream_core.settings import TemporalSettings, WarpEdges, WarpMode, WarpSettings
+from .adapters import categories
 from .adapters.batches import entry_at, map_entries, match
 from .adapters.images import alpha_of, from_image, from_mask, to_image, to_mask
 from .adapters.latents import Latent, from_latent, to_latent
@@ -28,7 +29,7 @@ class FlowWarp(io.ComfyNode):
         return io.Schema(
             node_id="DeepDreamFlowWarp",
             display_name="Flow Warp",
-            category="DeepDream",
+            category=categories.MOTION,
             description=(
                 "Moves images, masks or latents of the frame before so that they fit the frame. The flow is scaled "
                 "to their size."

@@ -1,4 +1,4 @@
-"""Write locales/*/nodeDefs.json, the nodes' names and tooltips in other languages.
+"""Write the nodes' names and tooltips, and the folders of their menu, in other languages: locales/*/*.json.
 
     uv run tools/make_locales.py
 
@@ -33,6 +33,7 @@ def texts(nodes: Sequence[ShownNode]) -> list[str]:
     found = []
     for node in nodes:
         found += [node.name, node.description]
+        found += [node.menu] if node.menu else []
         found += [text for one in _named(node) for text in (_name(node, one), *one.tooltip.splitlines())]
     return list(dict.fromkeys(found))
 
@@ -55,6 +56,12 @@ def node_defs(nodes: Sequence[ShownNode], translations: Translations) -> dict[st
         own = translated(display_name=node.name, description=node.description)
         found[node.id] = {**own, "inputs": inputs, "outputs": outputs}
     return found
+
+
+def menus(nodes: Sequence[ShownNode], translations: Translations) -> dict[str, Any]:
+    """Return the translated names of the folders of ComfyUI's node menu, in ComfyUI's format."""
+    names = {node.menu: translations[node.menu] for node in nodes if translations.get(node.menu)}
+    return {"nodeCategories": names}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -88,6 +95,7 @@ def main() -> None:
         now = {text: before.get(text, "") for text in wanted}
         _write(path, now | gone)
         _write(FOLDER / path.stem / "nodeDefs.json", node_defs(nodes, now))
+        _write(FOLDER / path.stem / "main.json", menus(nodes, now))
         for text in (text for text in wanted if not now[text]):
             print(f"{path.name}: translate {text!r}")
         for text in gone:

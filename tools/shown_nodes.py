@@ -67,10 +67,11 @@ class Output:
 
 @dataclass(frozen=True)
 class ShownNode:
-    """A node that people see in ComfyUI's menus."""
+    """A node that people see in ComfyUI's menus, in the folder `menu` below that of the pack; "" is that one."""
 
     id: str
     name: str
+    menu: str
     description: str
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
@@ -87,6 +88,7 @@ def _node(schema: Any) -> ShownNode:
     return ShownNode(
         schema.node_id,
         schema.display_name,
+        schema.category.partition("/")[2],
         schema.description,
         tuple(shown for one in schema.inputs for shown in _inputs(one)),
         tuple(one for one in outputs if not one.numbered or NUMBERED.fullmatch(one.name)[1] == "0"),  # type: ignore[index]

@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import InputImpl, io
 
 from ...dream_core.settings import OutputSettings
-from ..adapters import host
+from ..adapters import categories, host
 from ..adapters.lasting import remember, times_lost
 from ..adapters.sockets import LoopSocket
 from ..adapters.videos import WRITING, is_video
@@ -55,7 +55,7 @@ class TemporalLoopOpen(io.ComfyNode):
         return io.Schema(
             node_id=OPEN,
             display_name="Temporal Loop Open",
-            category="DeepDream",
+            category=categories.LOOP,
             description=(
                 "Begins a loop that runs the nodes up to Temporal Loop Close once for every frame, each time with "
                 "the result of the frame before. Any nodes may stand in between. A video is decoded frame by "
@@ -160,7 +160,7 @@ class TemporalLoopClose(io.ComfyNode):
         return io.Schema(
             node_id=CLOSE,
             display_name="Temporal Loop Close",
-            category="DeepDream",
+            category=categories.LOOP,
             description="Ends a loop: gathers the result of every frame into one batch or, where the loop goes "
             "through a video, writes them into a video one by one. The loop also runs for output nodes in it, such "
             "as Save Image, where nothing uses its results.",
@@ -234,7 +234,7 @@ class TemporalLoopRunner(io.ComfyNode):
         return io.Schema(
             node_id=RUNNER,
             display_name="Temporal Loop Runner",
-            category="DeepDream",
+            category=categories.LOOP,
             description="Runs the body of a loop. Temporal Loop Close makes it; do not place it by hand.",
             search_aliases=["loop runner"],
             inputs=[],

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from make_locales import FOLDER, node_defs, read, texts
+from make_locales import FOLDER, menus, node_defs, read, texts
 from shown_nodes import ShownNode, shown_nodes
 
 LANGUAGES = {"ja", "zh", "zh-TW"}
@@ -39,9 +39,10 @@ def test_every_text_of_the_nodes_is_translated_and_no_other(nodes: list[ShownNod
 
 
 @each_language
-def test_the_file_for_comfyui_is_the_one_that_the_script_writes(nodes: list[ShownNode], path: Path) -> None:
+def test_the_files_for_comfyui_are_those_that_the_script_writes(nodes: list[ShownNode], path: Path) -> None:
     """If this fails: uv run tools/make_locales.py."""
     assert read(FOLDER / path.stem / "nodeDefs.json") == node_defs(nodes, read(path))
+    assert read(FOLDER / path.stem / "main.json") == menus(nodes, read(path))
 
 
 @each_language
