@@ -124,11 +124,14 @@ class Schedule(Keyframes[float]):
 
 
 def fade(before: Mapping[Key, float], after: Mapping[Key, float], share: float) -> dict[Key, float]:
-    """Mix weights: those of `after` by their share, those of `before` by the rest; without those that are 0."""
+    """Mix weights: those of `after` by their share, those of `before` by the rest.
+
+    Those that are 0 are left out, unless all are: nothing would be named, which elsewhere means a default.
+    """
     mixed = {
         key: (1 - share) * before.get(key, 0.0) + share * after.get(key, 0.0) for key in (*before, *after)
     }
-    return {key: weight for key, weight in mixed.items() if weight}
+    return {key: weight for key, weight in mixed.items() if weight} or mixed
 
 
 def sampled(times: Sequence[float], values: Sequence[float]) -> Schedule:

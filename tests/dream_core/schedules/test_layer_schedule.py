@@ -37,6 +37,14 @@ def test_layers_that_stay_come_as_they_were_written() -> None:
     assert [fade.at(frame, 0.0) for frame in (0, 3, 9)] == [("one:0.1",)] * 3
 
 
+def test_a_layer_that_crosses_zero_stays_named() -> None:
+    # No layers would mean the network's default one.
+    fade = parse_layer_schedule("0: one, 2: one:-1")
+    assert [fade.at(frame, 0.0) for frame in range(3)] == [("one",), ("one:0.0",), ("one:-1",)]
+    assert fade.mixtures == (("one",), ("one:-1",), ("one:0.0",))
+    assert parse_layer_schedule("0: one two, 2: one:-1 two").at(1, 0.0) == ("two:1.0",)
+
+
 def test_a_wrong_weight_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"expected a layer as NAME, .*, got 'one:much'"):
         parse_layer_schedule("0: one:much")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dream_core.errors import SettingsError
+from dream_core.models.image_text import ImageTextEncoder
 from dream_core.schedules.text_schedule import parse_text_schedule
+from dream_core.text_weights import text_entries
 
 
 def test_texts_fade_into_each_other() -> None:
@@ -20,6 +22,12 @@ def test_quotes_hold_commas_and_several_texts() -> None:
     assert schedule.unit == "seconds"
     assert schedule.values == (("a tall, dark forest", "fog:0.5"), ("a sea",))
     assert schedule.at(0, 1.0) == ("a tall, dark forest:0.5", "fog:0.25", "a sea:0.5")
+
+
+def test_a_text_that_crosses_zero_pulls_nowhere_there(colors: ImageTextEncoder) -> None:
+    schedule = parse_text_schedule("0: red, 2: red:-1")
+    goals = [colors.goal(text_entries(schedule.at(frame, 0.0))) for frame in range(3)]
+    assert [goal.tolist() for goal in goals] == [[1, 0, 0], [0, 0, 0], [-1, 0, 0]]
 
 
 @pytest.mark.parametrize("text", ['0: "a forest', "0: fire:inf", "0:"])
