@@ -34,8 +34,9 @@ class SavedFlow:
         self.path = path
         self.to_next = BACKWARD not in found and points_to == "next"
         """Whether the vectors lead from each frame to the next; the flow to the frame before is their inverse."""
-        self._own = BACKWARD in found
-        self._files = found[BACKWARD] if self._own else found[""]
+        self.own = BACKWARD in found
+        """Whether this pack wrote it, with one file for each frame."""
+        self._files = found[BACKWARD] if self.own else found[""]
         self._forward = found.get(FORWARD)
         self.size = flow_size(self._files[0])
         """Height and width of the files."""
@@ -45,7 +46,7 @@ class SavedFlow:
 
     def fits(self, frames: int) -> bool:
         """Return whether it is of so many frames. Other programs may leave one out, which leads nowhere."""
-        return len(self) == frames or (not self._own and len(self) == frames - 1)
+        return len(self) == frames or (not self.own and len(self) == frames - 1)
 
     def at(self, index: int, size: Size, *, frames: int) -> FrameFlow | None:
         """Read the flow of a frame.
@@ -106,20 +107,19 @@ def folders_of(path: Path) -> list[Path]:
 def _place(flow: SavedFlow, clip: Clip, source: Path, settings: InputSettings) -> tuple[int, int]:
     """Find the index of a clip's first frame among those that a flow is of, and their number.
 
-    It is of the part that is read, or of the whole input.
+    It is of the whole input, or of the part that is read. Where files of another program fit both, because the part
+    is but one frame shorter, they are of the whole: the flow of a frame is then the same whatever part is read.
     """
-    told = clip.frame_count
-    if told == len(flow):
+    told, of_a_part = clip.frame_count, bool(settings.start or settings.frames)
+    if flow.own and not of_a_part and told == len(flow):
         return 0, told
-    # A container's own count may be wrong.
+    # A container's own count may be wrong, by the one file that other programs may leave out.
     read = _count(source, settings)
+    whole = _count(source, replace(settings, start=0.0, frames=0)) if of_a_part else read
+    if flow.fits(whole):
+        return whole - (_count(source, replace(settings, frames=0)) if settings.start else whole), whole
     if flow.fits(read):
         return 0, read
-    whole = (
-        _count(source, replace(settings, start=0.0, frames=0)) if settings.start or settings.frames else read
-    )
-    if flow.fits(whole):
-        return whole - _count(source, replace(settings, frames=0)), whole
     part = f" or {read} of the part that is dreamed" if read != whole else ""
     raise VideoError(
         f"expected one flow for each of the {whole} frames of {source}{part}, got {len(flow)} in {flow.path}: save "

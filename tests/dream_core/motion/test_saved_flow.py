@@ -100,6 +100,27 @@ def test_vectors_of_another_program_lead_to_the_next_frame_unless_told(
     ]
 
 
+@pytest.mark.parametrize("count", [COUNT - 1, COUNT])
+def test_the_flow_of_a_frame_is_the_same_in_every_part(source: Path, tmp_path: Path, count: int) -> None:
+    # A part that is one frame shorter has as many frames as another program wrote files for the whole.
+    flow = foreign(tmp_path / "flow", count)
+    for leads_to, sign in (("next", -1), ("previous", 1)):
+        whole = values(read(source, flow, points_to=leads_to))
+        assert whole[1] == sign * (2 if (count, leads_to) == (COUNT, "previous") else 1)
+        for start in range(3):
+            for frames in (1, 5, 6, 7):
+                part = values(read(source, flow, points_to=leads_to, start=start / 10, frames=frames))
+                assert part == whole[start : start + frames]
+
+
+def test_a_wrong_count_of_a_container_shifts_nothing(source: Path, tmp_path: Path) -> None:
+    settings = InputSettings(size=0, saved_flow=foreign(tmp_path / "flow", COUNT - 1), points_to="previous")
+    with open_clip(source, settings=settings) as clip:
+        clip.frame_count = COUNT - 1
+        add_saved_flow(clip, source, settings)
+        assert values([frame.flow for frame in clip]) == [None, *range(1, COUNT)]
+
+
 def test_flow_is_scaled_to_the_clip_by_the_vectors_that_are_known(source: Path, tmp_path: Path) -> None:
     folder = FlowFolder(tmp_path / "flow", ".png")
     vectors, known = numbered(8, (48, 64)), torch.ones(1, 48, 64)
