@@ -541,10 +541,12 @@ class TextSettings:
     """Texts: what to dream of, in words.
 
     Args:
-        text: What to dream of, in words in quotes, such as "a cathedral of feathers". Several add up; a weight may
-            follow each, as in "fire:0.5", and a negative one makes less of it. Named `layers` dream beside it;
-            without, the text alone.
-        text_weight: Weight of all texts together, compared with that of a layer.
+        text: What to dream of, in words in quotes, such as "a cathedral of feathers". Several add up, in
+            the proportions of the weights that may follow them. Weights of less than 1 in all, as in "fire:0.5",
+            make a weaker dream; a negative one makes less of its text. Named `layers` dream beside it; without,
+            the text alone.
+        text_weight: Weight of all texts together, compared with that of a layer. Without layers, less than 1 makes
+            a weaker dream.
         text_crops: Random crops of the image that each step compares with the text. More is steadier and takes
             longer.
         smallest_crop: Side of the smallest crops, as a share of the image's shorter side. Smaller shows the text

@@ -25,6 +25,11 @@ def text_entries(entries: tuple[str, ...]) -> tuple[TextEntry, ...]:
     return tuple(map(_entry, entries))
 
 
+def total_weight(entries: tuple[TextEntry, ...]) -> float:
+    """Add up the magnitudes of the weights."""
+    return sum(abs(one.weight) for one in entries)
+
+
 def _entry(entry: str) -> TextEntry:
     text, colon, last = entry.rpartition(":")
     parsed = TextEntry(entry.strip())

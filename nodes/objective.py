@@ -189,8 +189,9 @@ class DreamText(io.ComfyNode):
                     "text",
                     multiline=True,
                     default="a cathedral of feathers",
-                    tooltip="What to dream of, in words. Each line is a text of its own; a weight may follow, as "
-                    "in fire:0.5, and a negative one makes less of it.",
+                    tooltip="What to dream of, in words. Each line is a text of its own; they add up in the "
+                    "proportions of the weights that may follow. Weights of less than 1 in all, as in fire:0.5, "
+                    "make a weaker dream; a negative one makes less of its text.",
                 ),
                 *_socket_inputs(),
                 *widgets(TextSettings, only=ON_A_TEXT),

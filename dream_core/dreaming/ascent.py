@@ -114,9 +114,17 @@ class BoundedLBFGS(torch.optim.Optimizer):
         return direction
 
 
-def make_optimizer(image: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
-    """Make the optimizer that the settings name; it changes the image, (1,3,H,W), in place."""
-    lr = settings.learning_rate * LEVEL
+def make_optimizer(
+    image: Tensor, settings: AscentSettings, *, strength: float = 1.0
+) -> torch.optim.Optimizer:
+    """Make the optimizer that the settings name.
+
+    Args:
+        image: (1,3,H,W), which it changes in place.
+        settings: its name, and the size of its steps.
+        strength: factor of that size.
+    """
+    lr = settings.learning_rate * strength * LEVEL
     if settings.optimizer == "adam":
         # Other devices have no fused kernel.
         return torch.optim.Adam([image], lr=lr, fused=image.device.type in ("cpu", "cuda"))
@@ -166,7 +174,7 @@ def ascend(
     # The networks and their gradients have this layout too: nothing has to be converted.
     parameter = image.detach().clone(memory_format=layout(image.device))
     gradient = torch.zeros_like(parameter)
-    optimizer = make_optimizer(parameter, settings.ascent)
+    optimizer = make_optimizer(parameter, settings.ascent, strength=objective.strength)
     scales = plan.scales(size)
     crop = None if objective.needs_whole else plan.crop(size, models[0].smallest_side(objective.layers))
     for step in range(plan.steps):

@@ -93,6 +93,16 @@ class Objective:
         return (*self.terms, *self.texts)
 
     @property
+    def strength(self) -> float:
+        """Factor of the size of steps toward it, in 0..1: less than 1 where texts are alone and pull weakly.
+
+        The weights of layers have units of their own, so that only their proportions count.
+        """
+        if not self.texts or any(term.weight for term in self.terms):
+            return 1.0
+        return min(1.0, sum(text.pull for text in self.texts))
+
+    @property
     def chooses_channels(self) -> bool:
         """True if some channels are still to be chosen by an image."""
         return any(term.chooses_channels for term in self.terms)

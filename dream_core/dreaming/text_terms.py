@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..image import Size, resize, size_of
 from ..models.image_text import ImageTextEncoder
-from ..text_weights import TextEntry
+from ..text_weights import TextEntry, total_weight
 from .terms import LEAST, Share
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TextTerm(Share):
 
     Args:
         encoder: embeds crops and texts.
-        texts: with their weights: shares of the number, of which negative ones lead away.
+        texts: with their weights, of which negative ones lead away; see `ImageTextEncoder.goal`.
         weight: factor.
         crops: number of crops for each gradient.
         smallest: side of the smallest crops, as a share of the image's shorter side.
@@ -61,6 +61,11 @@ class TextTerm(Share):
     def weighted(self, factor: float) -> Self:
         """Multiply the weight."""
         return replace(self, weight=self.weight * factor)
+
+    @property
+    def pull(self) -> float:
+        """Magnitude of its weight, times that of all texts together where that is less than 1."""
+        return abs(self.weight) * min(1.0, total_weight(self.texts))
 
     @property
     def own_region(self) -> str:

@@ -293,5 +293,5 @@ def text_gradient(
     layers = sum(abs(term.weight) for term in objective.terms)
     if not layers:
         return value, gradient
-    own = sum(abs(text.weight) for text in objective.texts)
-    return value, as_strong_as(gradient, of_layers) * (own / layers)
+    pull = sum(text.pull for text in objective.texts)
+    return value, as_strong_as(gradient, of_layers) * (pull / layers)

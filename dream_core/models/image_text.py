@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..text_weights import TextEntry
+from ..text_weights import TextEntry, total_weight
 
 CROPS_AT_ONCE = 4
 """Images whose activations are in memory together, unless the network is very large."""
@@ -59,7 +59,7 @@ class ImageTextEncoder:
             self.known[text] = F.normalize(found[0], dim=0)
         return self.known[text]
 
-    def goal(self, entries: Sequence[TextEntry]) -> Tensor:
-        """Add up texts by their weights, whose magnitudes count as shares: (D,)."""
-        whole = sum(abs(one.weight) for one in entries) or 1.0
+    def goal(self, entries: tuple[TextEntry, ...]) -> Tensor:
+        """Add up texts by their weights: (D,). Magnitudes that add up to more than 1 count as shares of 1."""
+        whole = max(1.0, total_weight(entries))
         return torch.stack([one.weight / whole * self.embed_text(one.text) for one in entries]).sum(0)

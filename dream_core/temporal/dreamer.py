@@ -452,7 +452,7 @@ class TemporalDreamer:
         return self.scheduled.at(moment, plain)
 
     def _strength(self) -> Tensor | None:
-        strength = self.scheduled.strength(self._now.dream)
+        strength = self.scheduled.strength(self._now)
         return None if strength is None else torch.full((1, 1, 1, 1), strength, device=self.dream.device)
 
     def _sent(self, frame: Tensor) -> Tensor:

@@ -119,6 +119,15 @@ class ScheduledObjective:
         """True if the seconds of a frame must be known."""
         return any(part.schedules.by_seconds for part in self._parts)
 
+    @property
+    def strength_changes(self) -> bool:
+        """True if its `strength` may change along the clip."""
+        return any(
+            isinstance(part, TextPart) and not one.constant
+            for part in self._parts
+            for one in part.schedules.by_name.values()
+        )
+
     def at(self, moment: Moment) -> Objective:
         """Return the objective at a moment of the clip."""
         parts = tuple(part_at(part, moment) for part in self._parts)
@@ -151,7 +160,7 @@ def _all_layers(part: Part) -> list[Part]:
 
 
 STRENGTH = ("learning_rate", "octave_steps", "iterations")
-"""Settings whose product says how strong a dream is."""
+"""Settings whose product, by the strength of the objective, says how strong a dream is."""
 
 
 @dataclass(frozen=True)
@@ -166,19 +175,21 @@ class Scheduled:
     schedules: Schedules = field(default_factory=Schedules)
     objective: ScheduledObjective | None = None
 
-    def strength(self, settings: DreamSettings) -> float | None:
+    def strength(self, now: FrameSettings) -> float | None:
         """Return how strong the dream of a frame is to be; None if all are to be equally strong.
 
         A dream that is carried would stay as strong as it was, and follow a schedule only as fast as it is dropped
         and renewed. By the strengths of two frames, the `TemporalDreamer` fades what it carries, and adds steps.
 
         Args:
-            settings: those of the frame.
+            now: settings of the frame.
         """
-        if all(one.constant for name, one in self.schedules.by_name.items() if name in STRENGTH):
+        of_objective = self.objective is not None and self.objective.strength_changes
+        of_steps = any(not one.constant for name, one in self.schedules.by_name.items() if name in STRENGTH)
+        if not (of_steps or of_objective):
             return None
-        octave = settings.octave
-        return settings.ascent.learning_rate * octave.octave_steps * octave.iterations
+        octave, own = now.dream.octave, now.objective.strength if now.objective else 1.0
+        return own * now.dream.ascent.learning_rate * octave.octave_steps * octave.iterations
 
     @property
     def by_seconds(self) -> bool:

@@ -46,6 +46,7 @@ class Formula:
 
     layers = terms = ("image",)
     texts = ()
+    strength = 1.0
     chooses_channels = has_penalties = needs_whole = False
 
     def __init__(self, value: Callable[[Tensor], Tensor]) -> None:

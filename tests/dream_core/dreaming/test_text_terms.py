@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from dream_core.settings import (
     ImageSettings,
     MaskSettings,
     OctaveSettings,
+    OptimizerName,
     TextSettings,
     TileSettings,
 )
@@ -69,6 +71,31 @@ def test_a_heavier_text_outweighs_a_lighter_one(tiny: DreamModel, colors: ImageT
     assert red > blue + 0.01
 
 
+@pytest.mark.parametrize("optimizer", ["clean", "classic", "adam"])
+def test_a_text_alone_dreams_as_strongly_as_its_weight_says(
+    tiny: DreamModel, colors: ImageTextEncoder, optimizer: OptimizerName
+) -> None:
+    once = replace(
+        PLAIN,
+        octave=OctaveSettings(octaves=1, octave_steps=1),
+        ascent=replace(PLAIN.ascent, optimizer=optimizer, clamp=False),
+    )
+
+    def dreamed_by(*texts: str, weight: float = 1.0) -> Tensor:
+        return dreamed(tiny, weight * toward(colors, *texts), once) - GRAY
+
+    full = dreamed_by("red")
+    assert full.abs().amax() > 0
+    for share, found in (
+        (0.5, dreamed_by("red:0.5")),
+        (0.25, dreamed_by("red:0.5", weight=0.5)),
+        (1.0, dreamed_by("red:0.5", "red:0.5")),
+        (1.0, dreamed_by("red:3", weight=2.0)),
+        (0.0, dreamed_by("red:0")),
+    ):
+        assert (found - share * full).abs().mean() <= 0.01 * full.abs().mean()
+
+
 def test_texts_act_in_their_regions_and_leave_the_rest(tiny: DreamModel, colors: ImageTextEncoder) -> None:
     both = toward(colors, "red", region="here") + toward(colors, "blue", region="there")
     found = dreamed(tiny, both.in_regions({"here": LEFT, "there": 1 - LEFT}))
@@ -101,6 +128,8 @@ def test_a_text_pulls_as_strongly_as_a_layer_of_its_weight(
         assert torch.allclose(
             together - of_layer, 0.5 * as_strong_as(gradient(toward(colors, "red")), of_layer)
         )
+        half = gradient(scale * (layer("conv") + toward(colors, "red:0.5")))
+        assert torch.allclose(half, together)
     # Where layers have no weight left, the text does not fade with them.
     alone, faded = toward(colors, "red"), 0.0 * layer("conv") + toward(colors, "red")
     assert torch.equal(gradient(alone), gradient(faded))

@@ -24,10 +24,12 @@ def test_embeddings_have_length_1_and_a_text_is_embedded_once() -> None:
     assert encoder.embed_images(torch.rand(3, 3, 4, 4)).norm(dim=1).tolist() == pytest.approx([1, 1, 1])
 
 
-def test_weights_of_texts_are_shares(colors: ImageTextEncoder) -> None:
-    goal = colors.goal([TextEntry("red", 3), TextEntry("blue", -1)])
+def test_weights_of_texts_are_shares_unless_they_add_up_to_less_than_1(colors: ImageTextEncoder) -> None:
+    goal = colors.goal((TextEntry("red", 3), TextEntry("blue", -1)))
     assert goal.tolist() == pytest.approx([0.75, 0, -0.25])
-    assert not colors.goal([TextEntry("red", 0)]).any()
+    goal = colors.goal((TextEntry("red", 0.5), TextEntry("blue", -0.25)))
+    assert goal.tolist() == pytest.approx([0.5, 0, -0.25])
+    assert not colors.goal((TextEntry("red", 0),)).any()
 
 
 @pytest.mark.parametrize("found", [torch.zeros(2, 4), torch.full((1, 4), torch.nan), torch.zeros(4)])

@@ -15,6 +15,7 @@ from dream_core.dreaming.masks import prepare_mask
 from dream_core.dreaming.objectives import build_objective
 from dream_core.errors import SettingsError
 from dream_core.models.dream_model import DreamModel
+from dream_core.models.image_text import ImageTextEncoder
 from dream_core.motion.flow import FlowEstimator
 from dream_core.schedules.schedules import Moment, Schedules, parse_schedules
 from dream_core.settings import (
@@ -26,14 +27,17 @@ from dream_core.settings import (
     OctaveSettings,
     ReliabilitySettings,
     TemporalSettings,
+    TextSettings,
 )
 from dream_core.synthetic import synthetic_clip
 from dream_core.temporal.dreamer import TemporalDreamer
 from dream_core.temporal.scheduled import (
     FrameSettings,
     ObjectivePart,
+    PenaltyPart,
     Scheduled,
     ScheduledObjective,
+    TextPart,
     schedule_of,
 )
 from dream_core.temporal.seamless import dream_seamless
@@ -243,6 +247,24 @@ def test_layers_and_weights_of_an_objective_follow_their_schedules(two: DreamMod
     assert objective.at(Moment(1, 0.0)) == expected[0] + expected[1]
     assert set(objective.widest.layers) == {"conv", "deep"}
     assert objective.at(Moment(9, 0.0)) is objective.at(Moment(10, 0.0))
+
+
+def test_a_text_alone_grows_with_its_weight(tiny: DreamModel, colors: ImageTextEncoder) -> None:
+    def strengths(*entries: str) -> list[float | None]:
+        parts = [PenaltyPart(ObjectiveSettings()), TextPart(TextSettings(text=("red",)), colors)]
+        scheduled = schedule_of(read(*entries), parts, tiny)
+        plain = FrameSettings(
+            dream=QUICK, temporal=TemporalSettings(), reliability=ReliabilitySettings(), objective=None
+        )
+        full = QUICK.ascent.learning_rate * QUICK.octave.octave_steps * QUICK.octave.iterations
+        found = [scheduled.strength(scheduled.at(Moment(frame), plain)) for frame in (0, 1, 4)]
+        return [None if one is None else one / full for one in found]
+
+    assert strengths("text=0: red:0, 4: red") == [0, 0.25, 1]
+    assert strengths("text_weight=0: 0, 4: 1", "learning_rate=0: 2.4, 4: 4.8") == [0, 0.3125, 2]
+    assert strengths("text=0: red, 4: blue") == [1, 1, 1]
+    assert strengths("text=0: red, 2: red:-1") == [1, 0, 1]
+    assert strengths("text=0: red") == [None] * 3
 
 
 def test_a_layer_that_the_network_lacks_is_told_at_once(two: DreamModel) -> None:
