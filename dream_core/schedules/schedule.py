@@ -29,6 +29,7 @@ EASINGS: Mapping[Easing, Callable[[float], float]] = {
 
 _KEYFRAME = re.compile(r"(?P<place>[^:]*):(?P<value>.*)", re.DOTALL)
 _BETWEEN = re.compile(r'[,;\n](?=(?:[^"]*"[^"]*")*[^"]*$)')  # not between quotes
+_QUOTED = re.compile(r'(?<![^\s:,;])"[^"]*"(?![^\s:,;])')  # whole words
 _PLACE = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<seconds>s?)")
 
 
@@ -171,8 +172,13 @@ def parse_keyframes(text: str) -> Keyframes[str]:
     """Read keyframes whose values are texts; see `parse_schedule`.
 
     Raises:
-        SettingsError: a keyframe cannot be read, or comes before an earlier one.
+        SettingsError: a keyframe cannot be read, or comes before an earlier one, or a quote does not close.
     """
+    if '"' in _QUOTED.sub("", text):
+        raise SettingsError(
+            f"expected a closing quote for each that opens before a word, got '{text.strip()}'; add one, or leave "
+            'out a " that is no quote'
+        )
     entries = [entry.strip() for entry in _BETWEEN.split(text) if entry.strip()]
     read = [_keyframe(entry) for entry in entries]
     units = {unit for _, unit in read if unit}

@@ -30,6 +30,21 @@ def test_a_text_that_crosses_zero_pulls_nowhere_there(colors: ImageTextEncoder) 
     assert [goal.tolist() for goal in goals] == [[1, 0, 0], [0, 0, 0], [-1, 0, 0]]
 
 
+def test_a_text_that_ends_like_an_easing_stays_whole_in_quotes() -> None:
+    schedule = parse_text_schedule('0: "a life of ease" hold, 60: the "big" one, 90: "fog":0.5 fire')
+    assert schedule.values == (("a life of ease",), ('the "big" one',), ("fog:0.5", "fire"))
+    assert [one.easing for one in schedule.keyframes] == ["hold", "linear", "linear"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['0: a forest, 60: a 12" disc', '0: a 12" disc, 60: a 7" single', '0: "fire, 9: fog', '0: fog, 9: "fire'],
+)
+def test_a_quote_that_does_not_close_is_told(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected a closing quote"):
+        parse_text_schedule(text)
+
+
 @pytest.mark.parametrize("text", ['0: "a forest', "0: fire:inf", "0:"])
 def test_what_cannot_be_read_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError, match="expected"):
