@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from .checks import Choices, Range, kinds, split_range
 from .errors import SettingsError
 from .layer_weights import split_list
-from .schedules.schedules import LAYERS, TEXT, Schedules, parse_schedule_of, parse_schedules
+from .schedules.schedules import LAYERS, PARSERS, TEXT, Schedules, parse_schedule_of, parse_schedules
 from .text_weights import text_entries
 
 FlowName: TypeAlias = Literal["raft_large", "raft_small", "dis"]
@@ -770,6 +770,9 @@ SCHEDULABLE = (
     ),
 )
 """Settings that can change from frame to frame. Memory, tiles, flow and files hold for a whole clip."""
+
+SCHEDULABLE_NUMBERS = tuple(name for name in SCHEDULABLE if name not in PARSERS)
+"""Those of them that are numbers, which can follow a sound or a curve."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from ..dream_core.errors import SettingsError
 from ..dream_core.panels import plot_curves
 from ..dream_core.schedules.layer_schedule import LayerSchedule
 from ..dream_core.schedules.schedule import Keyframe, Schedule, sampled
-from ..dream_core.schedules.schedules import LAYERS, TEXT, AnySchedule, curves_of, parse_schedule_of
+from ..dream_core.schedules.schedules import PARSERS, AnySchedule, curves_of, parse_schedule_of
 from ..dream_core.settings import InputSettings
 from .adapters import categories, host
 from .adapters.images import to_image
@@ -101,7 +101,7 @@ class ScheduleNode(io.ComfyNode):
             name, rate = setting[0], fps[0]
             require_valid(InputSettings, fps=rate)
             kind = source[SOURCE][0]
-            if kind != "keyframes" and name in (LAYERS, TEXT):
+            if kind != "keyframes" and name in PARSERS:
                 raise SettingsError(f"expected keyframes as source for {name}, got {kind}; choose keyframes")
             schedule = _schedule(name, kind, source)
             frames = range(count[0] or min(schedule.length(rate), MOST_FRAMES))

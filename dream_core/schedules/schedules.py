@@ -126,6 +126,7 @@ PARSERS: Mapping[str, Callable[[str], AnySchedule]] = {
     LAYERS: parse_layer_schedule,
     TEXT: parse_text_schedule,
 }
+"""Readers of the schedules whose values are not numbers, by setting."""
 
 
 def parse_schedule_of(name: str, text: str) -> AnySchedule:

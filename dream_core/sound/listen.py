@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, get_args
 
 from ..checks import require_known, validate
 from ..errors import SettingsError, VideoError
-from ..schedules.schedules import LAYERS, Schedules, join
-from ..settings import SCHEDULABLE, EnvelopeSettings, ListenSettings, SoundFeature, SoundSettings
+from ..schedules.schedules import Schedules, join
+from ..settings import SCHEDULABLE_NUMBERS, EnvelopeSettings, ListenSettings, SoundFeature, SoundSettings
 from ..video.clip import Clip
 from ..video.samples import Samples, read_samples, sound_of
 from .curve import frequencies, sound_curve
@@ -48,12 +48,11 @@ def hear(clip: Clip, settings: ListenSettings, envelope: EnvelopeSettings, *, st
     entries = [parse_listening(text) for text in settings.listen]
     if not entries:
         return Schedules()
-    known = [name for name in SCHEDULABLE if name != LAYERS]
     require_known(
         [entry.name for entry in entries],
-        known,
+        SCHEDULABLE_NUMBERS,
         what="a setting that can follow a sound in `listen`",
-        where=f"choose one of {', '.join(known)}",
+        where=f"choose one of {', '.join(SCHEDULABLE_NUMBERS)}",
     )
     samples = samples_for(clip, settings.listen_to, start=start, more=max(0.0, -envelope.delay))
     frame = 1 / float(clip.fps)

@@ -8,8 +8,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...dream_core.checks import kinds, require_known, split_range
-from ...dream_core.schedules.schedules import LAYERS, TEXT, Schedules, join
-from ...dream_core.settings import CAMERA_SCHEDULABLE, SCHEDULABLE, InputSettings
+from ...dream_core.schedules.schedules import Schedules, join
+from ...dream_core.settings import CAMERA_SCHEDULABLE, SCHEDULABLE, SCHEDULABLE_NUMBERS, InputSettings
 from .sockets import ScheduleSocket, require_schedule_socket
 
 SCHEDULES = "schedules"
@@ -23,9 +23,7 @@ def setting_input(*, numbers: bool = False) -> io.Combo.Input:
     """Make the choice of the setting that a schedule changes: any, or one whose values are numbers."""
     return io.Combo.Input(
         "setting",
-        options=[
-            name for name in (*SCHEDULABLE, *CAMERA_SCHEDULABLE) if name not in (LAYERS, TEXT) or not numbers
-        ],
+        options=[*(SCHEDULABLE_NUMBERS if numbers else SCHEDULABLE), *CAMERA_SCHEDULABLE],
         default="learning_rate",
         tooltip="The setting that changes, named as its widget; the last ones are Camera Flow's. Value at Frame "
         "takes no notice of it.",

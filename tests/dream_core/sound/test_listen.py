@@ -133,6 +133,7 @@ def test_an_input_without_sound_is_told(silent):
     [
         (["learnin_rate=level:0..1"], "got `learnin_rate`; did you mean `learning_rate`"),
         (["layers=level:0..1"], "expected a setting that can follow a sound in `listen`, got `layers`"),
+        (["text=level:0..1"], r"in `listen`, got `text`; .*choose one of natural_colors, "),
         (
             ["blend=level:0..1", "blend=bass:0..1"],
             "expected one schedule of each setting, got two of `blend`",
