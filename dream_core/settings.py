@@ -554,7 +554,8 @@ class TextSettings:
         text_model: Network of open_clip that compares images with texts, such as ViT-B-32 or the slower and better
             ViT-L-14.
         text_pretrained: Its weights: a file, or their name in open_clip, which downloads them once. By default
-            those that were trained on laion2b, such as laion2b_s34b_b79k.
+            those that were trained on laion2b, such as laion2b_s34b_b79k. A `text_model` that begins with hf-hub:
+            or local-dir: brings its own.
     """
 
     text: tuple[str, ...] = ()

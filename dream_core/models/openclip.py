@@ -82,10 +82,15 @@ def _weights(settings: TextSettings, open_clip: Any) -> str | None:
     """Choose the weights, a file or a name; None for a network that brings its own.
 
     Raises:
-        SettingsError: open_clip has no such network or weights.
+        SettingsError: open_clip has no such network or weights, or the network brings its own.
     """
     name, weights = settings.text_model, settings.text_pretrained
     if name.startswith(SCHEMES):
+        if weights:
+            raise SettingsError(
+                f"expected no `text_pretrained` for {name}, which brings its own weights, got '{weights}'; "
+                "leave it out"
+            )
         return None
     if name not in open_clip.list_models():
         raise SettingsError(_unknown("a network of open_clip", "text_model", name, open_clip.list_models()))

@@ -83,6 +83,10 @@ def test_a_dream_becomes_more_like_a_text_or_less(weights: Path, tiny: DreamMode
             r"^expected a file, or the name of weights of ViT-B-32 as `text_pretrained`, got 'laion2b_s34b'; "
             r"there are laion2b_s34b_b79k",
         ),
+        (
+            {"text_model": "hf-hub:some/where", "text_pretrained": "laion2b_s34b_b79k"},
+            r"^expected no `text_pretrained` for hf-hub:some/where, which brings its own weights, got 'laion",
+        ),
         ({"text_model": NAME}, r"as `text_pretrained`, got 'none'; there are none$"),
     ],
 )
