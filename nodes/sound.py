@@ -33,8 +33,8 @@ class SoundCurve(io.ComfyNode):
             display_name="Sound Curve",
             category=categories.SCHEDULES,
             description=(
-                "Listens to a sound: how loud it is, when notes begin, where the beats are. A setting of DeepDream "
-                "Video follows the curve, or any other node by its numbers."
+                "Listens to a sound: how loud it is, when notes begin, where the beats are. A setting of a dream "
+                "follows the curve, or any other node by its numbers."
             ),
             search_aliases=[
                 "audio reactive",
@@ -65,7 +65,7 @@ class SoundCurve(io.ComfyNode):
                 ScheduleSocket.Output(
                     "schedule",
                     display_name="schedule",
-                    tooltip="The curve, for the schedules of DeepDream Video.",
+                    tooltip="The curve, for any node with a schedules socket, or for Value at Frame.",
                 ),
                 *curve_outputs(),
             ],

@@ -27,6 +27,21 @@ def test_keyframes_are_read_with_their_setting(schedule: Any, pack: Any) -> None
     assert schedule("layers", "keyframes", keyframes="0: a, 9: b").schedule.at(9, 0.0) == ("b",)
 
 
+def test_its_words_name_no_node_alone_of_those_that_take_schedules(pack: Any) -> None:
+    schemas = [one.define_schema() for one in pack("nodes").NODES]
+    takers = [one.display_name for one in schemas if any(it.id == "schedules" for it in one.inputs)]
+    assert {"DeepDream Video", "Dream Text", "Camera Flow"} < set(takers)
+    for node in (pack("nodes.schedule").ScheduleNode, pack("nodes.sound").SoundCurve):
+        schema = node.define_schema()
+        for words in (schema.description, schema.outputs[0].tooltip):
+            assert not [name for name in takers if name in words]
+
+
+def test_the_tooltip_of_keyframes_knows_every_kind_of_value(pack: Any) -> None:
+    tooltip = pack("nodes.schedule")._keyframes_input().tooltip
+    assert all(name in tooltip for name in pack("dream_core.schedules.schedules").PARSERS)
+
+
 def test_a_curve_spans_its_frames_between_its_ends(schedule: Any) -> None:
     curve = SimpleNamespace(interp=lambda place: place * place)
     made = schedule("blend", "curve", curve=curve, frames=5, lowest=10.0, highest=26.0).schedule
