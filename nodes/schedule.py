@@ -42,8 +42,8 @@ class ScheduleNode(io.ComfyNode):
             display_name="Schedule",
             category=categories.SCHEDULES,
             description=(
-                "Makes a setting of a dream change along the clip: for any node with a schedules socket. With Value "
-                "at Frame, for any number of any node in a loop."
+                "Makes a setting of a dream change along the clip: for any node with a schedules socket. With "
+                "Value at Frame, for any number of any node in a loop."
             ),
             search_aliases=[
                 "keyframes",
@@ -174,8 +174,8 @@ def _keyframes_input() -> io.Input:
         multiline=True,
         tooltip="FRAME: VALUE, or in seconds, 3s: VALUE, with commas or lines between. ease, ease-in, ease-out "
         "or hold after a value shapes the way to the next one. For layers, names instead of numbers, which fade "
-        "into each other; for text, words, as in 0: a forest, 60: a sea of fire. Quotes hold a text that has commas "
-        "or ends with such a word, and stand around each of several.",
+        "into each other; for text, words, as in 0: a forest, 60: a sea of fire. Quotes hold a text that has "
+        "commas or ends with such a word, and stand around each of several.",
     )
 
 
