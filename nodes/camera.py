@@ -85,6 +85,13 @@ class CameraFlow(io.ComfyNode):
                     "estimator, as "
                     "IMAGE or MASK. One for each image; one alone goes on from image to image.",
                 ),
+                io.Float.Input(
+                    "time",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Seconds of the first image in its clip, for schedules in seconds: in a loop, the time "
+                    "of Temporal Loop Open. Not connected: 25 images a second.",
+                ),
             ],
             outputs=[
                 FlowSocket.Output(
@@ -116,18 +123,19 @@ class CameraFlow(io.ComfyNode):
         index: int = 0,
         depth: Tensor | None = None,
         schedules: Mapping[str, Any] | None = None,
+        time: float | None = None,
         **values: Any,
     ) -> io.NodeOutput:
         with working():
             images = from_image(image)
+            first = index / RATE if time is None else time
             camera = settings_from(CameraSettings, values)
             written = settings_from(CameraScheduleSettings, values).read()
             wired = schedules_from(schedules, CAMERA_SCHEDULABLE, where=ELSEWHERE)
             changing = Schedules({**written.by_name, **wired.by_name})
             changing.check(camera)
             steps = [
-                changing.apply(camera, Moment(index + one, (index + one) / RATE))
-                for one in range(len(images))
+                changing.apply(camera, Moment(index + one, first + one / RATE)) for one in range(len(images))
             ]
             if depth is None:
                 return _flat(images, steps)

@@ -49,6 +49,15 @@ def test_schedules_change_the_camera_from_image_to_image(nodes: Any, run: Any, c
     assert torch.equal(later.forward[0], flow.forward[2])
 
 
+def test_schedules_in_seconds_follow_the_time_of_the_loop(nodes: Any, run: Any, clip: Any) -> None:
+    def pan(**values: Any) -> float:
+        flow, *_ = run(nodes.CameraFlow, image=clip(1), **STILL, pan_x_schedule="0: 0, 2s: 4", **values)
+        return float(flow.forward[0, 0].mean())
+
+    assert pan(index=50) == 4  # 25 a second
+    assert pan(index=50, time=1.0) == 2  # 50 a second
+
+
 def test_a_schedule_that_cannot_be_read_or_goes_too_far_is_refused(
     nodes: Any, run: Any, clip: Any, errors: Any
 ) -> None:
