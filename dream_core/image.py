@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
+from kornia.color import rgb_to_grayscale, rgb_to_ycbcr, ycbcr_to_rgb
 from torch import Tensor
 
 from .errors import ImageError, SettingsError
@@ -46,6 +46,13 @@ def vector_like(tensor: Tensor, values: Sequence[float]) -> Tensor:
     They are filled in there: a copy from the host would make the program wait for a GPU.
     """
     return torch.stack([tensor.new_full((), value) for value in values])
+
+
+def to_gray(image: Tensor) -> Tensor:
+    """Convert RGB (B,3,H,W) to gray (B,1,H,W), with the weights of ITU-R BT.601."""
+    # The weights are given, because kornia before 0.9 copies its own to a GPU for every image.
+    found: Tensor = rgb_to_grayscale(image, vector_like(image, (0.299, 0.587, 0.114)))
+    return found
 
 
 def scaled_size(size: Size, factor: float) -> Size:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import kornia
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError
-from ..image import describe
+from ..image import describe, to_gray
 from ..motion.warp import warp
 
 MOVING, STILL = 2.0, 0.5
@@ -274,5 +273,4 @@ def _gray(image: Tensor) -> Tensor:
     """Convert (3,H,W) in 0..1 to gray (H,W) in levels of 255."""
     if image.ndim != 3 or image.shape[0] != 3:
         raise ImageError(f"expected an image as (3,H,W), got {describe(image)}")
-    gray: Tensor = kornia.color.rgb_to_grayscale(image[None])
-    return gray[0, 0] * 255
+    return to_gray(image[None])[0, 0] * 255

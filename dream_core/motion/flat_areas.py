@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image import Size, antialias, box_max, box_mean, box_opening, scaled_size, size_of, vector_like
+from ..image import (
+    Size,
+    antialias,
+    box_max,
+    box_mean,
+    box_opening,
+    scaled_size,
+    size_of,
+    to_gray,
+    vector_like,
+)
 from .warp import resize_flow, warp
 
 COMPARISON_SIDE = 256
@@ -202,10 +211,10 @@ def _centers(count: Size, size: Size, side: int, like: Tensor) -> tuple[Tensor, 
 
 def _levels(frames: Tensor, size: Size) -> Tensor:
     """Gray (B,1,*size) in levels of 255."""
-    gray = kornia.color.rgb_to_grayscale(frames) * 255
-    if size_of(gray) == size:
-        return gray
-    return antialias(gray, size, mode="bilinear")
+    levels = to_gray(frames) * 255
+    if size_of(levels) == size:
+        return levels
+    return antialias(levels, size, mode="bilinear")
 
 
 def _texture(gray: Tensor) -> Tensor:

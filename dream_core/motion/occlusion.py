@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import require_valid, validate
 from ..errors import ImageError, SettingsError
-from ..image import box_max, box_mean, box_opening, require_image
+from ..image import box_max, box_mean, box_opening, require_image, to_gray
 from ..settings import ReliabilitySettings
 from .light import match_light
 from .warp import points_inside, require_flow, warp
@@ -173,7 +172,7 @@ def difference_of(frame: Tensor, warped: Tensor) -> Difference:
         ImageError: the images are not RGB or differ in shape.
     """
     _check_images(frame, warped)
-    gray, before = _gray(frame), _gray(warped)
+    gray, before = to_gray(frame), to_gray(warped)
     matched = match_light(before, gray)
     color = (frame - warped - (matched - before)).abs().mean(dim=1, keepdim=True)
     return Difference((gray - matched).abs(), color)
@@ -255,10 +254,6 @@ def soften_inwards(mask: Tensor, *, radius: int) -> Tensor:
 def _energy(vectors: Tensor) -> Tensor:
     """Squared length of each vector: (B,2,H,W) -> (B,1,H,W)."""
     return vectors.square().sum(dim=1, keepdim=True)
-
-
-def _gray(image: Tensor) -> Tensor:
-    return kornia.color.rgb_to_grayscale(image)
 
 
 def _side(image: Tensor) -> float:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 
 import cv2
-import kornia
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..image import Size, antialias, box_mean, scaled_size, size_of, vector_like
+from ..image import Size, antialias, box_mean, scaled_size, size_of, to_gray, vector_like
 from .warp import points_inside, warp
 
 THRESHOLD = 27.0
@@ -71,7 +70,7 @@ def structure(frame: Tensor, previous: Tensor, backward: Tensor) -> Tensor:
     share = box_mean(mask, STRUCTURE_WINDOW).clamp_min(1e-3)
     one, other = (
         (gray - box_mean(gray * mask, STRUCTURE_WINDOW) / share) * mask
-        for gray in (_gray(image, size) for image in (frame, moved))
+        for gray in (_small_gray(image, size) for image in (frame, moved))
     )
     return torch.stack([(one * other).mean(), one.square().mean(), other.square().mean()])
 
@@ -101,7 +100,7 @@ def find_pan(frame: Tensor, previous: Tensor) -> Tensor | None:
     height, width = _comparison_size(size_of(frame), PAN_SIDE)
     spectra = []
     for image in (frame, previous):
-        gray = _gray(image, (height, width))
+        gray = _small_gray(image, (height, width))
         # Padded, so that what leaves on one side does not come in on the other.
         spectra.append(torch.fft.rfft2(gray - box_mean(gray, PAN_WINDOW), s=(2 * height, 2 * width)))
     cross = spectra[0].conj() * spectra[1]
@@ -136,8 +135,8 @@ def _content_changes(frame: Tensor, *others: Tensor) -> list[float]:
     return [float(np.abs(own - other).mean()) for other in rest]
 
 
-def _gray(image: Tensor, size: Size) -> Tensor:
-    return antialias(kornia.color.rgb_to_grayscale(image), size, mode="bilinear")
+def _small_gray(image: Tensor, size: Size) -> Tensor:
+    return antialias(to_gray(image), size, mode="bilinear")
 
 
 def _comparison_size(size: Size, side: int) -> Size:
