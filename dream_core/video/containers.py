@@ -28,8 +28,7 @@ def open_to_read(path: Path) -> InputContainer:
     Raises:
         av.FFmpegError, OSError: it cannot be read as one.
     """
-    # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names. As an option of streams
-    # too, it would crash PyAV before 17.1 where streams are found later, as in .mpg.
+    # Without it, `shot_%03d.png` and `shot_[1].dpx` are patterns of a sequence's names.
     options = {"pattern_type": "none"}
     _keep_ffmpeg_out_of_python()
     opened: InputContainer = av.open(_address(path), "r", container_options=options, **_BROKEN_TAGS)

@@ -233,21 +233,36 @@ begun = time.monotonic()
 assert os.waitpid(start("whole.mkv"), 0)[1] == 0
 length = time.monotonic() - begun
 chance, seen = random.Random(int(sys.argv[3])), set()
-for _ in range(20):
+state = folder / "killed.mkv.resume" / "state.json"
+
+def written():
+    try:
+        return int(state.read_text().partition('"written": ')[2].partition(",")[0])
+    except (OSError, ValueError):
+        return 0
+
+for number in range(20):
+    before, ended = written(), False
     child = start("killed.mkv")
-    time.sleep(chance.uniform(0, length / 2))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    state = folder / "killed.mkv.resume" / "state.json"
-    if state.exists():
-        seen.add(state.read_text().partition('"written": ')[2].partition(",")[0])
-    elif (folder / "killed.mkv").exists():
+    if number % 4:  # some frames later, and a moment
+        wanted = before + chance.randint(1, 3)
+        while written() < wanted and not ended:
+            ended = os.waitpid(child, os.WNOHANG)[0] == child
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, length / 60))
+    else:  # while it begins
+        time.sleep(chance.uniform(0, length / 4))
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    seen.add(written())
+    if not state.exists() and (folder / "killed.mkv").exists():
         break
 if not (folder / "killed.mkv").exists():
     assert os.waitpid(start("killed.mkv"), 0)[1] == 0
 elif state.exists():  # killed while it was tidying up
     assert os.waitpid(start("killed.mkv"), 0)[1] != 0  # the output exists
-print(len(seen - {"", "0"}))
+print(len(seen - {0}))
 """
 
 
