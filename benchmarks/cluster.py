@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
-from dream_core.cluster.engine import Workers, is_worth_dividing, segments_wanted
+from dream_core.cluster.engine import Workers, segments_wanted
 from dream_core.cluster.plan import Segment, divide, split
 from dream_core.command.options import ClusterSettings
 
@@ -36,7 +36,14 @@ class Costs:
 
 
 def segments_of_clips(
-    clips: int, frames: int, *, shot: float, shortest: int, wanted: int = 1, seed: int = 0
+    clips: int,
+    frames: int,
+    *,
+    shot: float,
+    shortest: int,
+    wanted: int = 1,
+    splits: bool = True,
+    seed: int = 0,
 ) -> list[list[Segment]]:
     """Divide clips with shots of exponential lengths.
 
@@ -45,7 +52,8 @@ def segments_of_clips(
         frames: of each.
         shot: mean length in frames; 0 for clips without a cut.
         shortest: see `divide`.
-        wanted: see `split`.
+        wanted: see both.
+        splits: split long shots too.
         seed: of the lengths.
     """
     chance = random.Random(seed)
@@ -54,8 +62,8 @@ def segments_of_clips(
         lengths = (max(1, round(chance.expovariate(1 / shot))) for _ in range(frames))
         return list(takewhile(lambda cut: cut < frames, accumulate(lengths)))
 
-    shots = [divide(cuts() if shot else [], frames, shortest=shortest) for _ in range(clips)]
-    return [split(one, wanted=wanted, shortest=max(shortest, 2 * OVERLAP)) for one in shots]
+    shots = [divide(cuts() if shot else [], frames, wanted=wanted, shortest=shortest) for _ in range(clips)]
+    return [split(one, wanted=wanted if splits else 1, shortest=max(shortest, 2 * OVERLAP)) for one in shots]
 
 
 def dreamed_frames(segment: Segment) -> int:
@@ -70,7 +78,7 @@ def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, scanned:
         plans: the segments of each clip.
         workers: their number.
         costs: what things take.
-        scanned: True if cuts are looked for; else frames are only counted.
+        scanned: True if cuts are looked for; else frames are only decoded, to count them.
     """
     free = [(0.0, number) for number in range(workers)]
 
@@ -80,7 +88,8 @@ def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, scanned:
         heapq.heappush(free, (end, number))
         return end
 
-    planned = [work(costs.start + costs.scan * plan[-1].end * scanned) for plan in plans]
+    look = costs.scan if scanned else costs.decode
+    planned = [work(costs.start + look * plan[-1].end) for plan in plans]
     done = [
         max(
             work(costs.start + costs.decode * one.first + costs.frame * dreamed_frames(one), after)
@@ -125,13 +134,15 @@ def main() -> None:
     )
     for number in given.workers:
         workers = Workers(1, 1, number=number)
-        divided = given.shortest * 2 <= given.frames and is_worth_dividing(given.clips, workers)
+        wanted = segments_wanted(given.clips, workers)
+        divided = given.shortest * 2 <= given.frames and wanted > 1
         plans = segments_of_clips(
             given.clips,
             given.frames,
             shot=given.shot if divided else 0,
             shortest=given.shortest,
-            wanted=segments_wanted(given.clips, workers) if given.split else 1,
+            wanted=wanted,
+            splits=given.split,
         )
         took = makespan(plans, number, costs, scanned=divided) / 3600
         paid = took * number

@@ -38,27 +38,26 @@ Dreams = Mapping[int, Tensor]
 
 @dataclass(frozen=True)
 class Seam:
-    """Flicker at a seam, around it, and the contrast of the dream in the frame after it."""
+    """Flicker at a seam, before and after it, and the contrast of the dream in the frame after it."""
 
     at: float
-    before: float | None
+    before: float
     after: float
     contrast: float
 
     def __str__(self) -> str:
         """Cells of the table."""
-        before = "" if self.before is None else f"{self.before:.3f}"
-        return f"{self.at:.3f} | {before} | {self.after:.3f} | {self.contrast:.3f}"
+        return f"{self.at:.3f} | {self.before:.3f} | {self.after:.3f} | {self.contrast:.3f}"
 
 
-def look_at_seam(frames: Sequence[Frame], dreams: Dreams, seam: int, fade: int, link: Link) -> Seam:
+def look_at_seam(frames: Sequence[Frame], dreams: Dreams, seam: int, overlap: int, link: Link) -> Seam:
     """Measure a dream around a seam.
 
     Args:
         frames: of the clip, up to `AFTER` after the seam.
-        dreams: of those from `fade` + 1 before the seam on.
+        dreams: of those from `overlap` + 1 before the seam on.
         seam: index of the first frame after it.
-        fade: number of frames before it.
+        overlap: number of frames to measure before it.
         link: see `flow_link`.
     """
 
@@ -72,7 +71,7 @@ def look_at_seam(frames: Sequence[Frame], dreams: Dreams, seam: int, fade: int, 
 
     return Seam(
         at=flicker(seam),
-        before=mean(map(flicker, range(seam - fade, seam))) if fade else None,
+        before=mean(map(flicker, range(seam - overlap, seam))),
         after=mean(map(flicker, range(seam + 1, seam + 1 + AFTER))),
         contrast=residual(seam).square().mean().sqrt().item(),
     )
@@ -133,16 +132,17 @@ def main() -> None:
         alone[frame.index] = step.dream[0]
         states.append(dreamer.state)
     link = flow_link(dreamer.flow)
-    print("| joined by | seam | fade | after it | contrast |\n|---|---|---|---|---|")
-    whole = look_at_seam(frames, alone, given.seam, max(given.overlaps), link)
-    print(f"| no seam | {whole} |", flush=True)
+    print(
+        "| overlap | joined by | at the seam | before it | after it | contrast |\n|---|---|---|---|---|---|"
+    )
     rows: list[Dreams] = [alone]
     for overlap in given.overlaps:
         fading, later = in_parts(frames, dreamer, states[given.seam - overlap - 1], given.seam, overlap)
         hard, faded = {**alone, **later}, {**alone, **fading, **later}
-        for name, fade, dreams in (("a run-up", 0, hard), ("a run-up and a fade", overlap, faded)):
-            seam = look_at_seam(frames, dreams, given.seam, fade, link)
-            print(f"| {name} of {overlap} frames | {seam} |", flush=True)
+        ways = {"no seam": alone, "a run-up": hard, "a run-up and a fade": faded}
+        for name, dreams in ways.items():
+            seam = look_at_seam(frames, dreams, given.seam, overlap, link)
+            print(f"| {overlap} | {name} | {seam} |", flush=True)
         rows = [alone, faded]
     if given.strip:
         save_image(strip(rows, given.seam), given.strip)

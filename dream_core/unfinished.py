@@ -79,7 +79,7 @@ class Unfinished:
 
     def __init__(self, target: Path, *, conditions: Mapping[str, Any], restart: bool = False) -> None:
         self.target = target
-        self.path = target.with_name(_shortened(target.name) + SUFFIX)
+        self.path = target.with_name(shortened(target.name, SUFFIX) + SUFFIX)
         """The folder; it exists between `open` and `remove`."""
         self.state: dict[str, Any] | None = None
         """What the last commit said, None before the first."""
@@ -313,8 +313,8 @@ def _worded(value: Any) -> str:
     return str(value)
 
 
-def _shortened(name: str) -> str:
-    """A name, so short that the suffix still fits."""
-    while len(os.fsencode(name)) > _LONGEST_NAME - len(SUFFIX):
+def shortened(name: str, suffix: str) -> str:
+    """Return a name, cut so that a suffix still fits behind it."""
+    while len(os.fsencode(name)) > _LONGEST_NAME - len(suffix):
         name = name[:-1]
     return name

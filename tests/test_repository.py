@@ -195,13 +195,10 @@ except ImportError as error:
 
 def test_the_nodes_ask_for_what_the_library_needs_but_never_for_another_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    needed = {str(Requirement(line)) for line in project["dependencies"]}
-    asked = {
-        str(Requirement(line))
-        for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-        if not line.startswith("#")
-    }
-    assert needed - asked == {"torch>=2.5", "torchvision>=0.20"}
+    needed = set(map(Requirement, project["dependencies"]))
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    asked = {Requirement(line) for line in lines if not line.startswith("#")}
+    assert {one.name for one in needed - asked} == {"torch", "torchvision"}
     assert asked <= needed
 
 

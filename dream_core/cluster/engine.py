@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ..errors import DeepDreamError, SettingsError, VideoError
+from ..device import is_out_of_memory
+from ..errors import DeepDreamError, OutOfMemoryError, SettingsError, VideoError
+from ..models.weights import install_command
 from .plan import Segment
-from .work import Job, dream_segment, frames_done, join, plan
+from .work import Job, dream_segment, forget, frames_done, is_done, join, plan
 
 LOCAL = "local"
 """Address for a Ray of this machine alone, which ends with the run."""
+
+RETRIES = 20
+"""Number of times that a piece of work is begun again after its worker has died."""
 
 ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else it rebuilds the environment of `uv run` for every worker
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than the usual half minute
+    "RAY_task_oom_retries": str(
+        RETRIES
+    ),  # else without end for workers killed because the host's memory ran out
 }
 """Variables for Ray, which it reads when it is imported."""
 
 STORE = 100_000_000
 """Bytes of memory that a local Ray shares among workers: they get names of files, never images."""
 
-RETRIES = 20
-"""Number of times that a piece of work is begun again after its worker has died."""
-
-FEW = 4
-"""Pieces for each worker with which little time is lost until the last one is done."""
+MORE_MEMORY = "give each worker more with `cpus` 8, or dream in pieces with `tile_size` 512"
+"""What to do when a worker's memory runs out."""
 
 POLL = 0.5
 """Seconds from one look at the records of the workers to the next."""
 
 T = TypeVar("T")
+
+Told: TypeAlias = tuple[str, type[Warning]]
+"""A warning, and its kind."""
 
 
 class Workers(NamedTuple):
@@ -85,8 +94,7 @@ def ray_at(address: str, *, cores: int | None = None) -> Iterator[Any]:
         ray: Any = import_module("ray")
     except ImportError:
         raise SettingsError(
-            "expected the package ray for several workers, got none; install it by "
-            'pip install "deepdream-video[cluster]"'
+            f"expected the package ray for several workers, got none; install it by {install_command('ray')}"
         ) from None
     own = {"include_dashboard": False, "object_store_memory": STORE, "num_cpus": cores}
     try:
@@ -117,21 +125,37 @@ def workers_of(ray: Any, *, cpus: int, device: str) -> Workers:
 
     Args:
         ray: the module, connected.
-        cpus: cores, or fewer where a host has fewer.
+        cpus: cores, or fewer where a host has fewer, or has more GPUs than would be busy.
         device: setting of the dream, such as auto, cpu or cuda:0,cuda:1.
+
+    Raises:
+        SettingsError: no host has the cores and GPUs, or the device names some that Ray cannot choose by.
     """
     hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    least = int(min((host["CPU"] for host in hosts if host.get("CPU")), default=1))
-    own_cpus = max(1, min(cpus, least))
+    named = device.split(",")
     wants_gpu = device.split(":")[0] in ("auto", "cuda")
-    has_gpu = any(host.get("GPU") for host in hosts)
-    gpus = device.count(",") + 1 if wants_gpu and has_gpu else 0
+    gpus = len(named) if wants_gpu and any(host.get("GPU") for host in hosts) else 0
+    if gpus and ":" in device and named != [f"cuda:{number}" for number in range(gpus)]:
+        raise SettingsError(
+            f"expected `device` auto, cuda, or cuda:0,cuda:1 for two GPUs to each worker, got {device}: Ray "
+            "chooses which; CUDA_VISIBLE_DEVICES, where it starts, leaves some out"
+        )
 
-    def room(host: Mapping[str, float]) -> int:
-        by_cpu = int(host.get("CPU", 0) // own_cpus)
-        return min(by_cpu, int(host.get("GPU", 0) // gpus)) if gpus else by_cpu
+    def places(host: Mapping[str, float]) -> int:
+        """Number of workers that a host has GPUs for; without GPUs, one has all its cores."""
+        return int(host.get("GPU", 0) // gpus) if gpus else 1
 
-    return Workers(own_cpus, gpus, max(1, sum(map(room, hosts))))
+    able = [host for host in hosts if host.get("CPU", 0) >= 1 and places(host)]
+    if not able:
+        most = max((int(host.get("GPU", 0)) for host in hosts), default=0)
+        raise SettingsError(
+            f"expected a host with a core and {gpus} GPUs for `device` {device}, got none with more than {most}; "
+            "name fewer"
+        )
+    own_cpus = max(1, min(cpus, *(int(host["CPU"] // places(host)) for host in able)))
+    by_cpus = [int(host["CPU"] // own_cpus) for host in able]
+    room = [min(one, places(host)) for one, host in zip(by_cpus, able, strict=True)] if gpus else by_cpus
+    return Workers(own_cpus, gpus, sum(room))
 
 
 def shared_out(jobs: Sequence[Job], workers: Workers) -> list[Job]:
@@ -141,13 +165,8 @@ def shared_out(jobs: Sequence[Job], workers: Workers) -> list[Job]:
         jobs: the clips.
         workers: from `workers_of`.
     """
-    at_cuts, wanted = is_worth_dividing(len(jobs), workers), segments_wanted(len(jobs), workers)
-    return [replace(job, at_cuts=at_cuts, wanted=wanted) for job in jobs]
-
-
-def is_worth_dividing(clips: int, workers: Workers) -> bool:
-    """Say whether to look for cuts in so many clips: not if the workers have enough to do without."""
-    return workers.number > 1 and clips < FEW * workers.number
+    wanted = segments_wanted(len(jobs), workers)
+    return [replace(job, at_cuts=wanted > 1, wanted=wanted) for job in jobs]
 
 
 def segments_wanted(clips: int, workers: Workers) -> int:
@@ -162,6 +181,7 @@ def dream_all(
     *,
     report: Callable[[int, int | None], None],
     finished: Callable[[Path, Sequence[Segment]], None],
+    warn: Callable[[str, type[Warning]], None],
 ) -> list[tuple[Job, DeepDreamError]]:
     """Dream clips on all workers. One that cannot be dreamed does not stop the others.
 
@@ -171,9 +191,13 @@ def dream_all(
         workers: from `workers_of`.
         report: called again and again with the number of frames done and, once all are divided, in all.
         finished: called with each output that is whole, and its segments.
+        warn: called with what the workers have to tell, and its kind.
 
     Returns:
         The clips that failed, with the reasons.
+
+    Raises:
+        Exception: a fault of the program, when all other clips are done.
     """
     options = {"num_cpus": workers.cpus, "num_gpus": workers.gpus, "max_retries": RETRIES}
     remote_plan = ray.remote(_at_home).options(name="plan", **options)
@@ -182,17 +206,27 @@ def dream_all(
     clips = [_Clip(job) for job in jobs]
     running: dict[Any, _Clip] = {remote_plan.remote(home, plan, clip.job): clip for clip in clips}
     done_before = 0
+    fault: Exception | None = None
     while running:
         ready, _ = ray.wait(list(running), timeout=POLL)
         for reference in ready:
             clip = running.pop(reference)
             try:
-                found = ray.get(reference)
+                found, told = ray.get(reference)
             except ray.exceptions.RayError as error:
-                clip.error = clip.error or _told(error, clip.job)
+                reason = _reason(error, clip.job)
+                if reason is None:
+                    fault = fault or error
+                clip.error = clip.error or reason or VideoError(_first_line(error))
                 continue
+            for message, kind in told:
+                warn(message, kind)
             if clip.segments is None:
-                clip.segments, clip.waiting = found, len(found)
+                clip.segments = found
+                if is_done(clip.job):
+                    done_before += _joined(clip, finished)
+                    continue
+                clip.waiting = len(found)
                 running |= {
                     remote_dream.remote(home, dream_segment, clip.job, segment): clip for segment in found
                 }
@@ -203,16 +237,22 @@ def dream_all(
         total = _total(clips)
         open_clips = [clip for clip in clips if clip.waiting and not clip.error]
         report(done_before + sum(frames_done(clip.job, clip.segments or ()) for clip in open_clips), total)
+    for clip in clips:
+        if not clip.error:
+            forget(clip.job)
+    if fault:
+        raise fault
     return [(clip.job, clip.error) for clip in clips if clip.error]
 
 
 def _joined(clip: _Clip, finished: Callable[[Path, Sequence[Segment]], None]) -> int:
-    """Join the parts of a clip; return its number of frames."""
+    """Join the parts of a clip; return its number of frames, 0 if that failed."""
     assert clip.segments
     try:
         finished(join(clip.job, clip.segments), clip.segments)
     except DeepDreamError as error:
         clip.error = error
+        return 0
     return clip.segments[-1].end
 
 
@@ -222,24 +262,32 @@ def _total(clips: Sequence[_Clip]) -> int | None:
     return None if None in ends else sum(end for end in ends if end)
 
 
-def _at_home(home: Path, work: Callable[..., T], *arguments: Any) -> T:
-    """Do some work in the folder of the program that asked for it, so that relative paths mean the same."""
+def _at_home(home: Path, work: Callable[..., T], *arguments: Any) -> tuple[T, list[Told]]:
+    """Do some work in the folder of the program that asked for it, so that relative paths mean the same.
+
+    Returns:
+        Its result, and its warnings, which that program shows.
+    """
     try:
         os.chdir(home)
     except OSError as error:
         raise VideoError(
             f"expected the folder {home} on every host, got {error.strerror}; start in a folder that all share"
         ) from error
-    return work(*arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default", UserWarning)
+        result = work(*arguments)
+    told = {str(one.message): one.category for one in caught if issubclass(one.category, UserWarning)}
+    return result, list(told.items())
 
 
-def _told(error: Exception, job: Job) -> DeepDreamError:
-    """Return the error that a worker raised; an error of ours says what to do."""
-    cause = getattr(error, "cause", None)
+def _reason(error: Exception, job: Job) -> DeepDreamError | None:
+    """Return the error that a worker raised or died of, as one that says what to do; None for a fault of ours."""
+    cause: Exception | None = getattr(error, "cause", None)
     if isinstance(cause, DeepDreamError):
         return cause
     if cause is not None:
-        raise error
+        return OutOfMemoryError(f"out of memory: {MORE_MEMORY}") if is_out_of_memory(cause) else None
     return VideoError(
         f"the workers of {job.source} died {RETRIES + 1} times ({_first_line(error)}): see the logs of Ray; the "
         "same again goes on"

@@ -110,16 +110,19 @@ def cut_test(find: MotionFinder) -> Callable[[Tensor, Tensor], bool]:
     return test
 
 
-def divide(cuts: Sequence[int], frame_count: int, *, shortest: int) -> list[Segment]:
-    """Divide a clip at cuts. Shots in a row are one segment until it has enough frames.
+def divide(cuts: Sequence[int], frame_count: int, *, wanted: int, shortest: int) -> list[Segment]:
+    """Divide a clip at the cuts that are nearest to those of equal parts.
 
     Args:
         cuts: indices of the frames after cuts, in order.
         frame_count: of the clip.
+        wanted: number of parts; no more, because the clip is decoded again up to each.
         shortest: number of frames that a segment has at least, if the clip has as many.
     """
     starts = [0]
-    for cut in cuts:
+    for number in range(1, wanted):
+        even = frame_count * number / wanted
+        cut = min(cuts, key=lambda one: abs(one - even), default=0)
         if cut - starts[-1] >= shortest and frame_count - cut >= shortest:
             starts.append(cut)
     return [Segment(*pair) for pair in zip(starts, [*starts[1:], frame_count], strict=True)]
@@ -154,8 +157,3 @@ def _parts(segment: Segment, count: int) -> list[Segment]:
         Segment(first, end, continues=first > segment.first, leads_on=end < segment.end)
         for first, end in pairwise(ends)
     ]
-
-
-def divide_evenly(frame_count: int, *, shortest: int) -> list[Segment]:
-    """Divide a clip whose frames continue no dream: anywhere."""
-    return divide(range(shortest, frame_count, shortest), frame_count, shortest=shortest)

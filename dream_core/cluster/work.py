@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..checks import kind_of
 from ..device import backends
 from ..errors import Notice, SettingsError, VideoError
 from ..motion.finder import MotionFinder
@@ -25,12 +27,21 @@ from ..resume import work_folder
 from ..settings import InputSettings, OutputSettings, PipelineSettings
 from ..sound.listen import hear
 from ..temporal.seamless import ShotPart
-from ..unfinished import Unfinished
+from ..unfinished import SUFFIX as UNFINISHED
+from ..unfinished import Unfinished, shortened
 from ..video import Clip, open_clip
 from ..video.containers import require_apart, telling
 from ..video.images import ANIMATED_SUFFIXES
 from ..video.joining import images_done, is_whole, join_parts, remove_parts
-from .plan import Segment, around, cut_test, divide, divide_evenly, find_candidates, find_cuts, split
+from .plan import (
+    Segment,
+    around,
+    cut_test,
+    divide,
+    find_candidates,
+    find_cuts,
+    split,
+)
 
 SUFFIX = ".parts"
 """Added to the name of an output for the folder of its parts."""
@@ -67,7 +78,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Folder of the parts, beside the output."""
-        return self.target.with_name(self.target.name + SUFFIX)
+        return self.target.with_name(shortened(self.target.name, SUFFIX) + SUFFIX)
 
     @property
     def undivided_for(self) -> str | None:
@@ -94,6 +105,11 @@ class Job:
         """Name of the record of the segments."""
         return self.folder / "plan"
 
+    @property
+    def joined(self) -> Unfinished:
+        """Record that the parts are joined, which stays until the whole run is done."""
+        return Unfinished(self.folder / "joined", conditions={})
+
     def part(self, segment: Segment) -> Path:
         """Name of a part, in the format of the output."""
         suffix = "" if self.target.is_dir() else self.target.suffix
@@ -113,14 +129,45 @@ def check_job(job: Job) -> None:
     require_apart(job.target, job.source)
     if job.writing.keep:
         raise SettingsError("expected no `keep`, because many workers share the dream; dream it without them")
+    if job.writing.restart:
+        _begin_anew(job)
     with warnings.catch_warnings(), open_clip(job.source, settings=job.reading) as clip:
         warnings.simplefilter("ignore", Notice)  # told when the output is written
         if clip.frame_count == 1:
             raise VideoError(f"expected a clip of more than one frame, got {job.source}; dream it alone")
         add_saved_flow(clip, job.source, job.reading)
-        open_output_like(clip, job.target, settings=job.writing).discard()
-    if job.writing.restart:
-        shutil.rmtree(job.folder, ignore_errors=True)
+        if not is_done(job):
+            open_output_like(clip, job.target, settings=job.writing).discard()
+
+
+def _begin_anew(job: Job) -> None:
+    for record in job.folder.glob(f"*{UNFINISHED}"):
+        if Unfinished(record.with_name(record.name.removesuffix(UNFINISHED)), conditions={}).in_use():
+            raise VideoError(f"another run is making {job.target}: wait for it, or choose another name")
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def is_done(job: Job) -> bool:
+    """Return True if the output was made by an earlier run, which goes on with other clips."""
+    state = job.joined.peek()
+    return (
+        bool(state)
+        and kind_of(job.target) is not None
+        and kind_of(job.target.with_name(state["growing"])) is None
+    )
+
+
+def is_begun(job: Job) -> bool:
+    """Return True if an earlier run left parts, or the output and its record."""
+    return job.folder.is_dir()
+
+
+def forget(job: Job) -> None:
+    """Remove what is left beside an output that is done, once the run needs it no more."""
+    for record in (job.joined, Unfinished(job.plan, conditions={})):
+        record.remove()
+    with suppress(OSError):  # a file of the system's may lie there, and nothing depends on it
+        job.folder.rmdir()
 
 
 def plan(job: Job) -> list[Segment]:
@@ -167,8 +214,9 @@ def _segments(job: Job) -> list[Segment]:
     if job.undivided_for:
         return [Segment(0, count)]
     if job.pipeline.temporal.independent:
-        return divide_evenly(count, shortest=job.shortest)
-    shots = divide(cuts, count, shortest=job.shortest)
+        parts = split([Segment(0, count)], wanted=job.wanted, longest=job.longest, shortest=job.shortest)
+        return [Segment(one.first, one.end) for one in parts]  # there is no seam between them
+    shots = divide(cuts, count, wanted=job.wanted, shortest=job.shortest)
     wanted = job.wanted if job.split == "auto" else 1
     return split(shots, wanted=wanted, longest=job.longest, shortest=max(job.shortest, 2 * job.overlap))
 
@@ -221,7 +269,7 @@ def dream_segment(job: Job, segment: Segment) -> None:
 
 
 def join(job: Job, segments: Sequence[Segment]) -> Path:
-    """Join the parts of a clip, add its sound, and remove them.
+    """Join the parts of a clip, add its sound, and remove them. Where that is done, nothing is.
 
     Returns:
         The path of the output.
@@ -230,18 +278,23 @@ def join(job: Job, segments: Sequence[Segment]) -> Path:
         VideoError: a file cannot be read or written.
     """
     parts = [job.record(segment) for segment in segments]
-    work = Unfinished(job.target, conditions={})
-    join_parts(parts, work)
+    if not is_done(job):
+        work, joined = Unfinished(job.target, conditions={}), job.joined
+        join_parts(parts, work)
+        joined.open()
+        joined.commit({"growing": work.peek()["growing"]})
+        joined.close()
+        _output_of(job, work)
+    remove_parts(parts)
+    return job.target
+
+
+def _output_of(job: Job, work: Unfinished) -> None:
     with (
         open_clip(job.source, settings=job.reading) as clip,
-        open_output_like(clip, job.target, settings=job.writing, work=work) as output,
+        open_output_like(clip, job.target, settings=job.writing, work=work),
     ):
         pass  # the record has all images
-    remove_parts(parts)
-    Unfinished(job.plan, conditions={}).remove()
-    with telling(job.folder, "removed"):
-        job.folder.rmdir()
-    return output.path
 
 
 def frames_done(job: Job, segments: Sequence[Segment]) -> int:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..checks import validate
-from ..cluster.engine import dream_all, ray_at, shared_out, workers_of
+from ..cluster.engine import MORE_MEMORY, dream_all, ray_at, shared_out, workers_of
 from ..cluster.plan import Segment
-from ..cluster.work import Job, check_job
-from ..errors import SettingsError
+from ..cluster.work import Job, check_job, is_begun
+from ..errors import SettingsError, VideoError
 from ..looks import load_look
 from ..video.containers import telling
+from ..video.writer import is_occupied
 from .console import EXPECTED, Teller, exit_code
 from .dream import default_output
 from .exit_codes import DONE, MISTAKE
-from .options import ClusterCommand
+from .options import ClusterCommand, as_flags
 
 
 def main(command: ClusterCommand) -> int:
@@ -28,7 +29,7 @@ def main(command: ClusterCommand) -> int:
         return exit_code(
             error,
             teller,
-            out_of_memory="give each worker more with --cpus 8, or dream in pieces with --tile-size 512",
+            out_of_memory=as_flags(MORE_MEMORY),
             stopped="what is done is kept, and the same command goes on",
         )
 
@@ -55,24 +56,71 @@ def dream_files(command: ClusterCommand, teller: Teller) -> int:
         )
         for source, target in pairs_of(command.files)
     ]
-    for job in jobs:
-        check_job(job)
+    jobs, unfit = still_to_dream(jobs, teller)
 
     def finished(path: Path, segments: Sequence[Segment]) -> None:
         count, seams = len(segments), sum(one.continues for one in segments)
         within = f", {seams} of them from within a shot on; none with --split off" if seams else ""
         teller.say(f"{path}: {segments[-1].end} frames in {count} segment{'' if count == 1 else 's'}{within}")
 
+    if not jobs:
+        return MISTAKE if unfit else DONE
     with ray_at(command.cluster.address) as ray:
         workers = workers_of(ray, cpus=command.cluster.cpus, device=command.device.device)
         for job in jobs:
             if job.undivided_for and (workers.number > 1 or job.longest):
                 teller.warn(f"one worker dreams the whole of {job.source}, because {job.undivided_for}")
         teller.begin(None, "dreaming")
-        failed = dream_all(ray, shared_out(jobs, workers), workers, report=teller.counted, finished=finished)
+        failed = dream_all(
+            ray,
+            shared_out(jobs, workers),
+            workers,
+            report=teller.counted,
+            finished=finished,
+            warn=teller.warn,
+        )
     for job, error in failed:
         teller.fail(f"{job.source}: {error}")
-    return MISTAKE if failed else DONE
+    return MISTAKE if unfit or failed else DONE
+
+
+def still_to_dream(jobs: Sequence[Job], teller: Teller) -> tuple[list[Job], int]:
+    """Check clips before any work. Among several, one that cannot be dreamed, or is done already, stops no other.
+
+    Args:
+        jobs: all clips.
+        teller: says which are left out.
+
+    Returns:
+        Those to dream, and the number of those that cannot be.
+
+    Raises:
+        SettingsError: the settings are wrong, for all clips alike.
+        VideoError: the only clip cannot be dreamed.
+    """
+    left, unfit = [], 0
+    for job in jobs:
+        several = len(jobs) > 1
+        if several and job.writing.save_last_dream:
+            raise SettingsError(
+                "expected no `save_last_dream` with several clips, whose last dreams would replace each other; "
+                "dream one alone"
+            )
+        if several and is_occupied(job.target) and not (job.writing.overwrite or is_begun(job)):
+            teller.say(
+                as_flags(f"{job.target} exists already and is left as it is; `overwrite` dreams it anew")
+            )
+            continue
+        try:
+            check_job(job)
+        except VideoError as error:
+            if not several:
+                raise
+            teller.fail(f"{job.source}: {error}")
+            unfit += 1
+            continue
+        left.append(job)
+    return left, unfit
 
 
 def pairs_of(files: Sequence[Path]) -> list[tuple[Path, Path]]:

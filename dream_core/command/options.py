@@ -401,8 +401,8 @@ class ClusterSettings:
     Args:
         address: The Ray cluster: local for one of this machine alone, which starts and ends with the run, auto for
             the one that this host belongs to, or HOST:PORT.
-        cpus: CPU cores of a worker, or fewer where a host has fewer. A worker gets a GPU where the cluster has
-            some. Without, as many workers run as there are cores for.
+        cpus: CPU cores of a worker, or fewer where a host has fewer, or GPUs would be idle. A worker gets a GPU
+            where the cluster has some. Without, as many workers run as there are cores for.
         shortest: Least number of frames of a segment. Shots that are shorter are dreamed by one worker with their
             neighbors.
         split: Split long shots, too: the dream of each part fades into that of the next one, which is another dream

@@ -194,7 +194,7 @@ class Output:
         with _undisturbed():
             self.close()
             self._require_still_there()
-            if _is_occupied(self.path) and not self._settings.overwrite:
+            if is_occupied(self.path) and not self._settings.overwrite:
                 raise VideoError(
                     f"{self.path} has appeared meanwhile: the output stays at {self.growing_path}"
                 )
@@ -525,7 +525,7 @@ def _check_target(
         raise VideoError(f"{path} is a file: expected a folder, or a name with a suffix such as .mp4")
     if sound is not None and path.exists() and path.samefile(sound.path):
         raise VideoError(f"{path} is the input: choose another name for the output")
-    if _is_occupied(path) and not settings.overwrite:
+    if is_occupied(path) and not settings.overwrite:
         raise VideoError(f"{path} exists already: choose another name, or add `overwrite`")
     holds_one = not is_folder and is_image(path) and path.suffix.lower() not in ANIMATED_SUFFIXES
     if holds_one and (frame_count or 1) > 1:
@@ -562,7 +562,8 @@ def _holds_alpha(path: Path, *, is_folder: bool) -> bool:
     return is_folder or path.suffix.lower() in (".gif", ".webp", ".png", ".apng")
 
 
-def _is_occupied(path: Path) -> bool:
+def is_occupied(path: Path) -> bool:
+    """Return True if there is a file of this name, or a folder with something in it."""
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 

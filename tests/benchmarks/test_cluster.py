@@ -23,7 +23,7 @@ def test_seams_within_shots_cost_a_run_up_twice_and_a_fade():
     assert [one.frame_count for one in plan] == [100, 100, 100]
     assert sum(map(dreamed_frames, plan)) == 300 + 2 * (3 * OVERLAP + 1)
     assert makespan(plan_of := [plan], 1, COSTS, scanned=False) == pytest.approx(
-        2 + 3 * 2 + 0.1 * (100 + 200) + sum(map(dreamed_frames, plan_of[0])) + 3
+        (2 + 0.1 * 300) + 3 * 2 + 0.1 * (100 + 200) + sum(map(dreamed_frames, plan_of[0])) + 3
     )
 
 
@@ -33,8 +33,8 @@ def test_joins_come_one_after_the_other():
 
 
 def test_clips_are_divided_whole_and_the_same_again():
-    plans = segments_of_clips(5, 300, shot=60, shortest=50)
-    assert plans == segments_of_clips(5, 300, shot=60, shortest=50)
+    plans = segments_of_clips(5, 300, shot=60, shortest=50, wanted=3)
+    assert plans == segments_of_clips(5, 300, shot=60, shortest=50, wanted=3)
     assert all(plan[0].first == 0 and plan[-1].end == 300 for plan in plans)
     assert sum(map(len, plans)) > 5
     assert segments_of_clips(1, 300, shot=0, shortest=50) == [[Segment(0, 300)]]

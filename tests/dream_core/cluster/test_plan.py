@@ -13,7 +13,6 @@ from dream_core.cluster.plan import (
     around,
     cut_test,
     divide,
-    divide_evenly,
     find_candidates,
     find_cuts,
     split,
@@ -85,12 +84,22 @@ def test_the_test_of_a_real_clip_finds_its_cut_and_no_other():
     assert cuts == [7]
 
 
-def test_short_shots_stay_with_their_neighbors():
-    assert divide([], 30, shortest=10) == [Segment(0, 30)]
-    assert divide([5, 12, 18, 25], 30, shortest=10) == [Segment(0, 12), Segment(12, 30)]
-    assert divide([12, 22], 40, shortest=10) == [Segment(0, 12), Segment(12, 22), Segment(22, 40)]
-    assert divide([20], 22, shortest=10) == [Segment(0, 22)]
-    assert divide_evenly(25, shortest=10) == [Segment(0, 10), Segment(10, 25)]
+def test_a_clip_is_divided_at_the_cuts_nearest_to_equal_parts():
+    assert divide([], 30, wanted=3, shortest=10) == [Segment(0, 30)]
+    assert divide([12, 18, 25], 30, wanted=1, shortest=10) == [Segment(0, 30)]
+    assert divide([12, 18, 25], 30, wanted=2, shortest=5) == [Segment(0, 12), Segment(12, 30)]
+    assert divide([12, 18, 25], 40, wanted=3, shortest=5) == [
+        Segment(0, 12),
+        Segment(12, 25),
+        Segment(25, 40),
+    ]
+    assert divide([12, 14, 25], 40, wanted=9, shortest=10) == [
+        Segment(0, 12),
+        Segment(12, 25),
+        Segment(25, 40),
+    ]
+    assert divide([20], 22, wanted=2, shortest=10) == [Segment(0, 22)]
+    assert len(divide(range(90, 90_000, 90), 90_000, wanted=8, shortest=100)) == 8
     assert Segment(12, 30).frame_count == 18
 
 

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,31 +16,29 @@ import torch
 from dream_core.api import dream_video
 from dream_core.cluster import work
 from dream_core.cluster.plan import Segment
-from dream_core.cluster.work import Job, check_job, dream_segment, frames_done, join, plan
+from dream_core.cluster.work import (
+    check_job,
+    dream_segment,
+    forget,
+    frames_done,
+    is_begun,
+    is_done,
+    join,
+    plan,
+)
 from dream_core.errors import SettingsError, VideoError
-from dream_core.flat_options import fill_settings
-from dream_core.settings import InputSettings, OutputSettings, PipelineSettings
+from dream_core.settings import OutputSettings
 from dream_core.synthetic import Scene, synthetic_clip
-from dream_core.unfinished import SUFFIX
-from dream_core.video import open_clip, open_output
+from dream_core.unfinished import SUFFIX, Unfinished
+from dream_core.video import open_output
 from dream_core.video.clip import Sound
+
+from .jobs import OPTIONS, contents, job_of
 
 SIZE = (48, 64)
 SLOW = Scene(shapes=2, speed=1)
-OPTIONS = {
-    "model": "efficientnet_lite0",
-    "layers": "stem",
-    "flow": "dis",
-    "octaves": 1,
-    "octave_steps": 1,
-    "device": "cpu",
-    "size": 0,
-    "quality": 0,
-    "pixel_format": "yuv444p",
-}
 CUTS = (6, 11)
 COUNT = 16
-OWN = ("shortest", "overlap", "at_cuts", "split", "wanted")
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +65,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for image in torch.cat(scenes):
             output.write(image)
     return path
-
-
-def job_of(source: Path, target: Path, **options: object) -> Job:
-    own = {"shortest": 5, "overlap": 2} | {name: options.pop(name) for name in OWN if name in options}
-    pipeline, reading, writing = fill_settings(
-        {**OPTIONS, **options}, PipelineSettings, InputSettings, OutputSettings
-    )
-    return Job(source=source, target=target, pipeline=pipeline, reading=reading, writing=writing, **own)
-
-
-def contents(path: Path) -> list[tuple[float, float, bytes]]:
-    """Time, duration and pixels of each frame."""
-    with open_clip(path, settings=InputSettings(size=0)) as clip:
-        return [(frame.time, frame.duration, frame.image.numpy().tobytes()) for frame in clip]
 
 
 def sound_packets(path: Path) -> list[bytes]:
@@ -119,6 +104,16 @@ def test_segments_make_the_clip_that_is_dreamed_at_once_though_one_was_stopped(
     assert len(contents(whole)) == COUNT
     assert sound_packets(job.target) == sound_packets(whole)
     assert len(sound_packets(whole)) > 1
+    # The record that it is joined stays until the other clips of the run are.
+    assert is_begun(job)
+    assert is_done(job)
+    check_job(job)
+    assert plan(job) == segments
+    (job.folder / ".DS_Store").touch()
+    forget(job)
+    assert job.folder.is_dir()
+    (job.folder / ".DS_Store").unlink()
+    forget(job)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "whole.mkv"]
 
 
@@ -183,9 +178,47 @@ def test_a_plan_is_kept_for_a_run_that_goes_on(source: Path, tmp_path: Path) -> 
         plan(replace(job, split="off"))
 
 
+def killed_after(function: str) -> Any:
+    """A function of `work` that is killed when it is done."""
+
+    def run(*given: Any, **named: Any) -> None:
+        real(*given, **named)
+        raise KeyboardInterrupt
+
+    real = getattr(work, function)
+    return run
+
+
+@pytest.mark.parametrize(("function", "is_whole"), [("join_parts", False), ("_output_of", True)])
+def test_a_join_that_was_killed_is_done_again_or_known(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, is_whole: bool
+) -> None:
+    job = job_of(source, tmp_path / "out.mkv", frames=CUTS[0])
+    (segment,) = plan(job)
+    dream_segment(job, segment)
+    with monkeypatch.context() as patch:
+        patch.setattr(work, function, killed_after(function))
+        with pytest.raises(KeyboardInterrupt):
+            join(job, [segment])
+    assert job.target.exists() == is_done(job) == is_whole
+    check_job(job)
+    before = contents(job.target) if is_whole else None
+    assert join(job, plan(job)) == job.target
+    assert len(contents(job.target)) == CUTS[0]
+    assert before in (None, contents(job.target))
+    job.target.unlink()
+    assert not is_done(job)  # it is made again where it was removed
+
+
 def test_a_dream_without_feedback_is_divided_anywhere(source: Path, tmp_path: Path) -> None:
-    segments = plan(job_of(source, tmp_path / "out.mp4", independent=True, frames=12))
-    assert segments == [Segment(0, 5), Segment(5, 12)]
+    def parts(**options: object) -> list[Segment]:
+        job = job_of(source, tmp_path / "out.mp4", independent=True, frames=12, restart=True, **options)
+        check_job(job)
+        return plan(job)
+
+    assert parts(wanted=2) == parts(wanted=9) == [Segment(0, 6), Segment(6, 12)]
+    assert parts(wanted=1, at_cuts=False) == [Segment(0, 12)]
+    assert parts(split="5") == [Segment(0, 4), Segment(4, 8), Segment(8, 12)]
 
 
 def test_parts_of_another_dream_are_refused_until_restart(source: Path, tmp_path: Path) -> None:
@@ -195,8 +228,20 @@ def test_parts_of_another_dream_are_refused_until_restart(source: Path, tmp_path
     assert record.is_dir()
     with pytest.raises(SettingsError, match="`octave_steps` 2 instead of 1"):
         dream_segment(job_of(source, tmp_path / "out.mp4", octave_steps=2), segment)
-    check_job(job_of(source, tmp_path / "out.mp4", restart=True))
+    anew = job_of(source, tmp_path / "out.mp4", restart=True)
+    busy = Unfinished(anew.part(segment), conditions={}, restart=True)
+    busy.open()
+    with pytest.raises(VideoError, match="another run is making"):
+        check_job(anew)
+    busy.close()
+    check_job(anew)
     assert not record.exists()
+
+
+def test_the_folder_of_parts_has_a_name_that_is_not_too_long(source: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / f"{'x' * 250}.mp4")
+    assert plan(job)[-1].end == COUNT
+    assert is_begun(job)
 
 
 @pytest.mark.parametrize(

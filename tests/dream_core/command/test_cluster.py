@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ from dream_core.cluster.plan import Segment
 from dream_core.command import cluster
 from dream_core.command.cluster import pairs_of
 from dream_core.command.options import ClusterCommand, parse
-from dream_core.errors import SettingsError, VideoError
+from dream_core.errors import Notice, SettingsError, VideoError
 from dream_core.video import SAMPLE_CLIP
 
 
@@ -64,10 +64,11 @@ def test_each_clip_becomes_a_job_and_failures_are_lines(
         seen["address"] = address
         yield SimpleNamespace()
 
-    def dream_all(ray: Any, jobs: Any, workers: Workers, *, report: Any, finished: Any) -> Any:
+    def dream_all(ray: Any, jobs: Any, workers: Workers, *, report: Any, finished: Any, warn: Any) -> Any:
         report(3, 9)
         finished(jobs[0].target, [Segment(0, 4, leads_on=True), Segment(4, 9, continues=True)])
         seen["jobs"] = jobs
+        warn("a Notice of a worker", Notice)
         return [(jobs[1], VideoError("it broke"))]
 
     monkeypatch.setattr(cluster, "ray_at", ray_at)
@@ -85,6 +86,44 @@ def test_each_clip_becomes_a_job_and_failures_are_lines(
     assert f"one worker dreams the whole of {SAMPLE_CLIP}, because with --seamless the end leads into" in said
     assert "rabbit_dream.mp4: 9 frames in 2 segments, 1 of them from within a shot on; none with" in said
     assert "other.mp4: it broke" in said
+    assert "a Notice of a worker" in said
+
+
+def test_one_clip_that_cannot_be_dreamed_or_is_there_already_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that the same command goes on after a stop."""
+    dreamed: list[str] = []
+
+    def dream_all(ray: Any, jobs: Any, workers: Workers, **_: Any) -> Any:
+        dreamed.extend(job.source.name for job in jobs)
+        return []
+
+    monkeypatch.setattr(cluster, "ray_at", lambda address: nullcontext(SimpleNamespace()))
+    monkeypatch.setattr(cluster, "workers_of", lambda *_, **__: Workers(1, 0))
+    monkeypatch.setattr(cluster, "dream_all", dream_all)
+    clips = [tmp_path / name for name in ("a.mp4", "b.mp4", "broken.mp4")]
+    for clip in clips:
+        clip.write_bytes(SAMPLE_CLIP.read_bytes() if clip.stem != "broken" else b"")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_dream.mp4").touch()
+    words = ["cluster", *map(str, clips), str(out), "--quiet"]
+    assert run(words) == 1
+    assert dreamed == ["b.mp4"]
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "broken.mp4" in line
+    assert run([*words, "--overwrite"]) == 1
+    assert dreamed == ["b.mp4", "a.mp4", "b.mp4"]
+    (out / "b_dream.mp4").touch()
+    assert run(["cluster", *map(str, clips[:2]), str(out)]) == 0
+    assert dreamed == ["b.mp4", "a.mp4", "b.mp4"]
+    assert (
+        "b_dream.mp4 exists already and is left as it is; --overwrite dreams it anew"
+        in capsys.readouterr().err
+    )
+    assert run(["cluster", *map(str, clips), str(out), "--save-last-dream", "x.safetensors"]) == 1
+    assert "expected no --save-last-dream with several clips" in capsys.readouterr().err
 
 
 def test_a_missing_ray_and_a_missing_input_are_one_line(
