@@ -104,6 +104,8 @@ class Unfinished:
                 raise VideoError(
                     f"another run is making {self.target}: wait for it, or choose another name"
                 ) from None
+            except NotImplementedError as error:  # filelock's word for a file system without locks
+                raise OSError(f"its file system has no locks: {error}") from error
             self._lock = lock
             try:
                 self.state = None if self._restart else self._read()
@@ -176,13 +178,13 @@ class Unfinished:
         return self.file(_STATE).is_file()
 
     def in_use(self) -> bool:
-        """Return True if a run has it open."""
+        """Return True if a run has it open, or if nothing tells: no permission, a file system without locks."""
         if not self.file(_LOCK).exists():
             return False
         lock = FileLock(self.file(_LOCK))
         try:
             lock.acquire(timeout=0)
-        except Timeout:
+        except (Timeout, OSError, NotImplementedError):
             return True
         lock.release()
         return False

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ...dream_core.checks import remedy
 from ...dream_core.unfinished import Unfinished
 from . import host
 from .digests import Unknown, digest, key_of
@@ -76,7 +77,17 @@ def forget(path: Path) -> None:
 
 
 def clean() -> None:
-    """Remove the videos that nobody asked for again, except those that a run has open."""
+    """Remove the videos that nobody asked for again, except those that a run has open.
+
+    A folder that cannot be read, such as one of another user, stays as it is, which is said.
+    """
+    try:
+        _clean()
+    except OSError as error:
+        host.tell(f"{host.lasting_folder()} is not tidied up ({error.strerror or error}): {remedy(error)}")
+
+
+def _clean() -> None:
     finished: list[tuple[float, Path]] = []
     begun: list[tuple[float, Path]] = []
     for key, files in _files(host.lasting_folder()).items():

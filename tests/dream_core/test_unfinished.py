@@ -64,6 +64,24 @@ def test_who_works_on_an_output_is_known(target: Path) -> None:
     assert not Unfinished(target, conditions={}).in_use()
 
 
+def test_a_lock_that_cannot_be_opened_counts_as_in_use(target: Path) -> None:
+    work = Unfinished(target, conditions={})
+    work.file("lock").unlink(missing_ok=True)
+    work.file("lock").mkdir()
+    assert work.in_use()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(self: object, timeout: float) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(unfinished.FileLock, "acquire", acquire)
+    with pytest.raises(VideoError, match=r"out\.mp4 cannot be kept in .*its file system has no locks"):
+        opened(tmp_path / "out.mp4")
+    (tmp_path / "out.mp4.resume" / "lock").touch()
+    assert Unfinished(tmp_path / "out.mp4", conditions={}).in_use()
+
+
 def test_a_record_is_due_after_a_while_and_later_where_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(unfinished.time, "monotonic", lambda: now[0])

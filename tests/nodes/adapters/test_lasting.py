@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -75,6 +76,28 @@ def test_what_a_run_has_open_stays(lasting: Any) -> None:
         os.utime(file, (time.time() - 40 * DAY,) * 2)
     lasting.clean()
     assert not work.path.exists()
+
+
+def test_a_record_whose_lock_cannot_be_opened_stays(lasting: Any) -> None:
+    path = made(lasting, 0, finished=False)
+    lock = lasting.unfinished(path).file("lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    for file in (lock, *path.parent.iterdir(), *lasting.unfinished(path).path.iterdir()):
+        os.utime(file, (time.time() - 40 * DAY,) * 2)
+    lasting.clean()
+    assert lasting.unfinished(path).exists()
+
+
+def test_a_folder_that_cannot_be_read_does_not_keep_the_nodes_from_loading(
+    pack: Pack, lasting: Any, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(lasting, "_files", refuse)
+    asyncio.run(pack("nodes").DeepDreamExtension().on_load())
+    assert [".deepdream is not tidied up (Permission denied)" in told for told in host.told] == [True]
 
 
 def test_finished_ones_are_kept_for_a_day_and_the_last_for_longer(lasting: Any) -> None:
