@@ -24,10 +24,11 @@ from .digests import Unknown, digest, key_of
 
 SUFFIX = ".mp4"
 KEPT_UNFINISHED = 5
-"""Number of unfinished videos that are kept, the last ones."""
+"""Number of unfinished videos that are kept for longer than a week, the last ones."""
 KEPT_FINISHED = 10
 """Number of finished videos that are kept in any case, the last ones; all others for a day."""
 DAY = 86_400.0
+WEEK = 7 * DAY
 LONGEST = 30 * DAY
 """Seconds after which a video goes that nobody asked for."""
 
@@ -77,7 +78,10 @@ def forget(path: Path) -> None:
 
 
 def clean() -> None:
-    """Remove the videos that nobody asked for again, except those that a run has open.
+    """Remove the videos that nobody asked for again, except those that a run has open; say which had been begun.
+
+    Trials that were canceled count as unfinished too, so number alone removes none: a day of trials would cost the
+    work of a night.
 
     A folder that cannot be read, such as one of another user, stays as it is, which is said.
     """
@@ -98,8 +102,16 @@ def _clean() -> None:
         if age > LONGEST or (age > DAY and place >= KEPT_FINISHED):
             forget(path)
     for place, (age, path) in enumerate(sorted(begun)):
-        if (age > LONGEST or place >= KEPT_UNFINISHED) and not unfinished(path).in_use():
-            forget(path)
+        outdated = age > LONGEST or (age > WEEK and place >= KEPT_UNFINISHED)
+        if outdated and not unfinished(path).in_use():
+            _forget_unfinished(path, age)
+
+
+def _forget_unfinished(path: Path, age: float) -> None:
+    begun = unfinished(path).exists()
+    forget(path)
+    if begun and not unfinished(path).exists():
+        host.tell(f"removed the unfinished {path.name}: nobody has gone on with it for {age / DAY:.0f} days")
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:

@@ -56,12 +56,25 @@ def test_what_has_no_digest_is_a_temporary_file_without_a_record(lasting: Any, h
     assert work is None
 
 
-def test_the_last_unfinished_ones_are_kept(lasting: Any) -> None:
-    begun = [made(lasting, number, age=60 * number, finished=False) for number in range(7)]
+def test_unfinished_ones_are_kept_for_a_week_whatever_their_number(lasting: Any, host: Any) -> None:
+    begun = [made(lasting, number, age=number * DAY, finished=False) for number in range(7)]
+    lasting.clean()
+    assert all(lasting.unfinished(path).exists() for path in begun)
+    assert host.told == []
+
+
+def test_the_last_unfinished_ones_are_kept_for_longer_and_the_loss_of_others_is_told(
+    lasting: Any, host: Any
+) -> None:
+    begun = [made(lasting, number, age=(8 + number) * DAY, finished=False) for number in range(7)]
     lasting.clean()
     assert [lasting.unfinished(path).exists() for path in begun] == [True] * 5 + [False] * 2
     names = {path.name.partition(".")[0] for path in begun[0].parent.iterdir()}
     assert names == {path.stem for path in begun[:5]}
+    assert host.told == [
+        f"removed the unfinished {path.name}: nobody has gone on with it for {days} days"
+        for path, days in zip(begun[5:], (13, 14), strict=True)
+    ]
 
 
 def test_what_a_run_has_open_stays(lasting: Any) -> None:
