@@ -124,11 +124,13 @@ def _collect(
             )
     ends = {source for source, _ in links_of(graph[close_id]).values()}
     needed = _reach_all([*ends, *roots], lambda node_id: _sources(graph, node_id)) & inside
-    inner = {
+    closed = {
         node_id: _collect(graph, consumers, node_id, is_output)
         for node_id in sorted(needed)
         if graph[node_id]["class_type"] == CLOSE
     }
+    deeper = {node_id for loop in closed.values() for node_id in loop.nodes}
+    inner = {node_id: loop for node_id, loop in closed.items() if node_id not in deeper}
     for loop in inner.values():
         needed |= set(loop.nodes) | {loop.open_id}
     hidden = {node_id for loop in inner.values() for node_id in (*loop.nodes, loop.open_id)}

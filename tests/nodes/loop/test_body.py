@@ -122,6 +122,8 @@ def test_three_loops_deep(collect: Any) -> None:
         }
     )
     body = collect(graph)
+    assert set(body.inner) == {"work"}
+    assert set(body.inner["work"].inner) == {"outmost"}
     assert set(body.inner["work"].inner["outmost"].nodes) == {"step"}
     assert body.own() == {}
 
