@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from dream_core.cluster.engine import Workers, segments_wanted
-from dream_core.cluster.plan import Segment, divide, split
+from dream_core.cluster.plan import Segment, divide, near_equal_parts, split
 from dream_core.command.options import ClusterSettings
 
 OVERLAP = ClusterSettings.overlap
@@ -71,14 +71,15 @@ def dreamed_frames(segment: Segment) -> int:
     return segment.frame_count + OVERLAP * segment.continues + (2 * OVERLAP + 1) * segment.leads_on
 
 
-def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, scanned: bool = True) -> float:
+def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, wanted: int = 1) -> float:
     """Seconds until all clips are joined: scans first, then segments in order, each on the first free worker.
 
     Args:
         plans: the segments of each clip.
         workers: their number.
         costs: what things take.
-        scanned: True if cuts are looked for; else frames are only decoded, to count them.
+        wanted: number of parts that each clip should have. Cuts are looked for near their ends; other frames are
+            only decoded, to count them.
     """
     free = [(0.0, number) for number in range(workers)]
 
@@ -88,8 +89,11 @@ def makespan(plans: list[list[Segment]], workers: int, costs: Costs, *, scanned:
         heapq.heappush(free, (end, number))
         return end
 
-    look = costs.scan if scanned else costs.decode
-    planned = [work(costs.start + look * plan[-1].end) for plan in plans]
+    def look(frames: int) -> float:
+        near = len(near_equal_parts(frames, wanted=wanted).intersection(range(frames)))
+        return costs.scan * near + costs.decode * (frames - near)
+
+    planned = [work(costs.start + look(plan[-1].end)) for plan in plans]
     done = [
         max(
             work(costs.start + costs.decode * one.first + costs.frame * dreamed_frames(one), after)
@@ -134,17 +138,16 @@ def main() -> None:
     )
     for number in given.workers:
         workers = Workers(1, 1, number=number)
-        wanted = segments_wanted(given.clips, workers)
-        divided = given.shortest * 2 <= given.frames and wanted > 1
+        wanted = segments_wanted(given.clips, workers) if given.shortest * 2 <= given.frames else 1
         plans = segments_of_clips(
             given.clips,
             given.frames,
-            shot=given.shot if divided else 0,
+            shot=given.shot,
             shortest=given.shortest,
             wanted=wanted,
             splits=given.split,
         )
-        took = makespan(plans, number, costs, scanned=divided) / 3600
+        took = makespan(plans, number, costs, wanted=wanted) / 3600
         paid = took * number
         twice = sum(dreamed_frames(one) - one.frame_count for plan in plans for one in plan)
         again = twice * given.seconds / 3600

@@ -18,6 +18,10 @@ BESIDE_A_CUT = FLASH
 """Number of frames before and after a cut in which there must be no other, so that none of them is a flash."""
 
 
+NEAR = 500
+"""Cuts are looked for among so many frames before and after those at which equal parts would end."""
+
+
 class Segment(NamedTuple):
     """Frames of a clip, from index `first` to before `end`.
 
@@ -38,24 +42,31 @@ class Segment(NamedTuple):
         return self.end - self.first
 
 
-def find_candidates(frames: Iterable[Tensor]) -> tuple[list[int], int]:
+def near_equal_parts(frame_count: int, *, wanted: int) -> set[int]:
+    """Return the indices of the frames at which a clip may be divided, for it to have about equal parts.
+
+    Args:
+        frame_count: of the clip; an estimate will do.
+        wanted: number of parts.
+    """
+    ends = [frame_count * number // wanted for number in range(1, wanted)]
+    return {index for end in ends for index in range(end - NEAR, end + NEAR)}
+
+
+def find_candidates(frames: Iterable[tuple[int, Tensor]]) -> list[int]:
     """Find frames whose colors differ much from those of the frame before: a first look for cuts, at a small size.
 
     Args:
-        frames: (1,3,H,W) RGB in 0..1, of one size.
+        frames: those to look at with their indices, in order; (1,3,H,W) RGB in 0..1, of one size.
 
     Returns:
-        Their indices, and the number of all frames.
+        Their indices.
     """
-    candidates = []
-    previous: Tensor | None = None
-    count = 0
-    for frame in frames:
-        if previous is not None and content_change(frame, previous) >= THRESHOLD:
-            candidates.append(count)
-        previous = frame
-        count += 1
-    return candidates, count
+    return [
+        index
+        for (before, previous), (index, frame) in pairwise(frames)
+        if index == before + 1 and content_change(frame, previous) >= THRESHOLD
+    ]
 
 
 def around(candidate: int) -> range:

@@ -40,6 +40,7 @@ from .plan import (
     divide,
     find_candidates,
     find_cuts,
+    near_equal_parts,
     split,
 )
 
@@ -226,7 +227,10 @@ def _cuts(job: Job, clip: Clip) -> tuple[list[int], int]:
     plain = replace(job.reading, mask=None, guide=None, regions=())
     small = replace(plain, size=min(COMPARISON_SIDE, max(clip.size)))
     with open_clip(job.source, settings=small) as shrunk:
-        candidates, count = find_candidates(frame.image[None] for frame in shrunk)
+        if clip.frame_count:
+            shrunk.pick(near_equal_parts(clip.frame_count, wanted=job.wanted))
+        candidates = find_candidates((frame.index, frame.image[None]) for frame in shrunk)
+        count = shrunk.passed
     if not candidates:
         return [], count
     flow = load_estimator(job.pipeline.flow, job.pipeline.device, folders=job.pipeline.model.model_dirs)

@@ -112,6 +112,8 @@ class Clip:
         """Unit of the input's timestamps, in seconds."""
         self.frame_count = frame_count
         """Estimated number of frames to come, or None if the file does not say."""
+        self.passed = 0
+        """Number of frames that were read, also those that are left out."""
         self.sound = sound
         """The input's sound, or None."""
         self.transparency = transparency
@@ -235,6 +237,7 @@ class Clip:
         while current is not None and first is not None:
             following = next(remaining, None)
             raw, time = current
+            self.passed = index + 1
             last = self._own_duration(raw) or 1 / self.fps
             duration = last if following is None else following[1] - time
             beside = {name: next(values) for name, values in self._beside.items()}

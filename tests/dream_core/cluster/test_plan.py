@@ -9,12 +9,14 @@ from torch import Tensor
 
 from dream_core.cluster.plan import (
     BESIDE_A_CUT,
+    NEAR,
     Segment,
     around,
     cut_test,
     divide,
     find_candidates,
     find_cuts,
+    near_equal_parts,
     split,
 )
 from dream_core.motion.finder import MotionFinder
@@ -38,26 +40,39 @@ def changes(frame: Tensor, previous: Tensor) -> bool:
     return not torch.equal(frame, previous)
 
 
-def found(frames: list[Tensor], is_cut: Callable[[Tensor, Tensor], bool]) -> tuple[list[int], int]:
-    """Cuts and number of the frames, of which only those around candidates are looked at in full."""
-    candidates, count = find_candidates(frames)
+def found(frames: list[Tensor], is_cut: Callable[[Tensor, Tensor], bool]) -> list[int]:
+    """Cuts of frames, of which only those around candidates are looked at in full."""
+    candidates = find_candidates(enumerate(frames))
     wanted = {index for candidate in candidates for index in around(candidate)}
     picked = [(index, frame) for index, frame in enumerate(frames) if index in wanted]
-    return find_cuts(picked, candidates, is_cut), count
+    return find_cuts(picked, candidates, is_cut)
 
 
 def test_cuts_are_found_but_for_those_near_another_or_an_end():
-    assert found(shots(9, 8, 9), changes) == ([9, 17], 26)
+    assert found(shots(9, 8, 9), changes) == [9, 17]
     near = BESIDE_A_CUT
-    assert found(shots(9, near, 9, 9), changes)[0] == [9 + near + 9]
-    assert found(shots(9, near + 1, 9), changes)[0] == [9, 9 + near + 1]
-    assert found(shots(near, 9, near), changes)[0] == []
-    assert found(shots(near + 1, 9, near + 1), changes)[0] == [near + 1, near + 10]
+    assert found(shots(9, near, 9, 9), changes) == [9 + near + 9]
+    assert found(shots(9, near + 1, 9), changes) == [9, 9 + near + 1]
+    assert found(shots(near, 9, near), changes) == []
+    assert found(shots(near + 1, 9, near + 1), changes) == [near + 1, near + 10]
+
+
+def test_only_frames_in_a_row_are_compared():
+    frames = list(enumerate(shots(9, 9)))
+    assert find_candidates(frames) == [9]
+    assert find_candidates(frames[:8] + frames[10:]) == []
+
+
+def test_a_long_clip_is_looked_at_near_the_ends_of_equal_parts_alone():
+    assert len(near_equal_parts(90_000, wanted=8)) == 7 * 2 * NEAR
+    assert {45_000 - NEAR, 45_000, 45_000 + NEAR - 1} <= near_equal_parts(90_000, wanted=2)
+    assert set(range(1500)) - near_equal_parts(1500, wanted=8) == set()
+    assert near_equal_parts(1500, wanted=1) == set()
 
 
 def test_a_flash_is_no_place_to_divide_at():
     flash = [*shots(9), *(1 - frame for frame in shots(2)), *shots(9)]
-    assert found(flash, changes) == ([], 20)
+    assert found(flash, changes) == []
 
 
 def test_the_dreamer_is_asked_only_where_colors_change():
@@ -67,12 +82,12 @@ def test_the_dreamer_is_asked_only_where_colors_change():
         asked.append((frame, previous))
         return changes(frame, previous)
 
-    assert found(shots(40, 40), ask) == ([40], 80)
+    assert found(shots(40, 40), ask) == [40]
     assert len(asked) == 2 * BESIDE_A_CUT + 1
 
 
 def test_what_the_dreamer_does_not_take_for_a_cut_is_none():
-    assert found(shots(9, 9), lambda *_: False) == ([], 18)
+    assert found(shots(9, 9), lambda *_: False) == []
 
 
 def test_the_test_of_a_real_clip_finds_its_cut_and_no_other():
