@@ -66,7 +66,7 @@ class FlowConvert(io.ComfyNode):
                 io.Mask.Output(
                     "reliability",
                     display_name="reliability",
-                    tooltip="0 where an inverse is not known, because no vector leads there; else 1.",
+                    tooltip="0 where the flow is not known, as in an inverse where no vector leads; else 1.",
                 ),
             ],
         )
@@ -77,7 +77,8 @@ class FlowConvert(io.ComfyNode):
             settings = settings_from(OtherFlowSettings, values)
             to_next = settings_from(InputSettings, values, only=DIRECTION).points_to == "next"
             if isinstance(any_flow, Flow):
-                flow, trust = any_flow, torch.ones_like(any_flow.backward[:, :1])
+                flow, known = any_flow, any_flow.known()
+                trust = torch.ones_like(flow.backward[:, :1]) if known is None else known
             else:
                 vectors = vectors_from(any_flow, unit=settings.flow_unit)
                 backward, forward, trust = both_directions(

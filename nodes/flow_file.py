@@ -78,6 +78,7 @@ class SaveFlow(io.ComfyNode):
                         f"{len(masks)}: connect "
                         "that of the same flow"
                     )
+            masks = flow.known(masks)
             place = place_to_save(filename_prefix, widget="filename_prefix")
             folder = FlowFolder(place, f".{settings.file_format}")
             count = len(flow.backward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,13 +11,17 @@ from torch import Tensor
 
 from ..dream_core.errors import ImageError
 from ..dream_core.motion.flow_math import compose, invert, smooth
+from ..dream_core.motion.warp import warp
 from ..dream_core.settings import FlowMathSettings
 from .adapters import categories, host
-from .adapters.batches import check_same_size, entry_at, match
+from .adapters.batches import check_same_size, entry_at, map_entries, match
 from .adapters.images import from_mask, to_mask
 from .adapters.sockets import Flow, FlowSocket, require_flow_socket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
+
+ALL = 0.999
+"""Share of known pixels among those that a vector is computed from, above which it is known."""
 
 
 class FlowMath(io.ComfyNode):
@@ -62,7 +67,7 @@ class FlowMath(io.ComfyNode):
                 io.Mask.Output(
                     "reliability",
                     display_name="reliability",
-                    tooltip="0 where an inverse is not known, because no vector leads there; else 1.",
+                    tooltip="0 where the flow is not known, as in an inverse where no vector leads; else 1.",
                 ),
             ],
         )
@@ -80,7 +85,7 @@ class FlowMath(io.ComfyNode):
                 return _result(_scaled(flow, settings.factor))
             if then is not None:
                 return _result(_composed(flow, require_flow_socket(then)))
-            trust = None if reliability is None else _fitting(reliability, flow)
+            trust = flow.known(None if reliability is None else _fitting(reliability, flow))
             if settings.operation == "invert":
                 return _inverted(flow, trust)
             return _result(_smoothed(flow, settings.smoothing, trust))
@@ -93,11 +98,12 @@ def _about_then(operation: str) -> str:
 
 
 def _result(flow: Flow) -> io.NodeOutput:
-    return io.NodeOutput(flow, to_mask(torch.ones_like(flow.backward[:, :1])))
+    return io.NodeOutput(flow, to_mask(_mask(flow)))
 
 
 def _scaled(flow: Flow, factor: float) -> Flow:
-    return Flow(flow.backward * factor, None if flow.forward is None else flow.forward * factor)
+    forward = None if flow.forward is None else flow.forward * factor
+    return replace(flow, backward=flow.backward * factor, forward=forward)
 
 
 def _composed(flow: Flow, then: Flow) -> Flow:
@@ -105,11 +111,29 @@ def _composed(flow: Flow, then: Flow) -> Flow:
     count, (first, second) = match(flow=flow.backward, then=then.backward)
     progress = host.Progress(count)
     backward = _each(lambda index: compose(entry_at(first, index), entry_at(second, index)), count, progress)
+    known = _known_of_both(flow, then)
     if flow.forward is None or then.forward is None:
-        return Flow(backward)
+        return Flow(backward, None, known)
     _, (back, further) = match(flow=flow.forward, then=then.forward)
     forward = _each(lambda index: compose(entry_at(further, index), entry_at(back, index)), count, progress)
-    return Flow(backward, forward)
+    return Flow(backward, forward, known)
+
+
+def _known_of_both(flow: Flow, then: Flow) -> Tensor | None:
+    """Where two flows, one after the other, are known: (B,1,H,W), 0 or 1; None for 1 everywhere."""
+    if flow.reliability is None and then.reliability is None:
+        return None
+    count, (vectors, first, second) = match(flow=flow.backward, known=_mask(flow), then_known=_mask(then))
+
+    def both(index: int) -> Tensor:
+        there = warp(entry_at(second, index), entry_at(vectors, index), mode="bilinear")
+        return (torch.minimum(entry_at(first, index), there) > ALL).float()
+
+    return map_entries(both, count)
+
+
+def _mask(flow: Flow) -> Tensor:
+    return torch.ones_like(flow.backward[:, :1]) if flow.reliability is None else flow.reliability
 
 
 def _inverted(flow: Flow, trust: Tensor | None) -> io.NodeOutput:
@@ -123,10 +147,13 @@ def _inverted(flow: Flow, trust: Tensor | None) -> io.NodeOutput:
         entry, mask = invert(
             entry_at(flow.backward, index), reliability=None if trust is None else entry_at(trust, index)
         )
+        if flow.reliability is not None:
+            there = warp(entry_at(flow.reliability, index), entry, mode="bilinear")
+            mask = mask * (there > ALL)
         masks[index] = mask[0]
         return entry
 
-    return io.NodeOutput(Flow(_each(inverse, count, progress), flow.backward), to_mask(masks))
+    return _result(Flow(_each(inverse, count, progress), flow.backward, masks))
 
 
 def _smoothed(flow: Flow, radius: float, trust: Tensor | None) -> Flow:
@@ -139,9 +166,10 @@ def _smoothed(flow: Flow, radius: float, trust: Tensor | None) -> Flow:
 
     backward = _each(smoothed, count, progress)
     if flow.forward is None:
-        return Flow(backward)
+        return replace(flow, backward=backward)
     forward = flow.forward
-    return Flow(backward, _each(lambda index: smooth(entry_at(forward, index), radius), count, progress))
+    smoother = _each(lambda index: smooth(entry_at(forward, index), radius), count, progress)
+    return replace(flow, backward=backward, forward=smoother)
 
 
 def _fitting(reliability: Tensor, flow: Flow) -> Tensor:

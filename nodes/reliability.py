@@ -87,6 +87,7 @@ def _reliability(flow: Flow, pairs: FramePairs, settings: ReliabilitySettings) -
             frame=frame,
             previous=previous,
             settings=settings,
+            known=None if flow.reliability is None else entry_at(flow.reliability, index),
         )
 
     return map_entries(mask, len(pairs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -64,6 +65,12 @@ class Flow:
     backward: Tensor
     forward: Tensor | None = None
     reliability: Tensor | None = None
+
+    def known(self, given: Tensor | None = None) -> Tensor | None:
+        """Return where it is known, and another mask trusts it too: (B,1,H,W) in 0..1; None for 1 everywhere."""
+        if self.reliability is None or given is None:
+            return given if self.reliability is None else self.reliability
+        return torch.minimum(self.reliability, given)
 
     @property
     def frames(self) -> list[FrameFlow | None]:

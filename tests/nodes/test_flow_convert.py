@@ -44,6 +44,17 @@ def test_this_packs_flow_is_turned_around_for_others(
     assert converted.mean((0, 1, 2)).tolist() == [pytest.approx(-3), 0]
 
 
+def test_what_this_packs_flow_does_not_know_is_told(
+    run: Any, node: Any, nodes: Any, constant_flow: Any
+) -> None:
+    known = (torch.rand(2, 1, 48, 64) > 0.5).float()
+    flow, _, reliability = run(
+        node, any_flow=nodes.Flow(constant_flow(1, 0, count=2), None, known), **TO_PREVIOUS
+    )
+    assert torch.equal(flow.reliability, known)
+    assert torch.equal(reliability, known[:, 0])
+
+
 def test_what_is_no_flow_is_refused(run: Any, node: Any, errors: Any) -> None:
     with pytest.raises(errors.ImageError, match="2 channels"):
         run(node, any_flow=torch.zeros(1, 48, 64, 3), **TO_NEXT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,13 @@ def test_one_reliability_serves_all_and_another_number_is_refused(
     ):
         with pytest.raises(errors.ImageError, match=says):
             run(module.SaveFlow, flow=flow_of(nodes), reliability=mask, file_format="png", **PREFIX)
+
+
+def test_what_a_flow_does_not_know_is_saved_without_a_mask_too(nodes: Any, run: Any, module: Any) -> None:
+    flow, mask = flow_of(nodes), (torch.rand(3, 1, *SIZE) > 0.5).float()
+    run(module.SaveFlow, flow=replace(flow, reliability=mask), file_format="png", **PREFIX)
+    _, reliability = run(module.LoadFlow, folder="flow/clip_00001", where="output", **READ)
+    assert torch.equal(reliability, mask[:, 0])
 
 
 def test_files_of_another_program_are_found_in_the_inputs(

@@ -55,6 +55,27 @@ def test_an_inverse_that_did_not_come_is_computed(
     assert run(node, flow=one_way, then=one_way, **COMPOSE)[0].forward is None
 
 
+def test_what_a_flow_does_not_know_stays_unknown(run: Any, node: Any, nodes: Any, constant_flow: Any) -> None:
+    known = torch.ones(2, 1, 48, 64)
+    known[..., :32] = 0
+    flow = nodes.Flow(constant_flow(-3, 0, count=2), None, known)
+    for operation in (SCALE, SMOOTH):
+        found, trust = run(node, flow=flow, **operation)
+        assert torch.equal(found.reliability, known)
+        assert torch.equal(trust, known[:, 0])
+    turned, trust = run(node, flow=flow, **INVERT)
+    assert torch.equal(turned.reliability[:, 0], trust)
+    assert not trust[..., :28].any()  # which nothing known leads to
+    assert trust[..., 30:60].all()
+    right = nodes.Flow(constant_flow(-3, 0, count=2))
+    both, _ = run(node, flow=right, then=flow, **COMPOSE)
+    assert not both.reliability[..., :35].any()
+    assert both.reliability[..., 35:].all()
+    first, _ = run(node, flow=flow, then=right, **COMPOSE)
+    assert torch.equal(first.reliability, known)
+    assert run(node, flow=right, then=right, **COMPOSE)[0].reliability is None
+
+
 def test_smoothing_looks_past_what_is_not_trusted(
     run: Any, node: Any, nodes: Any, constant_flow: Any
 ) -> None:

@@ -39,6 +39,18 @@ def test_masks_need_the_forward_flow_only_for_its_check(
     assert reliability.shape == (2, *SIZE)
 
 
+def test_what_the_flow_does_not_know_is_not_trusted(
+    nodes: Any, run: Any, clip: Any, constant_flow: Any
+) -> None:
+    known = torch.ones(2, 1, *SIZE)
+    known[:, :, :20] = 0
+    flow = nodes.Flow(constant_flow(0, 0, count=2), None, known)
+    checks = {"check_consistency": False, "check_brightness": False, "mask_softness": 0}
+    (reliability,) = run(nodes.ReliabilityMask, flow=flow, frames=clip(2), **checks)
+    assert not reliability[:, :20].any()
+    assert reliability[:, 20:].any()
+
+
 def test_masks_refuse_flow_of_other_frames(
     nodes: Any, run: Any, errors: Any, clip: Any, constant_flow: Any
 ) -> None:
