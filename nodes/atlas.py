@@ -12,7 +12,7 @@ from ..dream_core.settings import AtlasSettings, ModelSettings
 from .adapters import categories, host
 from .adapters.images import from_image, to_image
 from .adapters.models import model_on_device
-from .adapters.networks import default_dream_model
+from .adapters.networks import AUTO, default_dream_model, dream_fingerprint
 from .adapters.sockets import DreamModelSocket
 from .adapters.widgets import settings_from, widgets
 from .adapters.working import working
@@ -65,6 +65,11 @@ class DreamAtlas(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        """Return the time of change of the weight file, if no network is wired."""
+        return None if "dream_model" in values else dream_fingerprint(AUTO)
 
     @classmethod
     def execute(cls, image: Tensor, dream_model: Any = None, **values: Any) -> io.NodeOutput:

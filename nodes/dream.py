@@ -168,7 +168,7 @@ class Dream(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
         """Return the time of change of the weight file, if no network is wired."""
-        return Chosen(values).fingerprint(flow=False)
+        return Chosen.fingerprint(values, flow=False)
 
     @classmethod
     def execute(

@@ -75,11 +75,16 @@ class LoadDreamModel(io.ComfyNode):
         return check_choice("model", model, get_args(ModelChoice))
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, weights: str, other_network: str = "", **_: Any) -> Any:
+    def fingerprint_inputs(
+        cls, model: str | None, weights: str | None, other_network: str | None = "", **_: Any
+    ) -> Any:
         """Return the time of change of the weight file; ComfyUI loads again when it differs.
 
-        It is None without a file, and if this server downloaded the file.
+        It is None without a file, and if this server downloaded the file. A wired name is None: then the node that
+        gives it counts.
         """
+        if model is None or weights is None or other_network is None:
+            return None
         return dream_fingerprint(other_network.strip() or model, weights)
 
     @classmethod
@@ -129,12 +134,12 @@ class LoadFlowModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, **_: Any) -> Any:
+    def fingerprint_inputs(cls, model: str | None, **_: Any) -> Any:
         """Return the time of change of the weight file; ComfyUI loads again when it differs.
 
-        It is None without a file, and if this server downloaded the file.
+        It is None without a file, and if this server downloaded the file. So it is for a wired name.
         """
-        return flow_fingerprint(model)
+        return None if model is None else flow_fingerprint(model)
 
     @classmethod
     def execute(cls, model: str) -> io.NodeOutput:

@@ -12,6 +12,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dream_core.checks import require_valid
 from ..dream_core.dreaming.dream import DreamStep
 from ..dream_core.errors import ImageError, SettingsError
 from ..dream_core.image import Size, fit_mask, size_of
@@ -25,6 +26,7 @@ from ..dream_core.settings import (
     AscentSettings,
     FlowSettings,
     ImageSettings,
+    InputSettings,
     MaskSettings,
     ObjectiveSettings,
     OctaveSettings,
@@ -423,11 +425,15 @@ class DeepDreamVideo(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
         """Return the times of change of the weight files of networks that are not wired."""
-        return Chosen(item_of(values)).fingerprint(flow=True)
+        return Chosen.fingerprint(item_of(values), flow=True)
 
     @classmethod
     def execute(cls, images: list[Tensor], **lists: Any) -> io.NodeOutput:
         with working():
+            if not images:
+                raise ImageError(
+                    "expected at least one batch of images, got an empty list: check the node that gives it"
+                )
             flows = lists.pop("flow", None) or []
             others = longest(lists)
             if others == 1 and len(flows) in (0, 1, len(images)):
@@ -468,6 +474,7 @@ def _dream(
 
     `flows` are one for all batches, one for each, or none.
     """
+    require_valid(InputSettings, fps=fps)
     batches = [from_image(batch, name="images") for batch in images]
     sizes = [size_of(batch) for batch in batches]
     count = sum(map(len, batches))

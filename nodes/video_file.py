@@ -87,7 +87,7 @@ class DeepDreamVideoFile(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
         """Return the times of change of the weight files of networks that are not wired, and of lost results."""
-        return Chosen(values).fingerprint(flow=True), times_lost(cls.hidden.unique_id)
+        return Chosen.fingerprint(values, flow=True), times_lost(cls.hidden.unique_id)
 
     @classmethod
     def execute(

@@ -22,7 +22,7 @@ function isConnected(node, widget) {
 // The look gives the value of this widget.
 function isGiven(node, widget, beside) {
   const look = node.widgets?.find((one) => one.name === LOOK);
-  if (!beside || !look || look.value === CUSTOM) return false;
+  if (!beside || !look || look.value === CUSTOM || isConnected(node, look)) return false;
   const owner = node.widgets.find((one) => one.linkedWidgets?.includes(widget)) ?? widget;
   return !beside.includes(owner.name);
 }

@@ -314,7 +314,10 @@ def tell(message: str) -> None:
     log.warning("%s (node %s)", message, node_id)
     server = PromptServer.instance
     if node_id and server.client_id is not None:
-        server.send_progress_text(message, node_id, server.client_id)
+        shown_on = get_progress_state().dynprompt.get_display_node_id(
+            node_id
+        )  # a loop's runner is on no page
+        server.send_progress_text(message, shown_on, server.client_id)
 
 
 class Progress:

@@ -129,13 +129,17 @@ class Chosen:
         """Return what is wired to an OPTICAL_FLOW socket, else the network that auto means."""
         return default_flow_model() if wired is None else wired
 
-    def fingerprint(self, *, flow: bool) -> Any:
+    @classmethod
+    def fingerprint(cls, values: Mapping[str, Any], *, flow: bool) -> Any:
         """Return what ComfyUI compares to run a node again: the weights' times of change, where none are wired.
 
         Args:
+            values: as above. A wired look is None: then the node that gives it counts.
             flow: True for nodes that estimate motion.
         """
-        values, network = self._values, self._network()
+        if values.get(LOOK, CUSTOM) is None:
+            return None
+        network = cls(values)._network()
         return (
             None if "dream_model" in values else dream_fingerprint(network.model),
             flow_fingerprint(FlowSettings.flow) if flow and "flow_model" not in values else None,

@@ -51,7 +51,8 @@ def place_to_save(prefix: str, *, widget: str) -> Path:
     path = _inside(host.output_folder(), prefix, widget)
     taken = [0]
     if path.parent.is_dir():
-        pattern = re.compile(rf"{re.escape(path.name)}_(\d+)")
+        # Windows and macOS take names that differ in case alone for one.
+        pattern = re.compile(rf"{re.escape(path.name)}_(\d+)", re.IGNORECASE)
         taken += [int(found[1]) for one in path.parent.iterdir() if (found := pattern.fullmatch(one.name))]
     return path.with_name(f"{path.name}_{max(taken) + 1:05d}")
 

@@ -136,6 +136,10 @@ class Gatherer:
         is_latent = isinstance(result, dict)
         self._along_time &= is_latent and is_video(result)
         entries = self._entries(result)
+        if not len(entries):
+            raise ImageError(
+                "expected one or more images as the result of a frame, got an empty batch: connect another result"
+            )
         if self._batch is None:
             shape = (self._count * len(entries), *entries.shape[1:])
             self._batch = torch.empty(shape, dtype=entries.dtype)

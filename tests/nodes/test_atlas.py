@@ -24,6 +24,12 @@ def test_the_channels_of_a_layer_are_listed(run: Any, node: Any, networks: Any, 
     assert all(0 <= int(name) < 16 for name in names.split())
 
 
+def test_another_default_network_is_drawn_anew(node: Any, monkeypatch: pytest.MonkeyPatch, pack: Any) -> None:
+    monkeypatch.setattr(pack("nodes.atlas"), "dream_fingerprint", lambda name: f"of {name}")
+    assert node.fingerprint_inputs(layer="") == "of auto"
+    assert node.fingerprint_inputs(layer="", dream_model=None) is None
+
+
 def test_what_is_kept_stays_in_comfyuis_folder(
     run: Any, node: Any, networks: Any, clip: Any, pack: Any
 ) -> None:

@@ -191,6 +191,16 @@ def test_only_replaced_flow_weights_are_loaded_again(
     assert fingerprint(model="mine.pth") != first
 
 
+def test_a_wired_name_is_no_reason_to_load_again(pack: Pack) -> None:
+    """ComfyUI hands None over for it, and runs a node again at every Run if its fingerprint fails."""
+    loaders = pack("nodes.loaders")
+    for name in ("model", "weights", "other_network"):
+        assert loaders.LoadDreamModel.fingerprint_inputs(**{**WIDGETS, name: None}) is None
+    assert loaders.LoadFlowModel.fingerprint_inputs(model=None) is None
+    assert pack("nodes.dream").Dream.fingerprint_inputs(look=None) is None
+    assert pack("nodes.video").DeepDreamVideo.fingerprint_inputs(look=(None,)) is None
+
+
 def frames() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
     coarse = torch.rand(1, 3, 18, 22, generator=generator)

@@ -193,6 +193,22 @@ def test_batches_of_a_list_are_dreamed_as_one_clip(
     assert torch.equal(lasts[0].past[-1].dream, last.past[-1].dream)
 
 
+@pytest.mark.parametrize(
+    ("lists", "says"),
+    [
+        ({"images": []}, "at least one batch of images, got an empty list"),
+        ({"images": [], "octave_steps": [1, 2]}, "got an empty list"),
+        ({"fps": [0.0]}, "fps"),
+        ({"fps": [float("nan")]}, "fps"),
+    ],
+)
+def test_no_images_and_no_rate_are_refused(
+    dream_lists: Run, swinging: Tensor, errors: Any, lists: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(errors.DeepDreamError, match=says):
+        dream_lists(**{"images": [swinging.movedim(1, -1)], **lists})
+
+
 def test_a_clip_goes_on_with_the_last_dream_of_another(dream_lists: Run, swinging: Tensor) -> None:
     images = swinging.movedim(1, -1)
     (whole,), (flow,), *_ = dream_lists(images=[images])

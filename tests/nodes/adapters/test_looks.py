@@ -143,7 +143,7 @@ def test_a_node_runs_again_when_weights_that_are_not_wired_change(
     adapter: ModuleType, looks: dict[str, Any], host: Any
 ) -> None:
     def print_of(**values: Any) -> Any:
-        return adapter.Chosen({"look": "embers", **values}).fingerprint(flow=True)
+        return adapter.Chosen.fingerprint({"look": "embers", **values}, flow=True)
 
     before, wired = print_of(), print_of(dream_model=None)
     weights: Path = host.folder / "models" / "deepdream" / "squeezenet1_1.safetensors"
@@ -153,4 +153,4 @@ def test_a_node_runs_again_when_weights_that_are_not_wired_change(
     assert print_of(dream_model=None, flow_model=None) == (None, None)
     (host.folder / "models" / "optical_flow" / "raft_small.safetensors").touch()
     assert print_of(dream_model=None) != wired
-    assert adapter.Chosen({"look": "embers"}).fingerprint(flow=False)[1] is None
+    assert adapter.Chosen.fingerprint({"look": "embers"}, flow=False)[1] is None

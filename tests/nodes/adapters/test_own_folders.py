@@ -67,7 +67,7 @@ def test_the_folder_itself_may_be_a_link(folders: Any, host: Any) -> None:
 def test_a_new_folder_has_the_number_after_the_last(folders: Any, host: Any) -> None:
     output = host.folder / "output"
     assert folders.place_to_save("flow/clip", widget="folder") == (output / "flow" / "clip_00001").resolve()
-    for name in ("clip_00007", "clip_x", "clips_00009"):
+    for name in ("clip_00003", "Clip_00007", "clip_x", "clips_00009"):
         (output / "flow" / name).mkdir(parents=True)
     new = folders.place_to_save("flow/clip", widget="folder")
     assert new.name == "clip_00008"

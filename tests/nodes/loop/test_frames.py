@@ -53,6 +53,11 @@ def test_one_noise_mask_for_all_frames_stays(frames: Any) -> None:
     assert torch.equal(frames.frame_at(latent, 2)["noise_mask"], latent["noise_mask"])
 
 
+def test_an_empty_result_is_refused(frames: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="got an empty batch"):
+        frames.Gatherer(2).add(torch.zeros(0, 4, 5, 3), SHOT)
+
+
 def test_a_frame_does_not_keep_its_batch_alive(frames: Any) -> None:
     batch = torch.rand(10, 4, 5, 3)
     one = frames.frame_at(batch, 3)
