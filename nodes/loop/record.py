@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum
+from logging import Logger
+from pathlib import Path, PurePath
+from threading import Lock, RLock
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from ...dream_core.errors import VideoError
 from ...dream_core.unfinished import Pace, Unfinished
@@ -19,6 +24,12 @@ from .body import LoopBody, title
 from .carried import CARRIED, CARRIED_AT_MOST, INITIAL
 from .packing import Packer, Unsavable, unpack
 from .videos import VideoGatherer
+
+FIXED = (
+    bool, int, float, complex, str, bytes, type, ModuleType, FunctionType, BuiltinFunctionType, Enum, PurePath,
+    re.Pattern, Logger, torch.dtype, torch.device, type(Lock()), type(RLock()),
+)  # fmt: skip
+"""Types of values that never change in place, or in nothing that a result depends on."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +149,8 @@ class LoopRecord:
     def stop(self, gatherer: VideoGatherer) -> None:
         """Save what is done of a loop that was stopped within a frame."""
         state = self._state
-        # What a node keeps itself may have changed since.
-        if state is not None and not any(state.nodes.values()):
+        # What a node keeps itself may have changed since. What cannot be saved does not count.
+        if state is not None and not any(self._savable(*kept) for kept in state.nodes.items()):
             with suppress(VideoError):  # what stopped it says more
                 self._save(state, gatherer)
 
@@ -171,7 +182,8 @@ class LoopRecord:
             except Unsavable as kind:
                 host.tell(
                     f"{title(self._body.nodes[node_id], node_id)} keeps {name} ({kind}) from frame to frame, which "
-                    "cannot be saved: unless it is a cache, a loop that goes on after a stop differs"
+                    "cannot be saved: unless it is a cache, or never changes, a loop that goes on after a stop "
+                    "differs"
                 )
         return savable
 
@@ -181,17 +193,20 @@ def kept_by(attributes: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str
 
     Args:
         attributes: of the node now.
-        fresh: a copy of them from when it was made. Tensors, lists and dictionaries may have changed in place.
+        fresh: a copy of them from when it was made. All but `FIXED` may have changed in place.
     """
-    return {
-        name: value
-        for name, value in attributes.items()
-        if isinstance(value, Tensor | list | dict) or not _is_same(value, fresh.get(name, fresh))
-    }
+    return {name: value for name, value in attributes.items() if not _is_same(value, fresh.get(name, fresh))}
 
 
 def _is_same(value: Any, before: Any) -> bool:
-    return value is before or (isinstance(value, bool | int | float | str) and value == before)
+    plain = isinstance(value, bool | int | float | str)
+    return (value is before and _is_fixed(value)) or (plain and bool(value == before))
+
+
+def _is_fixed(value: Any) -> bool:
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_fixed, value))
+    return value is None or isinstance(value, FIXED)
 
 
 def _runs_anyway(body: LoopBody) -> bool:

@@ -70,6 +70,7 @@ class Loop:
         frames: Any = FRAMES,
         lazy: Callable[..., list[str]] = lambda **_: [],
         recorded: bool = False,
+        made_with: Callable[[], dict[str, Any]] = dict,
         opened: dict[str, Any] | None = None,
         **closed: Any,
     ) -> list[Any]:
@@ -91,6 +92,7 @@ class Loop:
 
         def prepare(node_id: str, node: Mapping[str, Any]) -> Fake:
             self.nodes[node_id] = Fake(node["inputs"], functions[node_id][1], lazy)
+            self.nodes[node_id].attributes.update(made_with())
             return self.nodes[node_id]
 
         async def outside(link: tuple[str, int]) -> Values:

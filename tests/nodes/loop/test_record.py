@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -81,6 +84,7 @@ def test_a_loop_that_was_stopped_between_two_records_goes_on_after_the_last_fram
     stop = pack("nodes.adapters.host").Interrupted
 
     def work(x: Tensor, i: int) -> Tensor:
+        loop.nodes["work"].attributes["model"] = object()  # it cannot be saved, and does not stand in the way
         if i == 3 and not host.told:
             raise stop
         return x
@@ -143,12 +147,33 @@ def test_what_a_node_keeps_and_cannot_be_saved_is_told_once(loop: Loop, film: An
     loop({"work": ({"x": of("frame")}, work)}, frames=film, recorded=True)
     assert host.told == [
         "'Fake' (node work) keeps model (object) from frame to frame, which cannot be saved: unless it is a cache, "
-        "a loop that goes on after a stop differs"
+        "or never changes, a loop that goes on after a stop differs"
     ]
 
 
 def test_only_what_may_have_changed_is_kept(pack: Any) -> None:
-    kept_by, shared = pack("nodes.loop.record").kept_by, object()
-    fresh = {"folder": "temp", "lock": shared, "count": 0, "list": []}
-    now = {**fresh, "count": 1, "mean": torch.zeros(1), "model": "loaded"}
-    assert set(kept_by(now, fresh)) == {"count", "list", "mean", "model"}
+    kept_by = pack("nodes.loop.record").kept_by
+    fixed = {
+        "none": None, "folder": "temp", "path": Path("temp"), "lock": Lock(), "sizes": (1, ("a", 2.5)), "kind": int,
+        "module": torch, "function": of, "built_in": len, "dtype": torch.float32, "device": torch.device("cpu"),
+    }  # fmt: skip
+    in_place = {
+        "list": [], "random": Random(0), "generator": torch.Generator(), "seen": set(), "last": deque(),
+        "sums": torch.zeros(1).numpy(), "mixed": (1, []), "model": object(),
+    }  # fmt: skip
+    fresh = {**fixed, **in_place, "count": 0}
+    now = {**fresh, "count": 1, "mean": torch.zeros(1)}
+    in_place["random"].random()
+    in_place["seen"].add(3)
+    assert set(kept_by(now, fresh)) == {*in_place, "count", "mean"}
+
+
+def test_what_a_node_changes_in_place_and_cannot_be_saved_is_told(loop: Loop, film: Any, host: Any) -> None:
+    def begin() -> Any:
+        return {"random": Random(0), "folder": Path("temp")}
+
+    def work(x: Tensor) -> Tensor:
+        return x + loop.nodes["work"].attributes["random"].random()
+
+    loop({"work": ({"x": of("frame")}, work)}, frames=film, recorded=True, made_with=begin)
+    assert ["keeps random (Random) from frame to frame" in told for told in host.told] == [True]
