@@ -117,7 +117,7 @@ def _place(flow: SavedFlow, clip: Clip, source: Path, settings: InputSettings) -
     read = _count(source, settings)
     whole = _count(source, replace(settings, start=0.0, frames=0)) if of_a_part else read
     if flow.fits(whole):
-        return whole - (_count(source, replace(settings, frames=0)) if settings.start else whole), whole
+        return clip.frames_before(), whole
     if flow.fits(read):
         return 0, read
     part = f" or {read} of the part that is dreamed" if read != whole else ""

@@ -17,16 +17,18 @@ from .animation import is_animated
 from .clip import Clip
 from .images import is_image
 
-Open = Callable[[Path, InputSettings, str], Clip]
-"""Opens a file or a folder; the last argument is what to call it."""
+Open = Callable[[Path, InputSettings, str, int | None], Clip]
+"""Opens a file or a folder, called so in messages; of a folder, it skips so many images, None for those before the
+settings' start."""
 
 
-def add_alongside(clip: Clip, settings: InputSettings, *, open_one: Open) -> None:
+def add_alongside(clip: Clip, settings: InputSettings, *, in_folder: bool, open_one: Open) -> None:
     """Read the masks, regions and guides that the settings name beside the frames of a clip.
 
     Args:
         clip: just opened; it closes them too.
         settings: of the clip.
+        in_folder: whether the clip itself is a folder of images.
         open_one: opens each of them.
 
     Raises:
@@ -40,7 +42,9 @@ def add_alongside(clip: Clip, settings: InputSettings, *, open_one: Open) -> Non
             still = path.is_file() and is_image(path) and not is_animated(path)
             own = replace(settings, size=0, mask=None, guide=None, regions=(), transparency=False)
             own = replace(own, start=0.0, frames=0) if still else own
-            images = open_one(path, own, what)
+            # A folder has no times of its own: beside a film, its images are counted as the film's frames are.
+            counted = path.is_dir() and own.start and not in_folder
+            images = open_one(path, own, what, clip.frames_before() if counted else None)
             files.callback(images.close)
             return _for_frames(clip, images, path=path, what=what, still=still, load=load)
 

@@ -62,6 +62,7 @@ def open_animation(path: Path, *, settings: InputSettings) -> Clip:
         limit=settings.frames or None,
         sound=None,
         transparency=settings.transparency,
+        frames_before=lambda: first,
     )
 
 

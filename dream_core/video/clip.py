@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
@@ -100,6 +101,7 @@ class Clip:
         own_duration: Callable[[Any], Fraction] = lambda _: Fraction(0),
         begins_anew: Callable[[Any], bool] = lambda _: False,
         transparency: bool = False,
+        frames_before: Callable[[], int] = lambda: 0,
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.size = size
@@ -118,6 +120,8 @@ class Clip:
         """The input's sound, or None."""
         self.transparency = transparency
         """True if the frames have an alpha."""
+        self.frames_before = cache(frames_before)
+        """Counts the frames of the input before the first one of the clip; it may decode them for that."""
         self._load = load
         self._own_duration = own_duration
         self._begins_anew = begins_anew

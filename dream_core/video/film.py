@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ class _Film:
             frame_count=limited(self._count(Fraction(settings.start)), settings.frames),
             limit=settings.frames or None,
             sound=Sound(self._path, float(first[1])) if self._container.streams.audio else None,
+            frames_before=lambda: self._frames_before(Fraction(settings.start)),
             close=self._container.close,
         )
 
@@ -149,6 +150,16 @@ class _Film:
         if following is not None:
             yield following
         yield from frames
+
+    def _frames_before(self, start: Fraction) -> int:
+        """Count the frames before the one that is on the screen at `start`."""
+        if not start:
+            return 0
+        with open_container(self._path) as container:
+            film = _Film(container, self._path)
+            film._deinterlace = self._deinterlace
+            end = self._begin + start + ROUNDING
+            return max(0, sum(1 for _ in takewhile(lambda timed: timed[1] <= end, film._decode())) - 1)
 
     def _sought(self, begin: Fraction, start: Fraction) -> Iterator[Timed]:
         """Seek to a keyframe that is not after `begin`, and decode from there."""

@@ -19,27 +19,37 @@ from .images import load_image
 from .pixels import fit, fit_inside
 
 
-def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
+def open_pictures(paths: list[Path], *, settings: InputSettings, first: int | None = None) -> Clip:
     """Open image files as the frames of a clip at `settings.fps`, all at the size of the first.
+
+    Args:
+        paths: of the images.
+        settings: of the clip.
+        first: number of images to skip; None = those before `settings.start`.
 
     Raises:
         VideoError: the start is after the end, or the first image cannot be read.
     """
     fps = Fraction(settings.fps).limit_denominator(1001)
-    skipped = int((Fraction(settings.start) + ROUNDING) * fps)
+    skipped = int((Fraction(settings.start) + ROUNDING) * fps) if first is None else first
     chosen = paths[skipped:]
+    if not chosen and first is not None:
+        raise VideoError(
+            f"expected an image for each frame, got {len(paths)} in {paths[0].parent} for a clip that begins after "
+            f"{first} frames: add some, or choose an earlier start"
+        )
     if not chosen:
         raise VideoError(
             f"start is {settings.start:g} s, but {len(paths)} images at {float(fps):g} frames per second "
             f"last {float(len(paths) / fps):g} s: choose an earlier start"
         )
     frames = _frames(chosen, fps, keep_alpha=settings.transparency)
-    first = next(frames)
-    own_size = size_of(first[0][1])
+    shown = next(frames)
+    own_size = size_of(shown[0][1])
     size = fit(*own_size, longest=settings.size)
-    loader = _Loader(own_size, size, first=first[0][0])
+    loader = _Loader(own_size, size, first=shown[0][0])
     return Clip(
-        chain([first], frames),
+        chain([shown], frames),
         load=loader.load,
         begins_anew=loader.begins_anew,
         transparency=settings.transparency,
@@ -49,6 +59,7 @@ def open_pictures(paths: list[Path], *, settings: InputSettings) -> Clip:
         frame_count=limited(len(chosen), settings.frames),
         limit=settings.frames or None,
         sound=None,
+        frames_before=lambda: sum(1 for _ in _frames(paths[:skipped], fps, keep_alpha=False)),
     )
 
 

@@ -32,22 +32,22 @@ def open_clip(path: Path | str, *, settings: InputSettings) -> Clip:
             start is after the end; or what is read beside it does not fit the clip.
     """
     validate(settings)
-    clip = _open(Path(path), settings, "input")
+    clip = _open(Path(path), settings, "input", None)
     try:
-        add_alongside(clip, settings, open_one=_open)
+        add_alongside(clip, settings, in_folder=Path(path).is_dir(), open_one=_open)
     except BaseException:
         clip.close()
         raise
     return clip
 
 
-def _open(path: Path, settings: InputSettings, what: str) -> Clip:
+def _open(path: Path, settings: InputSettings, what: str, first: int | None) -> Clip:
     require_path(path, what=what)
     with telling(path, "read"):
         if not path.exists():
             raise VideoError(f"{path} does not exist: expected a video, an image or a folder of images")
         if path.is_dir():
-            return open_pictures(whole_images(path), settings=settings)
+            return open_pictures(whole_images(path), settings=settings, first=first)
         if is_image(path) and is_animated(path):
             return open_animation(path, settings=settings)
         if is_image(path):

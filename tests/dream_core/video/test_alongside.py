@@ -71,6 +71,26 @@ def test_masks_start_with_the_clip_and_are_brought_to_its_size(source: Path, tmp
     assert [round(float(mask.mean()), 1) for mask in found] == [0.3, 0.4]
 
 
+def test_a_folder_of_masks_keeps_step_with_a_film_of_another_rate(tmp_path: Path) -> None:
+    film, size = tmp_path / "film.mp4", (32, 32)
+    levels = [torch.full((3, *size), (number + 1) / 10) for number in range(9)]
+    with open_output(film, size=size, fps=Fraction(10), settings=OutputSettings(quality=0)) as output:
+        for image in levels:
+            output.write(image)
+    folder = write(tmp_path / "masks", levels)
+    options = InputSettings(size=0, start=0.4, frames=3, mask=folder)  # at 25 images a second, the tenth
+    with open_clip(film, settings=options) as clip:
+        found = [(float(frame.image.mean()), frame.mask) for frame in clip]
+    assert [round(level, 1) for level, _ in found] == [0.5, 0.6, 0.7]
+    assert [round(float(mask.mean()), 1) for _, mask in found if mask is not None] == [0.5, 0.6, 0.7]
+
+
+def test_a_folder_that_ends_before_the_clip_begins_is_told(source: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "masks", steps(2))
+    with pytest.raises(VideoError, match=r"got 2 in .*masks for a clip that begins after 3 frames"):
+        open_clip(source, settings=InputSettings(mask=folder, start=0.12))
+
+
 def test_frames_that_are_skipped_skip_their_masks(source: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "mask", steps(6))
     with open_clip(source, settings=InputSettings(size=0, mask=path)) as clip:
