@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
 from hashlib import sha256
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from comfy_api.latest import InputImpl
+from comfy_api.latest import InputImpl, io
 from torch import Tensor, nn
 
 from ...dream_core.models.dream_model import DreamModel
@@ -95,6 +96,33 @@ def is_never_same(changed: Any) -> bool:
     """Return True if this, from IS_CHANGED, is NaN: the node is to run at every queue."""
     values = changed if isinstance(changed, list) else [changed]
     return any(isinstance(value, float) and value != value for value in values)
+
+
+async def change_of(graph: Mapping[str, Mapping[str, Any]], node_id: str) -> Any:
+    """Return what IS_CHANGED of a node says, asked as ComfyUI asks it: with its constants alone.
+
+    ComfyUI notes the answer in the graph, but a node may need those of others before they are there.
+
+    Returns:
+        The answer; None if the node has no IS_CHANGED, or it fails, which ComfyUI says when it asks itself.
+    """
+    inputs = {
+        name: None if host.is_graph_link(value) else value for name, value in graph[node_id]["inputs"].items()
+    }
+    kind: Any = host.class_of(graph[node_id]["class_type"])
+    with suppress(Exception):  # code of any pack
+        if issubclass(kind, io.ComfyNode):
+            kind = kind.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.unique_id: node_id}})
+            answer = kind.fingerprint_inputs(**inputs)
+        else:
+            declared = kind.INPUT_TYPES()
+            known = {**declared.get("required", {}), **declared.get("optional", {})}
+            inputs = {name: value for name, value in inputs.items() if name in known}
+            for name, what in declared.get("hidden", {}).items():
+                inputs[name] = {"UNIQUE_ID": node_id, "PROMPT": {}}.get(what)
+            answer = kind.IS_CHANGED(**inputs)
+        return await answer if inspect.isawaitable(answer) else answer
+    return None
 
 
 def digest_of_code(node: type) -> str:

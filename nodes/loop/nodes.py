@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from comfy_api.latest import InputImpl, io
 
 from ...dream_core.settings import OutputSettings
 from ..adapters import categories, host
+from ..adapters.digests import change_of, is_never_same
 from ..adapters.lasting import remember, times_lost
 from ..adapters.sockets import LoopSocket
 from ..adapters.videos import WRITING, is_video
@@ -200,16 +202,20 @@ class TemporalLoopClose(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str | None:
-        """Run again if an output node in the loop changed, of which ComfyUI itself sees only what leads to Close,
-        or if the video it made is gone.
+    async def fingerprint_inputs(cls, **_: Any) -> str | float | None:
+        """Run again if an output node in the loop, or a file that it uses, changed, of which ComfyUI itself sees
+        only what leads to Close, or if the video it made is gone.
         """
+        graph = host.running_graph()
         try:
-            nodes = watched(host.running_graph(), cls.hidden.unique_id, host.is_output_node)
+            nodes = watched(graph, cls.hidden.unique_id, host.is_output_node)
         except LoopError:
             return None  # `execute` raises it
+        changes = {node_id: await change_of(graph, node_id) for node_id in nodes}
+        if any(map(is_never_same, changes.values())):
+            return math.nan
         inputs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in nodes.items()}
-        return json.dumps([inputs, times_lost(cls.hidden.unique_id)], default=repr)
+        return json.dumps([inputs, changes, times_lost(cls.hidden.unique_id)], default=repr)
 
     @classmethod
     def execute(cls, **_: Any) -> io.NodeOutput:

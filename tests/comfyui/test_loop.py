@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comfyui_server import Draft, Node, Run, Server
+from PIL import Image
 from studio import PACKS
 
 Seen = Callable[[Run, Node], list[np.ndarray]]
@@ -257,6 +258,24 @@ def test_a_change_of_what_is_saved_in_a_loop_runs_it_again(comfyui: Server, exec
     executions()
     assert comfyui.run(loop.graph).executed == []
     assert executions() == []
+
+
+def test_a_changed_file_that_only_what_is_saved_in_a_loop_uses_runs_it_again(comfyui: Server) -> None:
+    brush = comfyui.base / "input" / "brush.png"
+    Image.new("RGB", (24, 16), "red").save(brush)
+    loop = Loop(3)
+    image = loop.add("LoadImage", image=brush.name)
+    mixed = loop.add(
+        "ImageBlend", image1=loop.open[FRAME], image2=image, blend_factor=0.5, blend_mode="normal"
+    )
+    loop.add("SaveImage", images=mixed, filename_prefix="brushed")
+    loop.close(loop.open[FRAME])
+    assert comfyui.run(loop.graph).error is None
+    assert comfyui.run(loop.graph).error is None
+    assert saved_files(comfyui, "brushed") == 3
+    Image.new("RGB", (24, 16), "blue").save(brush)
+    assert comfyui.run(loop.graph).error is None
+    assert saved_files(comfyui, "brushed") == 6
 
 
 def test_an_open_without_a_close_is_refused_each_time(comfyui: Server) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import math
 from typing import Any
 
 import pytest
@@ -43,7 +46,8 @@ def hidden(graph: dict[str, Any], node_id: str) -> dict[str, Any]:
 
 def fingerprint(node: Any, node_id: str) -> Any:
     clone = type(node.__name__, (node,), {"hidden": type("Hidden", (), {"unique_id": node_id})})
-    return clone.fingerprint_inputs()
+    said = clone.fingerprint_inputs()
+    return asyncio.run(said) if inspect.isawaitable(said) else said
 
 
 def test_the_outputs_of_open_are_in_the_order_that_workflows_hold(nodes: Any) -> None:
@@ -101,6 +105,27 @@ def test_close_runs_again_if_an_output_node_inside_or_its_source_changed(
     assert changed != before
     graph["look"]["inputs"]["prefix"] = "a"
     assert fingerprint(nodes.TemporalLoopClose, "close") not in (before, changed)
+
+
+def test_close_runs_again_if_a_file_that_only_an_output_node_inside_uses_changed(
+    nodes: Any, host: Any, graph: dict[str, Any]
+) -> None:
+    class LoadImage:
+        OUTPUT_NODE = False
+        INPUT_TYPES = staticmethod(lambda: {"required": {"image": ("COMBO",)}, "hidden": {"me": "UNIQUE_ID"}})
+        content: Any = None
+        IS_CHANGED = classmethod(lambda cls, image, me: cls.content or [image, me])
+
+    host.classes["LoadImage"] = LoadImage
+    graph["brush"] = {"class_type": "LoadImage", "inputs": {"image": "m.png", "upload": "image"}}
+    graph["look"]["inputs"]["brush"] = ["brush", 0]
+    before = fingerprint(nodes.TemporalLoopClose, "close")
+    assert fingerprint(nodes.TemporalLoopClose, "close") == before
+    LoadImage.content = "two"
+    after = fingerprint(nodes.TemporalLoopClose, "close")
+    assert after != before
+    LoadImage.content = math.nan  # anew at every queue
+    assert fingerprint(nodes.TemporalLoopClose, "close") != fingerprint(nodes.TemporalLoopClose, "close")
 
 
 def test_the_fingerprint_leaves_a_broken_loop_to_execute(nodes: Any, graph: dict[str, Any]) -> None:
