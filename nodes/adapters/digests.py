@@ -192,6 +192,16 @@ def _add_video(found: _Hash, video: Any) -> None:
         return
     source = video.get_stream_source()
     try:
-        _add(found, source.getvalue() if isinstance(source, BytesIO) else digest_of(Path(source)))
+        _add(found, source.getvalue() if isinstance(source, BytesIO) else _digest_of_clip(Path(source)))
     except OSError as error:  # whoever opens it says so
         raise Unknown(str(source)) from error
+
+
+def _digest_of_clip(path: Path) -> list[Any]:
+    """Digest of a video file: of its size, of samples of its bytes, and of its date.
+
+    A clip rendered again may have the same size and the same samples. The date of what nodes made says nothing: it
+    is made again after a start, or touched where it is asked for again.
+    """
+    made = any(folder in path.parents for folder in (host.lasting_folder(), host.temporary_folder("")))
+    return [digest_of(path), None if made else path.stat().st_mtime_ns]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from shutil import copy2
 from types import ModuleType
 from typing import Any
 
@@ -58,7 +60,7 @@ def test_what_has_no_digest_is_named(digests: Any) -> None:
 def test_videos_differ_by_content_and_trim(pack: Pack, digests: Any, video: Path, tmp_path: Path) -> None:
     impl = pack("nodes.adapters.videos").InputImpl
     copy = tmp_path / "copy.mp4"
-    copy.write_bytes(video.read_bytes())
+    copy2(video, copy)
     assert digests.digest(impl.VideoFromFile(str(copy))) == digests.digest(impl.VideoFromFile(str(video)))
     trimmed = impl.VideoFromFile(str(video), start_time=0.2)
     in_memory = impl.VideoFromFile(BytesIO(video.read_bytes()))
@@ -69,6 +71,25 @@ def test_videos_differ_by_content_and_trim(pack: Pack, digests: Any, video: Path
     copy.unlink()
     with pytest.raises(digests.Unknown, match=r"copy\.mp4"):
         digests.digest(impl.VideoFromFile(str(copy)))
+
+
+def test_a_video_rendered_again_differs_where_no_sample_of_it_does(
+    pack: Pack, digests: Any, tmp_path: Path, host: Any
+) -> None:
+    impl = pack("nodes.adapters.videos").InputImpl
+
+    def rendered(path: Path, *, second: int, value: int) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1_000_000) + bytes([value]) + bytes(2_000_000))
+        os.utime(path, (second, second))
+        found: str = digests.digest(impl.VideoFromFile(str(path)))
+        return found
+
+    clip = tmp_path / "clip.avi"
+    assert rendered(clip, second=1, value=1) != rendered(clip, second=2, value=2)
+    assert rendered(clip, second=1, value=1) == rendered(clip, second=1, value=1)
+    for made in (host.folder / "output" / ".deepdream" / "a.mp4", host.folder / "temp" / "a.mp4"):
+        assert rendered(made, second=1, value=1) == rendered(made, second=2, value=1)
 
 
 def test_networks_differ_by_their_weights_and_how_they_compute(
