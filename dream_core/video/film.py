@@ -97,6 +97,9 @@ class _Film:
         self._alpha_decoder = _alpha_decoder(stream, path)
         self._first_aspect: Fraction | None = None
         self._is_avi = container.format.name == "avi"
+        # Where the codec reorders images, those of an AVI file have places instead of times: in the order in which
+        # they are shown.
+        self._has_places = self._is_avi and stream.codec_context.codec.reorder
         self._delay = self._guessed_delay()
 
     def clip(self, settings: InputSettings) -> Clip:
@@ -189,11 +192,12 @@ class _Film:
         packets = (packet for packet in every if packet.stream.index == self._stream.index)
         wanted = packets if begin is None else _needed(packets, begin)
         for frame, pixel_aspect in self._restored(wanted, damage, places):
-            # The images of an AVI file have places instead of times: in the order in which they are shown.
             if places:
                 stamp: Fraction | None = places.popleft() * self._unit - self._delay
             else:
-                stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0)
+                stamp = (
+                    None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - self._delay
+                )
             if time is not None and (stamp is None or stamp <= time):
                 stamp = time + 1 / self._fps
             time = stamp or Fraction(0)
@@ -223,9 +227,10 @@ class _Film:
         restorer = Restorer(self._path, decoder=decoder.name, deinterlace=self._deinterlace)
         pixel_aspect = Fraction(1)
         for packet in packets:
-            if self._is_avi and packet.size and packet.pts is not None:
+            frames = damage.decode(packet, self._alpha_decoder)
+            if self._has_places and packet.size and packet.pts is not None and frames is not None:
                 places.append(packet.pts)
-            for frame in damage.decode(packet, self._alpha_decoder):
+            for frame in frames or ():
                 before, pixel_aspect = pixel_aspect, self._pixel_aspect()
                 # What comes out first is still of the kind before, if the kind changes.
                 ready = list(restorer.restore(frame, pixel_aspect))
@@ -456,13 +461,13 @@ class _Damage:
                 self._reached = max(self._reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
             yield packet
 
-    def decode(self, packet: Any, decoder: VideoCodecContext | None) -> list[av.VideoFrame]:
-        """Decode the frames of a packet, by `decoder` or that of its stream; a damaged one gives none."""
+    def decode(self, packet: Any, decoder: VideoCodecContext | None) -> list[av.VideoFrame] | None:
+        """Decode the frames of a packet, by `decoder` or that of its stream; None if it is damaged."""
         try:
             frames = decoder.decode(packet if packet.size else None) if decoder else list(packet.decode())
         except av.FFmpegError:
             self._errors += 1
-            return []
+            return None
         self._errors += sum(frame.is_corrupt for frame in frames)
         return frames
 

@@ -88,6 +88,25 @@ def test_a_start_within_a_frame_begins_with_that_frame(make_clip, suffix):
     assert [frame.time for frame in frames] == pytest.approx([index / 12 for index in range(10)], abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"), [("mjpeg", "yuvj420p"), ("mpeg4", "yuv420p"), ("libx264", "yuv420p")]
+)
+@pytest.mark.filterwarnings("ignore:.*damaged in:UserWarning")
+def test_images_after_a_damaged_one_keep_their_places_in_an_avi(make_clip, codec, pixel_format):
+    path = make_clip("clip.avi", count=24, fps=24, gop=1, codec=codec, pixel_format=pixel_format)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        pieces = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    for piece in (pieces[5], pieces[11]):
+        assert data.count(piece) == 1
+        data = data.replace(piece, bytes(len(piece)))
+    path.write_bytes(data)
+    frames = read(path)
+    assert len(frames) == 22
+    assert [round(24 * frame.time) for frame in frames[-8:]] == list(range(16, 24))
+    assert levels(frames[-8:]) == pytest.approx([20 + 200 * index // 23 for index in range(16, 24)], abs=4.3)
+
+
 def test_a_start_within_a_long_frame_shows_the_rest_of_it(make_clip):
     stamps = [0, 100, 1100, 9000, 9100]
     path = make_clip(count=5, stamps=stamps, time_base=Fraction(1, 1000), sound="aac")
