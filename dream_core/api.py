@@ -87,9 +87,8 @@ def dream_video(
     with backends(pipeline.device), open_clip(Path(source), settings=reading) as clip:
         add_saved_flow(clip, Path(source), reading)
         work = work_folder(Path(source), Path(target), pipeline=pipeline, reading=reading, writing=writing)
-        previous = open_previous(
-            clip, pipeline.temporal, reading=reading, writing=writing, goes_on=work.exists()
-        )
+        goes_on = work.exists()
+        previous = open_previous(clip, pipeline.temporal, reading=reading, writing=writing, goes_on=goes_on)
         heard = hear(clip, pipeline.listen, pipeline.envelope, start=reading.start)
         dreamer = load_dreamer(pipeline, schedules=heard, encoder=encoder, progress=on_download)
         check_alongside(dreamer, reading)
@@ -100,7 +99,7 @@ def dream_video(
                 output,
                 previous=previous,
                 save_last=writing.save_last_dream,
-                keep=open_keep_folder(writing, goes_on=output.restored > 0),
+                keep=open_keep_folder(writing, goes_on=goes_on),
                 on_frame=on_frame,
                 on_step=on_step,
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import SettingsError
+from .errors import SettingsError, VideoError
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,18 @@ def validate(settings: Any) -> None:
             _check(f"`{name}`", kind, value)
     if hasattr(settings, "check_together"):
         settings.check_together()
+
+
+def in_full(path: Path) -> Path:
+    """Return a path that ends in a name: that of . and .. in full.
+
+    Raises:
+        VideoError: it is the root, which has no name.
+    """
+    full = path.resolve() if path.name in ("", "..") else path
+    if not full.name:
+        raise VideoError(f"expected a path that ends in a name, got {path}; name a file or folder in it")
+    return full
 
 
 def require_valid(cls: type[Any], **values: Any) -> None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from .checks import kind_of, remedy
+from .checks import in_full, kind_of, remedy
 from .device import choose_devices
 from .errors import VideoError
 from .models.registry import resolve_model
@@ -21,6 +21,7 @@ from .temporal.seamless import Begun
 from .unfinished import Pace, Unfinished, digest_of
 from .video import Frame, Output
 from .video.alongside import region_files
+from .video.images import is_image
 
 NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "beside")
 """Settings that do not change what comes out."""
@@ -57,7 +58,7 @@ def work_folder(
         more: others, by name.
 
     Raises:
-        VideoError: the input cannot be read.
+        VideoError: the input cannot be read, or the output has no name.
     """
     conditions = {**conditions_of(pipeline, reading, writing), **(more or {})}
     with warnings.catch_warnings():
@@ -67,11 +68,11 @@ def work_folder(
             conditions["flow"] = resolve_flow(pipeline.flow, folders=pipeline.model.model_dirs)
     conditions["device"] = [str(device) for device in choose_devices(pipeline.device)]
     try:
-        conditions["input"] = digest_of(source)
+        conditions["input"] = digest_of(source, files=_images(source))
         for name in FILES:
             conditions[name] = conditions[name] and _digest(Path(conditions[name]))
         if reading.saved_flow:
-            each = "".join(_digest(path) for path in folders_of(reading.saved_flow))
+            each = "".join(map(digest_of, folders_of(reading.saved_flow)))
             conditions["saved_flow"] = sha256(each.encode()).hexdigest()
         files = region_files(reading.regions)
         conditions["regions"] = {name: _digest(path) for name, path in files.items()}
@@ -79,11 +80,18 @@ def work_folder(
         raise VideoError(
             f"{error.filename} cannot be read ({error.strerror}): {remedy(error, 'read')}"
         ) from error
-    return Unfinished(target, conditions=conditions, restart=writing.restart)
+    return Unfinished(in_full(target), conditions=conditions, restart=writing.restart)
 
 
 def _digest(path: Path) -> Any:
-    return digest_of(path) if kind_of(path) in ("file", "folder") else str(path)
+    return digest_of(path, files=_images(path)) if kind_of(path) in ("file", "folder") else str(path)
+
+
+def _images(path: Path) -> list[Path]:
+    """The images of a folder, which alone count: the output may grow there, and the system leaves files there."""
+    if kind_of(path) != "folder":
+        return []
+    return [one for one in path.iterdir() if is_image(one) and not one.name.startswith(".")]
 
 
 class Keeper:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -273,19 +273,23 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def digest_of(path: Path) -> str:
-    """Digest of a file, or of all files of a folder and their names: of their sizes and of samples of their bytes.
+def digest_of(path: Path, *, files: Sequence[Path] = ()) -> str:
+    """Digest of a file, or of the files of a folder and their names: of their sizes and of samples of their bytes.
+
+    Args:
+        path: of the file or folder.
+        files: those of a folder that count; all by default.
 
     Raises:
         OSError: it cannot be read.
     """
     digest = sha256()
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    for file in files:
+    found = files or [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    for file in sorted(found):
         size = file.stat().st_size
         digest.update(f"{file.name if path.is_dir() else ''} {size}\n".encode(errors="surrogateescape"))
         with file.open("rb") as opened:
-            length = _SAMPLE if len(files) == 1 else _SAMPLE >> 6
+            length = _SAMPLE if len(found) == 1 else _SAMPLE >> 6
             for place in (0, max(0, size - length) // 2, max(0, size - length)):
                 opened.seek(place)
                 digest.update(opened.read(length))

@@ -9,7 +9,7 @@ from ..checks import validate
 from ..cluster.engine import MORE_MEMORY, dream_all, ray_at, shared_out, workers_of
 from ..cluster.plan import Segment
 from ..cluster.work import Job, check_job, is_begun
-from ..errors import SettingsError, VideoError
+from ..errors import DeepDreamError, SettingsError
 from ..looks import load_look
 from ..video.containers import telling
 from ..video.writer import is_occupied
@@ -95,8 +95,8 @@ def still_to_dream(jobs: Sequence[Job], teller: Teller) -> tuple[list[Job], int]
         Those to dream, and the number of those that cannot be.
 
     Raises:
-        SettingsError: the settings are wrong, for all clips alike.
-        VideoError: the only clip cannot be dreamed.
+        SettingsError: a setting is wrong for all clips alike.
+        DeepDreamError: the only clip cannot be dreamed.
     """
     left, unfit = [], 0
     for job in jobs:
@@ -113,7 +113,7 @@ def still_to_dream(jobs: Sequence[Job], teller: Teller) -> tuple[list[Job], int]
             continue
         try:
             check_job(job)
-        except VideoError as error:
+        except DeepDreamError as error:
             if not several:
                 raise
             teller.fail(f"{job.source}: {error}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from ..checks import validate
+from ..checks import in_full, validate
 from ..device import backends
 from ..dreaming.dream import DreamCallback, DreamStep
 from ..dreaming.objectives import Objective, build_objective, choose_channels
@@ -110,14 +111,15 @@ def dream_file(clip: Clip, command: Command, teller: Teller) -> int:
         require_apart(target, command.input)
     add_saved_flow(clip, source, command.read)
     work = work_folder(source, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
+    goes_on = work.exists()
     previous = open_previous(
-        clip, command.temporal, reading=command.read, writing=command.write, goes_on=work.exists()
+        clip, command.temporal, reading=command.read, writing=command.write, goes_on=goes_on
     )
     heard = hear(clip, command.listen, command.envelope, start=command.read.start)
     output = open_output_like(clip, target, settings=command.write, work=work)
     try:
         with output:
-            dream_into(output, clip, command, teller, previous=previous, heard=heard)
+            dream_into(output, clip, command, teller, previous=previous, heard=heard, goes_on=goes_on)
     except KeyboardInterrupt:
         if not output.written:
             raise
@@ -165,10 +167,14 @@ def dream_into(
     *,
     previous: DreamerState | None,
     heard: Schedules,
+    goes_on: bool,
 ) -> None:
-    """Load the networks and dream the clip, with the schedules that were heard in its sound."""
-    callback = step_callback(command, teller, output)
-    keep = open_keep_folder(command.write, goes_on=output.restored > 0)
+    """Load the networks and dream the clip, with the schedules that were heard in its sound.
+
+    With `goes_on`, an earlier run was stopped, maybe before its first record.
+    """
+    callback = step_callback(command, teller, lambda: dreamer.state.count)
+    keep = open_keep_folder(command.write, goes_on=goes_on)
     dreamer = load_dreamer(command.pipeline, schedules=heard, progress=teller.downloaded)
     check_alongside(dreamer, command.read)
     model = dreamer.model
@@ -194,7 +200,7 @@ def dream_into(
     )
 
 
-def step_callback(command: Command, teller: Teller, output: Output) -> DreamCallback | None:
+def step_callback(command: Command, teller: Teller, number: Callable[[], int]) -> DreamCallback | None:
     """Callback for gradient steps that the options ask for, or None.
 
     Raises:
@@ -206,7 +212,7 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
     if command.console.save_every > 0:
         if command.write.keep is None:
             raise SettingsError("--save-every needs a folder to save into: add --keep FOLDER")
-        callbacks.append(step_saver(command.write.keep / STEPS, command.console.save_every, output))
+        callbacks.append(step_saver(command.write.keep / STEPS, command.console.save_every, number))
 
     def call_all(step: DreamStep) -> None:
         for callback in callbacks:
@@ -215,14 +221,17 @@ def step_callback(command: Command, teller: Teller, output: Output) -> DreamCall
     return call_all if callbacks else None
 
 
-def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
-    """Callback that saves the growing image every `every` gradient steps."""
+def step_saver(folder: Path, every: int, number: Callable[[], int]) -> DreamCallback:
+    """Callback that saves the growing image every `every` gradient steps.
+
+    `number` gives that of the frame which is dreamed; frames may be written later.
+    """
 
     def save(step: DreamStep) -> None:
         if step.done % every == 0:
             with telling(folder, "made"):
                 folder.mkdir(parents=True, exist_ok=True)
-            name = f"frame_{output.written:06d}_step_{step.done:04d}.png"
+            name = f"frame_{number():06d}_step_{step.done:04d}.png"
             save_image(step.image[0].clamp(0, 1).cpu(), folder / name)
 
     return save
@@ -230,6 +239,7 @@ def step_saver(folder: Path, every: int, output: Output) -> DreamCallback:
 
 def default_output(source: Path) -> Path:
     """Return the input's name with _dream; folders, images and most videos keep their kind, others become MP4."""
+    source = in_full(source)
     if source.is_dir():
         return source.with_name(source.name + SUFFIX)
     keeps_its_kind = is_image(source) or source.suffix.lower() in (".gif", ".mkv", ".mov", ".webm")

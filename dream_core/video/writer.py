@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import warnings
@@ -20,8 +21,8 @@ import torch
 from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
-from ..checks import kind_of, validate
-from ..errors import VideoError
+from ..checks import in_full, kind_of, validate
+from ..errors import DamagedError, VideoError
 from ..image import describe
 from ..settings import OutputSettings
 from ..unfinished import Unfinished, sync
@@ -34,6 +35,7 @@ from .sound import describe_tracks, tell_left_out
 PART = "part"
 """Says in the state of an output that it is a part of another one, and whole."""
 
+_IMAGE = re.compile(r"frame_\d{6,}\.png")
 _LONGEST_NAME = 255
 _FAINT = 1 / 255
 _FINEST = 1_000_000
@@ -287,7 +289,7 @@ def open_output(
             format and size do not go together, or a clip is to be written into a single image.
     """
     validate(settings)
-    target = Path(path)
+    target = in_full(Path(path))
     require_path(target, what="output")
     if work:
         _forget_finished(work, target)
@@ -304,7 +306,7 @@ def open_output(
     animated = frame_count is not None and frame_count > 1
     if work and not is_folder and is_image(target) and not animated:
         work = None
-    growing = _begin_or_go_on(work, target) if work else free_name(target)
+    growing = _begin_or_go_on(work, target, is_folder=is_folder) if work else free_name(target)
     try:
         sink = _open_sink(
             growing,
@@ -347,10 +349,14 @@ def _forget_finished(work: Unfinished, target: Path) -> None:
         work.remove()
 
 
-def _begin_or_go_on(work: Unfinished, target: Path) -> Path:
-    """Open the folder of an output, and return the name at which it grows."""
+def _begin_or_go_on(work: Unfinished, target: Path, *, is_folder: bool) -> Path:
+    """Open the folder of an output, and return the name at which it grows.
+
+    A video can be made again from its record; a folder of images that is gone begins anew.
+    """
     work.open()
-    if work.state is None:
+    lost = is_folder and work.state and not target.with_name(work.state["growing"]).is_dir()
+    if work.state is None or lost:
         growing = free_name(target)
         # Noted at once, so that whoever is killed before the first record leaves no file that nobody knows.
         work.commit({"growing": growing.name, "written": 0, "sink": None, "run": None})
@@ -408,6 +414,12 @@ class _FolderSink:
         self._index: int = state["index"] if state else 0
         self._fresh: list[Path] = []
         folder.mkdir(parents=True, exist_ok=True)
+        for index in range(self._index):
+            if not (folder / image_name(index)).exists():
+                raise DamagedError(
+                    f"expected {folder / image_name(index)}, which an earlier run wrote, but it is gone: put it "
+                    "back, or add `restart` to begin anew"
+                )
         for path in sorted(folder.glob("frame_*.png"))[self._index :]:
             path.unlink()  # it may be incomplete
 
@@ -584,10 +596,17 @@ def _shortened(path: Path) -> str:
 
 def _move(growing: Path, path: Path) -> None:
     try:
-        if growing.is_dir() and path.is_dir():
-            for file in sorted(growing.iterdir()):
-                file.replace(path / file.name)
+        if growing.is_dir() and path.is_dir() and any(path.iterdir()):
+            names = sorted(file.name for file in growing.iterdir())
+            for name in names:
+                (growing / name).replace(path / name)
             growing.rmdir()
+            for image in path.glob("frame_*.png"):
+                if _IMAGE.fullmatch(image.name) and image.name not in names:
+                    image.unlink()  # of an earlier, longer dream
+        elif growing.is_dir() and path.is_dir():
+            path.rmdir()
+            growing.replace(path)
         else:
             growing.replace(path)
     except OSError as error:

@@ -87,13 +87,14 @@ def run(
             raise KeyboardInterrupt
 
     work = work_folder(source, target, pipeline=PIPELINE, reading=reading, writing=writing)
+    goes_on = work.exists()
     with (
         open_clip(source, settings=reading) as clip,
         open_output_like(clip, target, settings=writing, work=work) as output,
     ):
         add_saved_flow(clip, source, reading)
         before = output.restored
-        kept = open_keep_folder(writing, goes_on=before > 0)
+        kept = open_keep_folder(writing, goes_on=goes_on)
         dream_clip(clip, dreamer, output, keep=kept, on_frame=stop)
     return before
 
@@ -155,6 +156,30 @@ def test_what_is_kept_is_kept_of_every_frame(tiny: DreamModel, source: Path, tmp
     assert [len(list((keep / name).iterdir())) for name in ("frames", "dreams", "flow", "mask")] == [
         COUNT
     ] * 4
+
+
+def test_what_is_no_image_changes_no_folder_of_images(tiny: DreamModel, source: Path, tmp_path: Path) -> None:
+    """The output may grow there, and the system leaves files of its own."""
+    folder = tmp_path / "frames"
+    with (
+        open_clip(source, settings=READING) as clip,
+        open_output_like(clip, folder, settings=OutputSettings()) as output,
+    ):
+        for frame in clip:
+            output.write(frame.image)
+    target = folder / "out.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, folder, target, TemporalSettings(), stopped=3)
+    (folder / ".DS_Store").touch()
+    assert run(tiny, folder, target, TemporalSettings()) > 0
+    (folder / "frame_000001.png").unlink()
+    digest = work_folder(folder, target, pipeline=PIPELINE, reading=READING, writing=OutputSettings())
+    assert (
+        digest._conditions["input"]
+        != work_folder(
+            source, target, pipeline=PIPELINE, reading=READING, writing=OutputSettings()
+        )._conditions["input"]
+    )
 
 
 def test_a_changed_input_is_refused_until_restart(tiny: DreamModel, source: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dream_core.command.dream import default_output, dream_file
 from dream_core.command.options import ATLAS, COMPARE, FLOW, MEASURE, REPEATED, Command, as_flags, parse
 from dream_core.looks import load_look
 from dream_core.models.registry import MODELS
+from dream_core.resume import work_folder
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.synthetic import synthetic_clip
 from dream_core.video import Clip, open_clip, open_output
@@ -109,6 +110,23 @@ def test_material_is_kept(clip: Path, quick: list[str], tmp_path: Path) -> None:
     ]
     expected += [f"steps/frame_{i:06d}_step_{step:04d}" for i in (0, 1) for step in (1, 2)]
     assert found == [f"{name}.png" for name in expected]
+
+
+def test_a_run_that_was_killed_before_its_first_record_keeps_on(
+    clip: Path, quick: list[str], tmp_path: Path
+) -> None:
+    kept, target = tmp_path / "kept", tmp_path / "out.mp4"
+    words = [str(clip), str(target), *quick, "--keep", str(kept), "--frames", "2"]
+    command = parse(words)
+    assert isinstance(command, Command)
+    work = work_folder(clip, target, pipeline=command.pipeline, reading=command.read, writing=command.write)
+    work.open()
+    work.commit({"growing": "out.part.mp4", "written": 0, "sink": None, "run": None})
+    work.close()
+    (kept / "frames").mkdir(parents=True)
+    (kept / "frames" / "frame_000000.png").touch()
+    assert main(words) == 0
+    assert len(list(kept.rglob("frame_00000?.png"))) == 2
 
 
 def interrupted_after(count: int) -> Clip:
@@ -319,8 +337,30 @@ def test_default_output(source: str, expected: str) -> None:
     assert default_output(Path(source)) == Path(expected)
 
 
-def test_default_output_of_a_folder(tmp_path: Path) -> None:
+def test_default_output_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_output(tmp_path) == tmp_path.with_name(tmp_path.name + "_dream")
+    (tmp_path / "clip" / "frames").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clip" / "frames")
+    assert default_output(Path()) == tmp_path / "clip" / "frames_dream"
+    assert default_output(Path("..")) == tmp_path / "clip_dream"
+
+
+@pytest.mark.parametrize(("target", "says"), [(".", "exists already"), ("/", "ends in a name")])
+def test_an_output_without_a_name_of_its_own_is_one_line(
+    clip: Path,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    says: str,
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main([str(clip), target, *quick, "--quiet"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
 
 
 def help_text(capsys: pytest.CaptureFixture[str], *command: str) -> str:

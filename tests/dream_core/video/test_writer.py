@@ -15,7 +15,7 @@ import torch
 from clips import FAST, copy, gray, levels, ramp, read, write
 from PIL import Image
 
-from dream_core.errors import SettingsError, VideoError
+from dream_core.errors import DamagedError, SettingsError, VideoError
 from dream_core.settings import InputSettings, OutputSettings
 from dream_core.unfinished import Unfinished
 from dream_core.video import Output, Sound, open_output
@@ -226,6 +226,46 @@ def test_a_folder_with_content_is_kept_unless_overwriting_is_allowed(tmp_path):
     names = sorted(file.name for file in folder.iterdir())
     assert names == ["frame_000000.png", "frame_000001.png", "mine.txt"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_shorter_dream_leaves_no_image_of_a_longer_one(tmp_path):
+    folder = tmp_path / "frames"
+    write(folder, ramp(6))
+    (folder / "frame_mine.png").touch()
+    write(folder, ramp(2), settings=OutputSettings(overwrite=True))
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == ["frame_000000.png", "frame_000001.png", "frame_mine.png"]
+
+
+def stopped_folder(tmp_path):
+    """A folder of images that was stopped after three of them; call it again to go on."""
+    work = Unfinished(tmp_path / "frames", conditions={})
+    options = {"size": (48, 64), "fps": Fraction(5), "settings": OutputSettings()}
+    return open_output(tmp_path / "frames", **options, work=work)
+
+
+def test_a_folder_that_lost_an_image_does_not_go_on_and_one_that_is_gone_begins_anew(tmp_path):
+    images = [torch.full((3, 48, 64), level / 8) for level in range(4)]
+    output = stopped_folder(tmp_path)
+    for image in images[:3]:
+        output.write(image)
+    output.save({})
+    output.stop()
+    growing = tmp_path / "frames.part"
+    (growing / "frame_000001.png").rename(tmp_path / "elsewhere.png")
+    with pytest.raises(DamagedError, match=r"frame_000001\.png.*put it back, or add `restart`"):
+        stopped_folder(tmp_path)
+    (tmp_path / "elsewhere.png").rename(growing / "frame_000001.png")
+    output = stopped_folder(tmp_path)
+    assert output.restored == 3
+    output.stop()
+    shutil.rmtree(growing)
+    with stopped_folder(tmp_path) as output:
+        assert output.restored == 0
+        for image in images:
+            output.write(image)
+    assert len(read(tmp_path / "frames")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
 def test_an_empty_folder_can_be_used(tmp_path):
