@@ -152,9 +152,12 @@ def require_comparable(clips: Mapping[str, Clip]) -> None:
                 f"expected clips of the same proportions, got {first} with {_worded(one.size)} and {name} with "
                 f"{_worded(clip.size)} pixels: crop one of them"
             )
-    counts = {name: clip.frame_count for name, clip in clips.items() if clip.frame_count is not None}
-    if len(set(counts.values())) > 1:
-        raise VideoError(_unequal(counts, least=min(counts.values())))
+    # What files say of their length may be wrong, and is checked only where it differs.
+    if len({clip.frame_count for clip in clips.values()} - {None}) > 1:
+        found = {name: clip.counted() for name, clip in clips.items()}
+        counts = {name: count for name, count in found.items() if count is not None}
+        if len(set(counts.values())) > 1:
+            raise VideoError(_unequal(counts, least=min(counts.values())))
 
 
 def _unequal(counts: Mapping[str, int], *, least: int) -> str:

@@ -90,9 +90,12 @@ def region_files(entries: tuple[str, ...]) -> dict[str, Path]:
 def _for_frames(
     clip: Clip, images: Clip, *, path: Path, what: str, still: bool, load: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
-    expected, found = clip.frame_count, images.frame_count
-    if not (still or found == 1) and expected and found and found < expected:
-        raise VideoError(_too_few(path, what, found, f"the {expected} frames"))
+    still = still or images.frame_count == 1
+    if not still and _is_shorter(images.frame_count, clip.frame_count):
+        # What files say of their length may be wrong.
+        found, expected = images.counted(), clip.counted()
+        if found and _is_shorter(found, expected):
+            raise VideoError(_too_few(path, what, found, f"the {expected} frames"))
     first = load(next(images).image)
 
     def repeated() -> Iterator[Tensor]:
@@ -107,7 +110,11 @@ def _for_frames(
             count += 1
         raise VideoError(_too_few(path, what, count, "more frames"))
 
-    return repeated() if still or found == 1 else each()
+    return repeated() if still else each()
+
+
+def _is_shorter(found: int | None, expected: int | None) -> bool:
+    return found is not None and expected is not None and found < expected
 
 
 def _mask(image: Tensor, clip: Clip, path: Path, what: str) -> Tensor:

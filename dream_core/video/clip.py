@@ -101,6 +101,7 @@ class Clip:
         own_duration: Callable[[Any], Fraction] = lambda _: Fraction(0),
         begins_anew: Callable[[Any], bool] = lambda _: False,
         transparency: bool = False,
+        count: Callable[[], int | None] | None = None,
         frames_before: Callable[[], int] = lambda: 0,
         close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -113,7 +114,7 @@ class Clip:
         self.time_base = time_base
         """Unit of the input's timestamps, in seconds."""
         self.frame_count = frame_count
-        """Estimated number of frames to come, or None if the file does not say."""
+        """Estimated number of frames to come, or None if the file does not say; see `counted`."""
         self.passed = 0
         """Number of frames that were read, also those that are left out."""
         self.sound = sound
@@ -122,6 +123,7 @@ class Clip:
         """True if the frames have an alpha."""
         self.frames_before = cache(frames_before)
         """Counts the frames of the input before the first one of the clip; it may decode them for that."""
+        self._count: Callable[[], int | None] | None = None if count is None else cache(count)
         self._load = load
         self._own_duration = own_duration
         self._begins_anew = begins_anew
@@ -150,6 +152,14 @@ class Clip:
     def __next__(self) -> Frame:
         return next(frame for frame in self._frames if frame is not None)
 
+    def counted(self) -> int | None:
+        """Return the number of frames to come where `frame_count` is but an estimate, too; it may read the file.
+
+        Returns:
+            None if it cannot be known without decoding.
+        """
+        return self.frame_count if self._count is None else self._count()
+
     def skip(self, count: int) -> None:
         """Leave out this many frames. They are decoded, but not brought to the clip's size.
 
@@ -171,7 +181,7 @@ class Clip:
         """
         self._first = self._skipped = first
         self._frames = islice(self._frames, end)
-        self.frame_count = end - first
+        self.frame_count, self._count = end - first, None
 
     def times(self) -> Iterator[float]:
         """Read the times of all frames, in seconds from the first one on, without their images.
@@ -194,6 +204,7 @@ class Clip:
         self._frames = takewhile(lambda frame: frame is None or frame.time < seconds, self._frames)
         if self.frame_count is not None:
             self.frame_count = min(self.frame_count, max(1, round(seconds * float(self.fps))))
+        self._count = lambda: None
 
     def add(self, values: Mapping[str, Iterator[Any]], *, close: Callable[[], None] = lambda: None) -> None:
         """Give each frame something that is read beside it. Call it before the first frame is read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -122,6 +122,7 @@ class _Film:
             top_fps=self._top_fps(),
             time_base=self._unit,
             frame_count=limited(self._count(Fraction(settings.start)), settings.frames),
+            count=self._exact_count(settings),
             limit=settings.frames or None,
             sound=Sound(self._path, float(first[1])) if self._container.streams.audio else None,
             frames_before=lambda: self._frames_before(Fraction(settings.start)),
@@ -300,6 +301,16 @@ class _Film:
             return None
         total = self._stream.frames or round(seconds * self._fps)
         return max(1, total - int((start + ROUNDING) * self._fps))
+
+    def _exact_count(self, settings: InputSettings) -> Callable[[], int | None] | None:
+        """What counts the frames exactly; None if `_count` has done so."""
+        rate = self._stream.base_rate
+        if self._stream.frames and (not settings.start or rate == self._stream.average_rate):
+            return None
+        if self._stream.codec_context.name == "vp8":  # some of its packets are never shown
+            return lambda: None
+        begin = self._begin + Fraction(settings.start)
+        return lambda: limited(self._counted(begin), settings.frames)
 
     def _counted(self, begin: Fraction) -> int:
         """Count the packets from `begin` on, where the length says too little: times jump, or the rate varies."""

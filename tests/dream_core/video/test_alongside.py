@@ -85,6 +85,18 @@ def test_a_folder_of_masks_keeps_step_with_a_film_of_another_rate(tmp_path: Path
     assert [round(float(mask.mean()), 1) for _, mask in found if mask is not None] == [0.5, 0.6, 0.7]
 
 
+def test_masks_for_all_frames_of_a_varying_rate_are_enough(tmp_path: Path) -> None:
+    film = tmp_path / "film.mkv"
+    with open_output(film, size=SIZE, fps=Fraction(50), settings=OutputSettings()) as output:
+        for number in range(6):
+            output.write(torch.zeros(3, *SIZE), time=0.2 * number, duration=0.2)
+    with open_clip(film, settings=InputSettings(size=0, mask=write(tmp_path / "six", steps(6)))) as clip:
+        assert (clip.frame_count or 0) > 6  # by the rate that the file names
+        assert len(list(clip)) == 6
+    with pytest.raises(VideoError, match=r"got 5 in .*five for the 6 frames"):
+        open_clip(film, settings=InputSettings(mask=write(tmp_path / "five", steps(5))))
+
+
 def test_a_folder_that_ends_before_the_clip_begins_is_told(source: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "masks", steps(2))
     with pytest.raises(VideoError, match=r"got 2 in .*masks for a clip that begins after 3 frames"):

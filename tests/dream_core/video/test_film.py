@@ -39,6 +39,23 @@ def test_variable_frame_rate_keeps_the_real_times(make_clip):
     assert [frame.duration for frame in frames[:-1]] == pytest.approx([0.04, 0.01, 0.2, 0.75, 0.01], abs=1e-9)
 
 
+@pytest.mark.parametrize("start", [0, 0.25])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9")]
+)
+def test_frames_of_a_varying_rate_are_counted(make_clip, name, codec, start):
+    stamps = [index * 20 for index in range(10)] + [200 + index * 200 for index in range(4)]
+    path = make_clip(name, codec=codec, count=14, fps=50, stamps=stamps, time_base=Fraction(1, 1000))
+    with open_clip(path, settings=InputSettings(size=0, start=start)) as clip:
+        assert clip.counted() == len(list(clip)) == (4 if start else 14)
+
+
+def test_invisible_images_are_not_counted(make_clip):
+    path = make_clip("clip.webm", codec="libvpx", count=4)
+    with open_clip(path, settings=NATIVE) as clip:
+        assert clip.counted() is None
+
+
 @pytest.mark.parametrize(
     ("matrix", "size", "expected"),
     [
