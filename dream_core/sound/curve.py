@@ -35,7 +35,7 @@ def sound_curve(
     """Make a schedule that follows a sound, by seconds, so that frames of any rate keep in step with it.
 
     Args:
-        samples: the sound from the clip's first frame on.
+        samples: the sound.
         settings: what to listen for.
         envelope: the shape of the curve.
         frame: seconds that a frame lasts at most. Onsets and beats stay up so long, so that a frame shows them.
@@ -56,7 +56,7 @@ def sound_curve(
     heights = _follow(heights, attack=envelope.attack, release=envelope.release)
     values = settings.least + heights * (settings.most - settings.least)
     times, values = _corners(times, values)
-    times = times + envelope.delay
+    times = times + samples.begin + envelope.delay
     return sampled(times.tolist(), values.tolist())
 
 

@@ -54,19 +54,21 @@ def hear(clip: Clip, settings: ListenSettings, envelope: EnvelopeSettings, *, st
         what="a setting that can follow a sound in `listen`",
         where=f"choose one of {', '.join(SCHEDULABLE_NUMBERS)}",
     )
-    samples = samples_for(clip, settings.listen_to, start=start, more=max(0.0, -envelope.delay))
+    samples = samples_for(clip, settings.listen_to, start=start)
     frame = 1 / float(clip.fps)
     return join((one.name, sound_curve(samples, one.sound, envelope, frame=frame)) for one in entries)
 
 
-def samples_for(clip: Clip, other: Path | None, *, start: float, more: float = 0.0) -> Samples:
-    """Read the sound of a clip, or of another file that begins with it.
+def samples_for(clip: Clip, other: Path | None, *, start: float) -> Samples:
+    """Read the whole sound of a clip, or of another file that begins with it.
+
+    What comes before the clip's first frame and after its last is read too: what counts as loud, and the beats, are
+    the same whatever part of the input the clip is.
 
     Args:
         clip: opened, not read yet.
         other: the other file; None for the clip's own sound.
         start: seconds at which the clip begins in its file.
-        more: seconds to read beyond the clip's end.
 
     Raises:
         VideoError: there is no sound, or it cannot be read.
@@ -76,10 +78,14 @@ def samples_for(clip: Clip, other: Path | None, *, start: float, more: float = 0
         raise VideoError(
             "expected an input with sound for `listen`, got one without: name another file by `listen_to`"
         )
-    seconds = None
-    if clip.frame_count is not None:
-        seconds = clip.frame_count / float(clip.fps) + 1 + more
-    return read_samples(sound, seconds=seconds)
+    beginning = sound_of(sound.path, start=0.0)
+    samples = read_samples(beginning)
+    skipped = sound.start - beginning.start
+    if samples.seconds <= skipped:
+        raise VideoError(
+            f"the sound of {sound.path} has no samples from {sound.start:g} s on: choose another file or start"
+        )
+    return replace(samples, begin=-skipped)
 
 
 def parse_listening(text: str) -> Listening:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import av
 import numpy as np
 import torch
 from av.audio.stream import AudioStream
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import VideoError
@@ -34,10 +32,12 @@ class Samples:
     Args:
         wave: (T,) float32, one channel, about -1..1.
         rate: samples per second.
+        begin: time of the first one, in seconds from the clip's first frame; negative where it comes before that.
     """
 
     wave: Tensor
     rate: int
+    begin: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -61,14 +61,13 @@ def sound_of(path: Path, *, start: float) -> Sound:
         raise VideoError(f"the sound of {path} cannot be read ({error}): expected a whole file") from error
 
 
-def read_samples(sound: Sound, *, seconds: float | None = None) -> Samples:
+def read_samples(sound: Sound) -> Samples:
     """Decode the default track of a file, all channels mixed, from the clip's first frame on.
 
     Gaps, and what is missing before sound that begins late, are silent.
 
     Args:
         sound: where it is, and the time of the first frame.
-        seconds: to read at most; None = to the end.
 
     Raises:
         VideoError: the file cannot be read, or has no sound, or none from the first frame on.
@@ -87,7 +86,8 @@ def read_samples(sound: Sound, *, seconds: float | None = None) -> Samples:
                 )
             start = Fraction(sound.start)
             frames = decoded(_until_damage(packets_from(source, track, start), sound), track)
-            pieces = list(_pieces(gapless(frames, SampleFormat(RATE, "flt", "mono"), start=start), seconds))
+            whole = gapless(frames, SampleFormat(RATE, "flt", "mono"), start=start)
+            pieces = [frame.to_ndarray().ravel().astype(np.float32, copy=False) for frame in whole]
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"the sound of {sound.path} cannot be read ({error}): expected a whole file"
@@ -96,8 +96,7 @@ def read_samples(sound: Sound, *, seconds: float | None = None) -> Samples:
         raise VideoError(
             f"the sound of {sound.path} has no samples from {sound.start:g} s on: choose another file or start"
         )
-    wave = torch.from_numpy(np.concatenate(pieces))
-    return Samples(wave if seconds is None else wave[: math.ceil(seconds * RATE)], RATE)
+    return Samples(torch.from_numpy(np.concatenate(pieces)), RATE)
 
 
 def _until_damage(packets: Iterator[av.Packet[Any]], sound: Sound) -> Iterator[av.Packet[Any]]:
@@ -105,13 +104,3 @@ def _until_damage(packets: Iterator[av.Packet[Any]], sound: Sound) -> Iterator[a
         yield from packets
     except av.FFmpegError as error:
         warnings.warn(f"the sound of {sound.path} breaks off ({error}): the rest is silent", stacklevel=2)
-
-
-def _pieces(frames: Iterator[av.AudioFrame], seconds: float | None) -> Iterator[NDArray[np.float32]]:
-    done = 0
-    for frame in frames:
-        piece = frame.to_ndarray().ravel().astype(np.float32, copy=False)
-        yield piece
-        done += len(piece)
-        if seconds is not None and done >= seconds * RATE:
-            return

@@ -66,12 +66,16 @@ def test_what_cannot_be_read_is_told(text, message):
 @pytest.fixture
 def click(tmp_path: Path) -> Path:
     """A second of sound with a click after 0.5 s."""
-    wave = np.zeros((1, 8000), dtype=np.int16)
-    wave[0, 4000:4080] = 20_000 * np.sin(np.arange(80))
-    path = tmp_path / "click.wav"
+    wave = np.zeros(8000)
+    wave[4000:4080] = 20_000 * np.sin(np.arange(80))
+    return save_wave(tmp_path / "click.wav", wave)
+
+
+def save_wave(path: Path, wave: np.ndarray) -> Path:
+    """Save 8000 samples a second as 16 bits."""
     with av.open(str(path), "w") as container:
         track = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        sound = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        sound = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
         sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
         container.mux(track.encode(sound))
         container.mux(track.encode(None))
@@ -90,9 +94,9 @@ def film(click: Path, tmp_path: Path) -> Path:
     return path
 
 
-def heard(path: Path, *entries: str, start: float = 0, to: Path | None = None) -> Schedules:
+def heard(path: Path, *entries: str, start: float = 0, frames: int = 0, to: Path | None = None) -> Schedules:
     envelope = EnvelopeSettings(release=0.1)
-    with open_clip(path, settings=InputSettings(size=0, start=start)) as clip:
+    with open_clip(path, settings=InputSettings(size=0, start=start, frames=frames)) as clip:
         return hear(clip, ListenSettings(listen=entries, listen_to=to), envelope, start=start)
 
 
@@ -108,6 +112,46 @@ def test_settings_follow_the_sound_from_the_first_frame_on(film, click, start, o
     assert values[:shown] == [1] * shown
     assert values[shown + 3] == 1
     assert blend.at(0, shown / 10) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 3), (0.2, 3), (0.2, 0)])
+@pytest.mark.parametrize("feature", ["level", "onsets"])
+@pytest.mark.parametrize("other", [False, True])
+def test_a_part_follows_the_sound_as_the_whole_does(tmp_path, start, frames, feature, other):
+    wave = np.zeros(16_000)
+    for time, height in ((0.15, 2000), (0.35, 4000), (1.2, 20_000), (1.5, 20_000)):
+        begin = round(8000 * time)
+        wave[begin : begin + 400] = height * np.sin(np.arange(400))
+    song, path = save_wave(tmp_path / "song.wav", wave), tmp_path / "film.mov"
+    sound, settings = Sound(song, 0), OutputSettings(quality=0)
+    with open_output(path, size=(32, 32), fps=Fraction(10), settings=settings, sound=sound) as output:
+        for _ in range(20):
+            output.write(torch.zeros(3, 32, 32))
+    entry, to = f"blend={feature}:0..1", song if other else None
+    whole = heard(path, entry, to=to).by_name["blend"]
+    part = heard(path, entry, start=start, frames=frames, to=to).by_name["blend"]
+    times = np.arange(0, 0.6, 0.05)
+    expected = [whole.at(0, time + start) for time in times]
+    assert 0 < max(expected) < 0.6
+    assert [part.at(0, time) for time in times] == pytest.approx(expected, abs=1e-6)
+
+
+def test_frames_of_a_varying_rate_hear_to_their_end(tmp_path):
+    wave = np.zeros(20_000)
+    wave[15_200:15_600] = 20_000 * np.sin(np.arange(400))  # at 1.9 s
+    song, path = save_wave(tmp_path / "song.wav", wave), tmp_path / "film.mkv"
+    with open_output(path, size=(32, 32), fps=Fraction(50), settings=OutputSettings()) as output:
+        for number in range(11):
+            output.write(torch.zeros(3, 32, 32), time=0.2 * number, duration=0.2)
+    found = heard(path, "blend=level:0..1", frames=10, to=song).by_name["blend"]
+    assert found.at(0, 1.7) == 0
+    assert found.at(0, 1.92) > 0.9
+
+
+def test_a_start_after_the_end_of_the_sound_is_told(film, tmp_path):
+    song = save_wave(tmp_path / "song.wav", np.ones(2000))
+    with pytest.raises(VideoError, match=r"song\.wav has no samples from 0\.3 s on"):
+        heard(film, "blend=level:0..1", start=0.3, to=song)
 
 
 def test_nothing_is_read_where_nothing_listens(silent):

@@ -57,13 +57,12 @@ def test_gaps_and_a_late_beginning_are_silent(tmp_path):
     assert float(samples.wave[round(1.1 * RATE) : round(1.9 * RATE)].abs().max()) < 0.01
 
 
-@pytest.mark.parametrize(("start", "seconds"), [(0.75, None), (0.75, 0.5), (0.25, 1.0)])
-def test_it_begins_with_the_first_frame_and_ends_with_the_last(tmp_path, start, seconds):
+@pytest.mark.parametrize("start", [0.25, 0.75])
+def test_it_begins_with_the_first_frame(tmp_path, start):
     path = write_sound(tmp_path / "a.mkv", {0.5: tone(2)})
-    samples = read_samples(Sound(path, start), seconds=seconds)
-    length = 2.5 - start if seconds is None else seconds
-    assert samples.seconds == pytest.approx(length, abs=0.01)
-    assert loud(samples) == pytest.approx([max(0, 0.5 - start), length], abs=0.01)
+    samples = read_samples(Sound(path, start))
+    assert samples.seconds == pytest.approx(2.5 - start, abs=0.01)
+    assert loud(samples) == pytest.approx([max(0, 0.5 - start), 2.5 - start], abs=0.01)
 
 
 def test_a_clip_knows_where_its_sound_begins(make_clip):
