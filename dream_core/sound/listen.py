@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -47,6 +48,11 @@ def hear(clip: Clip, settings: ListenSettings, envelope: EnvelopeSettings, *, st
     """
     entries = [parse_listening(text) for text in settings.listen]
     if not entries:
+        if settings.listen_to is not None:
+            warnings.warn(
+                f"`listen_to` {settings.listen_to} does nothing without `listen`, which names what follows it",
+                stacklevel=2,
+            )
         return Schedules()
     require_known(
         [entry.name for entry in entries],

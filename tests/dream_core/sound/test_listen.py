@@ -20,7 +20,7 @@ from dream_core.settings import (
     SoundSettings,
 )
 from dream_core.sound.listen import Listening, hear, parse_listening
-from dream_core.video import open_clip, open_output
+from dream_core.video import SAMPLE_CLIP, open_clip, open_output
 from dream_core.video.clip import Sound
 
 
@@ -112,6 +112,15 @@ def test_settings_follow_the_sound_from_the_first_frame_on(film, click, start, o
     assert values[:shown] == [1] * shown
     assert values[shown + 3] == 1
     assert blend.at(0, shown / 10) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_file_that_nothing_follows_is_told(tmp_path):
+    with (
+        open_clip(SAMPLE_CLIP, settings=InputSettings()) as clip,
+        pytest.warns(UserWarning, match=r"`listen_to` .*nothing\.wav does nothing without `listen`"),
+    ):
+        settings = ListenSettings(listen_to=tmp_path / "nothing.wav")
+        assert not hear(clip, settings, EnvelopeSettings(), start=0).by_name
 
 
 @pytest.mark.parametrize(("start", "frames"), [(0, 3), (0.2, 3), (0.2, 0)])
