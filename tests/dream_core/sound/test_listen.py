@@ -115,12 +115,11 @@ def test_settings_follow_the_sound_from_the_first_frame_on(film, click, start, o
 
 
 def test_a_file_that_nothing_follows_is_told(tmp_path):
-    with (
-        open_clip(SAMPLE_CLIP, settings=InputSettings()) as clip,
-        pytest.warns(UserWarning, match=r"`listen_to` .*nothing\.wav does nothing without `listen`"),
-    ):
-        settings = ListenSettings(listen_to=tmp_path / "nothing.wav")
-        assert not hear(clip, settings, EnvelopeSettings(), start=0).by_name
+    settings = ListenSettings(listen_to=tmp_path / "nothing.wav")
+    says = r"`listen_to` .*nothing\.wav does nothing without `listen`"
+    with open_clip(SAMPLE_CLIP, settings=InputSettings()) as clip, pytest.warns(UserWarning, match=says):
+        heard = hear(clip, settings, EnvelopeSettings(), start=0)
+    assert not heard.by_name
 
 
 @pytest.mark.parametrize(("start", "frames"), [(0, 3), (0.2, 3), (0.2, 0)])
