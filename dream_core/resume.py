@@ -21,7 +21,7 @@ from .temporal.seamless import Begun
 from .unfinished import Pace, Unfinished, digest_of
 from .video import Frame, Output
 from .video.alongside import region_files
-from .video.images import is_image
+from .video.images import images_in
 
 NOT_OF_A_RESULT = ("restart", "overwrite", "flow_batch", "save_last_dream", "beside")
 """Settings that do not change what comes out."""
@@ -89,9 +89,7 @@ def _digest(path: Path) -> Any:
 
 def _images(path: Path) -> list[Path]:
     """The images of a folder, which alone count: the output may grow there, and the system leaves files there."""
-    if kind_of(path) != "folder":
-        return []
-    return [one for one in path.iterdir() if is_image(one) and not one.name.startswith(".")]
+    return images_in(path) if kind_of(path) == "folder" else []
 
 
 class Keeper:

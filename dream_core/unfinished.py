@@ -321,6 +321,6 @@ def _worded(value: Any) -> str:
 
 def shortened(name: str, suffix: str) -> str:
     """Return a name, cut so that a suffix still fits behind it."""
-    while len(os.fsencode(name)) > _LONGEST_NAME - len(suffix):
+    while len(os.fsencode(name + suffix)) > _LONGEST_NAME:
         name = name[:-1]
     return name

@@ -27,9 +27,8 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else it rebuilds the environment of `uv run` for every worker
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than the usual half minute
-    "RAY_task_oom_retries": str(
-        RETRIES
-    ),  # else without end for workers killed because the host's memory ran out
+    # Else without end, where workers are killed because the host's memory ran out.
+    "RAY_task_oom_retries": str(RETRIES),
 }
 """Variables for Ray, which it reads when it is imported."""
 

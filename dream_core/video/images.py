@@ -52,14 +52,19 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder, in no order and maybe none. Hidden files are left out."""
+    files = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
+    return [path for path in files if not path.is_dir()]
+
+
 def list_images(folder: Path) -> list[Path]:
     """List the image files of a folder in natural order: frame 2 before frame 10. Hidden files are left out.
 
     Raises:
         VideoError: the folder contains no image.
     """
-    files = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
-    files = [path for path in files if not path.is_dir()]
+    files = images_in(folder)
     if not files:
         raise VideoError(
             f"{folder} holds no images: expected files ending in {', '.join(IMAGE_SUFFIXES)}; "

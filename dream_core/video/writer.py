@@ -25,7 +25,7 @@ from ..checks import in_full, kind_of, validate
 from ..errors import DamagedError, VideoError
 from ..image import describe
 from ..settings import OutputSettings
-from ..unfinished import Unfinished, sync
+from ..unfinished import Unfinished, shortened, sync
 from .clip import Sound
 from .containers import open_to_read, require_path, telling
 from .encoder import Encoder
@@ -36,7 +36,6 @@ PART = "part"
 """Says in the state of an output that it is a part of another one, and whole."""
 
 _IMAGE = re.compile(r"frame_\d{6,}\.png")
-_LONGEST_NAME = 255
 _FAINT = 1 / 255
 _FINEST = 1_000_000
 """Steps per second at most; ffmpeg's numbers have 32 bits."""
@@ -582,16 +581,9 @@ def is_occupied(path: Path) -> bool:
 def free_name(path: Path) -> Path:
     """Return a name beside an output at which it can grow."""
     names = chain([".part"], (f".part-{number}" for number in count(2)))
-    candidates = (path.with_name(f"{_shortened(path)}{name}{path.suffix}") for name in names)
+    stem = shortened(path.stem, f".part-999999{path.suffix}")
+    candidates = (path.with_name(f"{stem}{name}{path.suffix}") for name in names)
     return next(candidate for candidate in candidates if not candidate.exists())
-
-
-def _shortened(path: Path) -> str:
-    """Stem of a name, so short that a few letters more are still a name."""
-    stem = path.stem
-    while len(os.fsencode(stem + path.suffix)) > _LONGEST_NAME - len(".part-999999"):
-        stem = stem[:-1]
-    return stem
 
 
 def _move(growing: Path, path: Path) -> None:

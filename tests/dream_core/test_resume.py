@@ -171,6 +171,7 @@ def test_what_is_no_image_changes_no_folder_of_images(tiny: DreamModel, source: 
     with pytest.raises(KeyboardInterrupt):
         run(tiny, folder, target, TemporalSettings(), stopped=3)
     (folder / ".DS_Store").touch()
+    (folder / "sketches.png").mkdir()
     assert run(tiny, folder, target, TemporalSettings()) > 0
     (folder / "frame_000001.png").unlink()
     digest = work_folder(folder, target, pipeline=PIPELINE, reading=READING, writing=OutputSettings())

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 
 from dream_core.__main__ import run as main
 from dream_core.command.console import Teller
-from dream_core.command.dream import default_output, dream_file
+from dream_core.command.dream import default_output, dream_file, step_saver
 from dream_core.command.options import ATLAS, COMPARE, FLOW, MEASURE, REPEATED, Command, as_flags, parse
+from dream_core.dreaming.dream import DreamStep
 from dream_core.looks import load_look
 from dream_core.models.registry import MODELS
 from dream_core.resume import work_folder
@@ -110,6 +111,17 @@ def test_material_is_kept(clip: Path, quick: list[str], tmp_path: Path) -> None:
     ]
     expected += [f"steps/frame_{i:06d}_step_{step:04d}" for i in (0, 1) for step in (1, 2)]
     assert found == [f"{name}.png" for name in expected]
+
+
+def test_saved_steps_have_the_number_of_the_frame_that_is_dreamed(tmp_path: Path) -> None:
+    """Which may be written later."""
+    numbers = iter([7, 8])
+    save = step_saver(tmp_path / "steps", 2, lambda: next(numbers))
+    for done in (1, 2, 3, 4):
+        image = torch.rand(1, 3, 4, 5)
+        save(DreamStep(done=done, total=4, image=image, octave=1, octaves=1, objective=torch.tensor(0.0)))
+    names = sorted(path.name for path in (tmp_path / "steps").iterdir())
+    assert names == ["frame_000007_step_0002.png", "frame_000008_step_0004.png"]
 
 
 def test_a_run_that_was_killed_before_its_first_record_keeps_on(
